@@ -1,0 +1,39 @@
+"""Tasks made from labelled images: MNIST, or your own."""
+
+from common.data.canvas import Canvas, draw_canvas, draw_canvas_of
+from common.data.mnist import load_mnist
+from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
+from common.data.source import SPLITS, Source
+from common.data.tasks import (
+    DIGESTS,
+    TASKS,
+    Dataset,
+    Task,
+    digest,
+    find_task,
+    fixed_split,
+    load_task,
+    sample_batch,
+)
+
+__all__ = [
+    "DIGESTS",
+    "SPLITS",
+    "TASKS",
+    "Canvas",
+    "Dataset",
+    "OwnImages",
+    "Source",
+    "Task",
+    "digest",
+    "draw_canvas",
+    "draw_canvas_of",
+    "find_task",
+    "fixed_split",
+    "load_folder",
+    "load_mnist",
+    "load_npz",
+    "load_own_images",
+    "load_task",
+    "sample_batch",
+]

@@ -1,0 +1,196 @@
+"""Tasks: the published digests, batches, and the splits staying apart."""
+
+import functools
+import hashlib
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+from common.data import tasks
+from common.data.canvas import Canvas, draw_canvas_of
+from common.data.mnist import load_mnist
+from common.data.source import Source
+from common.data.tasks import DIGESTS, TASKS, Task, digest, find_task, fixed_split, load_task, sample_batch
+
+KEY = jax.random.key(3)
+SMALL = Task("small", Canvas(12, 14, 2, 3), "for these tests", 5)
+
+
+def _source(count=300, size=6, seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, size, size, 1), dtype=np.uint8)
+    return Source(images, rng.integers(0, 4, count).astype(np.int32))
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return load_mnist()
+
+
+@pytest.fixture(scope="module")
+def cluttered60():
+    return load_task("cluttered60")
+
+
+@pytest.mark.parametrize(("name", "split"), list(DIGESTS))
+def test_published_digests(mnist, name, split):
+    made = fixed_split(mnist[split], TASKS[name], split)
+    canvas = TASKS[name].canvas
+    shape = (28, 28) if canvas is None else (canvas.height, canvas.width)
+    assert made.images.shape == (len(mnist[split].labels), *shape, 1) and made.images.dtype == np.uint8
+    np.testing.assert_array_equal(made.labels, mnist[split].labels)
+    assert digest(made) == DIGESTS[name, split]
+
+
+def test_every_mnist_task_has_digests_and_a_seed_of_its_own():
+    assert set(DIGESTS) == {(name, s) for name in TASKS if name != "images" for s in ("validation", "test")}
+    assert len({task.seed for task in TASKS.values()}) == len(TASKS)
+    assert all(name == task.name for name, task in TASKS.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "distractors", "size"),
+    [
+        ("translated60", 60, 0, None),
+        ("cluttered60", 60, 4, 8),
+        ("cluttered100", 100, 8, 8),
+        ("augmented100", 100, 8, 9),
+    ],
+)
+def test_recipes(name, height, distractors, size):
+    canvas = TASKS[name].canvas
+    assert (canvas.height, canvas.width, canvas.num_distractors) == (height, height, distractors)
+    assert size is None or canvas.distractor_size == size
+
+
+def test_dataset(cluttered60, mnist):
+    data = cluttered60
+    assert (data.height, data.width, data.channels, data.num_classes) == (60, 60, 1, 10)
+    assert data.class_names == tuple("0123456789") and data.canvas == TASKS["cluttered60"].canvas
+    assert isinstance(data.train.images, jax.Array) and data.train.labels.dtype == np.int32
+    np.testing.assert_array_equal(data.train.images, mnist["train"].images)
+    # The ink of the digit is on its canvas, and no more than the ink of the distractors is added.
+    ink = data.test.images.astype(int).sum(axis=(1, 2, 3)) - mnist["test"].images.astype(int).sum(
+        axis=(1, 2, 3)
+    )
+    assert ink.min() >= 0 and ink.max() <= 4 * 64 * 255 and ink.mean() > 0
+
+
+def test_translated_canvas_holds_exactly_its_digit(mnist):
+    source = jax.tree.map(lambda leaf: leaf[:50], mnist["test"])
+    made = fixed_split(source, TASKS["translated60"], "test")
+    for picture, digit in zip(made.images[..., 0], source.images[..., 0], strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(picture, (28, 28))
+        assert (windows == digit).all(axis=(2, 3)).any()
+        assert picture.astype(int).sum() == digit.astype(int).sum()
+
+
+def test_digest_of_known_bytes():
+    source = Source(np.array([1, 2, 3, 4], np.uint8).reshape(2, 1, 2, 1), np.array([258, 7]))
+    assert digest(source) == hashlib.sha256(bytes([1, 2, 3, 4, 2, 1, 0, 0, 7, 0, 0, 0])).hexdigest()
+
+
+def test_images_other_than_the_published_ones_are_refused(monkeypatch):
+    monkeypatch.setitem(tasks.DIGESTS, ("mnist28", "validation"), "0" * 64)
+    with pytest.raises(RuntimeError, match="validation images of 'mnist28'.*" + "0" * 64):
+        load_task("mnist28")
+
+
+def test_image_of_a_fixed_split_depends_on_seed_split_and_place_only():
+    source = _source()
+    made = fixed_split(source, SMALL, "test")
+    for number, split in enumerate(("train", "validation", "test")):
+        key = jax.random.fold_in(jax.random.key(SMALL.seed, impl="threefry2x32"), number)
+        made = fixed_split(source, SMALL, split)
+        for i in (0, 255, 256, 299):  # at the ends of the chunks
+            image, label = draw_canvas_of(jax.random.fold_in(key, i), i, source, SMALL.canvas)
+            np.testing.assert_array_equal(made.images[i], image)
+            assert made.labels[i] == label == source.labels[i]
+
+
+def test_without_distractors_a_fixed_split_does_not_depend_on_its_length():
+    task = Task("plain", Canvas(12, 14), "for these tests", 5)
+    source = _source()
+    few = jax.tree.map(lambda leaf: leaf[:7], source)
+    np.testing.assert_array_equal(
+        fixed_split(few, task, "test").images, fixed_split(source, task, "test").images[:7]
+    )
+
+
+def test_splits_and_seeds_differ():
+    source = _source(50)
+    made = [
+        fixed_split(source, SMALL, "test"),
+        fixed_split(source, SMALL, "validation"),
+        fixed_split(source, Task("other", SMALL.canvas, "", 6), "test"),
+    ]
+    assert len({digest(one) for one in made}) == 3
+    assert digest(fixed_split(source, SMALL, "test")) == digest(made[0])
+
+
+def test_distractors_come_from_the_same_split(tmp_path):
+    arrays = {}
+    colours = {"train": 50, "validation": 100, "test": 150}
+    for split, colour in colours.items():
+        arrays[f"{split}_images"] = np.full((20, 10, 10), colour, np.uint8)
+        arrays[f"{split}_labels"] = np.arange(20) % 2
+    np.savez(tmp_path / "colours.npz", **arrays)
+    data = load_task("cluttered60", data=str(tmp_path / "colours.npz"))
+    batch, _ = sample_batch(KEY, data.train, data.canvas, 64)
+    for split, images in (
+        ("train", batch),
+        ("validation", data.validation.images),
+        ("test", data.test.images),
+    ):
+        assert set(np.unique(images).tolist()) == {0, colours[split]}
+
+
+@pytest.mark.parametrize("canvas", [SMALL.canvas, None])
+def test_batch_is_a_function_of_the_key(canvas):
+    source = _source()
+    draw = functools.partial(sample_batch, train=source, canvas=canvas, batch_size=32)
+    images, labels = draw(KEY)
+    assert images.shape == (32, *((6, 6) if canvas is None else (12, 14)), 1)
+    assert images.dtype == np.uint8 and labels.dtype == np.int32
+    jitted = jax.jit(sample_batch, static_argnames=("canvas", "batch_size"))(KEY, source, canvas, 32)
+    np.testing.assert_array_equal(images, jitted[0])
+    np.testing.assert_array_equal(labels, jitted[1])
+    assert (np.asarray(draw(jax.random.key(4))[0]) != np.asarray(images)).any()
+
+
+def test_batch_draws_images_uniformly():
+    count = 50
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    source = Source(images, np.arange(count, dtype=np.int32))
+    drawn, labels = sample_batch(KEY, source, None, 20_000)
+    np.testing.assert_array_equal(np.asarray(drawn).ravel(), labels)
+    assert stats.chisquare(np.bincount(labels, minlength=count)).pvalue > 1e-4
+
+
+def test_pool_is_an_argument_not_a_constant():
+    source = jax.tree.map(jax.numpy.asarray, _source())
+    program = jax.make_jaxpr(sample_batch, static_argnums=(2, 3))(KEY, source, SMALL.canvas, 4)
+    assert all(np.size(constant) < 100 for constant in program.consts)
+
+
+@pytest.mark.parametrize(
+    ("call", "quoted"),
+    [
+        (
+            lambda: load_task("clutered60"),
+            "unknown task 'clutered60'; did you mean 'cluttered60'.*allowed: mnist28",
+        ),
+        (lambda: find_task("?"), r"unknown task '\?'; allowed: mnist28, translated60"),
+        (lambda: load_task("images"), "'images' needs data"),
+        (lambda: load_task("mnist28", resize=14), "resize=14"),
+        (lambda: load_task("mnist28", data="/nowhere/at-all"), "/nowhere/at-all"),
+        (lambda: fixed_split(_source(3), SMALL, "dev"), "'dev'; allowed: train, validation, test"),
+        (lambda: fixed_split(_source(3, size=13), SMALL, "test"), "13x13 pixels; at most 12x14"),
+        (lambda: sample_batch(KEY, _source(3, size=2), SMALL.canvas, 4), "3x3 pixels; at most 2x2"),
+    ],
+)
+def test_mistakes_are_quoted(call, quoted):
+    with pytest.raises(ValueError, match=quoted):
+        call()
