@@ -1,0 +1,1 @@
+"""What every agent uses: sensor, locations, cores, episodes, estimators, training, data."""

@@ -1,0 +1,97 @@
+"""Recurrent cores: what the agent remembers from glimpse to glimpse.
+
+Every core is a flax module with ``initial_state(batch_shape)`` and ``__call__(state, features) -> (state, output)``, where
+features and output have shape ``[*batch, F]`` and ``[*batch, hidden]``.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+
+class ReluCore(nn.Module):
+    """``h' = relu(Linear(h) + Linear(g))``, the core of RAM on static images (Mnih et al. 2014, section 4)."""
+
+    hidden: int
+    num_glimpses: int
+
+    def initial_state(self, batch_shape: tuple[int, ...]) -> PyTree:
+        """Zeros of shape ``[*batch, hidden]``."""
+        return jnp.zeros((*batch_shape, self.hidden))
+
+    @nn.compact
+    def __call__(self, state: PyTree, features: Float[Array, "*batch F"]) -> tuple[PyTree, Array]:
+        """One step; see the module docstring."""
+        output = nn.relu(nn.Dense(self.hidden, name="recurrent")(state) + nn.Dense(self.hidden, name="input")(features))
+        return output, output
+
+
+class GatedCore(nn.Module):
+    """An LSTM (Hochreiter and Schmidhuber 1997) or a GRU (Cho et al. 2014), by flax's cells."""
+
+    hidden: int
+    num_glimpses: int
+    cell: Any
+
+    def initial_state(self, batch_shape: tuple[int, ...]) -> PyTree:
+        """Zeros, in the structure of the cell's carry."""
+        carry = self.cell(self.hidden, parent=None).initialize_carry(jax.random.key(0), (1, 1))
+        return jax.tree.map(lambda leaf: jnp.zeros((*batch_shape, *leaf.shape[1:])), carry)
+
+    @nn.compact
+    def __call__(self, state: PyTree, features: Float[Array, "*batch F"]) -> tuple[PyTree, Array]:
+        """One step; see the module docstring."""
+        return self.cell(self.hidden, name="cell")(state, features)
+
+
+class TransformerCore(nn.Module):
+    """One pre-norm block of causal multi-head scaled dot-product attention over the glimpses so far (Vaswani et al. 2017).
+
+    The state is the history of keys and values with a step counter, so each glimpse costs one query.
+    """
+
+    hidden: int
+    num_glimpses: int
+    num_heads: int = 4
+
+    def initial_state(self, batch_shape: tuple[int, ...]) -> PyTree:
+        """``(step, keys, values)``, the latter two ``[*batch, T, hidden]``."""
+        history = jnp.zeros((*batch_shape, self.num_glimpses, self.hidden))
+        return jnp.zeros((), jnp.int32), history, history
+
+    @nn.compact
+    def __call__(self, state: PyTree, features: Float[Array, "*batch F"]) -> tuple[PyTree, Array]:
+        """One step; see the module docstring."""
+        step, keys, values = state
+        position = self.param("position", nn.initializers.normal(0.02), (self.num_glimpses, self.hidden))
+        token = nn.Dense(self.hidden, name="input")(features) + position[step]
+        normed = nn.LayerNorm(name="attention_norm")(token)
+        query, key, value = (nn.Dense(self.hidden, name=name)(normed) for name in ("query", "key", "value"))
+        keys = jax.lax.dynamic_update_index_in_dim(keys, key, step, axis=-2)
+        values = jax.lax.dynamic_update_index_in_dim(values, value, step, axis=-2)
+
+        def heads(x: Array) -> Array:
+            return x.reshape(*x.shape[:-1], self.num_heads, self.hidden // self.num_heads)
+
+        seen = jnp.arange(self.num_glimpses) <= step
+        attended = jax.nn.dot_product_attention(
+            *(heads(x).reshape(-1, n, self.num_heads, self.hidden // self.num_heads)
+              for x, n in ((query, 1), (keys, self.num_glimpses), (values, self.num_glimpses))),
+            mask=seen[None, None, None, :],
+        ).reshape(token.shape)
+        token = token + nn.Dense(self.hidden, name="attention_output")(attended)
+        normed = nn.LayerNorm(name="feed_forward_norm")(token)
+        widened = nn.relu(nn.Dense(2 * self.hidden, name="widen")(normed))
+        output = token + nn.Dense(self.hidden, name="narrow")(widened)
+        return (step + 1, keys, values), nn.LayerNorm(name="output_norm")(output)
+
+
+CORES = {
+    "rnn": ReluCore,
+    "lstm": lambda **kwargs: GatedCore(cell=nn.OptimizedLSTMCell, **kwargs),
+    "gru": lambda **kwargs: GatedCore(cell=nn.GRUCell, **kwargs),
+    "transformer": TransformerCore,
+}

@@ -1,0 +1,98 @@
+"""Coordinates and location policies.
+
+A location is ``(x, y)`` in ``[-1, 1]``: -1 and +1 are the outer edges of the image and 0 its centre. Pixel
+coordinates are continuous and measured from the upper left edge, so that column ``j`` covers ``[j, j + 1)``.
+This is the only module that converts between the two, and the only one that touches distrax.
+"""
+
+import re
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+SIGMA_PATTERN = re.compile(r"(?P<value>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*(?P<unit>px)?")
+
+
+def to_pixels(location: Float[Array, "*batch 2"], height: int, width: int) -> Float[Array, "*batch 2"]:
+    """Converts normalised ``(x, y)`` in [-1, 1] to continuous pixel ``(x, y)`` in [0, W] and [0, H]."""
+    return (location + 1) / 2 * jnp.array([width, height], location.dtype)
+
+
+def to_normalised(pixels: Float[Array, "*batch 2"], height: int, width: int) -> Float[Array, "*batch 2"]:
+    """Converts continuous pixel ``(x, y)`` to normalised ``(x, y)``, the inverse of `to_pixels`."""
+    return pixels / jnp.array([width, height], pixels.dtype) * 2 - 1
+
+
+def parse_sigma(text: str, height: int, width: int) -> tuple[float, float]:
+    """Reads a standard deviation of the location noise, in normalised units or in pixels.
+
+    Args:
+      text: ``"0.1"`` (normalised: half the image is 1) or ``"5px"`` (pixels of the image).
+      height: image rows.
+      width: image columns.
+
+    Returns:
+      Normalised ``(sigma_x, sigma_y)``. The two differ when pixels are given and the image is not square.
+
+    Raises:
+      ValueError: the text is neither form, or the value is not positive and finite.
+    """
+    match = SIGMA_PATTERN.fullmatch(text.strip())
+    value = float(match["value"]) if match else float("nan")
+    if not 0 < value < float("inf"):
+        raise ValueError(f"sigma {text!r}: give a positive number, normalised ('0.1') or in pixels ('5px')")
+    if match and match["unit"]:
+        return value * 2 / width, value * 2 / height
+    return value, value
+
+
+def describe_sigma(sigma: tuple[float, float], height: int, width: int) -> str:
+    """Prints a normalised sigma in both units, for example ``0.1 (5 px)``."""
+    normalised, pixels = [f"{s:.4g}" for s in sigma], [f"{sigma[0] * width / 2:.4g}", f"{sigma[1] * height / 2:.4g}"]
+    return f"{' x '.join(dict.fromkeys(normalised))} ({' x '.join(dict.fromkeys(pixels))} px)"
+
+
+def location_policy(mean: Float[Array, "*batch 2"], sigma: Float[Array, "..."]) -> distrax.Distribution:
+    """Gaussian policy over locations, independent in x and y (Mnih et al. 2014, section 3).
+
+    Args:
+      mean: normalised mean location.
+      sigma: standard deviation, normalised; broadcast against ``mean``.
+    """
+    return distrax.Independent(distrax.Normal(mean, jnp.broadcast_to(sigma, mean.shape)), 1)
+
+
+def sample_location(
+    key: Key[Array, ""], mean: Float[Array, "*batch 2"], sigma: Float[Array, "..."]
+) -> tuple[Float[Array, "*batch 2"], Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """Samples the Gaussian policy.
+
+    The sample is detached while its mean is not, so the log-probability has a gradient to ``mean`` and ``sigma``.
+
+    Returns:
+      ``(sample, log_prob, entropy)``. The sample is not clipped; its log-probability is of the value as sampled.
+    """
+    policy = location_policy(mean, sigma)
+    sample = jax.lax.stop_gradient(policy.sample(seed=key))
+    return sample, policy.log_prob(sample), policy.entropy()
+
+
+def clip_location(location: Float[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
+    """Moves a location onto the image: what the retina uses where a sample fell outside [-1, 1]."""
+    return jnp.clip(location, -1.0, 1.0)
+
+
+def uniform_location(key: Key[Array, ""], batch_size: int) -> Float[Array, "{batch_size} 2"]:
+    """Locations uniform over the image: the start policy ``uniform``, and the policy ``random``."""
+    return jax.random.uniform(key, (batch_size, 2), minval=-1.0, maxval=1.0)
+
+
+def centre_location(key: Key[Array, ""], batch_size: int) -> Float[Array, "{batch_size} 2"]:
+    """The centre of the image: the start policy ``centre``. The key is not used."""
+    del key
+    return jnp.zeros((batch_size, 2))
+
+
+START_POLICIES = {"uniform": uniform_location, "centre": centre_location}

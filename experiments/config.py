@@ -1,0 +1,159 @@
+"""Configuration of a run. Every field is a flag of the command line."""
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.baselines import BaselineConfig
+from common.data import Dataset, load_task
+from common.training import OptimizerConfig
+from ram.config import RamConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The images."""
+
+    task: str = "augmented100"
+    """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, or images (your own, as they are)."""
+    data: str | None = None
+    """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file."""
+    resize: int | None = None
+    """Resize your own images to this side, in pixels."""
+    validation_fraction: float = 0.1
+    """Part of your own training images that becomes the validation split, where they come without one."""
+    test_fraction: float = 0.1
+    """Part of your own training images that becomes the test split, where they come without one."""
+    split_seed: int = 0
+    """Seed of that choice."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The budget, and what is measured on the way."""
+
+    steps: int = 10_000
+    """Training steps of the whole run."""
+    batch_size: int = 128
+    """Images B in a batch; each is seen in M replicates."""
+    seed: int = 0
+    """Seed of parameters, images and locations."""
+    log_every: int = 100
+    """Steps between two lines of metrics.jsonl; they run in one compiled call."""
+    evaluate_every: int = 1000
+    """Steps between two validations, each followed by a checkpoint."""
+    validation_episodes: int = 4
+    """Sampled episodes averaged in each validation during training."""
+    patience: int = 0
+    """Stop after this many validations without a lower error; 0 to never stop early."""
+    keep_best: bool = True
+    """Report the parameters of the lowest validation error instead of the last."""
+    eval_episodes: int = 10
+    """Sampled episodes averaged in the final evaluation."""
+    eval_batch_size: int = 500
+    """Images in one compiled call of an evaluation."""
+    keep_checkpoints: int = 2
+    """How many of the latest checkpoints to keep."""
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Where the run goes. Not part of what is saved as its configuration."""
+
+    run_dir: Path | None = None
+    """Folder of the run; runs/MODEL-PRESET-seedSEED when it is not given."""
+    resume: bool = False
+    """Go on with the run in the folder."""
+    overwrite: bool = False
+    """Delete the run in the folder and start again."""
+    plots: bool = True
+    """Draw plots and the report after training."""
+
+
+@dataclass(frozen=True)
+class RamExperiment:
+    """A RAM agent on a task."""
+
+    data: DataConfig = DataConfig()
+    model: RamConfig = RamConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
+class CnnExperiment:
+    """A network that sees the whole image, on a task."""
+
+    data: DataConfig = DataConfig()
+    model: BaselineConfig = BaselineConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+Experiment = RamExperiment | CnnExperiment
+
+
+def validate_training(config: TrainingConfig) -> None:
+    """Checks the budget.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    for name in ("steps", "batch_size", "log_every", "evaluate_every", "validation_episodes", "eval_episodes"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
+    for name in ("eval_batch_size", "keep_checkpoints"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
+    if config.patience < 0:
+        raise ValueError(f"patience {config.patience}: must be 0 (never stop early) or more")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Loads the images.
+
+    Raises:
+      ValueError: see `common.data.load_task`.
+    """
+    if config.resize is not None and config.resize < 1:
+        raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
+    return load_task(
+        config.task,
+        config.data,
+        config.resize,
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        split_seed=config.split_seed,
+    )
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """The saved form of a configuration: nested dictionaries without the `output` part."""
+    tree = dataclasses.asdict(config)
+    tree.pop("output", None)
+    return tree
+
+
+def from_json(cls: type, tree: dict[str, Any]) -> Any:
+    """Reads back what `to_json` wrote.
+
+    Raises:
+      ValueError: a field is missing, unknown, or of another kind.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(tree) - set(hints))
+    if unknown:
+        raise ValueError(f"configuration has the unknown field {unknown[0]!r}")
+    values = {}
+    for name, value in tree.items():
+        nested = dataclasses.is_dataclass(hints[name])
+        if nested and not isinstance(value, dict):
+            raise ValueError(f"configuration field {name!r} is {value!r}: must be an object")
+        values[name] = from_json(hints[name], value) if nested else value
+    return cls(**values)

@@ -1,0 +1,171 @@
+"""One experiment from its configuration to its report; `experiments.ram` and `experiments.cnn` are thin over it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from common.baselines import make_baseline, validate_baseline
+from common.data import Dataset
+from common.locations import describe_sigma
+from common.training import Model, TrainState, validate_optimizer
+from experiments import run_directory
+from experiments.command_line import fail, user_errors
+from experiments.config import CnnExperiment, Experiment, RamExperiment, load_dataset, to_json, validate_training
+from experiments.pictures import draw_baseline, draw_ram
+from experiments.report import write_report
+from experiments.train import Interrupted, NotFinite, Outcome, console, evaluate, make_initial_state, train
+from ram.agent import make_ram
+from ram.config import validate as validate_ram
+
+
+class Built(NamedTuple):
+    """What an experiment trains on.
+
+    Attributes:
+      model: the functions that are trained and evaluated.
+      draw: ``(params, run_dir) -> None``, the pictures.
+      summary: one line for people.
+    """
+
+    model: Model
+    draw: Callable[[Any, Path], None]
+    summary: str
+
+
+def build(experiment: Experiment, dataset: Dataset) -> Built:
+    """Builds the model of an experiment for a data set.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    config, height, width = experiment.training, dataset.height, dataset.width
+    validate_training(config)
+    validate_optimizer(experiment.optimizer, config.steps)
+    for name, split in (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test)):
+        size = len(split.labels)
+        if config.batch_size > size and name == "train":
+            raise ValueError(f"batch_size {config.batch_size}: larger than the {name} split, so at most {size}")
+    shape = (height, width, dataset.channels, dataset.num_classes)
+    images = f"{dataset.name}: {height}x{width}x{dataset.channels}, {dataset.num_classes} classes"
+    if isinstance(experiment, CnnExperiment):
+        validate_baseline(experiment.model, height, width)
+        model = make_baseline(experiment.model, *shape)
+
+        def draw(params: Any, run_dir: Path) -> None:
+            draw_baseline(model, params, dataset, run_dir, config.eval_batch_size)
+
+        return Built(model, draw, f"{images}; {experiment.model.network}")
+    validate_ram(experiment.model, height, width)
+    ram = make_ram(experiment.model, *shape)
+
+    def draw_agent(params: Any, run_dir: Path) -> None:
+        draw_ram(ram, params, dataset, run_dir, config.eval_batch_size)
+
+    first, last = (describe_sigma(tuple(map(float, ram.sigma(p))), height, width) for p in (0.0, 1.0))
+    sigma = first if first == last else f"{first} to {last}"
+    agent, retina = experiment.model.agent, experiment.model.retina
+    return Built(
+        ram.model,
+        draw_agent,
+        f"{images}; {agent.num_glimpses} glimpses of {retina.num_scales} x {retina.glimpse_size}x{retina.glimpse_size}, "
+        f"{agent.core}, M = {experiment.model.loss.replicates}, sigma {sigma}",
+    )
+
+
+def parameter_count(params: Any) -> int:
+    """Number of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def model_name(experiment: Experiment) -> str:
+    """``ram``, or the network's name."""
+    return "ram" if isinstance(experiment, RamExperiment) else experiment.model.network
+
+
+def run(experiment: Experiment, preset: str, command: str) -> Path:
+    """Trains, evaluates once on the test set, draws and reports. Returns the folder of the run.
+
+    Exits with one line and status 2 on bad input, on a step that is not finite and on a full disk, and with status 130
+    after Ctrl-C.
+    """
+    output = experiment.output
+    name = model_name(experiment)
+    run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
+    identity = {"model": name, "preset": preset, "config": to_json(experiment)}
+    with user_errors():
+        validate_training(experiment.training)
+        dataset = load_dataset(experiment.data)
+        built = build(experiment, dataset)
+        state, chunk = make_initial_state(experiment, built.model, dataset)
+        run_directory.open_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
+    parameters = parameter_count(state.params)
+    console.print(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}", highlight=False, soft_wrap=True)
+    again = f"python -m experiments.{command} {preset} ... --run-dir {run_dir} --resume"
+    try:
+        with user_errors(NotFinite, OSError, ValueError):
+            outcome = train(experiment, built.model, dataset, state, chunk, run_dir)
+    except Interrupted as stop:
+        console.print(f"{stop}; go on with the same flags and --resume: {again}", soft_wrap=True)
+        raise SystemExit(130) from None
+    finish(experiment, identity, dataset, built, outcome, parameters, run_dir)
+    return run_dir
+
+
+def finish(
+    experiment: Experiment,
+    identity: dict[str, Any],
+    dataset: Dataset,
+    built: Built,
+    outcome: Outcome,
+    parameters: int,
+    run_dir: Path,
+) -> None:
+    """Evaluates the chosen parameters, writes ``results.json``, and draws the pictures and the report."""
+    config = experiment.training
+    params = chosen_params(outcome.state, config.keep_best)
+    console.print(f"evaluating {config.eval_episodes} episodes on the validation and test sets")
+    errors = evaluate(
+        built.model, params, dataset, num_episodes=config.eval_episodes, batch_size=config.eval_batch_size
+    )
+    results = {
+        "task": dataset.name,
+        **identity,
+        "seed": config.seed,
+        "commit": run_directory.commit(),
+        "device": run_directory.device(),
+        "jax_version": jax.__version__,
+        "wall_seconds": round(outcome.seconds, 1),
+        "steps": int(outcome.state.step),
+        "episodes": outcome.episodes,
+        "parameters": parameters,
+        **errors,
+    }
+    with user_errors(OSError):
+        run_directory.write_json(run_dir / "results.json", results)
+        if experiment.output.plots:
+            console.print("drawing")
+            built.draw(params, run_dir)
+            report = write_report(run_dir)
+    test = errors["test"]
+    for method, entry in test.items():
+        print(f"test error, {method.replace('_', ' ')}: {entry['error']:.2f}% [{entry['low']:.2f}, {entry['high']:.2f}]")
+    print(f"test accuracy: {100 - test['average_probability']['error']:.2f}% (average of {config.eval_episodes} episodes)")
+    if experiment.output.plots:
+        print(f"report: {report}")
+
+
+def chosen_params(state: TrainState, best: bool) -> Any:
+    """The parameters that are reported: those of the lowest validation error, or the last."""
+    return state.best_params if best and int(state.best_step) else state.params
+
+
+def require_known_model(tree: dict[str, Any]) -> type:
+    """The experiment class that a saved configuration belongs to."""
+    model = tree.get("model")
+    if model == "ram":
+        return RamExperiment
+    if model in ("fc", "paper_cnn", "article_cnn"):
+        return CnnExperiment
+    fail(f"model {model!r} of the run is unknown")

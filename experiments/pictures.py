@@ -1,0 +1,94 @@
+"""The pictures of a trained agent: what is drawn into ``plots/`` after training."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.data import Dataset
+from common.evaluation import error_interval, make_predictor, over_batches
+from common.glimpse import glimpse, glimpse_boxes, summed_area_table
+from common.training import Model
+from experiments.plots import confusion_matrix, location_heatmaps
+from experiments.plots_animation import episode_gif
+from experiments.plots_curves import accuracy_by_glimpse, learning_curves
+from experiments.plots_episodes import episode_sheet, retina_sheet
+from experiments.plots_style import save_figure
+from experiments.report import write_episodes
+from experiments.run_directory import read_metrics
+from experiments.train import TEST_SEED
+from ram.agent import RamModel
+
+SHEET_IMAGES = 12
+
+
+class Played(NamedTuple):
+    """Greedy episodes on N images, as the plots take them."""
+
+    locations: np.ndarray  # [N, T, 2], normalised
+    probabilities: np.ndarray  # [N, T, num_classes]
+
+
+def play_greedy(ram: RamModel, params: object, images: np.ndarray, batch_size: int) -> Played:
+    """Plays the greedy policy on every image."""
+
+    @jax.jit
+    def play(key: jax.Array, batch: jax.Array) -> Played:
+        episode = ram.play(params, key, batch, "greedy")
+        return Played(jnp.swapaxes(episode.locations, 0, 1), jnp.swapaxes(jax.nn.softmax(episode.logits), 0, 1))
+
+    return over_batches(play, jax.random.key(TEST_SEED), images, min(batch_size, len(images)))
+
+
+def draw_learning_curves(run_dir: Path) -> None:
+    """Draws ``plots/learning_curves.png`` from ``metrics.jsonl``."""
+    save_figure(learning_curves(read_metrics(run_dir)), run_dir / "plots" / "learning_curves.png")
+
+
+def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+    """Draws everything there is to see of a RAM agent on the test images, and the data of the report's viewer."""
+    plots, test = run_dir / "plots", dataset.test
+    height, width, names = dataset.height, dataset.width, dataset.class_names
+    played = play_greedy(ram, params, test.images, batch_size)
+    predictions = played.probabilities[:, -1].argmax(-1)
+    by_glimpse = [error_interval(p.argmax(-1), test.labels) for p in np.swapaxes(played.probabilities, 0, 1)]
+
+    images, labels = test.images[:SHEET_IMAGES], test.labels[:SHEET_IMAGES]
+    locations = np.swapaxes(played.locations[:SHEET_IMAGES], 0, 1)
+    probabilities = np.swapaxes(played.probabilities[:SHEET_IMAGES], 0, 1)
+    over_images = jax.vmap(glimpse, in_axes=(0, 0, None))
+    tables = jax.vmap(summed_area_table)(jnp.asarray(images))
+    glimpses = np.asarray(jax.vmap(over_images, in_axes=(None, 0, None))(tables, locations, ram.retina))
+    over_locations = jax.vmap(jax.vmap(glimpse_boxes, in_axes=(0, None, None, None)), in_axes=(0, None, None, None))
+    boxes = np.asarray(over_locations(locations, ram.retina, height, width), np.float64)
+
+    draw_learning_curves(run_dir)
+    figures = {
+        "episodes": episode_sheet(images, labels, locations, boxes, probabilities, names),
+        "retina": retina_sheet(glimpses, images, labels, boxes, names),
+        "locations": location_heatmaps(np.swapaxes(played.locations, 0, 1), height, width),
+        "confusion": confusion_matrix(test.labels, predictions, names),
+        "error_by_glimpse": accuracy_by_glimpse(
+            *(np.array([entry[name] for entry in by_glimpse]) for name in ("error", "low", "high"))
+        ),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, plots / f"{name}.png")
+    episode_gif(images, labels, locations, boxes, glimpses, probabilities, names, plots / "episodes.gif")
+    rewards = (predictions[:SHEET_IMAGES] == labels).astype(np.float64)
+    write_episodes(
+        plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names, rewards
+    )
+
+
+def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+    """Draws the learning curves and the confusion matrix of a network that sees the whole image."""
+    draw_learning_curves(run_dir)
+    predict = make_predictor(model.predict, 1, batch_size)
+    predictions = predict(params, jax.random.key(TEST_SEED), dataset.test.images).greedy
+    figure = confusion_matrix(dataset.test.labels, predictions, dataset.class_names)
+    save_figure(figure, run_dir / "plots" / "confusion.png")
+
+

@@ -1,0 +1,180 @@
+"""Animated episodes, a GIF: one frame for each glimpse."""
+
+import io
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image as PillowImage
+
+from experiments.plots_episodes import seen_rgb, verdict
+from experiments.plots_style import (
+    FAINT,
+    INK,
+    RIGHT,
+    SERIES,
+    Boxes,
+    Glimpses,
+    Images,
+    Labels,
+    Locations,
+    Probabilities,
+    draw_boxes,
+    draw_path,
+    glimpse_colours,
+    likeliest_classes,
+    names_of,
+    show_image,
+    to_pixels,
+    write_bytes,
+)
+
+
+def episode_gif(
+    images: Images,
+    labels: Labels,
+    locations: Locations,
+    boxes: Boxes,
+    glimpses: Glimpses,
+    probabilities: Probabilities,
+    class_names: Sequence[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
+    max_images: int = 5,
+    seconds: float = 1.0,
+    last_seconds: float = 3.0,
+) -> bytes:
+    """An endless animation of the first `max_images` episodes; frame t shows the state after glimpse t.
+
+    From top to bottom: the image with the boxes of this glimpse and the path so far; all that the retina has
+    seen so far; the belief over classes (the likeliest ten, if there are many).
+
+    Args:
+      images: uint8 `[N, H, W, C]`.
+      labels: true classes `[N]`.
+      locations: `[T, N, 2]`, (x, y) in [-1, 1].
+      boxes: `[T, N, K, 4]`, (left, top, right, bottom) in pixels.
+      glimpses: `[T, N, K, G, G, C]` in [0, 1].
+      probabilities: `[T, N, classes]`.
+      class_names: one for each class; their numbers if None.
+      path: where to write the file as well, if given.
+      max_images: how many episodes at most.
+      seconds, last_seconds: how long a frame, and the last one, stay.
+
+    Returns:
+      The bytes of a GIF of T frames.
+    """
+    steps, count = len(locations), min(len(images), max_images)
+    if not steps or not count:
+        raise ValueError(f"an animation needs a glimpse and an image, got {steps} glimpses of {count} images")
+    names = names_of(class_names, probabilities.shape[-1])
+    frames = [
+        _frame(step, count, images, labels, locations, boxes, glimpses, probabilities, names)
+        for step in range(steps)
+    ]
+    durations = [round(1000 * seconds)] * (steps - 1) + [round(1000 * last_seconds)]
+    indexed = _indexed(frames)
+    buffer = io.BytesIO()
+    indexed[0].save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=indexed[1:],
+        duration=durations,
+        loop=0,
+        optimize=False,
+    )
+    if path is not None:
+        write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _indexed(frames: Sequence[PillowImage.Image]) -> list[PillowImage.Image]:
+    """`frames` in the 255 colours most common among all of them: one palette, so that no colour flickers."""
+    pixels = np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames])
+    codes, counts = np.unique(
+        (pixels >> 3 << 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_counts=True
+    )
+    common = codes[np.argsort(-counts, kind="stable")[:255]]
+    colours = np.stack([common >> 16, common >> 8 & 255, common & 255], axis=1)
+    colours = np.where(colours == 248, 255, colours).astype(np.uint8)
+    palette = PillowImage.new("P", (1, 1))
+    palette.putpalette(colours.tobytes())
+    return [frame.quantize(palette=palette, dither=PillowImage.Dither.NONE) for frame in frames]
+
+
+def _frame(
+    step: int,
+    count: int,
+    images: np.ndarray,
+    labels: np.ndarray,
+    locations: np.ndarray,
+    boxes: np.ndarray,
+    glimpses: np.ndarray,
+    probabilities: np.ndarray,
+    names: Sequence[str],
+) -> PillowImage.Image:
+    """The state after glimpse `step` of the first `count` episodes, as an RGB picture."""
+    steps, (height, width) = len(locations), images.shape[1:3]
+    side = 2.1
+    figure = Figure(figsize=(side * count + 0.3, 2 * side * height / width + 2.3), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        3,
+        count,
+        height_ratios=[side * height / width, side * height / width, 1.25],
+        left=0.15 / figure.get_figwidth(),
+        right=1 - 0.15 / figure.get_figwidth(),
+        top=1 - 0.68 / figure.get_figheight(),
+        bottom=0.32 / figure.get_figheight(),
+        wspace=0.07,
+        hspace=0.05,
+    )
+    figure.text(
+        0.15 / figure.get_figwidth(),
+        1 - 0.12 / figure.get_figheight(),
+        f"glimpse {step + 1} of {steps}",
+        fontsize=12,
+        fontweight="bold",
+        color=INK,
+        va="top",
+    )
+    colours = glimpse_colours(steps)
+    for index in range(count):
+        axes = figure.add_subplot(grid[0, index])
+        show_image(axes, images[index])
+        draw_boxes(axes, boxes[step, index], colours[step])
+        draw_path(axes, to_pixels(locations[: step + 1, index], height, width), colours)
+        title, colour = verdict(int(labels[index]), int(np.argmax(probabilities[step, index])), names)
+        axes.set_title(title, loc="left", fontsize=9.5, color=colour, fontweight="bold")
+        axes = figure.add_subplot(grid[1, index])
+        show_image(axes, seen_rgb(glimpses[: step + 1, index], boxes[: step + 1, index], height, width))
+        _draw_bars(
+            figure.add_subplot(grid[2, index]), probabilities[:, index], step, int(labels[index]), names
+        )
+    canvas.draw()
+    return PillowImage.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _draw_bars(axes: Axes, beliefs: np.ndarray, step: int, label: int, names: Sequence[str]) -> None:
+    """Belief after glimpse `step` as bars over the likeliest classes; the true one on a green ground."""
+    shown = likeliest_classes(beliefs, label, limit=10)
+    bars = axes.bar(np.arange(len(shown)), beliefs[step, shown], width=0.82, color=SERIES[0])
+    labels = [names[index] for index in shown]
+    turn = 90 if max(len(name) for name in labels) > 2 else 0
+    axes.set_xticks(np.arange(len(shown)), labels, fontsize=7.5 if not turn else 6.5, rotation=turn)
+    axes.tick_params(length=0, colors=FAINT, pad=2)
+    axes.axvspan(
+        *(np.flatnonzero(shown == label)[0] + np.array([-0.5, 0.5])), color=RIGHT, alpha=0.13, linewidth=0
+    )
+    for index, bar, text in zip(shown, bars, axes.get_xticklabels(), strict=True):
+        if index == label:
+            bar.set(facecolor=RIGHT, hatch="////", edgecolor="white", linewidth=0)
+            text.set(color=RIGHT, fontweight="bold")
+    axes.set(ylim=(0.0, 1.04), yticks=[0.5, 1.0], yticklabels=[])
+    axes.set_axisbelow(True)
+    axes.grid(True, axis="y", color="#e3e6eb", linewidth=0.7)
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.spines["bottom"].set_color("#9aa0ab")

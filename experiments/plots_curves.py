@@ -1,0 +1,175 @@
+"""Curves of a run: its metrics over training, its error over glimpses."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+
+from experiments.plots_style import FAINT, INK, SERIES, Errors, figure_of, message_figure, tidy
+
+
+class Panel(NamedTuple):
+    """One set of axes among the learning curves."""
+
+    title: str
+    unit: str
+    series: tuple[tuple[str, str], ...]  # (key of the record, name in the legend)
+    log: bool = False
+
+
+PANELS = (
+    Panel(
+        "Error",
+        "error (%)",
+        (
+            ("accuracy", "training batches"),
+            ("validation_error", "validation, greedy"),
+            ("validation_sampled_error", "validation, one sampled episode"),
+        ),
+        log=True,
+    ),
+    Panel(
+        "Loss",
+        "loss",
+        (
+            ("loss", "total"),
+            ("classification_loss", "classification"),
+            ("policy_loss", "policy"),
+            ("baseline_loss", "baseline"),
+        ),
+    ),
+    Panel("Reward", "reward an episode", (("reward", "reward"),)),
+    Panel("Policy entropy", "entropy (nats)", (("entropy", "entropy"),)),
+    Panel("Gradient norm", "global norm", (("grad_norm", "norm"),), log=True),
+    Panel("Location noise", "sigma (px)", (("sigma_px", "sigma"),)),
+    Panel("Learning rate", "learning rate", (("learning_rate", "rate"),)),
+)
+
+
+def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
+    """Curves of everything the records of `metrics.jsonl` hold, one panel for each kind of quantity.
+
+    A record has "step" and any of: accuracy (a fraction), validation_error and validation_sampled_error (per
+    cent), reward, loss, classification_loss, policy_loss, baseline_loss, entropy (nats), grad_norm, sigma_px
+    (pixels), learning_rate. Accuracy is drawn as an error, in per cent, beside the validation errors. Missing
+    and null values are left out, panels without data too.
+    """
+    shown = [panel for panel in PANELS if any(len(_series(metrics, key)[0]) for key, _ in panel.series)]
+    if not shown:
+        return message_figure("No metrics recorded yet")
+    columns = {1: 1, 2: 2, 4: 2, 7: 4}.get(len(shown), 3)
+    rows = math.ceil(len(shown) / columns)
+    figure = figure_of(4.2 * columns, 3.1 * rows, gap=0.1)
+    for index, panel in enumerate(shown):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        drawn = _draw_panel(axes, panel, metrics)
+        axes.set_ylabel(panel.unit, fontsize=9, color=INK)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlabel("training step", fontsize=9, color=INK)
+        tidy(axes, panel.title)
+        if drawn > 1:
+            axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
+    return figure
+
+
+def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the records in which `key` is a finite number, in order of step."""
+    points = []
+    for record in metrics:
+        step, value = record.get("step"), record.get(key)
+        numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (step, value))
+        if numbers and math.isfinite(step) and math.isfinite(value):  # type: ignore[arg-type]
+            points.append((float(step), float(value)))  # type: ignore[arg-type]
+    points.sort(key=lambda point: point[0])
+    steps, values = np.array(points, np.float64).reshape(-1, 2).T
+    return steps, 100.0 * (1.0 - values) if key == "accuracy" else values
+
+
+def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) -> int:
+    """Draws one panel and returns how many of its series had data."""
+    drawn, positive = 0, False
+    for (key, name), colour in zip(panel.series, SERIES, strict=False):
+        steps, values = _series(metrics, key)
+        if not len(steps):
+            continue
+        drawn += 1
+        positive |= bool((values > 0).any())
+        if key.startswith("validation"):
+            axes.plot(steps, values, "-o", color=colour, markersize=3.2, linewidth=1.6, label=name, zorder=3)
+            continue
+        smooth = _running_mean(values)
+        if smooth is not values:
+            axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.7)
+        axes.plot(steps, smooth, "-" if len(steps) > 1 else "o", color=colour, linewidth=1.5, label=name)
+    if panel.log and positive:
+        _plain_log_axis(axes)
+    steps, values = _series(metrics, "validation_error")
+    if panel.title == "Error" and len(steps):
+        best = int(np.argmin(values))
+        text = f"lowest {values[best]:.2f}% at step {EngFormatter(sep='')(steps[best])}"
+        axes.set_title(text, loc="right", fontsize=8.5, color=FAINT)
+    return drawn
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Centred running mean over a fortieth of a long curve; a short one comes back as it is."""
+    if len(values) < 80:
+        return values
+    kernel = np.ones(2 * (len(values) // 80) + 1)
+    total = np.convolve(values, kernel, mode="same")
+    return total / np.convolve(np.ones_like(values), kernel, mode="same")
+
+
+def _plain_log_axis(axes: Axes) -> None:
+    """A logarithmic y axis whose ticks are plain numbers; zeros fall off its lower end."""
+    axes.set_yscale("log", nonpositive="mask")
+    low, high = axes.get_ylim()
+    narrow = high / max(low, 1e-12) < 300
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def accuracy_by_glimpse(
+    errors: Errors,
+    low: Errors | None = None,
+    high: Errors | None = None,
+) -> Figure:
+    """Error, in per cent, of the belief after each of T glimpses; `low` and `high` bound its 95% interval."""
+    errors = np.asarray(errors, np.float64)
+    if not errors.size:
+        return message_figure("No errors to show")
+    glimpses = np.arange(1, len(errors) + 1)
+    figure = figure_of(max(4.6, 0.6 * len(errors) + 2.0), 3.4, gap=0.08)
+    axes = figure.add_subplot()
+    if low is not None and high is not None:
+        axes.fill_between(glimpses, low, high, color=SERIES[0], alpha=0.18, linewidth=0, label="95% interval")
+    axes.plot(glimpses, errors, "-o", color=SERIES[0], linewidth=1.8, markersize=5)
+    if errors.min() > 0 and errors.max() / errors.min() > 8:
+        axes.margins(y=0.16)
+        _plain_log_axis(axes)
+    else:
+        highest = float(errors.max() if high is None else np.max(high))
+        axes.set_ylim(0.0, 1.2 * highest or 1.0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+    for glimpse, error in zip(glimpses, errors, strict=True):
+        text = f"{error:.1f}" if error >= 10 else f"{error:.2f}"
+        axes.annotate(
+            text,
+            (glimpse, error),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8.5,
+            color=INK,
+        )
+    axes.set_xticks(glimpses if len(errors) <= 20 else glimpses[:: math.ceil(len(errors) / 12)])
+    axes.set_xlim(0.5, len(errors) + 0.5)
+    axes.set_xlabel("glimpses taken", fontsize=9, color=INK)
+    axes.set_ylabel("error", fontsize=9, color=INK)
+    tidy(axes, "Error after each glimpse")
+    return figure

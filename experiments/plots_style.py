@@ -1,0 +1,202 @@
+"""What every figure shares: array types, colours, and how an image, a retina box and a path are drawn.
+
+Pixel coordinates are edge coordinates, `(x + 1) / 2 * width`: pixel column `j` covers `[j, j + 1)`, and every
+image is shown with `extent=(0, width, height, 0)` so that a box or a location lands on the pixels it means.
+"""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Bool, Float, Integer, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+# Axes: T glimpses, N images, K scales, G samples a patch side, C channels.
+Images = UInt8[np.ndarray, "N H W C"]
+Labels = Integer[np.ndarray, "N"]
+Locations = Float[np.ndarray, "T N 2"]  # (x, y) in [-1, 1]
+Boxes = Float[np.ndarray, "T N K 4"] | Integer[np.ndarray, "T N K 4"]  # (left, top, right, bottom) in pixels
+Glimpses = Float[np.ndarray, "T N K G G C"]  # finest scale first, in [0, 1]
+Probabilities = Float[np.ndarray, "T N classes"]  # belief after each glimpse
+
+# The same for one image, or one glimpse of it.
+Canvas = Float[np.ndarray, "H W C"]
+Image = UInt8[np.ndarray, "H W C"] | Canvas
+Rgb = Float[np.ndarray, "H W 3"]
+Mask = Bool[np.ndarray, "H W"]
+GlimpseBoxes = Float[np.ndarray, "K 4"] | Integer[np.ndarray, "K 4"]
+GlimpsePatches = Float[np.ndarray, "K G G C"]
+EpisodeBoxes = Float[np.ndarray, "T K 4"] | Integer[np.ndarray, "T K 4"]
+EpisodePatches = Float[np.ndarray, "T K G G C"]
+EpisodeBelief = Float[np.ndarray, "T classes"]
+PixelPath = Float[np.ndarray, "T 2"]
+Points = Float[np.ndarray, "N 2"]
+Coordinates = Float[np.ndarray, "*axes 2"]
+Errors = Float[np.ndarray, "T"]
+Counts = Integer[np.ndarray, "rows columns"]
+
+# Okabe and Ito's palette, told apart under every common colour blindness.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+INK, FAINT = "#1f2430", "#6b7280"
+RIGHT, WRONG = "#00664b", "#b03a00"  # darker green and vermilion, legible as text on white
+UNSEEN = (0.16, 0.22, 0.34)  # what no patch has covered: a blue that no gray image holds
+BELIEF_MAP, COUNT_MAP = "Blues", "magma"
+
+
+def glimpse_colours(count: int) -> list[str]:
+    """Hex colours of glimpses `0 .. count - 1`, from teal to yellow, ever lighter, all legible on black."""
+    ramp = matplotlib.colormaps["viridis"]
+    return [matplotlib.colors.to_hex(ramp(position)) for position in np.linspace(0.48, 1.0, max(count, 1))]
+
+
+def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
+    """The `classes` names to print: those given, or the numbers `0 .. classes - 1`."""
+    if class_names is None:
+        return [str(index) for index in range(classes)]
+    if len(class_names) != classes:
+        raise ValueError(f"{len(class_names)} class names for {classes} classes: {list(class_names)!r}")
+    return [str(name) for name in class_names]
+
+
+def likeliest_classes(beliefs: EpisodeBelief, label: int, limit: int = 12) -> Labels:
+    """Which classes a belief display shows, in ascending order.
+
+    All of them when there are at most `limit`; otherwise the `limit` with the highest belief at any glimpse,
+    the true `label` always among them.
+    """
+    classes = beliefs.shape[-1]
+    if classes <= limit:
+        return np.arange(classes)
+    order = np.argsort(-beliefs.max(axis=0), kind="stable")
+    order = np.concatenate([[label], order[order != label]])[:limit]
+    return np.sort(order)
+
+
+def to_rgb(image: Image) -> Rgb:
+    """RGB in [0, 1] of `image` `[H, W, C]`, uint8 or float in [0, 1]: gray if C = 1, orange and blue if 2."""
+    values = np.asarray(image)
+    scaled = values.astype(np.float32) / (255.0 if values.dtype == np.uint8 else 1.0)
+    if scaled.shape[-1] == 1:
+        scaled = np.repeat(scaled, 3, axis=-1)
+    elif scaled.shape[-1] == 2:
+        scaled = scaled @ np.array([[1.0, 0.6, 0.1], [0.2, 0.6, 1.0]], np.float32)
+    return np.clip(scaled[..., :3], 0.0, 1.0)
+
+
+def to_pixels(locations: Coordinates, height: int, width: int) -> Coordinates:
+    """Pixel edge coordinates `(x, y)` of `locations` `[..., 2]` given in [-1, 1]."""
+    return (np.asarray(locations, np.float64) + 1.0) / 2.0 * np.array([width, height], np.float64)
+
+
+def show_image(axes: Axes, image: Image) -> None:
+    """Draws `image` `[H, W, C]` in pixel edge coordinates, without ticks or interpolation."""
+    height, width = image.shape[:2]
+    axes.imshow(to_rgb(image), extent=(0, width, height, 0), interpolation="nearest")
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color="#9aa0ab", linewidth=0.6)
+
+
+def draw_boxes(axes: Axes, boxes: GlimpseBoxes, colour: str, strength: float = 1.0) -> None:
+    """Outlines the `boxes` `[K, 4]` of one glimpse, (left, top, right, bottom) in pixels; coarse thinly."""
+    for scale, (left, top, right, bottom) in enumerate(np.asarray(boxes, np.float64)):
+        axes.add_patch(
+            Rectangle(
+                (left, top),
+                right - left,
+                bottom - top,
+                fill=False,
+                edgecolor=colour,
+                linewidth=max(1.7 - 0.45 * scale, 0.4) * (0.4 + 0.6 * strength),
+                alpha=strength * max(strength / 2, 0.2) ** (0.5 * scale),
+                joinstyle="miter",
+            )
+        )
+
+
+def draw_path(axes: Axes, path: PixelPath, colours: Sequence[str], size: float = 8.5) -> None:
+    """Draws the fixations of `path` `[T, 2]`, in pixels, as numbers joined in the order they were made."""
+    axes.plot(path[:, 0], path[:, 1], color="black", linewidth=1.8, alpha=0.5, zorder=3)
+    axes.plot(path[:, 0], path[:, 1], color="white", linewidth=0.8, alpha=0.8, zorder=3)
+    for number, ((x, y), colour) in enumerate(zip(path, colours, strict=False), start=1):
+        axes.text(
+            x,
+            y,
+            str(number),
+            color=colour,
+            fontsize=size,
+            fontweight="bold",
+            ha="center",
+            va="center",
+            zorder=4 + number,
+            clip_on=True,
+            path_effects=[withStroke(linewidth=2.2, foreground="black")],
+        )
+
+
+def number_text(axes: Axes, x: float, y: float, text: str, size: float, shade: float) -> None:
+    """Writes `text` at data coordinates (x, y), light if its cell has a dark `shade` (0 white .. 1 dark)."""
+    light = shade > 0.55
+    effects = [withStroke(linewidth=1.2, foreground=(0, 0, 0, 0.25))] if light else []
+    axes.text(
+        x,
+        y,
+        text,
+        ha="center",
+        va="center",
+        fontsize=size,
+        color="white" if light else INK,
+        path_effects=effects,
+    )
+
+
+def tidy(axes: Axes, title: str = "", grid: bool = True) -> None:
+    """Removes the upper and right frame, adds a faint grid and a left-aligned title."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#9aa0ab")
+    axes.tick_params(colors=INK, labelsize=9, which="both", width=0.6)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(True, color="#e3e6eb", linewidth=0.7)
+    if title:
+        axes.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
+
+
+def figure_of(width: float, height: float, gap: float = 0.04) -> Figure:
+    """An empty figure, `width` by `height` inches, that lays out its axes with `gap` inches round each."""
+    engine = ConstrainedLayoutEngine(w_pad=gap, h_pad=gap, wspace=0.02, hspace=0.02)
+    return Figure(figsize=(width, height), layout=engine)
+
+
+def message_figure(text: str) -> Figure:
+    """A figure that holds nothing but `text`, for when there is nothing to draw."""
+    figure = Figure(figsize=(6, 2))
+    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=FAINT)
+    return figure
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Writes `data` to `path`, making its folder; a reader never sees half a file. Returns the path."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 120) -> Path:
+    """Writes `figure` to `path` as a PNG of `dpi` dots an inch, and returns the path."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", pad_inches=0.12)
+    return write_bytes(path, buffer.getvalue())

@@ -1,0 +1,230 @@
+"use strict";
+
+// Finds settings: hides the rows of the configuration that do not hold the text.
+(() => {
+  const search = document.getElementById("search");
+  if (!search) return;
+  const rows = [...document.querySelectorAll("#settings tbody tr")];
+  const field = document.getElementById("search-text");
+  const count = document.getElementById("search-count");
+  field.addEventListener("input", () => {
+    const text = field.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(text);
+    count.textContent = text ? `${rows.filter((row) => !row.hidden).length} of ${rows.length}` : "";
+  });
+  search.hidden = false;
+})();
+
+// Shows an episode glimpse by glimpse. Boxes are (left, top, right, bottom) in pixels of the image.
+(() => {
+  const source = document.getElementById("episodes-data");
+  if (!source) return;
+  const data = JSON.parse(source.textContent);
+  if (!data.episodes.length) return;
+  const find = (id) => document.getElementById(id);
+  const viewer = find("viewer");
+  const choice = find("episode");
+  const slider = find("glimpse");
+  const overlay = find("overlay");
+  const { width, height } = data;
+  const MOST_CLASSES = 12;
+  const UNSEEN = "#293857";
+  let episode = 0;
+  let wanted = 0;
+  let glimpse = 0;
+  let strips = [];
+  let timer = null;
+
+  const likeliest = (beliefs) => {
+    let best = 0;
+    beliefs.forEach((belief, index) => { if (belief > beliefs[best]) best = index; });
+    return best;
+  };
+  const steps = () => data.episodes[episode].locations.length;
+  const per_cent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
+  const make = (name, attributes, parent) => {
+    const shape = document.createElementNS(overlay.namespaceURI, name);
+    for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
+    parent.append(shape);
+    return shape;
+  };
+
+  function drawOverlay(current) {
+    overlay.replaceChildren();
+    overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const first = find("all-boxes").checked ? 0 : glimpse;
+    for (let step = first; step <= glimpse; step++) {
+      current.boxes[step].forEach(([left, top, right, bottom], scale) => make("rect", {
+        x: left, y: top, width: right - left, height: bottom - top, fill: "none", stroke: data.colours[step],
+        "stroke-width": Math.max(2.4 - 0.6 * scale, 0.8), "vector-effect": "non-scaling-stroke",
+        opacity: (step === glimpse ? 1 : 0.5) * Math.max(1 - 0.2 * scale, 0.4),
+      }, overlay));
+    }
+    const points = current.locations.slice(0, glimpse + 1).map(([x, y]) => [(x + 1) / 2 * width, (y + 1) / 2 * height]);
+    const joined = points.map((point) => point.join(",")).join(" ");
+    for (const [stroke, thickness] of [["#000", 3], ["#fff", 1.4]]) {
+      make("polyline", { points: joined, fill: "none", stroke, "stroke-width": thickness, "vector-effect": "non-scaling-stroke" }, overlay);
+    }
+    points.forEach(([x, y], step) => {
+      const size = Math.max(width, height) * 0.05;
+      make("text", {
+        x, y: y + 0.35 * size, "font-size": size, "font-weight": 700, "text-anchor": "middle", fill: data.colours[step],
+        stroke: "#000", "stroke-width": 0.22 * size, "paint-order": "stroke", "stroke-linejoin": "round",
+      }, overlay).textContent = String(step + 1);
+    });
+  }
+
+  // Paints patches into the frame of the image, the coarsest first, so that the finest look at a place wins.
+  function drawSeen(canvas, current, from) {
+    const zoom = Math.max(1, Math.round(480 / Math.max(width, height)));
+    canvas.width = width * zoom;
+    canvas.height = height * zoom;
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    pen.fillStyle = UNSEEN;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    for (let scale = current.boxes[0].length - 1; scale >= 0; scale--) {
+      for (let step = from; step <= glimpse; step++) {
+        const side = strips[step].naturalHeight;
+        const [left, top, right, bottom] = current.boxes[step][scale].map((edge) => edge * zoom);
+        pen.drawImage(strips[step], scale * side, 0, side, side, left, top, right - left, bottom - top);
+      }
+    }
+  }
+
+  function drawPatches(canvas, current) {
+    const strip = strips[glimpse];
+    const side = strip.naturalHeight;
+    const scales = current.boxes[0].length;
+    const zoom = Math.max(1, Math.round(120 / side));
+    const gap = 6;
+    canvas.width = Math.max(scales, 3) * (side * zoom + gap) - gap;
+    canvas.height = side * zoom;
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    for (let scale = 0; scale < scales; scale++) {
+      pen.drawImage(strip, scale * side, 0, side, side, scale * (side * zoom + gap), 0, side * zoom, side * zoom);
+    }
+  }
+
+  function shownClasses(current) {
+    const classes = data.class_names.map((_, index) => index);
+    if (classes.length <= MOST_CLASSES) return classes;
+    const peak = classes.map((index) => Math.max(...current.probabilities.map((beliefs) => beliefs[index])));
+    peak[current.label] = Infinity;
+    return classes.sort((a, b) => peak[b] - peak[a]).slice(0, MOST_CLASSES).sort((a, b) => a - b);
+  }
+
+  function drawBelief(current) {
+    const beliefs = current.probabilities[glimpse];
+    find("belief").replaceChildren(...shownClasses(current).map((index) => {
+      const row = document.createElement("li");
+      const [name, track, share] = ["span", "div", "span"].map((kind) => document.createElement(kind));
+      name.textContent = data.class_names[index] + (index === current.label ? " (true)" : "");
+      track.className = "track";
+      const fill = document.createElement("div");
+      fill.className = "fill";
+      fill.style.width = `${100 * beliefs[index]}%`;
+      track.append(fill);
+      share.className = "share";
+      share.textContent = per_cent(beliefs[index]);
+      row.className = index === current.label ? "true" : "";
+      row.append(name, track, share);
+      return row;
+    }));
+  }
+
+  function rewardText(reward) {
+    if (Array.isArray(reward)) reward = reward[glimpse];
+    return reward === null || reward === undefined ? "not recorded" : String(reward);
+  }
+
+  function drawStatus(current) {
+    const beliefs = current.probabilities[glimpse];
+    const best = likeliest(beliefs);
+    const verdict = document.createElement("span");
+    const right = best === current.label;
+    verdict.className = right ? "right" : "wrong";
+    verdict.textContent = `${right ? "✓" : "✗"} believes ${data.class_names[best]} (${per_cent(beliefs[best])})`;
+    const reward = `${Array.isArray(current.reward) ? "reward of this glimpse" : "reward of the episode"} ${rewardText(current.reward)}`;
+    find("status").replaceChildren(`Glimpse ${glimpse + 1} of ${steps()}: true ${data.class_names[current.label]}, `, verdict, `, ${reward}`);
+  }
+
+  function draw() {
+    if (!strips.length) return; // the first image is not decoded yet
+    const current = data.episodes[episode];
+    slider.value = String(glimpse + 1);
+    slider.setAttribute("aria-valuetext", `${glimpse + 1} of ${steps()}`);
+    find("glimpse-number").textContent = `${glimpse + 1} of ${steps()}`;
+    drawOverlay(current);
+    drawSeen(find("now"), current, glimpse);
+    drawSeen(find("so-far"), current, 0);
+    drawPatches(find("patches"), current);
+    drawBelief(current);
+    drawStatus(current);
+  }
+
+  function move(step) {
+    glimpse = Math.min(Math.max(step, 0), steps() - 1);
+    draw();
+  }
+
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    find("play").textContent = "Play";
+    find("play").setAttribute("aria-pressed", "false");
+  }
+
+  async function choose(index) {
+    wanted = index;
+    const current = data.episodes[index];
+    const loaded = current.patches.map((uri) => Object.assign(new Image(), { src: uri }));
+    await Promise.all(loaded.map((image) => image.decode()));
+    if (wanted !== index) return; // another image was chosen while this one was being decoded
+    episode = index;
+    strips = loaded;
+    choice.value = String(index);
+    slider.max = String(steps());
+    find("image").src = current.image;
+    find("image").alt = `Image ${index + 1}, true class ${data.class_names[current.label]}`;
+    find("thumbnails").childNodes.forEach((button, place) => button.setAttribute("aria-pressed", String(place === index)));
+    move(glimpse);
+  }
+
+  data.episodes.forEach((current, index) => {
+    const last = likeliest(current.probabilities[current.probabilities.length - 1]);
+    const names = [current.label, last].map((place) => data.class_names[place]);
+    const text = `${index + 1}: true ${names[0]}, ${last === current.label ? "recognised" : `taken for ${names[1]}`}`;
+    choice.add(new Option(text, String(index)));
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = text;
+    button.append(Object.assign(new Image(), { src: current.image, alt: text }));
+    button.addEventListener("click", () => choose(index));
+    find("thumbnails").append(button);
+  });
+  choice.addEventListener("change", () => choose(Number(choice.value)));
+  slider.addEventListener("input", () => { stop(); move(Number(slider.value) - 1); });
+  find("all-boxes").addEventListener("change", draw);
+  find("previous").addEventListener("click", () => { stop(); move(glimpse - 1); });
+  find("next").addEventListener("click", () => { stop(); move(glimpse + 1); });
+  find("play").addEventListener("click", () => {
+    if (timer !== null) return stop();
+    find("play").textContent = "Pause";
+    find("play").setAttribute("aria-pressed", "true");
+    timer = setInterval(() => move((glimpse + 1) % steps()), 1000);
+  });
+  document.addEventListener("keydown", (event) => {
+    const ahead = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!ahead || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (event.target !== slider && event.target.closest("input:not([type=checkbox]), select, textarea")) return;
+    const frame = viewer.getBoundingClientRect();
+    if (frame.bottom < 0 || frame.top > innerHeight) return;
+    event.preventDefault();
+    stop();
+    move(glimpse + ahead);
+  });
+  viewer.hidden = false;
+  choose(0);
+})();

@@ -1,0 +1,146 @@
+"""The folder of a run: its configuration, metrics and results, written so that a kill at any moment leaves them readable."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments.plots_style import write_bytes
+
+MARKER = "config.json"
+
+
+def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Makes or reopens the folder of a run.
+
+    Args:
+      run_dir: the folder.
+      identity: what is saved as ``config.json``: model, preset and configuration.
+      resume: reopen an existing run of the same configuration.
+      overwrite: delete an existing run first.
+
+    Raises:
+      ValueError: the folder exists and neither flag is given, both are given, it holds another configuration or
+        something that is not a run, or it cannot be written.
+    """
+    if resume and overwrite:
+        raise ValueError("--resume with --overwrite: give one of them")
+    if run_dir.exists() and not run_dir.is_dir():
+        raise ValueError(f"run directory {str(run_dir)!r} is a file: give a folder")
+    _require_writable(run_dir)
+    occupied = run_dir.exists() and any(run_dir.iterdir())
+    is_run = (run_dir / MARKER).is_file()
+    if occupied and not (resume or overwrite):
+        raise ValueError(
+            f"run directory {str(run_dir)!r} exists: give --resume to go on with it, --overwrite to start again, "
+            "or another --run-dir"
+        )
+    if occupied and not is_run:
+        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}, so it is no run: give another --run-dir")
+    if resume:
+        if not is_run:
+            raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
+        _require_same(run_dir, identity)
+        return
+    if overwrite and occupied:
+        shutil.rmtree(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(run_dir / MARKER, identity)
+
+
+def _require_writable(run_dir: Path) -> None:
+    existing = run_dir
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"run directory {str(run_dir)!r}: {str(existing)!r} is not a folder that can be written")
+
+
+def _require_same(run_dir: Path, identity: dict[str, Any]) -> None:
+    saved, asked = dict(_flatten(read_json(run_dir / MARKER))), dict(_flatten(json.loads(json.dumps(identity))))
+    for name in [*asked, *saved]:
+        if saved.get(name) != asked.get(name):
+            raise ValueError(
+                f"run directory {str(run_dir)!r} belongs to another configuration: its {name} is {saved.get(name)!r}, "
+                f"now {asked.get(name)!r}"
+            )
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows = []
+    for name, value in tree.items():
+        rows += _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+    return rows
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically, indented, with a final newline."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+      ValueError: the file is missing or damaged; names it.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{str(path)!r} cannot be read: it holds no JSON object")
+    return value
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``; a last line that a kill cut short is left out."""
+    path = run_dir / "metrics.jsonl"
+    records = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def keep_metrics_until(run_dir: Path, step: int) -> list[dict[str, Any]]:
+    """Drops the metrics of later steps, which a resumed run measures anew. Returns what is left."""
+    records = [record for record in read_metrics(run_dir) if record["step"] <= step]
+    write_bytes(run_dir / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
+    return records
+
+
+def append_metrics(run_dir: Path, record: dict[str, Any]) -> None:
+    """Adds a line to ``metrics.jsonl``."""
+    with (run_dir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def commit() -> str | None:
+    """The commit of the code, with ``-dirty`` where the tree differs from it; None outside a repository."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def device() -> str:
+    """The device that JAX computes on, in words."""
+    chosen = jax.devices()[0]
+    if chosen.platform != "cpu":
+        return f"{jax.device_count()} x {chosen.device_kind}"
+    return f"CPU, {platform.machine()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"

@@ -1,0 +1,1 @@
+"""RAM: the recurrent attention model of Mnih et al. 2014."""

@@ -1,0 +1,82 @@
+"""The networks of RAM (Mnih et al. 2014, section 4): glimpse, location, action and baseline."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+MEAN_ACTIVATIONS = {"linear": lambda x: x, "tanh": jnp.tanh, "hard_tanh": nn.hard_tanh}
+
+
+class GlimpseNetwork(nn.Module):
+    """Joins what was seen and where: ``relu(Linear(what) + Linear(where))``, or their product.
+
+    Attributes:
+      what_hidden: units of the first layer on the glimpse.
+      where_hidden: units of the first layer on the location.
+      features: units of the joint layer.
+      combine: ``add`` (RAM) or ``multiply`` (elementwise, as in DRAM).
+    """
+
+    what_hidden: int
+    where_hidden: int
+    features: int
+    combine: str = "add"
+
+    @nn.compact
+    def __call__(
+        self, glimpses: Float[Array, "*batch K G G C"], locations: Float[Array, "*batch 2"]
+    ) -> Float[Array, "*batch features"]:
+        """Glimpse in [0, 1] and normalised location to features."""
+        import os
+        what = glimpses.reshape(*glimpses.shape[:-4], -1)*float(os.environ.get("SCALE","1"))
+        what = nn.Dense(self.features, name="what_out")(nn.relu(nn.Dense(self.what_hidden, name="what")(what)))
+        where = nn.relu(nn.Dense(self.where_hidden, name="where")(locations))
+        where = nn.Dense(self.features, name="where_out")(where)
+        return nn.relu(what + where) if self.combine == "add" else nn.relu(what) * nn.relu(where)
+
+
+class LocationNetwork(nn.Module):
+    """Mean and standard deviation of the location policy.
+
+    Attributes:
+      mean_activation: ``linear``, ``tanh`` or ``hard_tanh``.
+      hidden: units of an optional ReLU layer; 0 for none.
+      learn_sigma: whether sigma has a learned factor in x and y, 1 at the start.
+    """
+
+    mean_activation: str = "tanh"
+    hidden: int = 0
+    learn_sigma: bool = False
+
+    @nn.compact
+    def __call__(
+        self, output: Float[Array, "*batch D"], sigma: Float[Array, "2"]
+    ) -> tuple[Float[Array, "*batch 2"], Float[Array, "2"]]:
+        """Core output and the configured sigma to ``(mean, sigma)``, both normalised."""
+        if self.hidden:
+            output = nn.relu(nn.Dense(self.hidden, name="hidden_layer")(output))
+        mean = MEAN_ACTIVATIONS[self.mean_activation](nn.Dense(2, name="mean")(output))
+        if self.learn_sigma:
+            sigma = sigma * jnp.exp(self.param("log_sigma", nn.initializers.zeros, (2,)))
+        return mean, sigma
+
+
+class ActionNetwork(nn.Module):
+    """Logits of the classes: one linear layer."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, output: Float[Array, "*batch D"]) -> Float[Array, "*batch num_classes"]:
+        """Core output to logits."""
+        return nn.Dense(self.num_classes, name="logits")(output)
+
+
+class BaselineNetwork(nn.Module):
+    """Expected return: one linear layer."""
+
+    @nn.compact
+    def __call__(self, output: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
+        """Core output to the expected return."""
+        return nn.Dense(1, name="value")(jax.lax.stop_gradient(output))[..., 0]

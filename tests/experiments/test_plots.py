@@ -1,0 +1,386 @@
+"""Figures: what is drawn, and where, against hand-made values."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image as PillowImage
+
+from experiments import plots
+from experiments.plots_episodes import covered, seen_rgb
+from experiments.plots_style import UNSEEN, glimpse_colours, likeliest_classes, to_pixels, to_rgb
+
+SIDE = 4  # samples of a patch's side
+
+
+def make_episodes(glimpses=3, images=2, scales=2, channels=1, classes=4, height=20, width=30, seed=0):
+    rng = np.random.default_rng(seed)
+    locations = rng.uniform(-0.9, 0.9, (glimpses, images, 2))
+    centres = (locations + 1) / 2 * np.array([width, height])
+    half = SIDE * 2.0 ** np.arange(scales) / 2
+    corner = centres[:, :, None, :]
+    boxes = np.concatenate([corner - half[:, None], corner + half[:, None]], axis=-1)
+    return {
+        "images": rng.integers(0, 256, (images, height, width, channels), dtype=np.uint8),
+        "labels": rng.integers(0, classes, images),
+        "locations": locations,
+        "boxes": boxes,
+        "glimpses": rng.uniform(size=(glimpses, images, scales, SIDE, SIDE, channels)),
+        "probabilities": rng.dirichlet(np.ones(classes), (glimpses, images)),
+    }
+
+
+def sheet_arguments(episodes):
+    return {key: value for key, value in episodes.items() if key != "glimpses"}
+
+
+def retina_arguments(episodes):
+    return {key: episodes[key] for key in ("glimpses", "images", "labels", "boxes")}
+
+
+def drawn(figure: Figure) -> PillowImage.Image:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=40)
+    return PillowImage.open(buffer)
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title(loc) for axes in figure.axes for loc in ("left", "center") if axes.get_title(loc)]
+
+
+def line(figure: Figure, label: str):
+    (found,) = [each for axes in figure.axes for each in axes.lines if each.get_label() == label]
+    return found
+
+
+# Curves
+
+
+def test_learning_curves_say_so_without_records():
+    figure = plots.learning_curves([])
+    assert not figure.axes
+    assert "No metrics" in figure.texts[0].get_text()
+
+
+def test_learning_curves_show_only_panels_with_data():
+    records = [{"step": 1, "loss": 2.0, "note": "x"}, {"step": 2, "loss": 1.5, "learning_rate": 1e-3}]
+    assert titles(plots.learning_curves(records)) == ["Loss", "Learning rate"]
+
+
+def test_learning_curves_draw_the_values_in_order_of_step():
+    records = [
+        {"step": 30, "accuracy": 0.9, "validation_error": 12.5},
+        {"step": 10, "accuracy": 0.2, "validation_error": None},
+        {"step": 20, "accuracy": float("nan"), "validation_error": 40.0},
+        {"accuracy": 0.5},
+    ]
+    figure = plots.learning_curves(records)
+    np.testing.assert_allclose(line(figure, "training batches").get_xydata(), [[10, 80.0], [30, 10.0]])
+    np.testing.assert_allclose(line(figure, "validation, greedy").get_xydata(), [[20, 40.0], [30, 12.5]])
+    assert figure.axes[0].get_yscale() == "log"
+    assert "lowest 12.50% at step 30" in figure.axes[0].get_title("right")
+    drawn(figure)
+
+
+def test_learning_curves_of_a_perfect_run():
+    figure = plots.learning_curves(
+        [{"step": step, "accuracy": 1.0, "validation_error": 0.0} for step in (1, 2)]
+    )
+    assert figure.axes[0].get_yscale() == "linear"  # zeros have no place on a logarithmic axis
+    drawn(figure)
+
+
+def test_long_curves_are_smoothed_without_bias_at_their_ends():
+    figure = plots.learning_curves([{"step": step, "loss": 3.0} for step in range(400)])
+    np.testing.assert_allclose(line(figure, "total").get_ydata(), 3.0)
+
+
+def test_accuracy_by_glimpse():
+    figure = plots.accuracy_by_glimpse(
+        np.array([30.0, 20.0, 12.0]), np.array([29.0, 19.0, 11.0]), np.full(3, 31.0)
+    )
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[1, 30.0], [2, 20.0], [3, 12.0]])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["30.0", "20.0", "12.0"]
+    assert figure.axes[0].get_ylim()[0] == 0.0 and figure.axes[0].get_ylim()[1] > 31.0
+    for errors in ([0.0], [0.0, 0.0], [90.0, 1.0], []):
+        drawn(plots.accuracy_by_glimpse(np.array(errors)))
+
+
+# Heat maps and confusions
+
+
+def test_location_histogram_counts_every_location_in_its_pixel():
+    width, height = 8, 4
+    # By hand: x = -1 + 2 * (3.5 / 8) is in column 3, y = -1 + 2 * (1.5 / 4) in row 1.
+    points = np.array([[-0.125, -0.25]] * 3 + [[1.0, 1.0], [-1.0, -1.0], [5.0, -5.0]])
+    counts = plots.location_histogram(points, height, width)
+    expected = np.zeros((4, 8), int)
+    expected[1, 3], expected[3, 7], expected[0, 0], expected[0, 7] = 3, 1, 1, 1
+    np.testing.assert_array_equal(counts, expected)
+
+
+@pytest.mark.parametrize("cell", [1, 3, 5])
+def test_location_histogram_of_coarse_cells_is_a_sum_of_fine_ones(cell):
+    points = np.random.default_rng(0).uniform(-1.2, 1.2, (500, 2))
+    fine, coarse = (plots.location_histogram(points, 20, 31, size) for size in (1, cell))
+    assert coarse.sum() == 500
+    assert coarse.shape == (int(np.ceil(20 / cell)), int(np.ceil(31 / cell)))
+    for (row, column), count in np.ndenumerate(coarse):
+        assert count == fine[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell].sum()
+
+
+def test_location_heatmaps_share_a_scale_and_light_the_right_pixel():
+    rng = np.random.default_rng(0)
+    locations = rng.uniform(-0.99, 0.99, (3, 200, 2))
+    locations[0] = [-1 + 2 * 2.5 / 20, -1 + 2 * 7.5 / 10]  # all in column 2, row 7
+    figure = plots.location_heatmaps(locations, height=10, width=20, cell=1)
+    maps = [axes.images[0] for axes in figure.axes if axes.images]
+    assert len(maps) == 3
+    hot = np.zeros((10, 20))
+    hot[7, 2] = 100.0
+    np.testing.assert_allclose(maps[0].get_array(), hot)
+    for picture in maps:
+        np.testing.assert_allclose(picture.get_array().sum(), 100.0)
+        assert tuple(picture.get_extent()) == (0, 20, 10, 0)
+        assert picture.norm is maps[0].norm
+    assert maps[0].norm.vmax == max(picture.get_array().max() for picture in maps[1:])
+    drawn(figure)
+
+
+def test_confusion_counts_against_a_loop():
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(0, 5, (2, 300))
+    expected = [[sum((labels == i) & (predictions == j)) for j in range(5)] for i in range(5)]
+    np.testing.assert_array_equal(plots.confusion_counts(labels, predictions, 5), expected)
+
+
+def test_confusion_counts_reject_classes_that_do_not_exist():
+    with pytest.raises(ValueError, match=r"predictions must lie in 0..2, got 1..3"):
+        plots.confusion_counts(np.array([0, 1]), np.array([1, 3]), 3)
+
+
+def test_confusion_matrix_writes_counts_and_colours_row_shares():
+    labels, predictions = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1])
+    figure = plots.confusion_matrix(labels, predictions, ["cat", "dog", "owl"])
+    axes = figure.axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[75, 25, 0], [0, 100, 0], [0, 0, 0]])
+    written = {(text.get_position()[::-1]): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "3", (0, 1): "1", (1, 1): "1"}
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "dog", "owl"]
+    assert "1 of 5 wrong (20.00%)" in axes.get_title("left")
+    drawn(figure)
+
+
+def test_confusion_matrix_of_many_classes_has_no_numbers():
+    labels = np.arange(100)
+    figure = plots.confusion_matrix(labels, labels)
+    assert not figure.axes[0].texts
+    assert len(figure.axes[0].get_xticklabels()) <= 20
+    drawn(figure)
+
+
+# Reconstruction
+
+
+def test_reconstruct_by_hand():
+    fine = np.array([[0.1, 0.2], [0.3, 0.4]])
+    coarse = np.array([[0.5, 0.6], [0.7, 0.8]])
+    glimpse = np.stack([fine, coarse])[..., None]
+    boxes = np.array([[2.0, 1.0, 4.0, 3.0], [1.0, 0.0, 5.0, 4.0]])  # left, top, right, bottom
+    expected = [
+        [0.0, 0.5, 0.5, 0.6, 0.6, 0.0],
+        [0.0, 0.5, 0.1, 0.2, 0.6, 0.0],
+        [0.0, 0.7, 0.3, 0.4, 0.8, 0.0],
+        [0.0, 0.7, 0.7, 0.8, 0.8, 0.0],
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    ]
+    np.testing.assert_allclose(plots.reconstruct(glimpse, boxes, 5, 6)[..., 0], expected, atol=1e-6)
+    np.testing.assert_array_equal(covered(boxes, 5, 6), np.array(expected) > 0)
+
+
+def test_reconstruct_drops_what_lies_outside():
+    glimpse = np.array([[0.1, 0.2], [0.3, 0.4]])[None, :, :, None]
+    left_top = plots.reconstruct(glimpse, np.array([[-2, -2, 2, 2]]), 3, 3)[..., 0]
+    np.testing.assert_allclose(left_top, [[0.4, 0.4, 0], [0.4, 0.4, 0], [0, 0, 0]], atol=1e-6)
+    right_bottom = plots.reconstruct(glimpse, np.array([[1, 1, 5, 5]]), 3, 3)[..., 0]
+    np.testing.assert_allclose(right_bottom, [[0, 0, 0], [0, 0.1, 0.1], [0, 0.1, 0.1]], atol=1e-6)
+    assert not plots.reconstruct(glimpse, np.array([[7, 7, 9, 9]]), 3, 3).any()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, -0.4])
+def test_reconstruct_of_unit_boxes_is_a_crop(shift):
+    image = np.random.default_rng(0).uniform(size=(9, 11, 3))
+    crop = image[2:6, 3:7]
+    boxes = (
+        np.array([[3.0, 2.0, 7.0, 6.0]]) + shift
+    )  # a fraction of a pixel does not change the nearest sample
+    expected = np.zeros_like(image)
+    expected[2:6, 3:7] = crop
+    np.testing.assert_allclose(plots.reconstruct(crop[None], boxes, 9, 11), expected, atol=1e-6)
+
+
+def test_reconstruct_episode_keeps_the_finest_look_and_then_the_latest():
+    first, second = np.full((2, 2, 1), 0.25), np.full((2, 2, 1), 0.75)
+    glimpses = np.stack([np.stack([first, first]), np.stack([second, second])])
+    boxes = np.array([[[0, 0, 2, 2], [0, 0, 4, 4]], [[1, 0, 3, 2], [0, 0, 4, 4]]])
+    seen = plots.reconstruct_episode(glimpses, boxes, 2, 5)[..., 0]
+    np.testing.assert_allclose(seen, [[0.25, 0.75, 0.75, 0.75, 0.0]] * 2)
+
+
+def test_what_was_not_seen_has_a_colour_of_its_own():
+    picture = seen_rgb(np.zeros((1, 1, 2, 2, 1)), np.array([[[0, 0, 2, 2]]]), 2, 3)
+    np.testing.assert_allclose(picture[:, 2], [UNSEEN, UNSEEN], rtol=1e-6)
+    assert not picture[:, :2].any()
+
+
+# Sheets
+
+
+def test_episode_sheet_draws_boxes_and_path_where_they_belong():
+    episodes = make_episodes()
+    figure = plots.episode_sheet(**sheet_arguments(episodes))
+    pictures = [
+        axes for axes in figure.axes if axes.images and tuple(axes.images[0].get_extent()) == (0, 30, 20, 0)
+    ]
+    assert len(pictures) == 2
+    colours = glimpse_colours(3)
+    for index, axes in enumerate(pictures):
+        boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+        found = [
+            (*box.get_xy(), box.get_x() + box.get_width(), box.get_y() + box.get_height()) for box in boxes
+        ]
+        np.testing.assert_allclose(found, episodes["boxes"][:, index].reshape(-1, 4))
+        assert [to_hex(box.get_edgecolor()) for box in boxes] == [
+            colour for colour in colours for _ in range(2)
+        ]
+        assert boxes[0].get_linewidth() > boxes[1].get_linewidth()
+        path = to_pixels(episodes["locations"][:, index], 20, 30)
+        assert [text.get_text() for text in axes.texts] == ["1", "2", "3"]
+        np.testing.assert_allclose([text.get_position() for text in axes.texts], path)
+        np.testing.assert_allclose(axes.lines[-1].get_xydata(), path)
+    drawn(figure)
+
+
+def test_episode_sheet_titles_tell_right_from_wrong():
+    episodes = make_episodes(images=2, classes=3)
+    episodes["labels"] = np.array([0, 1])
+    episodes["probabilities"][-1] = [[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]
+    episodes["probabilities"][0] = [
+        [0.0, 0.0, 1.0],
+        [0.0, 1.0, 0.0],
+    ]  # only the last belief is the prediction
+    figure = plots.episode_sheet(**sheet_arguments(episodes), class_names=["cat", "dog", "owl"])
+    assert titles(figure) == ["✓ cat", "✗ dog, taken for owl"]
+    beliefs = [axes.images[0].get_array() for axes in figure.axes if axes.get_ylabel() == "glimpse"]
+    np.testing.assert_allclose(beliefs, np.swapaxes(episodes["probabilities"], 0, 1))
+
+
+def test_episode_sheet_shows_at_most_so_many_images():
+    episodes = sheet_arguments(make_episodes(images=5))
+    assert len(titles(plots.episode_sheet(**episodes, max_images=4))) == 4
+
+
+def test_wrong_number_of_class_names():
+    with pytest.raises(ValueError, match="2 class names for 4 classes"):
+        plots.episode_sheet(**sheet_arguments(make_episodes()), class_names=["a", "b"])
+
+
+def test_retina_sheet_shows_each_glimpse_and_all_together():
+    episodes = make_episodes(glimpses=3, images=1)
+    figure = plots.retina_sheet(**retina_arguments(episodes))
+    framed = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in framed][1:] == [
+        "glimpse 1",
+        "glimpse 2",
+        "glimpse 3",
+        "all together",
+    ]
+    shown = [np.asarray(axes.images[0].get_array()) for axes in framed]
+    np.testing.assert_allclose(shown[0], to_rgb(episodes["images"][0]))
+    for step in range(3):
+        expected = plots.reconstruct(episodes["glimpses"][step, 0], episodes["boxes"][step, 0], 20, 30)
+        inside = covered(episodes["boxes"][step, 0], 20, 30)
+        np.testing.assert_allclose(shown[step + 1][inside], np.repeat(expected[inside], 3, axis=-1))
+    together = plots.reconstruct_episode(episodes["glimpses"][:, 0], episodes["boxes"][:, 0], 20, 30)
+    inside = covered(episodes["boxes"][:, 0].reshape(-1, 4), 20, 30)
+    np.testing.assert_allclose(shown[-1][inside], np.repeat(together[inside], 3, axis=-1))
+    strips = [axes.images[0].get_array() for axes in figure.axes if not axes.get_title()]
+    np.testing.assert_allclose(strips[1][:, :SIDE, 0], episodes["glimpses"][1, 0, 0, ..., 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("classes", [2, 55])
+def test_the_smallest_episodes_can_be_drawn(channels, classes):
+    episodes = make_episodes(glimpses=1, images=1, scales=1, channels=channels, classes=classes)
+    drawn(plots.episode_sheet(**sheet_arguments(episodes)))
+    drawn(plots.retina_sheet(**retina_arguments(episodes)))
+    drawn(plots.location_heatmaps(episodes["locations"], 20, 30))
+    gif = PillowImage.open(io.BytesIO(plots.episode_gif(**episodes)))
+    assert gif.n_frames == 1
+
+
+# Animation
+
+
+def test_episode_gif_has_a_frame_for_each_glimpse(tmp_path):
+    episodes = make_episodes(glimpses=4, images=2)
+    path = tmp_path / "plots" / "episodes.gif"
+    data = plots.episode_gif(**episodes, path=path, seconds=0.5, last_seconds=2.0)
+    assert path.read_bytes() == data
+    assert [entry.name for entry in path.parent.iterdir()] == ["episodes.gif"]
+    gif = PillowImage.open(io.BytesIO(data))
+    assert gif.n_frames == 4
+    assert gif.info["loop"] == 0  # for ever
+    durations, frames = [], []
+    for frame in range(4):
+        gif.seek(frame)
+        durations.append(gif.info["duration"])
+        frames.append(np.asarray(gif.convert("RGB")))
+    assert durations == [500, 500, 500, 2000]
+    assert len(data) < 500_000
+    colours = [np.array([int(each[i : i + 2], 16) for i in (1, 3, 5)]) for each in glimpse_colours(4)]
+    for frame, colour in zip(
+        frames, colours, strict=True
+    ):  # the boxes of glimpse t are in the frame of glimpse t
+        assert (np.abs(frame.astype(int) - colour).max(axis=-1) < 12).sum() > 30
+
+
+def test_episode_gif_needs_something_to_show():
+    with pytest.raises(ValueError, match="0 images"):
+        plots.episode_gif(**make_episodes(images=0))
+
+
+# Style
+
+
+def test_likeliest_classes_hold_the_true_one():
+    beliefs = np.tile(np.linspace(0.0, 1.0, 30), (2, 1))
+    np.testing.assert_array_equal(likeliest_classes(beliefs, label=3, limit=4), [3, 27, 28, 29])
+    np.testing.assert_array_equal(likeliest_classes(beliefs, label=28, limit=3), [27, 28, 29])
+    np.testing.assert_array_equal(likeliest_classes(beliefs[:, :3], label=0, limit=3), [0, 1, 2])
+
+
+def test_to_rgb():
+    np.testing.assert_allclose(to_rgb(np.full((1, 1, 1), 255, np.uint8)), [[[1, 1, 1]]])
+    np.testing.assert_allclose(to_rgb(np.full((1, 1, 1), 0.5)), [[[0.5, 0.5, 0.5]]])
+    np.testing.assert_allclose(to_rgb(np.array([[[51, 102, 255]]], np.uint8)), [[[0.2, 0.4, 1.0]]], rtol=1e-6)
+    first, second = to_rgb(np.array([[[255, 0], [0, 255]]], np.uint8))[0]
+    assert first[0] > first[2] and second[2] > second[0]  # two channels stay apart
+
+
+def test_save_figure_writes_a_png_and_nothing_else(tmp_path):
+    path = plots.save_figure(plots.learning_curves([]), tmp_path / "new" / "figure.png")
+    assert PillowImage.open(path).format == "PNG"
+    assert [entry.name for entry in path.parent.iterdir()] == ["figure.png"]
+
+
+def test_plots_leave_the_global_state_of_matplotlib_alone():
+    code = "import sys, experiments.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    root = Path(plots.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
