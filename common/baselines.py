@@ -1,10 +1,9 @@
 """The networks that see the whole image at once: fully connected and convolutional baselines."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
@@ -94,7 +93,8 @@ def make_baseline(config: BaselineConfig, height: int, width: int, channels: int
         return module.init(key, jnp.zeros((1, height, width, channels)), False)["params"]
 
     def logits(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], train: bool) -> Array:
-        return module.apply({"params": params}, images / 255.0, train, rngs={"dropout": key})
+        scores = module.apply({"params": params}, images / 255.0, train, rngs={"dropout": key})
+        return cast(Array, scores)
 
     def loss(
         params: PyTree,

@@ -2,8 +2,8 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import jax
 import numpy as np
@@ -86,7 +86,8 @@ class Checkpoints:
         for step in reversed(steps):
             try:
                 restored = self._manager.restore(
-                    step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), digest=ocp.args.JsonRestore())
+                    step,
+                    args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), digest=ocp.args.JsonRestore()),
                 )
                 if state_digest(restored.state) == restored.digest["sha256"]:
                     return restored.state
@@ -95,7 +96,9 @@ class Checkpoints:
                 reason = " ".join(str(error).split())[:200]
             warn(f"checkpoint {self.directory / str(step)} is damaged ({reason}); trying the one before")
         if steps:
-            raise CheckpointError(f"{self.directory}: all {len(steps)} checkpoints are damaged; start over with --overwrite")
+            raise CheckpointError(
+                f"{self.directory}: all {len(steps)} checkpoints are damaged; start over with --overwrite"
+            )
         return None
 
     def discard_after(self, step: int) -> None:

@@ -1,6 +1,6 @@
 """Recurrent cores: what the agent remembers from glimpse to glimpse.
 
-Every core is a flax module with ``initial_state(batch_shape)`` and ``__call__(state, features) -> (state, output)``, where
+Every core is a flax module with ``initial_state(batch_shape)`` and ``__call__(state, features) -> (state, output)``;
 features and output have shape ``[*batch, F]`` and ``[*batch, hidden]``.
 """
 
@@ -48,9 +48,10 @@ class GatedCore(nn.Module):
 
 
 class TransformerCore(nn.Module):
-    """One pre-norm block of causal multi-head scaled dot-product attention over the glimpses so far (Vaswani et al. 2017).
+    """One pre-norm block of causal multi-head scaled dot-product attention over the glimpses so far.
 
-    The state is the history of keys and values with a step counter, so each glimpse costs one query.
+    After Vaswani et al. (2017), equation 1 and section 3.2.2. The state is the history of keys and values with a step
+    counter, so each glimpse costs one query.
     """
 
     hidden: int
@@ -73,13 +74,14 @@ class TransformerCore(nn.Module):
         keys = jax.lax.dynamic_update_index_in_dim(keys, key, step, axis=-2)
         values = jax.lax.dynamic_update_index_in_dim(values, value, step, axis=-2)
 
-        def heads(x: Array) -> Array:
-            return x.reshape(*x.shape[:-1], self.num_heads, self.hidden // self.num_heads)
+        def heads(x: Array, length: int) -> Array:
+            return x.reshape(-1, length, self.num_heads, self.hidden // self.num_heads)
 
         seen = jnp.arange(self.num_glimpses) <= step
         attended = jax.nn.dot_product_attention(
-            *(heads(x).reshape(-1, n, self.num_heads, self.hidden // self.num_heads)
-              for x, n in ((query, 1), (keys, self.num_glimpses), (values, self.num_glimpses))),
+            heads(query, 1),
+            heads(keys, self.num_glimpses),
+            heads(values, self.num_glimpses),
             mask=seen[None, None, None, :],
         ).reshape(token.shape)
         token = token + nn.Dense(self.hidden, name="attention_output")(attended)

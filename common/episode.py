@@ -1,10 +1,11 @@
 """Episodes: a recurrent agent looks, moves its gaze, and looks again.
 
-Glimpse ``t`` is taken at ``locations[t]``. The first location comes from a start policy; the location of glimpse ``t + 1``
-is sampled from the location policy after glimpse ``t``. Nothing samples a location that no glimpse uses.
+Glimpse ``t`` is taken at ``locations[t]``. The first location comes from a start policy; the location of glimpse
+``t + 1`` is sampled from the location policy after glimpse ``t``. Nothing samples a location that no glimpse uses.
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -141,7 +142,7 @@ def unroll(
     # Rule: the baseline learns from detached features.
     baselines = agent.baseline(params, jax.lax.stop_gradient(outputs[:-1]))
     baselines = jnp.concatenate([jnp.zeros((1, batch_size)), baselines])
-    return Episode(*moves, baselines=baselines, logits=agent.classify(params, outputs))
+    return Episode(**moves._asdict(), baselines=baselines, logits=agent.classify(params, outputs))
 
 
 def _given(location: Array, sample: Array, mean: Array) -> _Move:
@@ -150,9 +151,7 @@ def _given(location: Array, sample: Array, mean: Array) -> _Move:
     return _Move(location, sample, mean, nothing, nothing)
 
 
-def replicate(
-    unroll_one: Callable[[Key[Array, ""]], Episode], key: Key[Array, ""], num_replicates: int
-) -> Episode:
+def replicate(unroll_one: Callable[[Key[Array, ""]], Episode], key: Key[Array, ""], num_replicates: int) -> Episode:
     """Monte Carlo replication: M independent episodes of the same images.
 
     Args:

@@ -1,12 +1,16 @@
 """Evaluation on a fixed split: greedy, one sampled episode, and Monte Carlo averages, with confidence intervals."""
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+
+# Images and labels may lie on the host or on the device.
+AnyArray = Array | np.ndarray
 
 METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
 
@@ -21,10 +25,10 @@ class Predictions(NamedTuple):
       average_log_probability: highest mean log-probability over them (Ba et al. 2014, section 3), ``[N]``.
     """
 
-    greedy: Int[np.ndarray, "N"]
-    sampled: Int[np.ndarray, "N"]
-    average_probability: Int[np.ndarray, "N"]
-    average_log_probability: Int[np.ndarray, "N"]
+    greedy: Int[AnyArray, "N"]
+    sampled: Int[AnyArray, "N"]
+    average_probability: Int[AnyArray, "N"]
+    average_log_probability: Int[AnyArray, "N"]
 
 
 def average_over_episodes(
@@ -36,21 +40,21 @@ def average_over_episodes(
 
 
 def over_batches(
-    function: Callable[[Key[Array, ""], Array], PyTree], key: Key[Array, ""], images: np.ndarray, batch_size: int
+    function: Callable[[Key[Array, ""], Array], PyTree], key: Key[Array, ""], images: AnyArray, batch_size: int
 ) -> PyTree:
     """Applies ``(key, images [B, ...]) -> tree of [B, ...]`` to any number of images, in batches of one size.
 
-    The last batch is filled up with copies of the first image, which are dropped from the result.
+    The last batch is filled up with copies of its first image, which are dropped from the result.
 
     Returns:
       The tree with NumPy leaves ``[N, ...]``.
     """
     results = []
     for index, start in enumerate(range(0, len(images), batch_size)):
-        batch = images[start : start + batch_size]
+        batch = np.asarray(images[start : start + batch_size])
         missing = batch_size - len(batch)
         if missing:
-            batch = np.concatenate([batch, np.repeat(images[:1], missing, axis=0)])
+            batch = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
         result = function(jax.random.fold_in(key, index), jnp.asarray(batch))
         results.append(jax.tree.map(lambda x, keep=batch_size - missing: np.asarray(x)[:keep], result))
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
@@ -58,7 +62,7 @@ def over_batches(
 
 def make_predictor(
     predict: Callable[..., Array], num_episodes: int, batch_size: int
-) -> Callable[[PyTree, Key[Array, ""], UInt8[np.ndarray, "N H W C"]], Predictions]:
+) -> Callable[[PyTree, Key[Array, ""], UInt8[AnyArray, "N H W C"]], Predictions]:
     """Compiles the evaluation of all methods.
 
     Args:
@@ -78,20 +82,20 @@ def make_predictor(
         logits = jax.lax.map(lambda k: predict(params, k, images, "sampled"), keys)
         return Predictions(greedy, logits[0].argmax(-1), *average_over_episodes(logits))
 
-    def of_split(params: PyTree, key: Key[Array, ""], images: np.ndarray) -> Predictions:
+    def of_split(params: PyTree, key: Key[Array, ""], images: AnyArray) -> Predictions:
         size = min(batch_size, len(images))
         return over_batches(lambda k, batch: of_batch(params, k, batch), key, images, size)
 
     return of_split
 
 
-def error_interval(predictions: Int[np.ndarray, "N"], labels: Int[np.ndarray, "N"]) -> dict[str, Any]:
+def error_interval(predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"]) -> dict[str, Any]:
     """Error in per cent with its 95% Wilson interval: ``{error, low, high, n}``."""
     wrong, total = int(np.sum(predictions != labels)), len(labels)
     interval = scipy.stats.binomtest(wrong, total).proportion_ci(0.95, method="wilson")
     return {"error": 100 * wrong / total, "low": 100 * interval.low, "high": 100 * interval.high, "n": total}
 
 
-def summarise(predictions: Predictions, labels: Int[np.ndarray, "N"]) -> dict[str, dict[str, Any]]:
+def summarise(predictions: Predictions, labels: Int[AnyArray, "N"]) -> dict[str, dict[str, Any]]:
     """`error_interval` of each method."""
     return {name: error_interval(getattr(predictions, name), labels) for name in METHODS}

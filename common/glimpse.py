@@ -1,8 +1,8 @@
 """The glimpse sensor: a small retina whose patches grow coarser away from the centre of gaze.
 
-Scale ``k`` is a ``G x G`` grid of means over boxes of ``s x s`` pixels with ``s = growth**k`` (Mnih et al. 2014, figure 1),
-all centred at the location. Outside the image the retina sees zeros. The means are read from a summed-area table
-(Crow 1984), built once per image and shared by every glimpse and every Monte Carlo replicate.
+Scale ``k`` is a ``G x G`` grid of means over boxes of ``s x s`` pixels with ``s = growth**k``, all centred at the
+location (Mnih et al. 2014, figure 1). Outside the image the retina sees zeros. The means are read from a summed-area
+table (Crow 1984), built once per image and shared by every glimpse and every Monte Carlo replicate.
 """
 
 from dataclasses import dataclass
@@ -69,9 +69,7 @@ def _first_corners(location: Float[Array, "2"], retina: Retina, height: int, wid
     return jnp.floor(jnp.clip(centre, -reach, 2 * reach) - half[:, None] + 0.5).astype(jnp.int32)
 
 
-def glimpse_boxes(
-    location: Float[Array, "2"], retina: Retina, height: int, width: int
-) -> Int[Array, "K 4"]:
+def glimpse_boxes(location: Float[Array, "2"], retina: Retina, height: int, width: int) -> Int[Array, "K 4"]:
     """The boxes that a glimpse covers: ``(left, top, right, bottom)`` pixel edges for each scale."""
     corner = _first_corners(location, retina, height, width)
     side = jnp.array([retina.size * s for s in retina.box_sides])[:, None]
@@ -103,9 +101,7 @@ def glimpse_sums(
     return tall[:, :, 1:] - tall[:, :, :-1]
 
 
-def glimpse(
-    table: Int32[Array, "H+1 W+1 C"], location: Float[Array, "2"], retina: Retina
-) -> Float[Array, "K G G C"]:
+def glimpse(table: Int32[Array, "H+1 W+1 C"], location: Float[Array, "2"], retina: Retina) -> Float[Array, "K G G C"]:
     """What the retina sees at a location: box means in [0, 1] (`glimpse_sums` over ``255 * s**2``)."""
     scale = jnp.array([1 / (255 * s * s) for s in retina.box_sides], jnp.float32)
     return glimpse_sums(table, location, retina) * scale[:, None, None, None]

@@ -6,6 +6,7 @@ This is the only module that converts between the two, and the only one that tou
 """
 
 import re
+from collections.abc import Sequence
 
 import distrax
 import jax
@@ -48,8 +49,8 @@ def parse_sigma(text: str, height: int, width: int) -> tuple[float, float]:
     return value, value
 
 
-def describe_sigma(sigma: tuple[float, float], height: int, width: int) -> str:
-    """Prints a normalised sigma in both units, for example ``0.1 (5 px)``."""
+def describe_sigma(sigma: Sequence[float], height: int, width: int) -> str:
+    """Prints a normalised ``(sigma_x, sigma_y)`` in both units, for example ``0.1 (5 px)``."""
     normalised, pixels = [f"{s:.4g}" for s in sigma], [f"{sigma[0] * width / 2:.4g}", f"{sigma[1] * height / 2:.4g}"]
     return f"{' x '.join(dict.fromkeys(normalised))} ({' x '.join(dict.fromkeys(pixels))} px)"
 

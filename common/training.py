@@ -1,9 +1,9 @@
 """Training: a state, an optimiser, and chunks of many steps in one compiled scan."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -18,8 +18,8 @@ class Model(NamedTuple):
 
     Attributes:
       init: ``key -> params``.
-      loss: ``(params, key, images [B, H, W, C], labels [B], progress) -> (loss, metrics)``; images are uint8, ``progress``
-        in [0, 1] is the part of the run that is done, metrics are scalars.
+      loss: ``(params, key, images [B, H, W, C], labels [B], progress) -> (loss, metrics)``; images are uint8,
+        ``progress`` in [0, 1] is the part of the run that is done, metrics are scalars.
       predict: ``(params, key, images [B, H, W, C], policy kind) -> logits [B, num_classes]``; the kind is that of
         `common.episode.Policy`.
     """
@@ -77,7 +77,9 @@ def make_schedule(config: OptimizerConfig, steps: int, steps_per_epoch: float) -
         "constant": lambda: optax.constant_schedule(rate),
         "linear": lambda: optax.linear_schedule(rate, 0.0, rest),
         "cosine": lambda: optax.cosine_decay_schedule(rate, rest),
-        "exponential": lambda: optax.exponential_decay(rate, max(round(steps_per_epoch), 1), config.decay, staircase=True),
+        "exponential": lambda: optax.exponential_decay(
+            rate, max(round(steps_per_epoch), 1), config.decay, staircase=True
+        ),
     }[config.schedule]()
     if not config.warmup_steps:
         return main
@@ -99,8 +101,7 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
     return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(NamedTuple):
     """Everything that a run needs to go on.
 
     Attributes:
@@ -163,7 +164,7 @@ def train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = metrics | {"grad_norm": optax.global_norm(grads), "param_norm": optax.global_norm(params)}
-        return state.replace(params=params, opt_state=opt_state, step=state.step + 1), metrics
+        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), metrics
 
     return step
 
@@ -187,7 +188,7 @@ def keep_best(state: TrainState, error: float) -> TrainState:
     """Remembers the current parameters if their validation error, in per cent, is the lowest so far."""
     if not error < float(state.best_error):
         return state
-    return state.replace(
+    return state._replace(
         best_params=jax.tree.map(jnp.copy, state.params),
         best_error=jnp.array(error, jnp.float32),
         best_step=jnp.copy(state.step),

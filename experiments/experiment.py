@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from rich.console import Console
 
 from common.baselines import make_baseline, validate_baseline
 from common.data import Dataset
 from common.locations import describe_sigma
 from common.training import Model, TrainState, validate_optimizer
 from experiments import run_directory
-from experiments.command_line import fail, user_errors
+from experiments.command_line import user_errors
 from experiments.config import CnnExperiment, Experiment, RamExperiment, load_dataset, to_json, validate_training
 from experiments.pictures import draw_baseline, draw_ram
 from experiments.report import write_report
+from experiments.tables import errors_table
 from experiments.train import Interrupted, NotFinite, Outcome, console, evaluate, make_initial_state, train
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
@@ -63,7 +66,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
     def draw_agent(params: Any, run_dir: Path) -> None:
         draw_ram(ram, params, dataset, run_dir, config.eval_batch_size)
 
-    first, last = (describe_sigma(tuple(map(float, ram.sigma(p))), height, width) for p in (0.0, 1.0))
+    first, last = (describe_sigma(ram.sigma(jnp.array(p)).tolist(), height, width) for p in (0.0, 1.0))
     sigma = first if first == last else f"{first} to {last}"
     agent, retina = experiment.model.agent, experiment.model.retina
     return Built(
@@ -149,8 +152,7 @@ def finish(
             built.draw(params, run_dir)
             report = write_report(run_dir)
     test = errors["test"]
-    for method, entry in test.items():
-        print(f"test error, {method.replace('_', ' ')}: {entry['error']:.2f}% [{entry['low']:.2f}, {entry['high']:.2f}]")
+    Console().print(errors_table(errors))
     print(f"test accuracy: {100 - test['average_probability']['error']:.2f}% (average of {config.eval_episodes} episodes)")
     if experiment.output.plots:
         print(f"report: {report}")
@@ -161,11 +163,13 @@ def chosen_params(state: TrainState, best: bool) -> Any:
     return state.best_params if best and int(state.best_step) else state.params
 
 
-def require_known_model(tree: dict[str, Any]) -> type:
-    """The experiment class that a saved configuration belongs to."""
-    model = tree.get("model")
-    if model == "ram":
-        return RamExperiment
-    if model in ("fc", "paper_cnn", "article_cnn"):
-        return CnnExperiment
-    fail(f"model {model!r} of the run is unknown")
+def experiment_class(model: str) -> type[Experiment]:
+    """The class of the experiment that trained a model.
+
+    Raises:
+      ValueError: the model is unknown.
+    """
+    classes = {"ram": RamExperiment} | dict.fromkeys(("fc", "paper_cnn", "article_cnn"), CnnExperiment)
+    if model not in classes:
+        raise ValueError(f"model {model!r} of the run is unknown: must be one of {', '.join(classes)}")
+    return classes[model]

@@ -1,7 +1,7 @@
 """The pictures of a trained agent: what is drawn into ``plots/`` after training."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,8 @@ SHEET_IMAGES = 12
 class Played(NamedTuple):
     """Greedy episodes on N images, as the plots take them."""
 
-    locations: np.ndarray  # [N, T, 2], normalised
-    probabilities: np.ndarray  # [N, T, num_classes]
+    locations: Any  # [N, T, 2], normalised
+    probabilities: Any  # [N, T, num_classes]
 
 
 def play_greedy(ram: RamModel, params: object, images: np.ndarray, batch_size: int) -> Played:
@@ -49,27 +49,28 @@ def draw_learning_curves(run_dir: Path) -> None:
 
 def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
     """Draws everything there is to see of a RAM agent on the test images, and the data of the report's viewer."""
-    plots, test = run_dir / "plots", dataset.test
+    plots = run_dir / "plots"
+    test_images, test_labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     height, width, names = dataset.height, dataset.width, dataset.class_names
-    played = play_greedy(ram, params, test.images, batch_size)
+    played = play_greedy(ram, params, test_images, batch_size)
     predictions = played.probabilities[:, -1].argmax(-1)
-    by_glimpse = [error_interval(p.argmax(-1), test.labels) for p in np.swapaxes(played.probabilities, 0, 1)]
+    by_glimpse = [error_interval(p.argmax(-1), test_labels) for p in np.swapaxes(played.probabilities, 0, 1)]
 
-    images, labels = test.images[:SHEET_IMAGES], test.labels[:SHEET_IMAGES]
+    images, labels = test_images[:SHEET_IMAGES], test_labels[:SHEET_IMAGES]
     locations = np.swapaxes(played.locations[:SHEET_IMAGES], 0, 1)
     probabilities = np.swapaxes(played.probabilities[:SHEET_IMAGES], 0, 1)
     over_images = jax.vmap(glimpse, in_axes=(0, 0, None))
     tables = jax.vmap(summed_area_table)(jnp.asarray(images))
-    glimpses = np.asarray(jax.vmap(over_images, in_axes=(None, 0, None))(tables, locations, ram.retina))
+    glimpses = np.asarray(jax.vmap(over_images, in_axes=(None, 0, None))(tables, jnp.asarray(locations), ram.retina))
     over_locations = jax.vmap(jax.vmap(glimpse_boxes, in_axes=(0, None, None, None)), in_axes=(0, None, None, None))
-    boxes = np.asarray(over_locations(locations, ram.retina, height, width), np.float64)
+    boxes = np.asarray(over_locations(jnp.asarray(locations), ram.retina, height, width), np.float64)
 
     draw_learning_curves(run_dir)
     figures = {
         "episodes": episode_sheet(images, labels, locations, boxes, probabilities, names),
         "retina": retina_sheet(glimpses, images, labels, boxes, names),
         "locations": location_heatmaps(np.swapaxes(played.locations, 0, 1), height, width),
-        "confusion": confusion_matrix(test.labels, predictions, names),
+        "confusion": confusion_matrix(test_labels, predictions, names),
         "error_by_glimpse": accuracy_by_glimpse(
             *(np.array([entry[name] for entry in by_glimpse]) for name in ("error", "low", "high"))
         ),
@@ -78,17 +79,14 @@ def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, bat
         save_figure(figure, plots / f"{name}.png")
     episode_gif(images, labels, locations, boxes, glimpses, probabilities, names, plots / "episodes.gif")
     rewards = (predictions[:SHEET_IMAGES] == labels).astype(np.float64)
-    write_episodes(
-        plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names, rewards
-    )
+    write_episodes(plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names, rewards)
 
 
 def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
     """Draws the learning curves and the confusion matrix of a network that sees the whole image."""
     draw_learning_curves(run_dir)
     predict = make_predictor(model.predict, 1, batch_size)
-    predictions = predict(params, jax.random.key(TEST_SEED), dataset.test.images).greedy
-    figure = confusion_matrix(dataset.test.labels, predictions, dataset.class_names)
+    images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
+    predictions = predict(params, jax.random.key(TEST_SEED), images).greedy
+    figure = confusion_matrix(labels, np.asarray(predictions), dataset.class_names)
     save_figure(figure, run_dir / "plots" / "confusion.png")
-
-

@@ -139,7 +139,9 @@ def confusion_matrix(labels: Labels, predictions: Labels, class_names: Sequence[
         size = 9.0 if classes <= 12 else 7.0
         for (row, column), count in np.ndenumerate(counts):
             if count:
-                number_text(axes, float(column), float(row), str(count), size, float(norm(shares[row, column])))
+                number_text(
+                    axes, float(column), float(row), str(count), size, float(norm(shares[row, column]))
+                )
     shown = np.arange(0, classes, 1 if classes <= 30 else 5 if classes <= 60 else 10)
     names = [class_names[int(index)] for index in shown]
     turn = 90 if max(len(name) for name in names) > 3 else 0

@@ -26,11 +26,11 @@ RETINA_CAPTION = (
 # What is known of a figure, in the order of the report: file name without ending -> (heading, what it shows).
 FIGURES = {
     "learning_curves": ("Learning curves", "Errors, losses and schedules over the steps of training."),
-    "accuracy_by_glimpse": ("Error after each glimpse", "Error of the belief after each glimpse."),
+    "error_by_glimpse": ("Error after each glimpse", "Error of the belief after each glimpse."),
     "episodes": ("Episodes", EPISODES_CAPTION),
     "retina": ("What the retina saw", RETINA_CAPTION),
-    "location_heatmaps": ("Where the policy looks", "Share of images looked at in each place, by glimpse."),
-    "confusion_matrix": (
+    "locations": ("Where the policy looks", "Share of images looked at in each place, by glimpse."),
+    "confusion": (
         "Confusions",
         "True classes in rows, predicted in columns; colour is the share of the row.",
     ),

@@ -1,7 +1,8 @@
 """The RAM agent: its functions, its training loss, and its forward pass for evaluation."""
 
 import functools
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,7 +14,7 @@ from common.cores import CORES
 from common.episode import Agent, Episode, Policy, replicate, unroll
 from common.glimpse import Retina, summed_area_table
 from common.locations import START_POLICIES, parse_sigma
-from common.policy_gradient import make_estimator, policy_loss
+from common.policy_gradient import Estimator, make_estimator, policy_loss
 from common.policy_gradient.advantages import returns_to_go
 from common.training import Model
 from ram.config import RamConfig, make_retina
@@ -72,8 +73,8 @@ class RamModel(NamedTuple):
 
     Attributes:
       model: its initialisation, loss and prediction; the loss's ``progress`` sets the schedule of sigma.
-      play: ``(params, key, images [B, H, W, C], policy kind) -> Episode`` with fields ``[T, B]``; the policy kind is that
-        of `common.episode.Policy`.
+      play: ``(params, key, images [B, H, W, C], policy kind) -> Episode`` with fields ``[T, B]``; the policy kind is
+        that of `common.episode.Policy`.
       retina: the geometry of its retina.
       sigma: ``progress -> normalised sigma [2]``.
     """
@@ -116,7 +117,7 @@ def make_ram(config: RamConfig, height: int, width: int, channels: int, num_clas
     retina = make_retina(config.retina)
     module = Ram(config, num_classes)
     agent = make_agent(module)
-    estimator = make_estimator(config.loss.reward, config.loss.advantage, config.loss.surrogate)
+    estimator = make_estimator(config.loss.reward, config.loss.advantage, config.loss.surrogate, config.loss.discount)
     sigma = sigma_schedule(config, height, width)
     start = START_POLICIES[config.policy.start]
     random = config.policy.policy == "random"
@@ -152,7 +153,7 @@ def make_ram(config: RamConfig, height: int, width: int, channels: int, num_clas
 
 
 def hybrid_loss(
-    config: RamConfig, estimator: NamedTuple, episode: Episode, labels: Int[Array, "B"]
+    config: RamConfig, estimator: Estimator, episode: Episode, labels: Int[Array, "B"]
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Classification, policy, baseline and entropy, weighted (Mnih et al. 2014, section 3.1, 'hybrid' training).
 
@@ -172,7 +173,7 @@ def hybrid_loss(
     classification = cross_entropy[-1].mean() if weights.classify_at == "last" else cross_entropy.mean()
     policy, rewards = policy_loss(estimator, episode, labels)
     # The first location has no baseline: the start policy draws it, and nothing is learned there.
-    error = returns_to_go(rewards)[1:] - episode.baselines[1:]
+    error = returns_to_go(rewards, estimator.discount)[1:] - episode.baselines[1:]
     baseline = jnp.square(error).mean() if error.size else jnp.zeros(())
     entropy = episode.entropies.sum(axis=0).mean()
     loss = (

@@ -71,6 +71,9 @@ class LossConfig:
     """Reward: correct, log_probability, gain, or module:function."""
     advantage: str = "learned_baseline"
     """Advantage: plain_return, learned_baseline, leave_one_out, or module:function."""
+    discount: float = 1.0
+    """Factor on a reward for each glimpse that it lies ahead, in [0, 1]; small values credit a location with little
+    more than its own glimpse."""
     surrogate: str = "score_function"
     """Surrogate: score_function, or module:function."""
     replicates: int = 1
@@ -144,11 +147,13 @@ def validate(config: RamConfig, height: int, width: int) -> None:
     parse_sigma(policy.sigma, height, width)
     if (policy.sigma_schedule == "constant") != (policy.sigma_final is None):
         raise ValueError(
-            f"sigma_schedule {policy.sigma_schedule!r} with sigma_final {policy.sigma_final!r}: give sigma_final with a "
-            "schedule of linear, cosine or exponential, and neither for a constant sigma"
+            f"sigma_schedule {policy.sigma_schedule!r} with sigma_final {policy.sigma_final!r}: give sigma_final with "
+            "a schedule of linear, cosine or exponential, and neither for a constant sigma"
         )
     if policy.sigma_final is not None:
         parse_sigma(policy.sigma_final, height, width)
+    if not 0 <= loss.discount <= 1:
+        raise ValueError(f"discount {loss.discount}: must be from 0 to 1")
     for name in ("classification_weight", "policy_weight", "baseline_weight", "entropy_weight"):
         if not 0 <= getattr(loss, name) < float("inf"):
             raise ValueError(f"{name} {getattr(loss, name)}: must be 0 or more, and finite")

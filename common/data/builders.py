@@ -129,9 +129,7 @@ def prepare(task: str, data_dir: str | os.PathLike[str], num_examples: int | Non
     return builder
 
 
-def read_split(
-    task: str, split: str, data_dir: str | os.PathLike[str], num_examples: int | None = None
-) -> Source:
+def read_split(task: str, split: str, data_dir: str | os.PathLike[str], num_examples: int | None = None) -> Source:
     """Reads a prepared split, in the order of the index.
 
     Args:

@@ -85,9 +85,7 @@ def check_canvas(source: Source, canvas: Canvas | None) -> None:
     """
     shape = tuple(source.images.shape)
     if len(shape) != 4 or min(shape) < 1:
-        raise ValueError(
-            f"source images have shape {shape}; expected [N, h, w, C] with every axis at least 1"
-        )
+        raise ValueError(f"source images have shape {shape}; expected [N, h, w, C] with every axis at least 1")
     if tuple(source.labels.shape) != shape[:1]:
         raise ValueError(f"source labels have shape {tuple(source.labels.shape)}; expected {shape[:1]}")
     if canvas is None:
@@ -106,9 +104,7 @@ def check_canvas(source: Source, canvas: Canvas | None) -> None:
             f"{min(h, w)}x{min(h, w)} is allowed for source images of {h}x{w} pixels"
         )
     if n < 2:
-        raise ValueError(
-            f"the source has {n} image; distractors come from other images, so at least 2 are needed"
-        )
+        raise ValueError(f"the source has {n} image; distractors come from other images, so at least 2 are needed")
 
 
 def draw_index(key: Key[Array, ""], num_images: int) -> Int[Array, ""]:

@@ -63,9 +63,7 @@ def load_npz(
     if not file.exists():
         raise ValueError(f"no file at {str(file)!r}")
     arrays = _read_arrays(file)
-    sources = {
-        split: _checked_source(file, arrays, prefix) for split, prefix in _prefixes(file, arrays).items()
-    }
+    sources = {split: _checked_source(file, arrays, prefix) for split, prefix in _prefixes(file, arrays).items()}
     shapes = {split: source.images.shape[1:] for split, source in sources.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"{str(file)!r}: images of the splits differ in size or channels: {shapes}")
@@ -126,9 +124,7 @@ def _checked_source(file: Path, arrays: Mapping[str, np.ndarray], prefix: str) -
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{where}labels are {labels.dtype}; only integers are allowed")
     if labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{where}labels have shape {labels.shape}; expected {images.shape[:1]}, one for each image"
-        )
+        raise ValueError(f"{where}labels have shape {labels.shape}; expected {images.shape[:1]}, one for each image")
     for value in (labels.min(), labels.max()):
         if not 0 <= value <= np.iinfo(np.int32).max:
             raise ValueError(f"{where}labels hold {value}; labels must be 0..classes-1")
@@ -146,8 +142,7 @@ def _count_classes(file: Path, sources: Mapping[str, Source]) -> int:
     for split, source in sources.items():
         if np.max(source.labels) >= len(present):
             raise ValueError(
-                f"{str(file)!r}: {split} has label {np.max(source.labels)}; "
-                f"train has 0..{len(present) - 1} only"
+                f"{str(file)!r}: {split} has label {np.max(source.labels)}; train has 0..{len(present) - 1} only"
             )
     return len(present)
 
@@ -156,9 +151,7 @@ def _convert(file: Path, source: Source, size: tuple[int, int] | None, grayscale
     images = np.asarray(source.images)
     channels = images.shape[-1]
     if grayscale is not None and channels not in (1, 3):
-        raise ValueError(
-            f"{str(file)!r}: grayscale={grayscale} needs images of 1 or 3 channels, not {channels}"
-        )
+        raise ValueError(f"{str(file)!r}: grayscale={grayscale} needs images of 1 or 3 channels, not {channels}")
     if grayscale and channels == 3:
         images = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])[..., None]
     elif grayscale is False and channels == 1:
@@ -171,6 +164,4 @@ def _convert(file: Path, source: Source, size: tuple[int, int] | None, grayscale
 
 def _resize_planes(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     pictures = (Image.fromarray(np.ascontiguousarray(plane)) for plane in planes)
-    return np.stack(
-        [np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR)) for picture in pictures]
-    )
+    return np.stack([np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR)) for picture in pictures])

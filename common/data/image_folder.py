@@ -94,9 +94,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     if "train" not in splits:
         raise ValueError(f"{str(root)!r} holds {sorted(splits)} but no 'train' with subfolders of classes")
     if others:
-        raise ValueError(
-            f"{str(root)!r} holds the splits {sorted(splits)} and also {others[0]!r}, which is none"
-        )
+        raise ValueError(f"{str(root)!r} holds the splits {sorted(splits)} and also {others[0]!r}, which is none")
     return splits
 
 
@@ -117,9 +115,7 @@ def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[list[Path],
     labels: list[int] = []
     for class_folder in _class_folders(folder):
         if class_folder.name not in class_names:
-            raise ValueError(
-                f"class {str(class_folder)!r} is not a class of 'train'; allowed: {list(class_names)}"
-            )
+            raise ValueError(f"class {str(class_folder)!r} is not a class of 'train'; allowed: {list(class_names)}")
         inside = sorted(item for item in class_folder.iterdir() if not item.name.startswith("."))
         if not inside:
             raise ValueError(f"class folder {str(class_folder)!r} holds no images")

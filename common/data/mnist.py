@@ -40,9 +40,7 @@ def load_mnist(path: str | os.PathLike[str] = MNIST_PATH) -> dict[str, Source]:
         raise ValueError(f"MNIST file {str(path)!r} cannot be read: {error}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != MNIST_SHA256:
-        raise ValueError(
-            f"MNIST file {str(path)!r} is damaged: expected SHA-256 {MNIST_SHA256}, found {found}"
-        )
+        raise ValueError(f"MNIST file {str(path)!r} is damaged: expected SHA-256 {MNIST_SHA256}, found {found}")
     # The bytes that were verified are the bytes that are parsed: the file is not opened a second time.
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         images, labels = arrays["train_images"][..., None], arrays["train_labels"].astype(np.int32)

@@ -29,12 +29,8 @@ def check_resize(resize: Resize) -> tuple[int, int] | None:
     if resize is None:
         return None
     size = (resize, resize) if isinstance(resize, int) else tuple(resize)
-    if len(size) != 2 or not all(
-        isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in size
-    ):
-        raise ValueError(
-            f"resize is {resize!r}; allowed: a positive number of pixels, (rows, columns), or None"
-        )
+    if len(size) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in size):
+        raise ValueError(f"resize is {resize!r}; allowed: a positive number of pixels, (rows, columns), or None")
     return size
 
 

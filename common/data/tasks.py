@@ -164,9 +164,7 @@ def load_task(
             split_seed=split_seed,
         )
     elif name == "images":
-        raise ValueError(
-            "task 'images' needs data: a folder with a subfolder for each class, or an .npz file"
-        )
+        raise ValueError("task 'images' needs data: a folder with a subfolder for each class, or an .npz file")
     elif resize is not None or grayscale is not None:
         raise ValueError(f"resize={resize!r}, grayscale={grayscale!r} with data=None: MNIST is used as it is")
     else:

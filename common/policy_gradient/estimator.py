@@ -1,6 +1,7 @@
-"""The estimator seam: in the way an optimiser is a pair of functions, an estimator is a triple of them."""
+"""The estimator seam: in the way an optimiser is a pair of functions, an estimator is a triple."""
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Int
@@ -14,21 +15,24 @@ class Estimator(NamedTuple):
 
     Attributes:
       reward: ``(logits [T, M, B, num_classes], labels [B]) -> rewards [T, M, B]``.
-      advantage: ``(rewards [T, M, B], episode) -> [T, M, B]``.
+      advantage: ``(rewards [T, M, B], episode, discount) -> [T, M, B]``.
       surrogate: ``(log_probs, behaviour_log_probs, advantages) -> loss``, all ``[T, M, B]``.
+      discount: factor for each glimpse that a reward lies ahead, in [0, 1].
     """
 
     reward: Callable[..., Array]
     advantage: Callable[..., Array]
     surrogate: Callable[..., Array]
+    discount: float = 1.0
 
 
-def make_estimator(reward: str, advantage: str, surrogate: str) -> Estimator:
+def make_estimator(reward: str, advantage: str, surrogate: str, discount: float = 1.0) -> Estimator:
     """An estimator from names (see `registry.resolve` for the errors)."""
     return Estimator(
         resolve("reward", reward, REWARDS),
         resolve("advantage", advantage, ADVANTAGES),
         resolve("surrogate", surrogate, SURROGATES),
+        discount,
     )
 
 
@@ -43,6 +47,6 @@ def policy_loss(
       ``(loss, rewards [T, M, B])``.
     """
     rewards = jax.lax.stop_gradient(estimator.reward(episode.logits, labels))
-    advantages = jax.lax.stop_gradient(estimator.advantage(rewards, episode))
+    advantages = jax.lax.stop_gradient(estimator.advantage(rewards, episode, estimator.discount))
     behaviour = jax.lax.stop_gradient(episode.log_probs)
     return estimator.surrogate(episode.log_probs, behaviour, advantages), rewards

@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from typing import Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from common.policy_gradient import advantages, rewards, surrogates
 

@@ -8,9 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
-def _label_log_probs(
-    logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]
-) -> Float[Array, "T M B"]:
+def _label_log_probs(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) -> Float[Array, "T M B"]:
     log_probs = jax.nn.log_softmax(logits)
     index = jnp.broadcast_to(labels, log_probs.shape[:-1])[..., None]
     return jnp.take_along_axis(log_probs, index, axis=-1)[..., 0]
@@ -25,9 +23,7 @@ def correct(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) 
     return _at_the_end((logits.argmax(-1) == labels).astype(jnp.float32))
 
 
-def log_probability(
-    logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]
-) -> Float[Array, "T M B"]:
+def log_probability(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) -> Float[Array, "T M B"]:
     """Log-probability of the label after the last glimpse, in nats (Ba et al. 2014, equation 10)."""
     return _at_the_end(_label_log_probs(logits, labels))
 

@@ -1,6 +1,7 @@
 """Surrogates ``(log_probs, behaviour_log_probs, advantages) -> loss``, all arguments ``[T, M, B]``.
 
-The gradient of a surrogate, minimised, is the policy gradient. Sums run over glimpses, means over replicates and images.
+The gradient of a surrogate, minimised, is the policy gradient. Sums run over glimpses, means over replicates and
+images.
 """
 
 from jaxtyping import Array, Float

@@ -1,0 +1,29 @@
+"""Strict settings for all tests: shapes and types checked at run time, no silent broadcasting of ranks."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import jaxtyping
+import pytest
+
+jaxtyping.install_import_hook(["common", "ram", "experiments"], "beartype.beartype")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Comparisons with NumPy hold on accelerators too, whose default is a lower precision.
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture
+def x64():
+    """Double precision, for finite differences."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def unchecked():
+    """Lets a badly typed argument through, to see what users see: the type checks exist under pytest alone."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
