@@ -80,7 +80,7 @@ class _Move(NamedTuple):
 def unroll(
     agent: Agent,
     params: PyTree,
-    tables: Int32[Array, "B H+1 W+1 C"],
+    tables: Int32[Array, "B rows columns C"],
     key: Key[Array, ""],
     *,
     retina: Retina,

@@ -63,10 +63,11 @@ def summed_area_table(image: UInt8[Array, "H W C"]) -> Int32[Array, "H+1 W+1 C"]
 def _first_corners(location: Float[Array, "2"], retina: Retina, height: int, width: int) -> Int[Array, "K 2"]:
     """Pixel (x, y) of each scale's upper left corner, rounded half up to whole pixels."""
     centre = to_pixels(location, height, width)
-    half = jnp.array([retina.size * s / 2 for s in retina.box_sides], centre.dtype)
+    half = jnp.array([[retina.size * s / 2] for s in retina.box_sides], centre.dtype)
     # Beyond one retina outside the image nothing is seen, and a float that large has no int32.
     reach = jnp.array([width, height]) + retina.size * retina.box_sides[-1]
-    return jnp.floor(jnp.clip(centre, -reach, 2 * reach) - half[:, None] + 0.5).astype(jnp.int32)
+    centre = jnp.clip(centre, -reach, 2 * reach)
+    return jnp.floor(centre[None] - half + 0.5).astype(jnp.int32)
 
 
 def glimpse_boxes(location: Float[Array, "2"], retina: Retina, height: int, width: int) -> Int[Array, "K 4"]:
@@ -77,7 +78,7 @@ def glimpse_boxes(location: Float[Array, "2"], retina: Retina, height: int, widt
 
 
 def glimpse_sums(
-    table: Int32[Array, "H+1 W+1 C"], location: Float[Array, "2"], retina: Retina
+    table: Int32[Array, "rows columns C"], location: Float[Array, "2"], retina: Retina
 ) -> Int32[Array, "K G G C"]:
     """Sums of the pixels in each sample's box, exact in integers.
 
@@ -91,7 +92,7 @@ def glimpse_sums(
     """
     height, width, channels = table.shape[0] - 1, table.shape[1] - 1, table.shape[2]
     corner = _first_corners(jax.lax.stop_gradient(location), retina, height, width)
-    steps = jnp.arange(retina.size + 1) * jnp.array(retina.box_sides)[:, None]
+    steps = jnp.arange(retina.size + 1)[None] * jnp.array(retina.box_sides)[:, None]
     # Zeros outside the image are exactly what clamping the index to the table gives.
     columns = jnp.clip(corner[:, :1] + steps, 0, width)
     rows = jnp.clip(corner[:, 1:] + steps, 0, height)
@@ -101,7 +102,7 @@ def glimpse_sums(
     return tall[:, :, 1:] - tall[:, :, :-1]
 
 
-def glimpse(table: Int32[Array, "H+1 W+1 C"], location: Float[Array, "2"], retina: Retina) -> Float[Array, "K G G C"]:
+def glimpse(table: Int32[Array, "rows columns C"], location: Float[Array, "2"], retina: Retina) -> Float[Array, "K G G C"]:
     """What the retina sees at a location: box means in [0, 1] (`glimpse_sums` over ``255 * s**2``)."""
     scale = jnp.array([1 / (255 * s * s) for s in retina.box_sides], jnp.float32)
     return glimpse_sums(table, location, retina) * scale[:, None, None, None]
@@ -131,7 +132,7 @@ def bilinear_glimpse(
         offsets = jnp.arange(extent) - (extent - 1) / 2
 
         def weights(centre_1d: Array, length: int) -> Array:
-            distance = centre_1d + offsets[:, None] - (jnp.arange(length) + 0.5)
+            distance = centre_1d + offsets[:, None] - (jnp.arange(length) + 0.5)[None]
             hat = jnp.maximum(0, 1 - jnp.abs(distance))
             return hat.reshape(retina.size, side, length).mean(axis=1)
 

@@ -18,12 +18,16 @@ SIGMA_PATTERN = re.compile(r"(?P<value>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*
 
 def to_pixels(location: Float[Array, "*batch 2"], height: int, width: int) -> Float[Array, "*batch 2"]:
     """Converts normalised ``(x, y)`` in [-1, 1] to continuous pixel ``(x, y)`` in [0, W] and [0, H]."""
-    return (location + 1) / 2 * jnp.array([width, height], location.dtype)
+    return (location + 1) / 2 * _extent(location, height, width)
 
 
 def to_normalised(pixels: Float[Array, "*batch 2"], height: int, width: int) -> Float[Array, "*batch 2"]:
     """Converts continuous pixel ``(x, y)`` to normalised ``(x, y)``, the inverse of `to_pixels`."""
-    return pixels / jnp.array([width, height], pixels.dtype) * 2 - 1
+    return pixels / _extent(pixels, height, width) * 2 - 1
+
+
+def _extent(like: Float[Array, "*batch 2"], height: int, width: int) -> Float[Array, "*batch 2"]:
+    return jnp.broadcast_to(jnp.array([width, height], like.dtype), like.shape)
 
 
 def parse_sigma(text: str, height: int, width: int) -> tuple[float, float]:

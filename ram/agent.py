@@ -167,9 +167,8 @@ def hybrid_loss(
       ``(loss, metrics)``; metrics are scalars.
     """
     weights = config.loss
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(
-        episode.logits, jnp.broadcast_to(labels, episode.logits.shape[:-1])
-    )
+    targets = jnp.broadcast_to(labels, episode.logits.shape[:-1])
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(episode.logits, targets)
     classification = cross_entropy[-1].mean() if weights.classify_at == "last" else cross_entropy.mean()
     policy, rewards = policy_loss(estimator, episode, labels)
     # The first location has no baseline: the start policy draws it, and nothing is learned there.
@@ -189,6 +188,6 @@ def hybrid_loss(
         "baseline_loss": baseline,
         "entropy": entropy,
         "reward": rewards.sum(axis=0).mean(),
-        "accuracy": (episode.logits[-1].argmax(-1) == labels).mean(),
+        "accuracy": (episode.logits[-1].argmax(-1) == targets[-1]).mean(),
     }
     return loss, metrics

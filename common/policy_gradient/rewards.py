@@ -20,7 +20,7 @@ def _at_the_end(value: Float[Array, "T M B"]) -> Float[Array, "T M B"]:
 
 def correct(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) -> Float[Array, "T M B"]:
     """1 after the last glimpse if the most probable class is the label, else 0 (Mnih et al. 2014, section 3.2)."""
-    return _at_the_end((logits.argmax(-1) == labels).astype(jnp.float32))
+    return _at_the_end((logits.argmax(-1) == labels[None, None]).astype(jnp.float32))
 
 
 def log_probability(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) -> Float[Array, "T M B"]:
