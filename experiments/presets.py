@@ -16,7 +16,7 @@ def _ram(task: str, retina: RetinaConfig, sigma: str, sigma_final: str, steps: i
         model=RamConfig(
             retina=retina,
             agent=AgentConfig(num_glimpses=glimpses),
-            policy=PolicyConfig(sigma=sigma, sigma_final=sigma_final, sigma_schedule="linear"),
+            policy=PolicyConfig(sigma=sigma, sigma_final=sigma_final, sigma_schedule="exponential"),
             loss=GAIN,
         ),
         optimizer=OptimizerConfig(learning_rate=2e-3),
@@ -39,11 +39,11 @@ SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12,
 ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="constant", gradient_clip=0.0)
 
 RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
-    "quick": ("augmented100, the short run", _ram("augmented100", LARGE, "25px", "5px", 24_000)),
+    "quick": ("augmented100, the short run", _ram("augmented100", LARGE, "25px", "4px", 24_000)),
     "mnist28": ("28x28, 7 glimpses", _ram("mnist28", SMALL, "5px", "1.5px", 40_000, glimpses=7)),
     "translated60": ("translated 60x60, 8 glimpses", _ram("translated60", MEDIUM, "15px", "3px", 60_000)),
     "cluttered60": ("cluttered 60x60, 8 glimpses", _ram("cluttered60", MEDIUM, "15px", "3px", 48_000)),
-    "cluttered100": ("cluttered 100x100, 8 glimpses", _ram("cluttered100", LARGE, "25px", "5px", 60_000)),
+    "cluttered100": ("cluttered 100x100, 8 glimpses", _ram("cluttered100", LARGE, "25px", "4px", 60_000)),
 }
 
 CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
