@@ -97,6 +97,7 @@ def run(experiment: Experiment, preset: str, command: str) -> Path:
     name = model_name(experiment)
     run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
     identity = {"model": name, "preset": preset, "config": to_json(experiment)}
+    commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
     with user_errors():
         validate_training(experiment.training)
         dataset = load_dataset(experiment.data)
@@ -112,13 +113,14 @@ def run(experiment: Experiment, preset: str, command: str) -> Path:
     except Interrupted as stop:
         console.print(f"{stop}; go on with the same flags and --resume: {again}", soft_wrap=True)
         raise SystemExit(130) from None
-    finish(experiment, identity, dataset, built, outcome, parameters, run_dir)
+    finish(experiment, identity, commit, dataset, built, outcome, parameters, run_dir)
     return run_dir
 
 
 def finish(
     experiment: Experiment,
     identity: dict[str, Any],
+    commit: str | None,
     dataset: Dataset,
     built: Built,
     outcome: Outcome,
@@ -136,7 +138,7 @@ def finish(
         "task": dataset.name,
         **identity,
         "seed": config.seed,
-        "commit": run_directory.commit(),
+        "commit": commit,
         "device": run_directory.device(),
         "jax_version": jax.__version__,
         "wall_seconds": round(outcome.seconds, 1),

@@ -1,10 +1,10 @@
 """RAM in PyTorch, as public implementations write it: what `training_speed` compares with.
 
-The same model, hybrid loss and optimiser as ``ram`` with its default loss; a test copies the parameters and finds the same
-glimpses, losses and gradients. Eager, with a Python loop over glimpses; the retina crops a padded image at each scale and
-average-pools it; M replicates repeat the batch M times. Where public implementations differ, this one takes what was
-measured to be fastest: padding once an episode instead of once a glimpse and scale halves the time of the retina, and
-crops as windows of a strided view take half the time of gathers by index and less than a loop over images.
+The same model, hybrid loss and optimiser as ``ram`` with its default loss; a test copies the parameters and
+finds the same glimpses, losses and gradients. Eager, with a Python loop over glimpses; the retina crops a padded
+image at each scale and average-pools it; M replicates repeat the batch M times. Where public implementations
+differ, this one takes the faster way: padding once an episode instead of once a glimpse and scale halves the
+retina's time, and crops as windows of a strided view take less than gathers by index or a loop over images.
 """
 
 import math
@@ -93,21 +93,21 @@ def glimpse(
 
 
 class TorchEpisode(NamedTuple):
-    """What happened in an episode of T glimpses, N images; the last three but one lack the first, given, location.
+    """What happened in an episode of T glimpses of N images. The first location is given, the T - 1 others chosen.
 
     Attributes:
       locations: where glimpses were taken, normalised ``[T, N, 2]``.
       logits: belief over classes after each glimpse ``[T, N, num_classes]``.
-      means: mean of the policy that chose each location but the first ``[T-1, N, 2]``.
-      log_probs: log-probability of those locations before they were moved onto the image ``[T-1, N]``.
-      baselines: predicted return before those locations were drawn ``[T-1, N]``.
+      means: mean of the policy that chose each location after the first ``[T - 1, N, 2]``.
+      log_probs: log-probability of those locations before they were moved onto the image ``[T - 1, N]``.
+      baselines: predicted return before those locations were drawn ``[T - 1, N]``.
     """
 
     locations: Float[Tensor, "T N 2"]
     logits: Float[Tensor, "T N num_classes"]
-    means: Float[Tensor, "T-1 N 2"]
-    log_probs: Float[Tensor, "T-1 N"]
-    baselines: Float[Tensor, "T-1 N"]
+    means: Float[Tensor, "moves N 2"]
+    log_probs: Float[Tensor, "moves N"]
+    baselines: Float[Tensor, "moves N"]
 
 
 class TorchRam(nn.Module):
@@ -124,6 +124,8 @@ class TorchRam(nn.Module):
       ValueError: the configuration is not one that this implementation is written for.
     """
 
+    sigma: Tensor
+
     def __init__(self, config: RamConfig, height: int, width: int, channels: int, num_classes: int):
         super().__init__()
         require_supported(config)
@@ -138,9 +140,8 @@ class TorchRam(nn.Module):
         self.mean = nn.Linear(agent.core_hidden, 2)
         self.logits = nn.Linear(agent.core_hidden, num_classes)
         self.baseline = nn.Linear(agent.core_hidden, 1)
-        self.register_buffer(
-            "sigma", torch.tensor(parse_sigma(config.policy.sigma, height, width)), persistent=False
-        )
+        sigma = torch.tensor(parse_sigma(config.policy.sigma, height, width))
+        self.register_buffer("sigma", sigma, persistent=False)
 
     def features(
         self, glimpses: Float[Tensor, "N K G G C"], locations: Float[Tensor, "N 2"]
@@ -151,7 +152,7 @@ class TorchRam(nn.Module):
         return F.relu(what + where)
 
     def forward(
-        self, images: Float[Tensor, "N C H W"], samples: Float[Tensor, "T-1 N 2"] | None = None
+        self, images: Float[Tensor, "N C H W"], samples: Float[Tensor, "moves N 2"] | None = None
     ) -> TorchEpisode:
         """Unrolls an episode that starts at the centre.
 
@@ -230,7 +231,8 @@ class TorchTrainer:
         self.weights, self.clip, self.batch_size = config.loss, optimizer.gradient_clip, batch_size
         self.images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
         self.labels = torch.from_numpy(np.asarray(labels, np.int64)).to(device)
-        self.model = TorchRam(config, *images.shape[1:], num_classes).to(device)
+        _, height, width, channels = images.shape
+        self.model = TorchRam(config, height, width, channels, num_classes).to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=optimizer.learning_rate)
 
     def step(self) -> Float[Tensor, ""]:

@@ -1,8 +1,8 @@
 """How fast RAM trains, beside PyTorch: ``python -m experiments.benchmarks.training_speed [flags]``.
 
 JAX runs the chunk of training steps that `experiments.ram` runs, images made on the device included. PyTorch runs
-`torch_ram`, on images that were made before and lie in memory. The two take turns, so that whatever else the machine does
-meets both; compiling and the first steps are not timed.
+`torch_ram`, on images that were made in advance and lie in memory. The two take turns, so that whatever else the
+machine does meets both; compiling and the first steps are not timed.
 """
 
 import dataclasses
@@ -11,36 +11,30 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 import tyro
-from jaxtyping import Array, Float, UInt8
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common.data import Dataset, load_task, sample_batch
-from common.glimpse import Retina, glimpse, summed_area_table
+from common.data import load_task
 from common.training import OptimizerConfig
 from experiments import run_directory
-from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products, program_flops
+from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products
+from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
 from experiments.command_line import run_tyro, user_errors
-from experiments.config import DataConfig, RamExperiment, TrainingConfig, validate_training
-from experiments.train import make_initial_state
-from ram.agent import make_ram
-from ram.config import AgentConfig, LossConfig, RamConfig, RetinaConfig, make_retina
-from ram.config import validate as validate_ram
+from experiments.config import DataConfig, RamExperiment, TrainingConfig
+from ram.config import AgentConfig, LossConfig, RamConfig, RetinaConfig
 
 console = Console(stderr=True)
 
-# Part of the seconds of a round that each of the smaller programs is timed for.
-SMALL_PART = 0.1
-_POOL_BATCH = 512
+TRAINING = ("jax", "torch")
+# The other programs are short and steady: part of a turn's seconds that each is timed for.
+SHORT_TURN = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,8 +46,8 @@ class SpeedConfig:
     batch_size: int = 128
     """Images B in a batch."""
     replicates: tuple[int, ...] = (1, 10)
-    """Numbers M of replicates of each image; each is measured in turn. Rates are episodes (B * M a step) a second, which for
-    M = 1 is images a second."""
+    """Numbers M of replicates of each image; each is measured. Rates are in episodes a second, B * M a step; for M = 1
+    that is images a second."""
     glimpse_size: int = 12
     """Side G of each scale's patch, in samples."""
     num_scales: int = 4
@@ -63,9 +57,9 @@ class SpeedConfig:
     core_hidden: int = 256
     """Units of the LSTM."""
     seconds: float = 10.0
-    """Seconds, at least, of each program's turn; whole chunks of steps are timed."""
+    """Seconds, at least, of a turn; only whole chunks of steps are timed."""
     rounds: int = 3
-    """Rounds in which JAX and PyTorch take a turn each; medians over rounds are reported."""
+    """Rounds, in each of which JAX and PyTorch take a turn; the median over rounds is reported."""
     chunk_steps: int = 100
     """Training steps of one compiled call of JAX; `experiments.ram` does 100."""
     pool: int = 8192
@@ -73,13 +67,13 @@ class SpeedConfig:
     product_size: int = 1024
     """Side of the square float32 matrices whose product's rate the arithmetic is compared with."""
     torch: bool = True
-    """Measure PyTorch (an extra: pip install '.[benchmark]'); with --no-torch JAX alone."""
+    """Measure PyTorch, an extra (pip install '.[benchmark]'); with --no-torch JAX alone."""
     output: Path | None = None
-    """JSON file for the results with all rounds; overwritten. Only the table when not given."""
+    """JSON file for the results of every round, overwritten; only the table is printed when it is not given."""
 
 
 def validate(config: SpeedConfig) -> None:
-    """Checks the numbers, and that the output can be written.
+    """Checks what is not checked with the training run, before anything is measured.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
@@ -91,12 +85,14 @@ def validate(config: SpeedConfig) -> None:
         raise ValueError("replicates (): give at least one number")
     if not 0 < config.seconds < float("inf"):
         raise ValueError(f"seconds {config.seconds}: must be positive and finite")
+    if config.torch and config.num_glimpses < 2:
+        raise ValueError(f"num_glimpses {config.num_glimpses}: PyTorch is compared with at least 2")
     if config.output is not None and (config.output.is_dir() or not config.output.parent.is_dir()):
         raise ValueError(f"output {str(config.output)!r}: must be a file in a folder that exists")
 
 
 def make_experiment(config: SpeedConfig, replicates: int) -> RamExperiment:
-    """The training run that is measured: RAM's hybrid loss, Adam at a constant rate, gradient clipping."""
+    """The training run that is measured: RAM's hybrid loss, Adam at a constant rate, gradients clipped."""
     return RamExperiment(
         data=DataConfig(task=config.task),
         model=RamConfig(
@@ -109,158 +105,66 @@ def make_experiment(config: SpeedConfig, replicates: int) -> RamExperiment:
     )
 
 
-def measure_rate(call: Callable[[], float], seconds: float) -> float:
-    """Units of work a second, over whole calls that together take at least ``seconds``.
-
-    Args:
-      call: does work, waits until it is done, and returns how many units it was.
-      seconds: the least time.
-    """
+def measure_rate(work: Work, seconds: float) -> float:
+    """Units of work a second, over as many calls as together take at least ``seconds``."""
     begun, done, elapsed = time.perf_counter(), 0.0, 0.0
     while elapsed < seconds:
-        done += call()
+        done += work()
         elapsed = time.perf_counter() - begun
     return done / elapsed
 
 
-def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Callable[[], float], float | None]:
-    """The project's compiled chunk of training steps.
+def take_turns(contenders: dict[str, Work], config: SpeedConfig, title: str) -> dict[str, list[float]]:
+    """Warms each program up, then times all of them in every round.
 
     Returns:
-      A function that trains for a chunk and returns its number of episodes; and the floating-point operations of a step.
-
-    Raises:
-      ValueError: see `ram.config.validate`.
+      For each program its rate in every round, units a second.
     """
-    training, shape = experiment.training, (dataset.height, dataset.width)
-    validate_training(training)
-    validate_ram(experiment.model, *shape)
-    model = make_ram(experiment.model, *shape, dataset.channels, dataset.num_classes).model
-    state, chunk = make_initial_state(experiment, model, dataset)
-    flops = program_flops(chunk, state, dataset.train, 1)
-
-    def call() -> float:
-        nonlocal state
-        state, metrics = chunk(state, dataset.train, training.log_every)
-        jax.block_until_ready((state, metrics))
-        return training.log_every * training.batch_size * experiment.model.loss.replicates
-
-    return call, flops
-
-
-def torch_training(
-    experiment: RamExperiment, dataset: Dataset, pool: int
-) -> tuple[Callable[[], float], dict[str, Any]]:
-    """The PyTorch implementation on a pool of images made here, on the same kind of device as JAX where it has one.
-
-    Returns:
-      A function that trains for a step (ten on a GPU) and returns its number of episodes; and the version, device and
-      threads.
-
-    Raises:
-      ModuleNotFoundError: PyTorch is not installed.
-    """
-    from experiments.benchmarks.torch_ram import TorchTrainer, torch
-
-    training = experiment.training
-    on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
-    images, labels = make_pool(dataset, pool)
-    trainer = TorchTrainer(
-        experiment.model,
-        experiment.optimizer,
-        images,
-        labels,
-        num_classes=dataset.num_classes,
-        batch_size=training.batch_size,
-        device="cuda" if on_gpu else "cpu",
-        seed=training.seed,
-    )
-    steps = 10 if on_gpu else 1
-
-    def call() -> float:
-        for _ in range(steps):
-            trainer.step()
-        if on_gpu:
-            torch.cuda.synchronize()
-        return steps * training.batch_size * experiment.model.loss.replicates
-
-    name = torch.cuda.get_device_name() if on_gpu else "CPU"
-    return call, {"version": torch.__version__, "device": name, "threads": torch.get_num_threads()}
-
-
-def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W C"], np.ndarray]:
-    """Training images drawn as in training: ``(images, labels)`` on the host."""
-    draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.canvas, _POOL_BATCH))
-    keys = jax.random.split(jax.random.key(0), -(-size // _POOL_BATCH))
-    images, labels = zip(*(map(np.asarray, draw(key, dataset.train)) for key in keys), strict=True)
-    return np.concatenate(images)[:size], np.concatenate(labels)[:size]
-
-
-def see_all(
-    images: UInt8[Array, "B H W C"], locations: Float[Array, "T M B 2"], retina: Retina
-) -> Float[Array, "T M B K G G C"]:
-    """The sensor's work in a training step: the tables of a batch, and all glimpses at normalised locations."""
-    tables = jax.vmap(summed_area_table)(images)
-    see = jax.vmap(glimpse, in_axes=(0, 0, None))
-    return jax.vmap(jax.vmap(lambda where: see(tables, where, retina)))(locations)
-
-
-def step_parts(experiment: RamExperiment, dataset: Dataset) -> dict[str, Callable[[], float]]:
-    """Parts of a training step, each compiled alone; each function does one batch.
-
-    Returns:
-      ``images``: making the batch; ``sensor``: its tables and all its glimpses.
-    """
-    model, batch_size = experiment.model, experiment.training.batch_size
-    draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.canvas, batch_size)[0])
-    sensor = jax.jit(see_all, static_argnums=2)
-    key = jax.random.key(0)
-    batch = draw(key, dataset.train)
-    shape = (model.agent.num_glimpses, model.loss.replicates, batch_size, 2)
-    locations = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
-
-    def make_images() -> float:
-        draw(key, dataset.train).block_until_ready()
-        return 1.0
-
-    def look() -> float:
-        sensor(batch, locations, make_retina(model.retina)).block_until_ready()
-        return 1.0
-
-    return {"images": make_images, "sensor": look}
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=len(contenders) * (config.rounds + 1))
+        for name, work in contenders.items():
+            bar.update(task, description=f"{title}, warming up: {name}")
+            for _ in range(2):
+                work()
+            bar.advance(task)
+        for turn in range(config.rounds):
+            for name, work in contenders.items():
+                bar.update(task, description=f"{title}, round {turn + 1}: {name}")
+                rates[name].append(measure_rate(work, config.seconds * (1 if name in TRAINING else SHORT_TURN)))
+                bar.advance(task)
+    return rates
 
 
 def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) -> dict[str, Any]:
     """The figures of one number of replicates.
 
     Args:
-      rates: rounds of ``jax`` and, if measured, ``torch`` (episodes a second), ``product`` (floating-point operations a
-        second), ``images`` and ``sensor`` (batches a second).
+      rates: by round, ``jax`` and, if measured, ``torch`` in episodes a second, ``product`` in floating-point
+        operations a second, ``images`` and ``sensor`` in steps' worth a second.
       batch: episodes of a step, B * M.
-      flops: floating-point operations of a step, if known.
+      flops: floating-point operations of a step, None if unknown.
+
+    Returns:
+      Rates, and shares of JAX's training step; ``ratio`` is of the medians, JAX over PyTorch.
     """
     median = {name: statistics.median(values) for name, values in rates.items()}
-    seconds = batch / median["jax"]
+    rounded = {name: {"median": median[name], "rounds": rates[name]} for name in rates}
+    step = batch / median["jax"]
     summary: dict[str, Any] = {
-        "episodes_per_second": {
-            n: {"median": median[n], "rounds": rates[n]} for n in ("jax", "torch") if n in rates
-        },
-        "step_seconds": seconds,
+        "episodes_per_second": {name: rounded[name] for name in TRAINING if name in rates},
+        "step_seconds": step,
         "step_flops": flops,
-        "product_flops_per_second": {"median": median["product"], "rounds": rates["product"]},
-        "step_share_of_product_rate": flops / seconds / median["product"] if flops else None,
+        "product_flops_per_second": rounded["product"],
+        "arithmetic_share_of_product_rate": flops / step / median["product"] if flops else None,
+        "parts_per_second": {name: rounded[name] for name in ("images", "sensor")},
+        "images_share_of_step": 1 / median["images"] / step,
+        "sensor_share_of_step": 1 / median["sensor"] / step,
     }
     if "torch" in rates:
-        summary["ratio"] = median["jax"] / median["torch"]
-        summary["ratio_rounds"] = [
-            ours / theirs for ours, theirs in zip(rates["jax"], rates["torch"], strict=True)
-        ]
-    for part in ("images", "sensor"):
-        summary[f"{part}_seconds"] = {
-            "median": 1 / median[part],
-            "rounds": [1 / rate for rate in rates[part]],
-        }
-        summary[f"{part}_share_of_step"] = 1 / median[part] / seconds
+        pairs = zip(rates["jax"], rates["torch"], strict=True)
+        summary |= {"ratio": median["jax"] / median["torch"], "ratio_rounds": [ours / theirs for ours, theirs in pairs]}
     return summary
 
 
@@ -276,87 +180,73 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
     """
     validate(config)
     if config.torch:
-        import experiments.benchmarks.torch_ram  # noqa: F401  (an early error where PyTorch is missing)
+        # An error before anything takes long.
+        importlib.import_module("experiments.benchmarks.torch_ram")
     console.print(f"loading {config.task}; {run_directory.device()}", highlight=False)
-    dataset = load_task(config.task)
-    results, torch_facts = [], None
+    dataset, results, torch_facts = load_task(config.task), [], None
     for replicates in config.replicates:
         experiment = make_experiment(config, replicates)
-        train, flops = jax_training(experiment, dataset)
-        calls = {"jax": train}
+        training, flops = jax_training(experiment, dataset)
+        contenders = {"jax": training}
         if config.torch:
-            calls["torch"], torch_facts = torch_training(experiment, dataset, config.pool)
-        calls |= {"product": matrix_products(config.product_size)} | step_parts(experiment, dataset)
-        rates = _take_turns(calls, config, f"M = {replicates}")
+            contenders["torch"], torch_facts = torch_training(experiment, dataset, config.pool)
+        contenders |= {"product": matrix_products(config.product_size)} | step_parts(experiment, dataset)
+        rates = take_turns(contenders, config, f"M = {replicates}")
         results.append({"replicates": replicates} | summarise(rates, config.batch_size * replicates, flops))
     settings = dataclasses.asdict(config)
-    settings.pop("output")
+    del settings["output"]
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
     return {
         "settings": settings,
         "commit": run_directory.commit(),
         "device": run_directory.device(),
         "torch": torch_facts,
         "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")},
+        | {name: importlib.metadata.version(name) for name in packages},
         "flops_source": FLOPS_SOURCE,
         "results": results,
     }
 
 
-def _take_turns(
-    calls: dict[str, Callable[[], float]], config: SpeedConfig, title: str
-) -> dict[str, list[float]]:
-    """Warms each program up, then measures them in turn in each round: rates by program and round."""
-    rates: dict[str, list[float]] = {name: [] for name in calls}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=len(calls) * (config.rounds + 1))
-        for name, call in calls.items():
-            bar.update(task, description=f"{title}: warming up {name}")
-            call(), call()
-            bar.advance(task)
-        for turn in range(config.rounds):
-            for name, call in calls.items():
-                bar.update(task, description=f"{title}, round {turn + 1}: {name}")
-                least = config.seconds * (1 if name in ("jax", "torch") else SMALL_PART)
-                rates[name].append(measure_rate(call, least))
-                bar.advance(task)
-    return rates
-
-
 def make_table(record: dict[str, Any]) -> Table:
-    """The results of `measure` for people; shares are of the time of JAX's training step."""
-    settings = record["settings"]
-    title = (
-        f"{settings['task']}, batch {settings['batch_size']}, {settings['rounds']} rounds; {record['device']}"
-    )
-    table = Table(title=title, min_width=len(title))
-    for name in ("M", "rate in", "JAX", "PyTorch", "ratio", "GFLOP/s", "of products'", "sensor", "images"):
-        table.add_column(name, justify="right")
-    for result in record["results"]:
-        rates, share = result["episodes_per_second"], result["step_share_of_product_rate"]
-        flops, compared = result["step_flops"], "torch" in rates
-        table.add_row(
-            str(result["replicates"]),
-            "images/s" if result["replicates"] == 1 else "episodes/s",
-            f"{rates['jax']['median']:,.0f}",
-            f"{rates['torch']['median']:,.0f}" if compared else "-",
-            f"{result['ratio']:.2f}" if compared else "-",
-            f"{flops / result['step_seconds'] / 1e9:,.0f}" if flops else "-",
-            f"{share:.0%}" if share is not None else "-",
-            f"{result['sensor_share_of_step']:.1%}",
-            f"{result['images_share_of_step']:.1%}",
-        )
+    """The results of `measure` for people, a column for each number of replicates."""
+    settings, results = record["settings"], record["results"]
+    title = f"{settings['task']}, batch {settings['batch_size']}, medians of {settings['rounds']} rounds"
+    table = Table(title=title, caption=f"{record['device']}; arithmetic by {record['flops_source']}")
+    table.add_column("")
+    for result in results:
+        table.add_column(f"M = {result['replicates']}", justify="right")
+
+    def rate(result: dict[str, Any], name: str) -> str:
+        unit = "images/s" if result["replicates"] == 1 else "episodes/s"
+        return f"{result['episodes_per_second'][name]['median']:,.0f} {unit}"
+
+    def ratio(result: dict[str, Any]) -> str:
+        rounds = result["ratio_rounds"]
+        return f"{result['ratio']:.2f} ({min(rounds):.2f} to {max(rounds):.2f})"
+
+    table.add_row("JAX", *(rate(result, "jax") for result in results))
+    if record["torch"] is not None:
+        table.add_row(f"PyTorch on {record['torch']['device']}", *(rate(result, "torch") for result in results))
+        table.add_row("JAX / PyTorch (rounds)", *map(ratio, results))
+    table.add_row("training step in JAX", *(f"{result['step_seconds'] * 1e3:,.2f} ms" for result in results))
+    if all(result["step_flops"] for result in results):
+        speeds = (result["step_flops"] / result["step_seconds"] / 1e9 for result in results)
+        table.add_row("  its arithmetic", *(f"{speed:,.0f} GFLOP/s" for speed in speeds))
+        products = (result["product_flops_per_second"]["median"] / 1e9 for result in results)
+        table.add_row("  matrix products on this machine", *(f"{speed:,.0f} GFLOP/s" for speed in products))
+        shares = (result["arithmetic_share_of_product_rate"] for result in results)
+        table.add_row("  arithmetic / matrix products", *(f"{share:.0%}" for share in shares))
+    for name in ("sensor", "images"):
+        table.add_row(f"  {name}, share of the step", *(f"{result[f'{name}_share_of_step']:.1%}" for result in results))
     return table
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    description = "Measures how fast RAM trains: JAX beside PyTorch, in turn, on this machine."
-    config = run_tyro(
-        lambda: tyro.cli(SpeedConfig, prog="training_speed", description=description, args=args)
-    )
+    description = "Measures how fast RAM trains: JAX and PyTorch in turn, on this machine."
+    config = run_tyro(lambda: tyro.cli(SpeedConfig, prog="training_speed", description=description, args=args))
     with user_errors(ValueError, OSError, ModuleNotFoundError):
         record = measure(config)
         if config.output is not None:

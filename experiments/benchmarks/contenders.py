@@ -1,0 +1,141 @@
+"""What the speed benchmark times: training in JAX and in PyTorch, and parts of JAX's training step.
+
+Each is a function without arguments that does some work, waits until it is done, and returns how many units it was.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+from common.data import Dataset, sample_batch
+from common.glimpse import Retina, glimpse, summed_area_table
+from experiments.benchmarks.arithmetic import program_flops
+from experiments.config import RamExperiment, validate_training
+from experiments.train import make_initial_state
+from ram.agent import make_ram
+from ram.config import make_retina
+from ram.config import validate as validate_ram
+
+Work = Callable[[], float]
+
+_POOL_BATCH = 512
+
+
+def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, float | None]:
+    """The project's compiled chunk of training steps, images made on the device included.
+
+    Args:
+      experiment: what is trained; ``log_every`` steps make a chunk.
+      dataset: the loaded task.
+
+    Returns:
+      A function that trains for a chunk and returns its episodes; and the floating-point operations of one step,
+      None where XLA does not tell.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    training, height, width = experiment.training, dataset.height, dataset.width
+    validate_training(training)
+    validate_ram(experiment.model, height, width)
+    model = make_ram(experiment.model, height, width, dataset.channels, dataset.num_classes).model
+    state, chunk = make_initial_state(experiment, model, dataset)
+    flops = program_flops(chunk, state, dataset.train, 1)
+
+    def work() -> float:
+        nonlocal state
+        state, metrics = chunk(state, dataset.train, training.log_every)
+        jax.block_until_ready((state, metrics))
+        return float(training.log_every * training.batch_size * experiment.model.loss.replicates)
+
+    return work, flops
+
+
+def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W C"], Int[np.ndarray, "size"]]:
+    """Training images drawn as training draws them: ``size`` images and labels, on the host."""
+    draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.canvas, _POOL_BATCH))
+    batches = -(-size // _POOL_BATCH)
+    drawn = [jax.device_get(draw(key, dataset.train)) for key in jax.random.split(jax.random.key(0), batches)]
+    images, labels = (np.concatenate(arrays)[:size] for arrays in zip(*drawn, strict=True))
+    return images, labels
+
+
+def torch_training(experiment: RamExperiment, dataset: Dataset, pool: int) -> tuple[Work, dict[str, Any]]:
+    """PyTorch's training, on the same kind of device as JAX's where PyTorch has it.
+
+    Args:
+      experiment: what is trained.
+      dataset: the loaded task.
+      pool: images made here, in advance, from which batches are drawn.
+
+    Returns:
+      A function that trains for a step (ten on a GPU) and returns its episodes; and PyTorch's version, device and
+      threads.
+
+    Raises:
+      ModuleNotFoundError: PyTorch is not installed.
+      ValueError: a configuration that the PyTorch implementation does not have.
+    """
+    from experiments.benchmarks.torch_ram import TorchTrainer, torch
+
+    training = experiment.training
+    on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
+    images, labels = make_pool(dataset, pool)
+    trainer = TorchTrainer(
+        experiment.model,
+        experiment.optimizer,
+        images,
+        labels,
+        num_classes=dataset.num_classes,
+        batch_size=training.batch_size,
+        device="cuda" if on_gpu else "cpu",
+        seed=training.seed,
+    )
+    steps = 10 if on_gpu else 1
+
+    def work() -> float:
+        for _ in range(steps):
+            trainer.step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        return float(steps * training.batch_size * experiment.model.loss.replicates)
+
+    name = torch.cuda.get_device_name() if on_gpu else "CPU"
+    return work, {"version": torch.__version__, "device": name, "threads": torch.get_num_threads()}
+
+
+def see_all(
+    images: UInt8[Array, "B H W C"], locations: Float[Array, "T M B 2"], retina: Retina
+) -> Float[Array, "T M B K G G C"]:
+    """All that the sensor does in a training step: the tables of a batch, and glimpses at normalised locations."""
+    tables = jax.vmap(summed_area_table)(images)
+    see = jax.vmap(glimpse, in_axes=(0, 0, None))
+    return jax.vmap(jax.vmap(lambda where: see(tables, where, retina)))(locations)
+
+
+def step_parts(experiment: RamExperiment, dataset: Dataset) -> dict[str, Work]:
+    """Parts of a training step, each compiled alone. A unit is what one step needs.
+
+    Returns:
+      ``images``: making the batch; ``sensor``: the batch's tables and all glimpses, at uniform locations.
+    """
+    model, batch_size = experiment.model, experiment.training.batch_size
+    draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.canvas, batch_size)[0])
+    sensor = jax.jit(see_all, static_argnums=2)
+    key, retina = jax.random.key(0), make_retina(model.retina)
+    batch = draw(key, dataset.train)
+    shape = (model.agent.num_glimpses, model.loss.replicates, batch_size, 2)
+    locations = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+
+    def make_images() -> float:
+        draw(key, dataset.train).block_until_ready()
+        return 1.0
+
+    def look() -> float:
+        sensor(batch, locations, retina).block_until_ready()
+        return 1.0
+
+    return {"images": make_images, "sensor": look}
