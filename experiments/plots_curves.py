@@ -27,8 +27,9 @@ PANELS = (
         "error (%)",
         (
             ("accuracy", "training batches"),
-            ("validation_error", "validation, greedy"),
             ("validation_sampled_error", "validation, one sampled episode"),
+            ("validation_greedy_error", "validation, greedy"),
+            ("validation_error", "validation, averaged episodes"),
         ),
         log=True,
     ),
@@ -53,8 +54,8 @@ PANELS = (
 def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     """Curves of everything the records of `metrics.jsonl` hold, one panel for each kind of quantity.
 
-    A record has "step" and any of: accuracy (a fraction), validation_error and validation_sampled_error (per
-    cent), reward, loss, classification_loss, policy_loss, baseline_loss, entropy (nats), grad_norm, sigma_px
+    A record has "step" and any of: accuracy (a fraction), validation_error, validation_greedy_error and
+    validation_sampled_error (per cent), reward, loss, classification_loss, policy_loss, baseline_loss, entropy (nats), grad_norm, sigma_px
     (pixels), learning_rate. Accuracy is drawn as an error, in per cent, beside the validation errors. Missing
     and null values are left out, panels without data too.
     """

@@ -139,7 +139,10 @@ def make_ram(config: RamConfig, height: int, width: int, channels: int, num_clas
         episode = replicate(
             lambda k: unroll_ram(params, tables, k, policy=policy, sigma=sigma(progress)), key, config.loss.replicates
         )
-        return hybrid_loss(config, estimator, episode, labels)
+        value, metrics = hybrid_loss(config, estimator, episode, labels)
+        # Of any output: sigma is the same in every state.
+        _, spread = agent.locate(params, jnp.zeros((1, config.agent.core_hidden)), sigma(progress))
+        return value, metrics | {"sigma_px": spread[..., 0].mean() * width / 2}
 
     def play(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str) -> Episode:
         tables = jax.vmap(summed_area_table)(images)

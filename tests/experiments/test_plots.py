@@ -82,7 +82,7 @@ def test_learning_curves_draw_the_values_in_order_of_step():
     ]
     figure = plots.learning_curves(records)
     np.testing.assert_allclose(line(figure, "training batches").get_xydata(), [[10, 80.0], [30, 10.0]])
-    np.testing.assert_allclose(line(figure, "validation, greedy").get_xydata(), [[20, 40.0], [30, 12.5]])
+    np.testing.assert_allclose(line(figure, "validation, averaged episodes").get_xydata(), [[20, 40.0], [30, 12.5]])
     assert figure.axes[0].get_yscale() == "log"
     assert "lowest 12.50% at step 30" in figure.axes[0].get_title("right")
     drawn(figure)
