@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,16 @@ def to_json(config: Any) -> dict[str, Any]:
     tree = dataclasses.asdict(config)
     tree.pop("output", None)
     return tree
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings as (dotted name, value), in the order they stand."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
 
 
 def from_json(cls: type, tree: dict[str, Any]) -> Any:

@@ -44,6 +44,7 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "translated60": ("translated 60x60, 8 glimpses", _ram("translated60", MEDIUM, "15px", "3px", 60_000)),
     "cluttered60": ("cluttered 60x60, 8 glimpses", _ram("cluttered60", MEDIUM, "15px", "3px", 48_000)),
     "cluttered100": ("cluttered 100x100, 8 glimpses", _ram("cluttered100", LARGE, "25px", "4px", 60_000)),
+    "images": ("your own images as they are (give --data)", _ram("images", MEDIUM, "0.4", "0.1", 10_000, glimpses=6)),
 }
 
 CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
@@ -52,4 +53,5 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
     "translated60": ("the paper's", _cnn("translated60", BaselineConfig("paper_cnn", 256), OptimizerConfig(), 40_000)),
     "cluttered60": ("the paper's", _cnn("cluttered60", BaselineConfig("paper_cnn", 256), OptimizerConfig(), 40_000)),
     "cluttered100": ("the paper's", _cnn("cluttered100", BaselineConfig("paper_cnn", 86), OptimizerConfig(), 40_000)),
+    "images": ("your own images as they are (give --data)", _cnn("images", BaselineConfig(), ADADELTA, 2_000)),
 }

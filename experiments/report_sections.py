@@ -4,12 +4,14 @@ import base64
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from PIL import Image as PillowImage
+
+from experiments.config import flatten
 
 EPISODES_CAPTION = (
     "The numbered path of glimpses over each image, with the boxes of every scale of the retina, and the "
@@ -214,16 +216,6 @@ def configuration(config: Mapping[str, Any] | None) -> str:
         '<div class="scroll"><table id="settings"><thead><tr><th scope="col">setting</th>'
         f'<th scope="col">value</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings as (dotted name, value), in the order they stand."""
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{name}.")
-        else:
-            yield name, value
 
 
 def _finite(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The folder of a run: its configuration, metrics and results, written so that a kill at any moment leaves them readable."""
+"""The folder of a run: its configuration, metrics and results. A kill at any moment leaves them readable."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from experiments.config import flatten
 from experiments.plots_style import write_bytes
 
 MARKER = "config.json"
@@ -62,20 +63,13 @@ def _require_writable(run_dir: Path) -> None:
 
 
 def _require_same(run_dir: Path, identity: dict[str, Any]) -> None:
-    saved, asked = dict(_flatten(read_json(run_dir / MARKER))), dict(_flatten(json.loads(json.dumps(identity))))
+    saved, asked = dict(flatten(read_json(run_dir / MARKER))), dict(flatten(json.loads(json.dumps(identity))))
     for name in [*asked, *saved]:
         if saved.get(name) != asked.get(name):
             raise ValueError(
                 f"run directory {str(run_dir)!r} belongs to another configuration: its {name} is {saved.get(name)!r}, "
                 f"now {asked.get(name)!r}"
             )
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows = []
-    for name, value in tree.items():
-        rows += _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
-    return rows
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -143,4 +137,6 @@ def device() -> str:
     chosen = jax.devices()[0]
     if chosen.platform != "cpu":
         return f"{jax.device_count()} x {chosen.device_kind}"
-    return f"CPU, {platform.machine()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    # What this process may use can be less than what the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"CPU, {platform.machine()}, {cores} core{'s' if cores != 1 else ''}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from experiments import report, report_sections
+from experiments import report
 from experiments.report_sections import duration
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\'"'
@@ -111,9 +111,7 @@ def test_report_is_one_file_that_loads_nothing(tmp_path):
     assert "http:" not in text and "https:" not in text
     assert not re.search(r"url\(|@import", text)
     for _, attributes in page.elements:
-        assert all(
-            value.startswith("data:") for key, value in attributes.items() if key in ("src", "srcset", "data")
-        )
+        assert all(value.startswith("data:") for key, value in attributes.items() if key in ("src", "srcset", "data"))
         assert attributes.get("href", "#").startswith("#")
     assert not page.all("link")
     (policy,) = [each["content"] for each in page.all("meta") if each.get("http-equiv")]
@@ -144,9 +142,7 @@ def test_figures_are_embedded_whole_with_text_beside_them(tmp_path):
     _, page = write(folder)
     images = [each for each in page.all("img") if "src" in each]
     assert [(each["width"], each["height"]) for each in images] == [("30", "20"), ("10", "10"), ("40", "50")]
-    assert images[0]["src"].startswith("data:image/png;base64,") and images[1]["src"].startswith(
-        "data:image/gif;"
-    )
+    assert images[0]["src"].startswith("data:image/png;base64,") and images[1]["src"].startswith("data:image/gif;")
     assert all(each["alt"] for each in images)
     assert "Own figure" in page.text and "Learning curves" in page.text
     assert page.text.count("The file own_figure.png.") == 1
@@ -232,9 +228,7 @@ def test_controls_have_labels_and_ids_are_unique(tmp_path):
     assert len(ids) == len(set(ids))
     labelled = {each["for"] for each in page.all("label") if "for" in each}
     for control in page.all("input") + page.all("select"):
-        assert (
-            control["id"] in labelled or control["type"] == "checkbox"
-        )  # the checkbox stands inside its label
+        assert control["id"] in labelled or control["type"] == "checkbox"  # the checkbox stands inside its label
     assert labelled <= set(ids)
     for each in page.all("section"):
         assert each.get("aria-label") or each["aria-labelledby"] in ids
@@ -274,7 +268,7 @@ def test_duration(seconds, words):
 
 def test_flatten():
     nested = {"a": 1, "b": {"c": {"d": [2, 3]}, "e": {}}, "f": None}
-    assert list(report_sections.flatten(nested)) == [("a", 1), ("b.c.d", [2, 3]), ("b.e", {}), ("f", None)]
+    assert list(flatten(nested)) == [("a", 1), ("b.c.d", [2, 3]), ("b.e", {}), ("f", None)]
 
 
 # Episodes
@@ -306,17 +300,13 @@ def test_episodes_keep_rewards_of_each_glimpse_and_unknown_ones(tmp_path):
     again = report.read_episodes(path)
     assert np.isnan(again.rewards).all() and again.rewards.shape == (2,)
     assert again.class_names == ["0", "1", "2"]
-    json.loads(
-        path.read_text(), parse_constant=pytest.fail
-    )  # strict JSON: no NaN that a browser would reject
+    json.loads(path.read_text(), parse_constant=pytest.fail)  # strict JSON: no NaN that a browser would reject
 
 
 def test_episodes_of_different_numbers_of_images_are_refused(tmp_path):
     episodes = make_episodes(images=2)
     # A run-time checker of annotations, where one is on, gets there first with a TypeError.
-    with pytest.raises(
-        (ValueError, TypeError), match=r"2 images, but the other arrays hold \[2, 3\]|'labels'"
-    ):
+    with pytest.raises((ValueError, TypeError), match=r"2 images, but the other arrays hold \[2, 3\]|'labels'"):
         report.write_episodes(tmp_path / "e.json", **{**episodes, "labels": np.array([0, 1, 2])})
 
 

@@ -1,0 +1,96 @@
+"""Tables the results of runs as Markdown: ``python -m experiments.results_table [FOLDER]``.
+
+The folder, ``results`` by default, holds copies of runs' ``results.json`` under names of their own. The table is
+printed and written into the folder's ``README.md``, between its two marks.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.command_line import fail, user_errors
+from experiments.config import flatten, to_json
+from experiments.plots_style import write_bytes
+from experiments.presets import CNN_PRESETS, RAM_PRESETS
+from experiments.run_directory import read_json
+
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+
+
+def command(results: dict[str, Any]) -> str:
+    """The command that made a run: its preset, and the flags that differ from the preset."""
+    name, presets = ("ram", RAM_PRESETS) if results["model"] == "ram" else ("cnn", CNN_PRESETS)
+    flags: list[str] = []
+    if results["preset"] in presets:
+        usual = dict(flatten(to_json(presets[results["preset"]][1])))
+        for key, value in flatten(results["config"]):
+            if usual.get(key) != value:
+                flag = key.rpartition(".")[2].replace("_", "-")
+                flags.append(f"--no-{flag}" if value is False else f"--{flag}" + ("" if value is True else f" {value}"))
+    return " ".join(["python -m experiments." + name, results["preset"], *flags])
+
+
+def row(results: dict[str, Any]) -> list[str]:
+    """The cells of one run; errors are on the test set, in per cent, with their 95% intervals."""
+
+    def error(method: str) -> str:
+        entry = results["test"].get(method)
+        return f"{entry['error']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]" if entry else "-"
+
+    return [
+        results["task"],
+        f"`{command(results)}`",
+        *(error(method) for method in ("greedy", "sampled", "average_probability", "average_log_probability")),
+        f"{results['validation']['average_probability']['error']:.2f}"
+        if "average_probability" in results["validation"]
+        else f"{results['validation']['greedy']['error']:.2f}",
+        f"{results['episodes'] / 1e6:.2f} M",
+        f"{results['parameters']:,}",
+        f"{results['wall_seconds'] / 60:.0f} min, {results['device']}",
+        str(results["seed"]),
+        f"{(results['commit'] or '-')[:10]}",
+    ]
+
+
+def table(folder: Path) -> str:
+    """The Markdown table of every ``*.json`` of a folder, in the order of their names.
+
+    Raises:
+      ValueError: a file is damaged or no results; names it.
+    """
+    header = ["task", "command", "greedy", "one episode", "mean probability", "mean log-probability", "validation"]
+    header += ["episodes", "parameters", "time, device", "seed", "commit"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for path in sorted(folder.glob("*.json")):
+        results = read_json(path)
+        try:
+            lines.append("| " + " | ".join(row(results)) + " |")
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{str(path)!r} holds no results of a run: {error} is missing") from error
+    return "\n".join(lines)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    args = sys.argv[1:] if args is None else args
+    if len(args) > 1 or (args and args[0] in ("-h", "--help")):
+        print(__doc__.strip())
+        return
+    folder = Path(args[0] if args else "results")
+    page = folder / "README.md"
+    if not page.is_file():
+        fail(f"{str(page)!r} is not there: give a folder of results with a README.md")
+    with user_errors():
+        text = page.read_text()
+        before, begin, rest = text.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise ValueError(f"{str(page)!r} lacks the marks {BEGIN} and {END}")
+        made = table(folder)
+        write_bytes(page, f"{before}{BEGIN}\n{made}\n{END}{after}".encode())
+    print(made)
+
+
+if __name__ == "__main__":
+    main()
