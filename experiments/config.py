@@ -29,6 +29,8 @@ class DataConfig:
     """Part of your own training images that becomes the test split, where they come without one."""
     split_seed: int = 0
     """Seed of that choice."""
+    shift: int = 0
+    """Move each training image by up to this many pixels in x and in y; validation and test images stay."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def load_dataset(config: DataConfig) -> Dataset:
     """
     if config.resize is not None and config.resize < 1:
         raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
+    if config.shift < 0:
+        raise ValueError(f"shift {config.shift}: must be 0 pixels or more")
     return load_task(
         config.task,
         config.data,

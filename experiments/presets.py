@@ -10,9 +10,11 @@ from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaC
 GAIN = LossConfig(reward="gain", discount=0.3, policy_weight=0.01)
 
 
-def _ram(task: str, retina: RetinaConfig, sigma: str, sigma_final: str, steps: int, glimpses: int = 8) -> RamExperiment:
+def _ram(
+    task: str, retina: RetinaConfig, sigma: str, sigma_final: str, steps: int, glimpses: int = 8, shift: int = 0
+) -> RamExperiment:
     return RamExperiment(
-        data=DataConfig(task=task),
+        data=DataConfig(task=task, shift=shift),
         model=RamConfig(
             retina=retina,
             agent=AgentConfig(num_glimpses=glimpses),
@@ -40,7 +42,7 @@ ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="co
 
 RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": ("augmented100, the short run", _ram("augmented100", LARGE, "25px", "4px", 24_000)),
-    "mnist28": ("28x28, 7 glimpses", _ram("mnist28", SMALL, "5px", "1.5px", 40_000, glimpses=7)),
+    "mnist28": ("28x28, 7 glimpses", _ram("mnist28", SMALL, "5px", "1.5px", 40_000, glimpses=7, shift=2)),
     "translated60": ("translated 60x60, 8 glimpses", _ram("translated60", MEDIUM, "15px", "3px", 60_000)),
     "cluttered60": ("cluttered 60x60, 8 glimpses", _ram("cluttered60", MEDIUM, "15px", "3px", 48_000)),
     "cluttered100": ("cluttered 100x100, 8 glimpses", _ram("cluttered100", LARGE, "25px", "4px", 60_000)),

@@ -14,6 +14,7 @@ from tensorboardX import SummaryWriter
 
 from common.checkpoint import Checkpoints
 from common.data import Dataset, sample_batch
+from common.data.augmentation import random_shift
 from common.evaluation import error_interval, make_predictor, summarise
 from common.training import (
     Model,
@@ -77,7 +78,10 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
     optimizer = make_optimizer(experiment.optimizer, schedule)
 
     def draw(key: Any, source: Any) -> Any:
-        return sample_batch(key, source, dataset.canvas, config.batch_size)
+        images, labels = sample_batch(key, source, dataset.canvas, config.batch_size)
+        if experiment.data.shift:
+            images = random_shift(jax.random.fold_in(key, 1), images, experiment.data.shift)
+        return images, labels
 
     step = train_step(model.loss, optimizer, draw, config.steps)
     state = init_state(model.init, optimizer, config.seed)
