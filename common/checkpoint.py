@@ -1,7 +1,9 @@
 """Checkpoints of a training state: atomic, checked when read, the latest few kept. The only module that knows orbax."""
 
 import hashlib
+import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,23 +18,27 @@ class CheckpointError(ValueError):
     """There are checkpoints, and none of them can be read."""
 
 
+def _arrays(state: TrainState) -> list[np.ndarray]:
+    leaves = jax.tree.leaves(state)
+    is_key = [jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
+    return [np.asarray(jax.random.key_data(x) if key else x) for x, key in zip(leaves, is_key, strict=True)]
+
+
 def state_digest(state: TrainState) -> str:
     """SHA-256 over the bytes, shapes and dtypes of every leaf, in the order of the tree."""
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(state):
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        array = np.asarray(leaf)
+    for array in _arrays(state):
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run: a folder for each, named by its step.
 
     A checkpoint is written beside its final place and then renamed, so a run that is killed leaves either a whole
-    checkpoint or none. Its digest is stored with it: what the disk damaged is not read.
+    checkpoint or none. ``digest.json`` in it holds the SHA-256 of its state and of its files: what the disk damaged is
+    not read.
 
     Args:
       directory: where they are; made when it is missing.
@@ -40,33 +46,35 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, keep: int = 2):
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
         self.directory = directory.absolute()
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        self._keep = keep
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints, in order."""
+        return sorted(int(path.name) for path in self.directory.glob("*") if path.name.isdecimal())
 
     def save(self, state: TrainState) -> None:
-        """Writes a checkpoint of this step.
+        """Writes a checkpoint of this step, in place of one that is there, and deletes those too old to keep.
 
         Raises:
           OSError: it could not be written, for example because the disk is full; the earlier ones are as they were.
         """
-        step = int(state.step)
+        final, partial = self.directory / str(int(state.step)), self.directory / "partial"
         try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), digest=ocp.args.JsonSave({"sha256": state_digest(state)})
-                ),
-                force=True,
-            )
-            self._manager.wait_until_finished()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise OSError(f"could not save the checkpoint of step {step}: {' '.join(str(error).split())}") from error
-
-    def steps(self) -> list[int]:
-        """Steps of the complete checkpoints, in order."""
-        return sorted(self._manager.all_steps(read=True))
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            _require_space(partial, sum(array.nbytes for array in _arrays(state)))
+            with _checkpointer() as checkpointer:
+                checkpointer.save(partial / "state", args=ocp.args.StandardSave(state))
+            digest = {"state": state_digest(state), "files": _file_digests(partial)}
+            (partial / "digest.json").write_text(json.dumps(digest, indent=2) + "\n")
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+        except (OSError, ValueError, RuntimeError) as error:  # TensorStore raises the latter two.
+            shutil.rmtree(partial, ignore_errors=True)
+            raise OSError(f"could not save checkpoint {str(final)!r}: {_line(error)}") from error
+        for old in self.steps()[: -self._keep]:
+            self._delete(old)
 
     def restore(self, like: TrainState, warn: Callable[[str], None] = print) -> TrainState | None:
         """Reads the latest checkpoint that is whole.
@@ -84,28 +92,56 @@ class Checkpoints:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         steps = self.steps()
         for step in reversed(steps):
+            path = self.directory / str(step)
             try:
-                restored = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), digest=ocp.args.JsonRestore()),
-                )
-                if state_digest(restored.state) == restored.digest["sha256"]:
-                    return restored.state
-                reason = "its contents do not match its digest"
-            except Exception as error:  # Damage shows as almost any exception, from a JSON error to one of TensorStore.
-                reason = " ".join(str(error).split())[:200]
-            warn(f"checkpoint {self.directory / str(step)} is damaged ({reason}); trying the one before")
+                digest = json.loads((path / "digest.json").read_text())
+                # Checked first, because orbax prints pages about files that it cannot read.
+                _require_same_files(digest["files"], _file_digests(path))
+                with _checkpointer() as checkpointer:
+                    state = checkpointer.restore(path / "state", args=ocp.args.StandardRestore(abstract))
+                if state_digest(state) != digest["state"]:
+                    raise ValueError("its state does not match its digest")
+                return state
+            except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+                warn(f"checkpoint {str(path)!r} is damaged ({_line(error)}); trying the one before")
         if steps:
-            raise CheckpointError(
-                f"{self.directory}: all {len(steps)} checkpoints are damaged; start over with --overwrite"
-            )
+            raise CheckpointError(f"{str(self.directory)!r}: no checkpoint of {len(steps)} can be read")
         return None
 
     def discard_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps, which a resumed run writes anew."""
         for later in [s for s in self.steps() if s > step]:
-            self._manager.delete(later)
+            self._delete(later)
 
-    def close(self) -> None:
-        """Waits for what is being written and frees the manager."""
-        self._manager.close()
+    def _delete(self, step: int) -> None:
+        shutil.rmtree(self.directory / str(step), ignore_errors=True)
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+
+
+def _require_space(directory: Path, size: int) -> None:
+    # Checked first, because TensorStore's threads print pages about a disk that is full.
+    free = shutil.disk_usage(directory).free
+    if free < size + 2**18:
+        raise OSError(f"no space left on the disk: {size / 2**20:.1f} MiB are needed, {free / 2**20:.1f} are free")
+
+
+def _file_digests(directory: Path) -> dict[str, str]:
+    return {
+        path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != "digest.json"
+    }
+
+
+def _require_same_files(expected: dict[str, str], found: dict[str, str]) -> None:
+    for name in sorted(expected | found):
+        if expected.get(name) != found.get(name):
+            raise ValueError(f"its file {name!r} is {'missing' if name not in found else 'not what was written'}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from experiments.command_line import parse_preset
+from experiments.command_line import parse_preset, resume_command
 from experiments.experiment import run
 from experiments.presets import CNN_PRESETS
 
@@ -11,8 +11,9 @@ from experiments.presets import CNN_PRESETS
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     description = "Trains a baseline that sees the whole image, by the same loop on the same images as the agents."
-    preset, experiment = parse_preset("cnn", description, CNN_PRESETS, sys.argv[1:] if args is None else args)
-    run(experiment, preset, "cnn")
+    args = sys.argv[1:] if args is None else args
+    preset, experiment = parse_preset("python -m experiments.cnn", description, CNN_PRESETS, args)
+    run(experiment, preset, resume_command("cnn", args))
 
 
 if __name__ == "__main__":

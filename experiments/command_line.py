@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import io
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -23,9 +24,10 @@ def fail(message: str) -> NoReturn:
 @contextlib.contextmanager
 def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turns errors of these kinds (by default ValueError and OSError) into one line and exit status 2."""
+    caught = kinds or (ValueError, OSError)
     try:
         yield
-    except kinds or (ValueError, OSError) as error:
+    except caught as error:
         fail(str(error))
 
 
@@ -35,7 +37,7 @@ def parse_preset(
     """Parses ``PRESET [flags]``.
 
     Args:
-      prog: the command, for the help.
+      prog: what is typed before it, for the help.
       description: first line of the help.
       presets: by name, the line that the help shows and the configuration.
       args: the command line after the program's name.
@@ -58,6 +60,12 @@ def parse_preset(
     return args[0], config
 
 
+def resume_command(module: str, args: Sequence[str]) -> str:
+    """What to type in order to go on with the run that ``python -m experiments.MODULE ARGS`` began."""
+    kept = [arg for arg in args if arg not in ("--overwrite", "--no-overwrite", "--resume", "--no-resume")]
+    return shlex.join([sys.orig_argv[0], "-m", f"experiments.{module}", *kept, "--resume"])
+
+
 def run_tyro(call: Any) -> Any:
     """Runs a tyro parser, and folds the box that it prints on an error into one line."""
     captured = io.StringIO()
@@ -71,11 +79,23 @@ def run_tyro(call: Any) -> Any:
 
 
 def _fold(box: str) -> str:
-    lines = [re.sub(r"^[│|]\s?|\s*[│|]$", "", line).strip() for line in box.splitlines()]
-    lines = [line for line in lines if line and not re.match(r"^[╭╰]", line)]
-    parts = re.split(r"─{5,}", " ".join(lines))
-    kept = [part.strip() for part in parts if "full help" not in part and "Argument helptext" not in part]
-    return "; ".join(part for part in kept if part) or box
+    """One line of tyro's box: what is wrong, and the flags or presets that may have been meant."""
+    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).strip().splitlines()]
+    if lines[0].startswith("╭"):
+        lines[0] = ""
+    else:  # Where the terminal has no such characters the title is a line of its own, with a rule below.
+        lines[:2] = []
+    wrong, *more = re.split(r"^[─-]{5,}$", "\n".join(lines), flags=re.MULTILINE)
+    said = [" ".join(wrong.partition("Got errors:")[0].split()).rstrip(".")]
+    for part in more:
+        if "Perhaps you meant" in part:
+            flags = dict.fromkeys(re.findall(r"^--[a-z-]+", part, re.MULTILINE))
+            said.append(f"perhaps you meant {' or '.join(flags)}")
+        elif "Available subcommands" in part:
+            said.append(" ".join(part.replace("Available subcommands", "presets").split()))
+    line = "; ".join([*said, "see --help"])
+    line = line.replace("could not convert string to float:", "must be a number, not")
+    return line.replace("invalid literal for int() with base 10:", "must be a whole number, not")
 
 
 def with_output(config: Any, **changes: Any) -> Any:

@@ -12,11 +12,11 @@ from rich.console import Console
 from common.checkpoint import Checkpoints
 from experiments.command_line import fail, run_tyro, user_errors
 from experiments.config import from_json, load_dataset
-from experiments.experiment import build, chosen_params, experiment_class
+from experiments.experiment import build, chosen_params, experiment_class, measure
 from experiments.report import write_report
 from experiments.run_directory import read_json
 from experiments.tables import errors_table
-from experiments.train import console, evaluate, make_initial_state
+from experiments.train import make_initial_state, say, warn
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Evaluation:
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
-    episodes: int = 10
-    """Sampled episodes to average over."""
-    batch_size: int = 500
-    """Images in one compiled call."""
+    episodes: int | None = None
+    """Sampled episodes to average over; as many as the run's own evaluation when it is not given."""
+    batch_size: int | None = None
+    """Images in one compiled call, as in the run when it is not given; another number draws other episodes."""
     last: bool = False
     """Take the last parameters instead of those of the lowest validation error."""
     plots: bool = False
@@ -38,36 +38,36 @@ class Evaluation:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    config = run_tyro(lambda: tyro.cli(Evaluation, prog="evaluate", args=args))
+    config = run_tyro(lambda: tyro.cli(Evaluation, prog="python -m experiments.evaluate", args=args))
     for name in ("episodes", "batch_size"):
-        if getattr(config, name) < 1:
-            fail(f"{name} {getattr(config, name)}: must be at least 1")
-    if not (config.run_dir / "config.json").is_file():
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            fail(f"{name} {value}: must be at least 1")
+    saved = config.run_dir / "config.json"
+    if not saved.is_file():
         fail(f"run directory {str(config.run_dir)!r} holds no config.json: give the folder of a run")
     with user_errors():
-        identity = read_json(config.run_dir / "config.json")
+        identity = read_json(saved)
         try:
             experiment = from_json(experiment_class(identity["model"]), identity["config"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(config.run_dir / 'config.json')!r} is not of this version: {error}") from error
-        dataset = load_dataset(experiment.data)
-        built = build(experiment, dataset)
+            dataset = load_dataset(experiment.data)
+            built = build(experiment, dataset)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{str(saved)!r} is damaged or of another version: {error}") from error
         state, _ = make_initial_state(experiment, built.model, dataset)
-        if not (config.run_dir / "checkpoints").is_dir():
-            raise ValueError(f"run directory {str(config.run_dir)!r} holds no checkpoints")
-        checkpoints = Checkpoints(config.run_dir / "checkpoints", experiment.training.keep_checkpoints)
-        restored = checkpoints.restore(state, warn=lambda line: console.print(line, style="yellow", soft_wrap=True))
+        restored = Checkpoints(config.run_dir / "checkpoints").restore(state, warn)
     if restored is None:
         fail(f"run directory {str(config.run_dir)!r} holds no checkpoint yet")
-    params = chosen_params(restored, experiment.training.keep_best and not config.last)
-    console.print(f"{built.summary}; after step {int(restored.step)}", highlight=False, soft_wrap=True)
-    errors = evaluate(
-        built.model, params, dataset, num_episodes=config.episodes, batch_size=config.batch_size
-    )
+    training = experiment.training
+    params = chosen_params(restored, training.keep_best and not config.last)
+    say(f"{built.summary}; after step {int(restored.step)}")
+    episodes, batch_size = config.episodes or training.eval_episodes, config.batch_size or training.eval_batch_size
+    errors = measure(experiment, built.model, params, dataset, episodes, batch_size)
     Console().print(errors_table(errors))
     if config.plots:
-        built.draw(params, config.run_dir)
-        print(f"report: {write_report(config.run_dir)}")
+        with user_errors(OSError):
+            built.draw(params, config.run_dir)
+            print(f"report: {write_report(config.run_dir)}")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from common.baselines import make_baseline, validate_baseline
+from common.checkpoint import CheckpointError
 from common.data import Dataset
 from common.locations import describe_sigma
 from common.training import Model, TrainState, validate_optimizer
 from experiments import run_directory
-from experiments.command_line import user_errors
+from experiments.command_line import fail, user_errors
 from experiments.config import CnnExperiment, Experiment, RamExperiment, load_dataset, to_json, validate_training
 from experiments.pictures import draw_baseline, draw_ram
 from experiments.report import write_report
 from experiments.tables import errors_table
-from experiments.train import Interrupted, NotFinite, Outcome, console, evaluate, make_initial_state, train
+from experiments.train import Interrupted, NotFinite, Outcome, evaluate, make_initial_state, say, train
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
 
@@ -46,10 +47,11 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
     config, height, width = experiment.training, dataset.height, dataset.width
     validate_training(config)
     validate_optimizer(experiment.optimizer, config.steps)
-    for name, split in (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test)):
-        size = len(split.labels)
-        if config.batch_size > size and name == "train":
-            raise ValueError(f"batch_size {config.batch_size}: larger than the {name} split, so at most {size}")
+    size = len(dataset.train.labels)
+    if config.batch_size > size:
+        raise ValueError(f"batch_size {config.batch_size}: larger than the train split, so at most {size}")
+    if config.steps >= 2**31:
+        raise ValueError(f"steps {config.steps}: must be below {2**31}, since the step is counted in 32 bits")
     shape = (height, width, dataset.channels, dataset.num_classes)
     images = f"{dataset.name}: {height}x{width}x{dataset.channels}, {dataset.num_classes} classes"
     if isinstance(experiment, CnnExperiment):
@@ -72,8 +74,8 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
     return Built(
         ram.model,
         draw_agent,
-        f"{images}; {agent.num_glimpses} glimpses of {retina.num_scales} x {retina.glimpse_size}x{retina.glimpse_size}, "
-        f"{agent.core}, M = {experiment.model.loss.replicates}, sigma {sigma}",
+        f"{images}; {agent.num_glimpses} glimpses of {retina.num_scales} x {retina.glimpse_size}x{retina.glimpse_size}"
+        f", {agent.core}, M = {experiment.model.loss.replicates}, sigma {sigma}",
     )
 
 
@@ -87,11 +89,16 @@ def model_name(experiment: Experiment) -> str:
     return "ram" if isinstance(experiment, RamExperiment) else experiment.model.network
 
 
-def run(experiment: Experiment, preset: str, command: str) -> Path:
+def run(experiment: Experiment, preset: str, again: str) -> Path:
     """Trains, evaluates once on the test set, draws and reports. Returns the folder of the run.
 
     Exits with one line and status 2 on bad input, on a step that is not finite and on a full disk, and with status 130
     after Ctrl-C.
+
+    Args:
+      experiment: what to train.
+      preset: the name it started from.
+      again: what to type in order to go on with the run, for people.
     """
     output = experiment.output
     name = model_name(experiment)
@@ -105,15 +112,16 @@ def run(experiment: Experiment, preset: str, command: str) -> Path:
         state, chunk = make_initial_state(experiment, built.model, dataset)
         run_directory.open_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
     parameters = parameter_count(state.params)
-    console.print(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}", highlight=False, soft_wrap=True)
-    again = f"python -m experiments.{command} {preset} ... --run-dir {run_dir} --resume"
+    say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
     try:
-        with user_errors(NotFinite, OSError, ValueError):
+        with user_errors(NotFinite, CheckpointError):
             outcome = train(experiment, built.model, dataset, state, chunk, run_dir)
-    except Interrupted as stop:
-        console.print(f"{stop}; go on with the same flags and --resume: {again}", soft_wrap=True)
+            finish(experiment, identity, commit, dataset, built, outcome, parameters, run_dir)
+    except OSError as error:
+        fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, go on with: {again}")
+    except (Interrupted, KeyboardInterrupt) as stop:
+        say(f"{str(stop) or 'interrupted'}; go on with: {again}")
         raise SystemExit(130) from None
-    finish(experiment, identity, commit, dataset, built, outcome, parameters, run_dir)
     return run_dir
 
 
@@ -130,10 +138,8 @@ def finish(
     """Evaluates the chosen parameters, writes ``results.json``, and draws the pictures and the report."""
     config = experiment.training
     params = chosen_params(outcome.state, config.keep_best)
-    console.print(f"evaluating {config.eval_episodes} episodes on the validation and test sets")
-    errors = evaluate(
-        built.model, params, dataset, num_episodes=config.eval_episodes, batch_size=config.eval_batch_size
-    )
+    say("evaluating on the validation and test sets")
+    errors = measure(experiment, built.model, params, dataset, config.eval_episodes, config.eval_batch_size)
     results = {
         "task": dataset.name,
         **identity,
@@ -147,17 +153,30 @@ def finish(
         "parameters": parameters,
         **errors,
     }
-    with user_errors(OSError):
-        run_directory.write_json(run_dir / "results.json", results)
-        if experiment.output.plots:
-            console.print("drawing")
-            built.draw(params, run_dir)
-            report = write_report(run_dir)
-    test = errors["test"]
+    run_directory.write_json(run_dir / "results.json", results)
+    if experiment.output.plots:
+        say("drawing")
+        built.draw(params, run_dir)
+        report = write_report(run_dir)
     Console().print(errors_table(errors))
-    print(f"test accuracy: {100 - test['average_probability']['error']:.2f}% (average of {config.eval_episodes} episodes)")
+    test = errors["test"]
+    if "average_probability" in test:
+        error, how = test["average_probability"]["error"], f" (average of {config.eval_episodes} episodes)"
+    else:
+        error, how = test["greedy"]["error"], ""
+    print(f"test accuracy: {100 - error:.2f}%{how}")
     if experiment.output.plots:
         print(f"report: {report}")
+
+
+def measure(
+    experiment: Experiment, model: Model, params: Any, dataset: Dataset, num_episodes: int, batch_size: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """`experiments.train.evaluate`; of a network that sees the whole image only ``greedy``, since it draws nothing."""
+    if isinstance(experiment, RamExperiment):
+        return evaluate(model, params, dataset, num_episodes=num_episodes, batch_size=batch_size)
+    errors = evaluate(model, params, dataset, num_episodes=1, batch_size=batch_size)
+    return {split: {"greedy": methods["greedy"]} for split, methods in errors.items()}
 
 
 def chosen_params(state: TrainState, best: bool) -> Any:

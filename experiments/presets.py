@@ -5,7 +5,7 @@ from common.training import OptimizerConfig
 from experiments.config import CnnExperiment, DataConfig, RamExperiment, TrainingConfig
 from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
 
-# Found on validation images of augmented100: each location is credited with little more than its own glimpse's gain, and
+# Found on validation images of augmented100. Each location is credited with little more than its own glimpse gains, and
 # the policy loss is too weak to disturb what the core learns by classification.
 GAIN = LossConfig(reward="gain", discount=0.3, policy_weight=0.01)
 

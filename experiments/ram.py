@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from experiments.command_line import parse_preset
+from experiments.command_line import parse_preset, resume_command
 from experiments.experiment import run
 from experiments.presets import RAM_PRESETS
 
@@ -11,8 +11,9 @@ from experiments.presets import RAM_PRESETS
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     description = "Trains a recurrent attention model (RAM) and reports on it."
-    preset, experiment = parse_preset("ram", description, RAM_PRESETS, sys.argv[1:] if args is None else args)
-    run(experiment, preset, "ram")
+    args = sys.argv[1:] if args is None else args
+    preset, experiment = parse_preset("python -m experiments.ram", description, RAM_PRESETS, args)
+    run(experiment, preset, resume_command("ram", args))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,14 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import jax
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from experiments.config import flatten
 from experiments.plots_style import write_bytes
@@ -35,20 +39,19 @@ def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrite
         raise ValueError(f"run directory {str(run_dir)!r} is a file: give a folder")
     _require_writable(run_dir)
     occupied = run_dir.exists() and any(run_dir.iterdir())
-    is_run = (run_dir / MARKER).is_file()
     if occupied and not (resume or overwrite):
         raise ValueError(
             f"run directory {str(run_dir)!r} exists: give --resume to go on with it, --overwrite to start again, "
             "or another --run-dir"
         )
-    if occupied and not is_run:
-        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}, so it is no run: give another --run-dir")
+    if resume and not occupied:
+        raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
+    if occupied and not _is_run(run_dir):
+        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER} of a run: give another --run-dir")
     if resume:
-        if not is_run:
-            raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
         _require_same(run_dir, identity)
         return
-    if overwrite and occupied:
+    if occupied:
         shutil.rmtree(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(run_dir / MARKER, identity)
@@ -60,6 +63,11 @@ def _require_writable(run_dir: Path) -> None:
         existing = existing.parent
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"run directory {str(run_dir)!r}: {str(existing)!r} is not a folder that can be written")
+
+
+def _is_run(run_dir: Path) -> bool:
+    """Whether the folder is a run's, and not just any with a ``config.json``, which --overwrite would delete."""
+    return (run_dir / MARKER).is_file() and {"model", "preset", "config"} <= set(read_json(run_dir / MARKER))
 
 
 def _require_same(run_dir: Path, identity: dict[str, Any]) -> None:
@@ -93,28 +101,49 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``; a last line that a kill cut short is left out."""
+    """The lines of ``metrics.jsonl`` up to the first that is damaged, as a kill leaves the last."""
     path = run_dir / "metrics.jsonl"
     records = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            break
+        records.append(record)
     return records
 
 
-def keep_metrics_until(run_dir: Path, step: int) -> list[dict[str, Any]]:
-    """Drops the metrics of later steps, which a resumed run measures anew. Returns what is left."""
-    records = [record for record in read_metrics(run_dir) if record["step"] <= step]
-    write_bytes(run_dir / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
-    return records
+class MetricsWriter:
+    """Writes ``metrics.jsonl``, and the same values for TensorBoard into ``events/``.
 
+    Args:
+      run_dir: the folder of the run.
+      step: where the run begins or goes on; metrics of later steps are dropped, since the run measures them anew.
+    """
 
-def append_metrics(run_dir: Path, record: dict[str, Any]) -> None:
-    """Adds a line to ``metrics.jsonl``."""
-    with (run_dir / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    def __init__(self, run_dir: Path, step: int):
+        self._path = run_dir / "metrics.jsonl"
+        self.records = [record for record in read_metrics(run_dir) if record["step"] <= step]
+        write_bytes(self._path, "".join(json.dumps(record) + "\n" for record in self.records).encode())
+        (run_dir / "events").mkdir(exist_ok=True)
+        # Not a SummaryWriter, whose thread would die of a full disk and then block the run.
+        self._events = EventsWriter(str(run_dir / "events" / "events"), f".{step}")
+        start = SessionLog(status=SessionLog.START)  # TensorBoard then hides what was written of later steps before.
+        self._events.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Adds a line of ``metrics.jsonl``: the step, and finite numbers by name.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        with self._path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in record.items() if name != "step"]
+        self._events.write_event(Event(wall_time=time.time(), step=record["step"], summary=Summary(value=values)))
+        self._events.flush()
 
 
 def commit() -> str | None:

@@ -1,5 +1,6 @@
 """The training loop of every experiment: compiled chunks, and between them logging, validation and checkpoints."""
 
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from common.checkpoint import Checkpoints
 from common.data import Dataset, sample_batch
 from common.data.augmentation import random_shift
-from common.evaluation import error_interval, make_predictor, summarise
+from common.evaluation import make_predictor, summarise
 from common.training import (
     Model,
     TrainState,
@@ -29,7 +30,7 @@ from common.training import (
 from experiments import run_directory
 from experiments.config import Experiment, TrainingConfig
 
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, highlight=False)
 
 # Evaluations draw from keys of their own, so that how often a run validates does not change what it learns.
 VALIDATION_SEED, TEST_SEED = 1_000_003, 1_000_033
@@ -51,8 +52,18 @@ class Outcome(NamedTuple):
     episodes: int
 
 
+def say(line: str, style: str | None = None) -> None:
+    """Prints a line for people on standard error, above the progress bar."""
+    console.print(line, style=style, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """`say`, in yellow."""
+    say(line, "yellow")
+
+
 def next_stop(step: int, config: TrainingConfig) -> int:
-    """The next step at which the run logs, validates or ends. It depends on nothing but the step and the configuration."""
+    """The next step at which the run logs, validates or ends: a function of the step and the configuration alone."""
     to_log = step - step % config.log_every + config.log_every
     to_evaluate = step - step % config.evaluate_every + config.evaluate_every
     return min(to_log, to_evaluate, config.steps)
@@ -60,8 +71,9 @@ def next_stop(step: int, config: TrainingConfig) -> int:
 
 def first_not_finite(metrics: dict[str, np.ndarray], first_step: int) -> tuple[int, str] | None:
     """The first step, counted from 1, at which a metric is not finite, and the metric's name."""
-    bad = [(int(np.argmin(np.isfinite(values))), name) for name, values in metrics.items() if not np.isfinite(values).all()]
-    return (first_step + 1 + min(bad)[0], min(bad)[1]) if bad else None
+    finite = {name: np.isfinite(values) for name, values in metrics.items()}
+    bad = [(first_step + 1 + int(np.argmin(values)), name) for name, values in finite.items() if not values.all()]
+    return min(bad, default=None)
 
 
 def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -> tuple[TrainState, Any]:
@@ -89,7 +101,9 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
     return state, make_chunk(step)
 
 
-def train(experiment: Experiment, model: Model, dataset: Dataset, state: TrainState, chunk: Any, run_dir: Path) -> Outcome:
+def train(
+    experiment: Experiment, model: Model, dataset: Dataset, state: TrainState, chunk: Any, run_dir: Path
+) -> Outcome:
     """Trains until the budget or the patience is used up, from the latest checkpoint if there is one.
 
     Raises:
@@ -100,20 +114,19 @@ def train(experiment: Experiment, model: Model, dataset: Dataset, state: TrainSt
     config = experiment.training
     replicates = getattr(getattr(experiment.model, "loss", None), "replicates", 1)
     checkpoints = Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
-    restored = checkpoints.restore(state, warn=lambda line: console.print(line, style="yellow", soft_wrap=True))
+    restored = checkpoints.restore(state, warn)
     if restored is not None:
         state = restored
-        console.print(f"resuming after step {int(state.step)}")
+        say(f"resuming after step {int(state.step)}")
     checkpoints.discard_after(int(state.step))
-    records = run_directory.keep_metrics_until(run_dir, int(state.step))
-    seconds_before = records[-1]["seconds"] if records else 0.0
+    metrics_writer = run_directory.MetricsWriter(run_dir, int(state.step))
+    seconds_before = metrics_writer.records[-1]["seconds"] if metrics_writer.records else 0.0
     validate = make_predictor(model.predict, config.validation_episodes, config.eval_batch_size)
     schedule = make_schedule(experiment.optimizer, config.steps, len(dataset.train.labels) / config.batch_size)
-    events = SummaryWriter(str(run_dir / "events"), purge_step=int(state.step) + 1)
     begun = time.monotonic()
 
     with _Stop() as stop, _progress_bar() as bar:
-        task = bar.add_task("", total=config.steps, completed=int(state.step), text="compiling")
+        task = bar.add_task("", total=config.steps, completed=int(state.step), now="compiling")
         while (step := int(state.step)) < config.steps and not _out_of_patience(state, config):
             until = next_stop(step, config)
             chunk_begun = time.monotonic()
@@ -132,35 +145,31 @@ def train(experiment: Experiment, model: Model, dataset: Dataset, state: TrainSt
             } | {name: float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
             validated = until % config.evaluate_every == 0 or until == config.steps
             if validated:
-                bar.update(task, text="validating")
+                bar.update(task, now="validating")
                 predictions = validate(state.params, jax.random.key(VALIDATION_SEED), dataset.validation.images)
-                errors = {n: error_interval(p, dataset.validation.labels)["error"] for n, p in predictions._asdict().items()}
+                errors = summarise(predictions, dataset.validation.labels)
                 record |= {
-                    "validation_error": errors["average_probability"],
-                    "validation_greedy_error": errors["greedy"],
-                    "validation_sampled_error": errors["sampled"],
+                    "validation_error": errors["average_probability"]["error"],
+                    "validation_greedy_error": errors["greedy"]["error"],
+                    "validation_sampled_error": errors["sampled"]["error"],
                 }
-                state = keep_best(state, errors["average_probability"])
+                state = keep_best(state, record["validation_error"])
             record["seconds"] = seconds_before + time.monotonic() - begun
-            run_directory.append_metrics(run_dir, record)
-            for name, value in record.items():
-                events.add_scalar(name, value, until)
-            text = f"epoch {record['epoch']:.1f}  {rate:,.0f} images/s  loss {record['loss']:.3f}  acc {record['accuracy']:.1%}"
-            best = float(state.best_error)
-            bar.update(task, completed=until, text=text + (f"  best {best:.2f}%" if np.isfinite(best) else ""))
+            metrics_writer.append(record)
+            now = f"epoch {record['epoch']:.1f}  {rate:,.0f} images/s  loss {record['loss']:.3g}"
+            now += f"  acc {record['accuracy']:.1%}"
+            bar.update(task, completed=until, now=now)
             if validated:
-                console.print(
-                    f"step {until}: {text}  validation error {record['validation_error']:.2f}% "
-                    f"(greedy {record['validation_greedy_error']:.2f}%)",
-                    highlight=False,
-                    soft_wrap=True,
+                say(
+                    f"step {until}  {now}  validation error {record['validation_error']:.2f}% "
+                    f"(greedy {record['validation_greedy_error']:.2f}%)"
                 )
             if validated or stop.asked:
                 checkpoints.save(state)
-            if stop.asked and until < config.steps:
+            if stop.asked:
                 raise Interrupted(f"stopped after step {until}, which is saved")
-    events.close()
-    checkpoints.close()
+    if int(state.step) < config.steps:
+        say(f"stopped early: no lower validation error since step {int(state.best_step)}")
     seconds = seconds_before + time.monotonic() - begun
     return Outcome(state, seconds, int(state.step) * config.batch_size * replicates)
 
@@ -168,7 +177,7 @@ def train(experiment: Experiment, model: Model, dataset: Dataset, state: TrainSt
 def evaluate(
     model: Model, params: Any, dataset: Dataset, *, num_episodes: int, batch_size: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Errors on the validation and the test split, each by every method: ``{split: {method: {error, low, high, n}}}``."""
+    """Errors on the validation and the test split by every method: ``{split: {method: {error, low, high, n}}}``."""
     predict = make_predictor(model.predict, num_episodes, batch_size)
     results = {}
     for name, split, seed in (
@@ -186,14 +195,17 @@ def _out_of_patience(state: TrainState, config: TrainingConfig) -> bool:
 
 
 def _progress_bar() -> Progress:
+    """A bar that takes what the numbers leave of the terminal's width; nothing where standard error is no terminal."""
     return Progress(
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TaskProgressColumn(table_column=Column(no_wrap=True)),
+        BarColumn(None, table_column=Column(ratio=1, min_width=4)),
+        TextColumn("{task.fields[now]}", markup=False, table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn("left", table_column=Column(no_wrap=True)),
         console=console,
+        expand=True,
+        disable=not console.is_interactive,
+        speed_estimate_period=600,
     )
 
 
@@ -213,4 +225,5 @@ class _Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        console.print("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")
+        with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
+            say("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

@@ -1,4 +1,4 @@
-"""Strict settings for all tests: shapes and types are checked at run time."""
+"""Strict settings for all tests: shapes and types are checked at run time, and ranks must agree."""
 
 import os
 
@@ -9,6 +9,7 @@ import jaxtyping
 import pytest
 
 jaxtyping.install_import_hook(["common", "ram", "experiments"], "beartype.beartype")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 # Comparisons with NumPy hold on accelerators too, whose default is a lower precision.
 jax.config.update("jax_default_matmul_precision", "highest")
 
@@ -26,3 +27,11 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def quick_compile():
+    """Compiles in half the time, to slower code: for tests of what is computed that run it once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -196,13 +196,13 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
     settings = dataclasses.asdict(config)
     del settings["output"]
     packages = ("jax", "jaxlib", "flax", "optax", "numpy")
+    versions = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
     return {
         "settings": settings,
         "commit": run_directory.commit(),
         "device": run_directory.device(),
         "torch": torch_facts,
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
+        "versions": versions,
         "flops_source": FLOPS_SOURCE,
         "results": results,
     }

@@ -62,7 +62,24 @@ def test_parse_sigma_in_both_units(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["0", "0px", "-1", "-1px", "abc", "", "px", "inf", "nan", "infpx", "1e400", "1e400px", "1e-400", "5pt", "5 6", "1,5"],
+    [
+        "0",
+        "0px",
+        "-1",
+        "-1px",
+        "abc",
+        "",
+        "px",
+        "inf",
+        "nan",
+        "infpx",
+        "1e400",
+        "1e400px",
+        "1e-400",
+        "5pt",
+        "5 6",
+        "1,5",
+    ],
 )
 def test_parse_sigma_quotes_what_it_refuses(text):
     with pytest.raises(ValueError) as error:

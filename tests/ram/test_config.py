@@ -1,0 +1,85 @@
+"""What a configuration may be, and what is said of one that may not."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from common.glimpse import Retina
+from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig, make_retina, validate
+
+DEFAULT = RamConfig()
+
+
+def _with(part, **fields):
+    return replace(DEFAULT, **{part: replace(getattr(DEFAULT, part), **fields)})
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "quoted"),
+    [
+        ("retina", {"glimpse_size": 0}, "glimpse_size 0"),
+        ("retina", {"glimpse_size": -3}, "glimpse_size -3"),
+        ("retina", {"glimpse_size": 101}, "glimpse_size 101"),
+        ("retina", {"num_scales": 0}, "num_scales 0"),
+        ("retina", {"num_scales": 7}, "num_scales 7"),
+        ("retina", {"glimpse_size": 100, "num_scales": 3}, "num_scales 3"),
+        ("retina", {"growth": 0}, "growth 0"),
+        ("retina", {"growth": 1, "num_scales": 2}, "growth 1"),
+        ("agent", {"num_glimpses": 0}, "num_glimpses 0"),
+        ("agent", {"what_hidden": 0}, "what_hidden 0"),
+        ("agent", {"where_hidden": -1}, "where_hidden -1"),
+        ("agent", {"glimpse_features": 0}, "glimpse_features 0"),
+        ("agent", {"core_hidden": 0}, "core_hidden 0"),
+        ("agent", {"core_heads": 0}, "core_heads 0"),
+        ("agent", {"core": "transformer", "core_heads": 3}, "core_heads 3"),
+        ("agent", {"locator_hidden": -1}, "locator_hidden -1"),
+        ("policy", {"sigma": "0"}, "'0'"),
+        ("policy", {"sigma": "-5px"}, "'-5px'"),
+        ("policy", {"sigma": "wide"}, "'wide'"),
+        ("policy", {"sigma_final": "2px"}, "'2px'"),
+        ("policy", {"sigma_schedule": "linear"}, "'linear'"),
+        ("policy", {"sigma_schedule": "cosine", "sigma_final": "nan"}, "'nan'"),
+        ("loss", {"replicates": 0}, "replicates 0"),
+        ("loss", {"discount": -0.1}, "discount -0.1"),
+        ("loss", {"discount": 1.5}, "discount 1.5"),
+        ("loss", {"discount": math.nan}, "discount nan"),
+        ("loss", {"classification_weight": -1.0}, "classification_weight -1.0"),
+        ("loss", {"policy_weight": math.inf}, "policy_weight inf"),
+        ("loss", {"baseline_weight": math.nan}, "baseline_weight nan"),
+        ("loss", {"entropy_weight": -0.01}, "entropy_weight -0.01"),
+    ],
+)
+def test_a_bad_configuration_is_quoted(part, fields, quoted):
+    with pytest.raises(ValueError) as error:
+        validate(_with(part, **fields), 100, 100)
+    assert quoted in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "height", "width"),
+    [
+        (DEFAULT, 100, 100),
+        (RamConfig(RetinaConfig(28, 1)), 28, 28),
+        (RamConfig(RetinaConfig(8, 1, growth=1)), 28, 28),
+        (RamConfig(RetinaConfig(12, 3)), 20, 60),
+        (RamConfig(RetinaConfig(12, 5)), 100, 100),
+        (RamConfig(agent=AgentConfig(num_glimpses=1, core="transformer", core_heads=8)), 100, 100),
+        (RamConfig(agent=AgentConfig(core="gru", core_hidden=7)), 100, 100),
+        (RamConfig(policy=PolicyConfig(sigma="0.3", sigma_final="2px", sigma_schedule="exponential")), 100, 100),
+        (RamConfig(loss=LossConfig(discount=0.0, policy_weight=0.0, classification_weight=0.0)), 100, 100),
+    ],
+)
+def test_a_good_configuration_passes(config, height, width):
+    validate(config, height, width)
+
+
+def test_the_last_useful_scale_is_the_last_allowed():
+    # 12, 24, 48, 96 and 192 pixels; 384 would see as much as 192 from the corner of 96 x 96 pixels: all of it.
+    validate(RamConfig(RetinaConfig(12, 5)), 96, 96)
+    with pytest.raises(ValueError, match="num_scales 6.*at most 5 scales"):
+        validate(RamConfig(RetinaConfig(12, 6)), 96, 96)
+
+
+def test_make_retina():
+    assert make_retina(RetinaConfig(5, 3, 4)) == Retina(size=5, scales=3, growth=4)
