@@ -102,7 +102,9 @@ def glimpse_sums(
     return tall[:, :, 1:] - tall[:, :, :-1]
 
 
-def glimpse(table: Int32[Array, "rows columns C"], location: Float[Array, "2"], retina: Retina) -> Float[Array, "K G G C"]:
+def glimpse(
+    table: Int32[Array, "rows columns C"], location: Float[Array, "2"], retina: Retina
+) -> Float[Array, "K G G C"]:
     """What the retina sees at a location: box means in [0, 1] (`glimpse_sums` over ``255 * s**2``)."""
     scale = jnp.array([1 / (255 * s * s) for s in retina.box_sides], jnp.float32)
     return glimpse_sums(table, location, retina) * scale[:, None, None, None]

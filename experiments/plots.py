@@ -53,9 +53,7 @@ def location_histogram(locations: Points, height: int, width: int, cell: int = 1
     Returns counts `[ceil(height / cell), ceil(width / cell)]` that sum to N: a location outside the image
     counts in the nearest square.
     """
-    pixels = (
-        np.clip(np.floor(to_pixels(locations, height, width)), 0, [width - 1, height - 1]).astype(int) // cell
-    )
+    pixels = np.clip(np.floor(to_pixels(locations, height, width)), 0, [width - 1, height - 1]).astype(int) // cell
     counts = np.zeros((-(-height // cell), -(-width // cell)), np.int64)
     np.add.at(counts, (pixels[:, 1], pixels[:, 0]), 1)
     return counts
@@ -86,9 +84,7 @@ def location_heatmaps(locations: Locations, height: int, width: int, cell: int |
         if index >= glimpses:
             axes.set_visible(False)
             continue
-        picture = axes.imshow(
-            shares[index], extent=extent, norm=norm, cmap=COUNT_MAP, interpolation="nearest"
-        )
+        picture = axes.imshow(shares[index], extent=extent, norm=norm, cmap=COUNT_MAP, interpolation="nearest")
         axes.set(xlim=(0, width), ylim=(height, 0), xticks=[0, width], yticks=[0, height])
         axes.tick_params(labelsize=7.5, colors=FAINT, length=2)
         axes.set_title(f"glimpse {index + 1}", fontsize=10, color=INK)
@@ -139,9 +135,7 @@ def confusion_matrix(labels: Labels, predictions: Labels, class_names: Sequence[
         size = 9.0 if classes <= 12 else 7.0
         for (row, column), count in np.ndenumerate(counts):
             if count:
-                number_text(
-                    axes, float(column), float(row), str(count), size, float(norm(shares[row, column]))
-                )
+                number_text(axes, float(column), float(row), str(count), size, float(norm(shares[row, column])))
     shown = np.arange(0, classes, 1 if classes <= 30 else 5 if classes <= 60 else 10)
     names = [class_names[int(index)] for index in shown]
     turn = 90 if max(len(name) for name in names) > 3 else 0
@@ -155,9 +149,7 @@ def confusion_matrix(labels: Labels, predictions: Labels, class_names: Sequence[
     axes.set_ylabel("true", fontsize=10, color=INK)
     wrong = int(counts.sum() - np.trace(counts))
     rate = 100.0 * wrong / max(int(counts.sum()), 1)
-    axes.set_title(
-        f"{wrong:,} of {int(counts.sum()):,} wrong ({rate:.2f}%)", loc="left", fontsize=11, color=INK
-    )
+    axes.set_title(f"{wrong:,} of {int(counts.sum()):,} wrong ({rate:.2f}%)", loc="left", fontsize=11, color=INK)
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 0.1, 1, 5, 20, 50, 100])
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     bar.set_label("share of the true class", fontsize=9, color=INK)

@@ -71,8 +71,7 @@ def episode_gif(
         raise ValueError(f"an animation needs a glimpse and an image, got {steps} glimpses of {count} images")
     names = names_of(class_names, probabilities.shape[-1])
     frames = [
-        _frame(step, count, images, labels, locations, boxes, glimpses, probabilities, names)
-        for step in range(steps)
+        _frame(step, count, images, labels, locations, boxes, glimpses, probabilities, names) for step in range(steps)
     ]
     durations = [round(1000 * seconds)] * (steps - 1) + [round(1000 * last_seconds)]
     indexed = _indexed(frames)
@@ -151,9 +150,7 @@ def _frame(
         axes.set_title(title, loc="left", fontsize=9.5, color=colour, fontweight="bold")
         axes = figure.add_subplot(grid[1, index])
         show_image(axes, seen_rgb(glimpses[: step + 1, index], boxes[: step + 1, index], height, width))
-        _draw_bars(
-            figure.add_subplot(grid[2, index]), probabilities[:, index], step, int(labels[index]), names
-        )
+        _draw_bars(figure.add_subplot(grid[2, index]), probabilities[:, index], step, int(labels[index]), names)
     canvas.draw()
     return PillowImage.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
@@ -166,9 +163,7 @@ def _draw_bars(axes: Axes, beliefs: np.ndarray, step: int, label: int, names: Se
     turn = 90 if max(len(name) for name in labels) > 2 else 0
     axes.set_xticks(np.arange(len(shown)), labels, fontsize=7.5 if not turn else 6.5, rotation=turn)
     axes.tick_params(length=0, colors=FAINT, pad=2)
-    axes.axvspan(
-        *(np.flatnonzero(shown == label)[0] + np.array([-0.5, 0.5])), color=RIGHT, alpha=0.13, linewidth=0
-    )
+    axes.axvspan(*(np.flatnonzero(shown == label)[0] + np.array([-0.5, 0.5])), color=RIGHT, alpha=0.13, linewidth=0)
     for index, bar, text in zip(shown, bars, axes.get_xticklabels(), strict=True):
         if index == label:
             bar.set(facecolor=RIGHT, hatch="////", edgecolor="white", linewidth=0)

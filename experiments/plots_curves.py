@@ -55,9 +55,9 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     """Curves of everything the records of `metrics.jsonl` hold, one panel for each kind of quantity.
 
     A record has "step" and any of: accuracy (a fraction), validation_error, validation_greedy_error and
-    validation_sampled_error (per cent), reward, loss, classification_loss, policy_loss, baseline_loss, entropy (nats), grad_norm, sigma_px
-    (pixels), learning_rate. Accuracy is drawn as an error, in per cent, beside the validation errors. Missing
-    and null values are left out, panels without data too.
+    validation_sampled_error (per cent), reward, loss, classification_loss, policy_loss, baseline_loss, entropy
+    (nats), grad_norm, sigma_px (pixels), learning_rate. Accuracy is drawn as an error, in per cent, beside the
+    validation errors. Missing and null values are left out, panels without data too.
     """
     shown = [panel for panel in PANELS if any(len(_series(metrics, key)[0]) for key, _ in panel.series)]
     if not shown:

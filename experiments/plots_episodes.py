@@ -168,9 +168,7 @@ def _draw_belief(axes: Axes, beliefs: np.ndarray, label: int, names: Sequence[st
     """Heat map of `beliefs` `[T, classes]`, a row for each glimpse, the true class marked with a triangle."""
     shown = likeliest_classes(beliefs, label)
     steps = len(beliefs)
-    axes.imshow(
-        beliefs[:, shown], cmap=BELIEF_MAP, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest"
-    )
+    axes.imshow(beliefs[:, shown], cmap=BELIEF_MAP, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     axes.set_xticks(np.arange(1, len(shown)) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, steps) - 0.5, minor=True)
     axes.grid(which="minor", color="#d9dde3", linewidth=0.5)
@@ -179,9 +177,7 @@ def _draw_belief(axes: Axes, beliefs: np.ndarray, label: int, names: Sequence[st
     turn = 90 if max(len(name) for name in labels) > 2 else 0
     axes.set_xticks(np.arange(len(shown)), labels, fontsize=7.5, rotation=turn)
     every = math.ceil(steps / 12)
-    axes.set_yticks(
-        np.arange(0, steps, every), [str(step + 1) for step in range(0, steps, every)], fontsize=7.5
-    )
+    axes.set_yticks(np.arange(0, steps, every), [str(step + 1) for step in range(0, steps, every)], fontsize=7.5)
     axes.set_ylabel("glimpse", fontsize=7.5, color=FAINT, labelpad=1)
     axes.tick_params(length=2, pad=1.5)
     axes.spines[:].set(color="#9aa0ab", linewidth=0.6)
@@ -231,9 +227,7 @@ def retina_sheet(
     scales = glimpses.shape[2]
     cell = 1.45
     strip = cell / scales if scales > 1 else cell / 3
-    figure = figure_of(
-        cell * (steps + 2) + 0.3, count * (cell * height / width + strip + 0.36) + 0.1, gap=0.035
-    )
+    figure = figure_of(cell * (steps + 2) + 0.3, count * (cell * height / width + strip + 0.36) + 0.1, gap=0.035)
     grid = figure.add_gridspec(2 * count, steps + 2, height_ratios=[cell * height / width, strip] * count)
     colours = glimpse_colours(len(glimpses))
     for index in range(count):
@@ -244,9 +238,7 @@ def retina_sheet(
         axes.set_title(f"image: {name}", fontsize=9, color=INK, fontweight="bold")
         for step in range(steps):
             axes = figure.add_subplot(grid[2 * index, step + 1])
-            show_image(
-                axes, seen_rgb(glimpses[step : step + 1, index], boxes[step : step + 1, index], height, width)
-            )
+            show_image(axes, seen_rgb(glimpses[step : step + 1, index], boxes[step : step + 1, index], height, width))
             axes.spines[:].set(color=colours[step], linewidth=1.6)
             axes.set_anchor("S")
             axes.set_title(f"glimpse {step + 1}", fontsize=9, color=INK)

@@ -11,13 +11,20 @@ GAIN = LossConfig(reward="gain", discount=0.3, policy_weight=0.01)
 
 
 def _ram(
-    task: str, retina: RetinaConfig, sigma: str, sigma_final: str, steps: int, glimpses: int = 8, shift: int = 0
+    task: str,
+    retina: RetinaConfig,
+    sigma: str,
+    sigma_final: str,
+    steps: int,
+    glimpses: int = 8,
+    shift: int = 0,
+    what: int = 128,
 ) -> RamExperiment:
     return RamExperiment(
         data=DataConfig(task=task, shift=shift),
         model=RamConfig(
             retina=retina,
-            agent=AgentConfig(num_glimpses=glimpses),
+            agent=AgentConfig(num_glimpses=glimpses, what_hidden=what),
             policy=PolicyConfig(sigma=sigma, sigma_final=sigma_final, sigma_schedule="exponential"),
             loss=GAIN,
         ),
@@ -41,7 +48,7 @@ SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12,
 ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="constant", gradient_clip=0.0)
 
 RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
-    "quick": ("augmented100, the short run", _ram("augmented100", LARGE, "25px", "4px", 24_000)),
+    "quick": ("augmented100, the short run", _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256)),
     "mnist28": ("28x28, 7 glimpses", _ram("mnist28", SMALL, "5px", "1.5px", 40_000, glimpses=7, shift=2)),
     "translated60": ("translated 60x60, 8 glimpses", _ram("translated60", MEDIUM, "15px", "3px", 60_000)),
     "cluttered60": ("cluttered 60x60, 8 glimpses", _ram("cluttered60", MEDIUM, "15px", "3px", 48_000)),

@@ -138,9 +138,7 @@ def _png(image: np.ndarray) -> str:
     if values.dtype != np.uint8:
         values = np.round(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
     buffer = io.BytesIO()
-    PillowImage.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(
-        buffer, "PNG", optimize=True
-    )
+    PillowImage.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(buffer, "PNG", optimize=True)
     return PNG_PREFIX + base64.b64encode(buffer.getvalue()).decode()
 
 

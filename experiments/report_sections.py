@@ -93,9 +93,7 @@ def facts(values: Mapping[str, Any]) -> str:
         else:
             text = _text(value)
         items.append(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>")
-    return (
-        f'<dl class="facts">{"".join(items)}</dl>' if items else notice("Nothing is recorded about this run.")
-    )
+    return f'<dl class="facts">{"".join(items)}</dl>' if items else notice("Nothing is recorded about this run.")
 
 
 def results_table(results: Mapping[str, Any] | None) -> str:
@@ -103,16 +101,12 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     if results is None:
         return notice("There is no results.json: this run has not been evaluated yet.")
     splits = [split for split in ("validation", "test") if isinstance(results.get(split), Mapping)]
-    present = {
-        readout for split in splits for readout, value in results[split].items() if isinstance(value, Mapping)
-    }
+    present = {readout for split in splits for readout, value in results[split].items() if isinstance(value, Mapping)}
     rows = [key for key in READOUTS if key in present] + sorted(present - READOUTS.keys())
     if not rows:
         return notice("results.json holds no errors.")
     groups = "".join(f'<th colspan="3" scope="colgroup">{split}</th>' for split in splits)
-    heads = '<th scope="col">error</th><th scope="col">95% interval</th><th scope="col">images</th>' * len(
-        splits
-    )
+    heads = '<th scope="col">error</th><th scope="col">95% interval</th><th scope="col">images</th>' * len(splits)
     body = []
     for key in rows:
         cells = "".join(_error_cells(results[split].get(key)) for split in splits)
@@ -169,9 +163,7 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None) -> str:
 
 def figures(plots: Path) -> str:
     """Every PNG and GIF of the folder `plots`, embedded, with a heading, alternative text and a caption."""
-    files = [
-        path for path in plots.glob("*") if path.suffix.lower() in (".png", ".gif") and path.name[0] != "."
-    ]
+    files = [path for path in plots.glob("*") if path.suffix.lower() in (".png", ".gif") and path.name[0] != "."]
     order = list(FIGURES)
     files.sort(key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.name))
     return "".join(_figure(path) for path in files) or notice("There are no figures in the folder plots.")
@@ -180,9 +172,7 @@ def figures(plots: Path) -> str:
 def _figure(path: Path) -> str:
     """One embedded picture; an animation can be folded away."""
     data, moving = path.read_bytes(), path.suffix.lower() == ".gif"
-    heading, caption = FIGURES.get(
-        path.stem, (path.stem.replace("_", " ").capitalize(), f"The file {path.name}.")
-    )
+    heading, caption = FIGURES.get(path.stem, (path.stem.replace("_", " ").capitalize(), f"The file {path.name}."))
     if moving:
         heading = f"{heading}, animated"
         if path.stem == "episodes":
@@ -205,8 +195,7 @@ def configuration(config: Mapping[str, Any] | None) -> str:
     if config is None:
         return notice("There is no config.json.")
     rows = "".join(
-        f'<tr><th scope="row"><code>{escape(key)}</code></th>'
-        f"<td><code>{escape(_text(value))}</code></td></tr>"
+        f'<tr><th scope="row"><code>{escape(key)}</code></th><td><code>{escape(_text(value))}</code></td></tr>'
         for key, value in flatten(config)
     )
     return (

@@ -156,7 +156,7 @@ def train(
                 state = keep_best(state, record["validation_error"])
             record["seconds"] = seconds_before + time.monotonic() - begun
             metrics_writer.append(record)
-            now = f"epoch {record['epoch']:.1f}  {rate:,.0f} images/s  loss {record['loss']:.3g}"
+            now = f"epoch {record['epoch']:.1f}  {rate:,.0f} images/s  loss {record['loss']:.4g}"
             now += f"  acc {record['accuracy']:.1%}"
             bar.update(task, completed=until, now=now)
             if validated:

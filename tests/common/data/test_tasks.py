@@ -72,9 +72,7 @@ def test_dataset(cluttered60, mnist):
     assert isinstance(data.train.images, jax.Array) and data.train.labels.dtype == np.int32
     np.testing.assert_array_equal(data.train.images, mnist["train"].images)
     # The ink of the digit is on its canvas, and no more than the ink of the distractors is added.
-    ink = data.test.images.astype(int).sum(axis=(1, 2, 3)) - mnist["test"].images.astype(int).sum(
-        axis=(1, 2, 3)
-    )
+    ink = data.test.images.astype(int).sum(axis=(1, 2, 3)) - mnist["test"].images.astype(int).sum(axis=(1, 2, 3))
     assert ink.min() >= 0 and ink.max() <= 4 * 64 * 255 and ink.mean() > 0
 
 
@@ -114,9 +112,7 @@ def test_without_distractors_a_fixed_split_does_not_depend_on_its_length():
     task = Task("plain", Canvas(12, 14), "for these tests", 5)
     source = _source()
     few = jax.tree.map(lambda leaf: leaf[:7], source)
-    np.testing.assert_array_equal(
-        fixed_split(few, task, "test").images, fixed_split(source, task, "test").images[:7]
-    )
+    np.testing.assert_array_equal(fixed_split(few, task, "test").images, fixed_split(source, task, "test").images[:7])
 
 
 def test_splits_and_seeds_differ():
