@@ -128,7 +128,7 @@ def init_state(
 ) -> TrainState:
     """A fresh state from a seed."""
     init_key, base_key = jax.random.split(jax.random.key(seed))
-    params = init(init_key)
+    params = jax.jit(init)(init_key)
     return TrainState(
         params=params,
         opt_state=optimizer.init(params),

@@ -2,11 +2,13 @@
 
 JAX runs the chunk of training steps that `experiments.ram` runs, images made on the device included. PyTorch runs
 `torch_ram`, on images that were made in advance and lie in memory. The two take turns, so that whatever else the
-machine does meets both; compiling and the first steps are not timed.
+machine does meets both; compiling and the first steps are not timed. They need an idle machine nevertheless: threads
+of PyTorch wait for one another several times an operation, so a busy core costs it much more than it costs JAX.
 """
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import statistics
 import sys
@@ -35,6 +37,8 @@ console = Console(stderr=True)
 TRAINING = ("jax", "torch")
 # The other programs are short and steady: part of a turn's seconds that each is timed for.
 SHORT_TURN = 0.1
+# Average number of running programs, over the last minute, above which the machine counts as busy.
+BUSY = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,11 @@ def validate(config: SpeedConfig) -> None:
         raise ValueError(f"num_glimpses {config.num_glimpses}: PyTorch is compared with at least 2")
     if config.output is not None and (config.output.is_dir() or not config.output.parent.is_dir()):
         raise ValueError(f"output {str(config.output)!r}: must be a file in a folder that exists")
+
+
+def busy_warning(load: float) -> str:
+    """What to say when ``load`` programs, on average over the last minute, were running before the benchmark."""
+    return f"the machine is busy (load {load:.1f}): measure again when it is idle; until then the ratio flatters JAX"
 
 
 def make_experiment(config: SpeedConfig, replicates: int) -> RamExperiment:
@@ -182,6 +191,9 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
     if config.torch:
         # An error before anything takes long.
         importlib.import_module("experiments.benchmarks.torch_ram")
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        console.print(busy_warning(load), style="yellow", soft_wrap=True)
     console.print(f"loading {config.task}; {run_directory.device()}", highlight=False)
     dataset, results, torch_facts = load_task(config.task), [], None
     for replicates in config.replicates:
@@ -201,6 +213,7 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
         "settings": settings,
         "commit": run_directory.commit(),
         "device": run_directory.device(),
+        "load_before": load,
         "torch": torch_facts,
         "versions": versions,
         "flops_source": FLOPS_SOURCE,
@@ -212,7 +225,10 @@ def make_table(record: dict[str, Any]) -> Table:
     """The results of `measure` for people, a column for each number of replicates."""
     settings, results = record["settings"], record["results"]
     title = f"{settings['task']}, batch {settings['batch_size']}, medians of {settings['rounds']} rounds"
-    table = Table(title=title, caption=f"{record['device']}; arithmetic by {record['flops_source']}")
+    facts = [record["device"], f"arithmetic by {record['flops_source']}"]
+    if record["load_before"] > BUSY:
+        facts.append(busy_warning(record["load_before"]))
+    table = Table(title=title, caption="; ".join(facts))
     table.add_column("")
     for result in results:
         table.add_column(f"M = {result['replicates']}", justify="right")

@@ -44,6 +44,15 @@ TINY = SpeedConfig(
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compile_quickly():
+    """Compiling takes most of the time of these tests, and no speed is asserted."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture
 def torch():
     """PyTorch on one thread: several are slow where other programs keep the cores busy."""
@@ -228,7 +237,7 @@ def test_training_speed_measures(compared, tmp_path, capsys, monkeypatch, reques
     printed = capsys.readouterr().out
     assert "episodes/s" in printed and ("PyTorch" in printed) == compared
     record = json.loads((tmp_path / "speed.json").read_text())
-    assert {"commit", "device", "versions", "settings", "flops_source", "results"} <= record.keys()
+    assert {"commit", "device", "versions", "settings", "flops_source", "load_before", "results"} <= record.keys()
     (result,) = record["results"]
     rates = result["episodes_per_second"]
     assert result["replicates"] == 2
@@ -272,15 +281,11 @@ def test_summary_is_the_arithmetic_of_medians():
     assert summary["sensor_share_of_step"] == pytest.approx(0.005 / 0.1)
     assert summary["images_share_of_step"] == pytest.approx(0.01 / 0.1)
     settings = {"task": "mnist28", "batch_size": 100, "rounds": 3}
-    record = {
-        "settings": settings,
-        "results": [{"replicates": 1} | summary],
-        "device": "a CPU",
-        "torch": {"device": "CPU"},
-    }
-    table = make_table(record | {"flops_source": "hand"})
+    facts = {"device": "a CPU", "torch": {"device": "CPU"}, "flops_source": "hand", "load_before": 3.0}
+    table = make_table(facts | {"settings": settings, "results": [{"replicates": 1} | summary]})
     assert [list(column.cells)[0] for column in table.columns] == ["JAX", "1,000 images/s"]
     assert "5.00 (4.00 to 9.00)" in table.columns[1].cells
+    assert "the machine is busy (load 3.0)" in table.caption
 
 
 def test_rate_counts_whole_calls():
