@@ -42,7 +42,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
     validate_training(training)
     validate_ram(experiment.model, height, width)
     model = make_ram(experiment.model, height, width, dataset.channels, dataset.num_classes).model
-    state, chunk = make_initial_state(experiment, model._replace(init=jax.jit(model.init)), dataset)
+    state, chunk = make_initial_state(experiment, model, dataset)
     flops = program_flops(chunk, state, dataset.train, 1)
 
     def work() -> float:
