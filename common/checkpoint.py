@@ -37,8 +37,8 @@ class Checkpoints:
     """The checkpoints of one run: a folder for each, named by its step.
 
     A checkpoint is written beside its final place and then renamed, so a run that is killed leaves either a whole
-    checkpoint or none. ``digest.json`` in it holds the SHA-256 of its state and of its files: what the disk damaged is
-    not read.
+    checkpoint or none. ``digest.json`` in it holds the SHA-256 of its state and of its files, and the shapes of its
+    arrays: what the disk damaged, or another model wrote, is not read.
 
     Args:
       directory: where they are; made when it is missing.
@@ -66,7 +66,7 @@ class Checkpoints:
             _require_space(partial, sum(array.nbytes for array in _arrays(state)))
             with _checkpointer() as checkpointer:
                 checkpointer.save(partial / "state", args=ocp.args.StandardSave(state))
-            digest = {"state": state_digest(state), "files": _file_digests(partial)}
+            digest = {"state": state_digest(state), "files": _file_digests(partial), "shapes": _shapes(state)}
             (partial / "digest.json").write_text(json.dumps(digest, indent=2) + "\n")
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
@@ -81,13 +81,13 @@ class Checkpoints:
 
         Args:
           like: a state of the same structure; its values are not used.
-          warn: called with one line for each checkpoint that is damaged.
+          warn: called with one line for each checkpoint that cannot be read.
 
         Returns:
           The state, or None where there is no checkpoint.
 
         Raises:
-          CheckpointError: every checkpoint is damaged.
+          CheckpointError: no checkpoint of those there are can be read.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         steps = self.steps()
@@ -95,15 +95,16 @@ class Checkpoints:
             path = self.directory / str(step)
             try:
                 digest = json.loads((path / "digest.json").read_text())
-                # Checked first, because orbax prints pages about files that it cannot read.
-                _require_same_files(digest["files"], _file_digests(path))
+                # Checked first, because orbax prints pages about what it cannot read.
+                _require_same(digest["files"], _file_digests(path), "its file")
+                _require_same(digest["shapes"], _shapes(like), "of another model:")
                 with _checkpointer() as checkpointer:
                     state = checkpointer.restore(path / "state", args=ocp.args.StandardRestore(abstract))
                 if state_digest(state) != digest["state"]:
                     raise ValueError("its state does not match its digest")
                 return state
             except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
-                warn(f"checkpoint {str(path)!r} is damaged ({_line(error)}); trying the one before")
+                warn(f"checkpoint {str(path)!r} cannot be read ({_line(error)}); trying the one before")
         if steps:
             raise CheckpointError(f"{str(self.directory)!r}: no checkpoint of {len(steps)} can be read")
         return None
@@ -137,10 +138,17 @@ def _file_digests(directory: Path) -> dict[str, str]:
     }
 
 
-def _require_same_files(expected: dict[str, str], found: dict[str, str]) -> None:
-    for name in sorted(expected | found):
-        if expected.get(name) != found.get(name):
-            raise ValueError(f"its file {name!r} is {'missing' if name not in found else 'not what was written'}")
+def _shapes(state: TrainState) -> dict[str, str]:
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
+
+
+def _require_same(written: dict[str, str], found: dict[str, str], what: str) -> None:
+    for name in sorted(written | found):
+        if written.get(name) != found.get(name):
+            raise ValueError(
+                f"{what} {name} was {written.get(name, 'absent')[:16]}, is {found.get(name, 'absent')[:16]}"
+            )
 
 
 def _line(error: Exception) -> str:

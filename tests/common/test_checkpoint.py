@@ -109,7 +109,7 @@ def test_damage_to_any_file_is_noticed_and_the_checkpoint_before_is_read(saved, 
         restored = Checkpoints(folder).restore(state_at(0), warnings.append)
         assert state_digest(restored) == state_digest(state_at(2)), name
         (warning,) = warnings
-        assert str(folder / "4") in warning and "damaged" in warning and "\n" not in warning
+        assert str(folder / "4") in warning and "cannot be read" in warning and "\n" not in warning
         assert name.name in warning or name.name == "digest.json"
     assert capfd.readouterr() == ("", ""), "nothing but the one line"
 
@@ -133,11 +133,17 @@ def test_all_damaged(folder):
     assert str(folder) in str(error.value) and len(warnings) == 2
 
 
-def test_state_of_another_shape_is_not_read(folder):
-    warnings = []
-    with pytest.raises(CheckpointError):
-        Checkpoints(folder).restore(state_at(0, size=4), warnings.append)
-    assert len(warnings) == 2
+def test_state_of_another_model_is_not_read(folder, capfd):
+    more = state_at(0)._replace(params={**state_at(0).params, "shift": jnp.zeros(2)})
+    for like, said in [
+        (state_at(0, size=4), "['dense']['kernel'] was float32[5, 3], is float32[5, 4]"),
+        (more, ".params['shift'] was absent, is float32[2]"),
+    ]:
+        warnings = []
+        with pytest.raises(CheckpointError):
+            Checkpoints(folder).restore(like, warnings.append)
+        assert len(warnings) == 2 and all("of another model" in line and said in line for line in warnings)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_a_kill_leaves_half_written_is_not_read(folder):

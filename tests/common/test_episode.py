@@ -236,3 +236,19 @@ def test_no_gradient_reaches_locations_that_are_not_sampled(kind):
 
     for leaf in jax.tree.leaves(jax.grad(total)(PARAMS)):
         np.testing.assert_array_equal(leaf, 0)
+
+
+def test_baselines_learn_from_detached_features():
+    def look(params, state, glimpses, locations):
+        state, output = _look(params, state, glimpses, locations)
+        return state, params["gain"] * output
+
+    policy = Policy(START_POLICIES["centre"])
+    play = functools.partial(unroll, ECHO._replace(look=look), retina=RETINA, num_glimpses=2, policy=policy)
+
+    def totals(params):
+        episode = play(params, _tables(), KEY, sigma=SIGMA)
+        return episode.baselines.sum(), episode.logits.sum()
+
+    of_baselines, of_logits = jax.jit(jax.jacrev(totals))(PARAMS)
+    assert float(of_baselines["gain"]) == 0 and float(of_logits["gain"]) != 0

@@ -114,12 +114,17 @@ def _gaussian(seed, batch=(3, 4)):
 
 def test_log_prob_and_entropy_equal_scipy():
     mean, sigma = _gaussian(0)
-    policy = locations.location_policy(mean, sigma)
     points = mean + jax.random.normal(KEY, mean.shape)
-    expected = stats.norm.logpdf(points, mean, sigma).sum(-1)
-    np.testing.assert_allclose(policy.log_prob(points), expected, rtol=1e-4)
-    entropy = stats.norm.entropy(0, np.asarray(sigma)).sum()
-    np.testing.assert_allclose(policy.entropy(), np.full(mean.shape[:-1], entropy), rtol=1e-5)
+
+    @jax.jit
+    def log_prob_and_entropy(mean, sigma):
+        policy = locations.location_policy(mean, sigma)
+        return policy.log_prob(points), policy.entropy()
+
+    log_prob, entropy = log_prob_and_entropy(mean, sigma)
+    np.testing.assert_allclose(log_prob, stats.norm.logpdf(points, mean, sigma).sum(-1), rtol=1e-4)
+    expected = stats.norm.entropy(0, np.asarray(sigma)).sum()
+    np.testing.assert_allclose(entropy, np.full(mean.shape[:-1], expected), rtol=1e-5)
 
 
 def test_sample_location_returns_its_own_log_prob_and_entropy():
@@ -133,37 +138,42 @@ def test_sample_location_returns_its_own_log_prob_and_entropy():
 def test_samples_are_gaussian():
     mean, sigma = jnp.array([0.3, -0.7]), jnp.array([0.1, 0.4])
     sample, _, _ = jax.jit(locations.sample_location)(KEY, jnp.tile(mean, (20_000, 1)), sigma)
-    standard = (np.asarray(sample) - mean) / sigma
+    standard = (np.asarray(sample) - np.asarray(mean)) / np.asarray(sigma)
     for axis in range(2):
         assert stats.kstest(standard[:, axis], "norm").pvalue > 1e-3
     assert abs(np.corrcoef(standard.T)[0, 1]) < 5 / np.sqrt(20_000)
 
 
 def test_the_sample_is_detached_and_the_log_prob_is_not():
+    def parts(mean, sigma):
+        sample, log_prob, _ = locations.sample_location(KEY, mean, sigma)
+        return sample.sum(), log_prob
+
     mean, sigma = jnp.array([0.3, -0.7]), jnp.array([0.1, 0.4])
-    gradient = jax.grad(lambda m, s: locations.sample_location(KEY, m, s)[0].sum(), argnums=(0, 1))(mean, sigma)
-    for part in gradient:
+    of_sample, of_log_prob = jax.jit(jax.jacrev(parts, argnums=(0, 1)))(mean, sigma)
+    for part in of_sample:
         np.testing.assert_array_equal(part, 0)
     sample = locations.sample_location(KEY, mean, sigma)[0]
-    of_mean, of_sigma = jax.grad(lambda m, s: locations.sample_location(KEY, m, s)[1], argnums=(0, 1))(mean, sigma)
-    np.testing.assert_allclose(of_mean, (sample - mean) / sigma**2, rtol=1e-4)
-    np.testing.assert_allclose(of_sigma, (sample - mean) ** 2 / sigma**3 - 1 / sigma, rtol=1e-4)
+    np.testing.assert_allclose(of_log_prob[0], (sample - mean) / sigma**2, rtol=1e-4)
+    np.testing.assert_allclose(of_log_prob[1], (sample - mean) ** 2 / sigma**3 - 1 / sigma, rtol=1e-4)
 
 
-@pytest.mark.parametrize("sigma", [1e-6, 1e-3, 1e3, 1e6])
-def test_finite_at_extreme_sigmas(sigma):
+def test_finite_at_extreme_sigmas():
+    @jax.jit
     def log_prob(mean, spread):
         return locations.sample_location(KEY, mean, spread)[1].sum()
 
-    mean = jnp.array([[0.0, 1.0], [-1.0, 1e3]])
-    values = log_prob(mean, jnp.full(2, sigma)), *jax.grad(log_prob, argnums=(0, 1))(mean, jnp.full(2, sigma))
-    assert all(np.isfinite(value).all() for value in values)
+    mean, gradient = jnp.array([[0.0, 1.0], [-1.0, 1e3]]), jax.jit(jax.grad(log_prob, argnums=(0, 1)))
+    for sigma in (1e-6, 1e-3, 1e3, 1e6):
+        spread = jnp.full(2, sigma)
+        assert all(np.isfinite(value).all() for value in (log_prob(mean, spread), *gradient(mean, spread)))
 
 
 def test_sampling_alike_under_vmap_and_jit():
     mean, sigma = _gaussian(2, (5,))
     keys = jax.random.split(KEY, 5)
-    single = [locations.sample_location(k, m, sigma) for k, m in zip(keys, mean, strict=True)]
+    one = jax.jit(locations.sample_location)
+    single = [one(k, m, sigma) for k, m in zip(keys, mean, strict=True)]
     mapped = jax.jit(jax.vmap(locations.sample_location, in_axes=(0, 0, None)))(keys, mean, sigma)
     for index, part in enumerate(mapped):
         np.testing.assert_allclose(part, np.stack([s[index] for s in single]), rtol=1e-4, atol=1e-6)

@@ -157,19 +157,21 @@ def test_score_function_by_hand():
 
 # Unbiasedness.
 
-TARGET, MEANS, SIGMAS, DISCOUNT = 0.7, (0.3, -0.5), (0.5, 0.8), 0.6
+# Two moves in x and y, of rewards ``r_1 = -|l_1|^2`` and ``r_2 = -|l_1 + l_2 - target|^2``.
+TARGET, DISCOUNT = np.array([0.7, -0.2]), 0.6
+MEANS, SIGMAS = np.array([[0.3, -0.4], [-0.5, 0.1]]), np.array([[0.5, 0.3], [0.8, 0.6]])
 
 
 def _quadratic(samples, labels):
-    """Rewards of two moves in one dimension: ``r_1 = -l_1^2`` and ``r_2 = -(l_1 + l_2 - c)^2``."""
     del labels
-    first, second = samples[1, ..., 0], samples[2, ..., 0]
-    return jnp.stack([jnp.zeros_like(first), -jnp.square(first), -jnp.square(first + second - TARGET)])
+    target = jnp.broadcast_to(jnp.asarray(TARGET, jnp.float32), samples.shape[1:])
+    rewards = [0 * samples[0], -jnp.square(samples[1]), -jnp.square(samples[1] + samples[2] - target)]
+    return jnp.stack(rewards).sum(axis=-1)
 
 
 def _closed_form():
-    """Gradient of ``E[r_1 + discount r_2]`` in the first mean and sigma, of ``E[r_2]`` in the second, ``[2, 2]``."""
-    gap = sum(MEANS) - TARGET
+    """Gradient of ``E[r_1 + discount r_2]`` in the first mean and sigma, of ``E[r_2]`` in the second: ``[2, 2, 2]``."""
+    gap = MEANS.sum(axis=0) - TARGET
     of_means = [-2 * MEANS[0] - 2 * DISCOUNT * gap, -2 * gap]
     of_sigmas = [-2 * SIGMAS[0] * (1 + DISCOUNT), -2 * SIGMAS[1]]
     return np.array([of_means, of_sigmas])
@@ -177,22 +179,18 @@ def _closed_form():
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _estimates(advantage, surrogate, images):
-    """Estimates of the gradient in means and sigmas, one for each image: ``[2, 2, B]``."""
+    """Estimates of the gradient in means and sigmas ``[2, moves, images, x and y]``, one for each image."""
     estimator = Estimator(_quadratic, ADVANTAGES[advantage], SURROGATES[surrogate], DISCOUNT)
-    parameters = jnp.broadcast_to(jnp.array([MEANS, SIGMAS])[..., None], (2, 2, images))
+    parameters = jnp.broadcast_to(jnp.asarray([MEANS, SIGMAS], jnp.float32)[:, :, None], (2, 2, images, 2))
     # Whatever is predicted before a location is drawn leaves the estimate unbiased.
     baselines = jnp.broadcast_to(jnp.array([0.0, 3.0, -1.0])[:, None, None], (3, 2, images))
 
     def loss(parameters):
-        # [moves, M, B, 1]: a replicate has the parameters of its image.
-        mean, sigma = (jnp.broadcast_to(p[:, None, :, None], (2, 2, images, 1)) for p in parameters)
+        # Both replicates have the parameters of their image.
+        mean, sigma = (jnp.broadcast_to(p[:, None], (2, 2, images, 2)) for p in parameters)
         samples, log_probs, _ = sample_location(KEY, mean, sigma)
-        episode = _episode(
-            jnp.concatenate([jnp.zeros((1, 2, images)), log_probs]),
-            jnp.concatenate([jnp.zeros((1, 2, images, 1)), samples]),
-            baselines,
-        )
-        return policy_loss(estimator, episode, jnp.zeros(images, int))[0]
+        log_probs, samples = (jnp.concatenate([0 * part[:1], part]) for part in (log_probs, samples))
+        return policy_loss(estimator, _episode(log_probs, samples, baselines), jnp.zeros(images, int))[0]
 
     # The loss is a mean over images, and is minimised.
     return -images * jax.grad(loss)(parameters)
@@ -201,13 +199,13 @@ def _estimates(advantage, surrogate, images):
 @pytest.mark.parametrize(("advantage", "surrogate"), PAIRS)
 def test_estimate_agrees_with_the_closed_form(advantage, surrogate):
     estimates = np.asarray(_estimates(advantage, surrogate, 100_000), np.float64)
-    error = estimates.std(axis=-1, ddof=1) / np.sqrt(estimates.shape[-1])
+    error = estimates.std(axis=2, ddof=1) / np.sqrt(estimates.shape[2])
     assert (error < 0.1).all()
-    assert (np.abs(estimates.mean(axis=-1) - _closed_form()) < 4.5 * error).all()
+    assert (np.abs(estimates.mean(axis=2) - _closed_form()) < 4.5 * error).all()
 
 
 def test_leave_one_out_has_less_variance():
-    variances = {name: _estimates(name, "score_function", 100_000).var(axis=-1) for name in ADVANTAGES}
+    variances = {name: _estimates(name, "score_function", 100_000).var(axis=2) for name in ADVANTAGES}
     assert (variances["leave_one_out"] < variances["plain_return"]).all()
 
 
@@ -236,13 +234,18 @@ def test_estimate_is_exact_when_every_outcome_is_enumerated(advantage, surrogate
         first, second = jax.nn.softmax(params["first"]), jax.nn.softmax(params["second"])
         return (first * of_first).sum() + (first[:, None] * second * of_both).sum()
 
-    probabilities = jnp.exp(jax.vmap(log_probs, in_axes=(None, 0))(params, outcomes).sum(axis=(1, 2)))
-    np.testing.assert_allclose(probabilities.sum(), 1, rtol=1e-5)
-    gradients = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))(params, outcomes)
-    expected = jax.grad(expected_reward)(params)
+    @jax.jit
+    def enumerate_all(params):
+        probabilities = jnp.exp(jax.vmap(log_probs, in_axes=(None, 0))(params, outcomes).sum(axis=(1, 2)))
+        gradients = jax.vmap(jax.grad(loss), in_axes=(None, 0))(params, outcomes)
+        estimate = jax.tree.map(lambda leaf: -jnp.tensordot(probabilities, leaf, 1), gradients)
+        return probabilities.sum(), estimate, jax.grad(expected_reward)(params)
+
+    total, estimate, expected = enumerate_all(params)
+    assert float(total) == pytest.approx(1, rel=1e-5)
     for name, exact in expected.items():
         assert np.abs(exact).max() > 0.01
-        np.testing.assert_allclose(-jnp.tensordot(probabilities, gradients[name], 1), exact, atol=2e-5)
+        np.testing.assert_allclose(estimate[name], exact, atol=2e-5)
 
 
 # The seam.
@@ -273,6 +276,15 @@ def test_no_gradient_even_from_an_advantage_that_has_one():
         return policy_loss(estimator, _episode(_random(3, 2, 4), _random(3, 2, 4, 5), baselines), jnp.zeros(4, int))[0]
 
     np.testing.assert_array_equal(jax.grad(loss)(_random(3, 2, 4)), 0)
+
+
+def test_the_rewards_that_are_returned_are_detached():
+    estimator = make_estimator("gain", "plain_return", "score_function")
+
+    def total(logits):
+        return policy_loss(estimator, _episode(_random(3, 2, 4), logits), jnp.arange(4))[1].sum()
+
+    np.testing.assert_array_equal(jax.grad(total)(_random(3, 2, 4, 5)), 0)
 
 
 def test_policy_loss_returns_the_rewards():

@@ -89,9 +89,7 @@ def test_learning_curves_draw_the_values_in_order_of_step():
 
 
 def test_learning_curves_of_a_perfect_run():
-    figure = plots.learning_curves(
-        [{"step": step, "accuracy": 1.0, "validation_error": 0.0} for step in (1, 2)]
-    )
+    figure = plots.learning_curves([{"step": step, "accuracy": 1.0, "validation_error": 0.0} for step in (1, 2)])
     assert figure.axes[0].get_yscale() == "linear"  # zeros have no place on a logarithmic axis
     drawn(figure)
 
@@ -102,9 +100,7 @@ def test_long_curves_are_smoothed_without_bias_at_their_ends():
 
 
 def test_accuracy_by_glimpse():
-    figure = plots.accuracy_by_glimpse(
-        np.array([30.0, 20.0, 12.0]), np.array([29.0, 19.0, 11.0]), np.full(3, 31.0)
-    )
+    figure = plots.accuracy_by_glimpse(np.array([30.0, 20.0, 12.0]), np.array([29.0, 19.0, 11.0]), np.full(3, 31.0))
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[1, 30.0], [2, 20.0], [3, 12.0]])
     assert [text.get_text() for text in figure.axes[0].texts] == ["30.0", "20.0", "12.0"]
     assert figure.axes[0].get_ylim()[0] == 0.0 and figure.axes[0].get_ylim()[1] > 31.0
@@ -217,9 +213,7 @@ def test_reconstruct_drops_what_lies_outside():
 def test_reconstruct_of_unit_boxes_is_a_crop(shift):
     image = np.random.default_rng(0).uniform(size=(9, 11, 3))
     crop = image[2:6, 3:7]
-    boxes = (
-        np.array([[3.0, 2.0, 7.0, 6.0]]) + shift
-    )  # a fraction of a pixel does not change the nearest sample
+    boxes = np.array([[3.0, 2.0, 7.0, 6.0]]) + shift  # a fraction of a pixel does not change the nearest sample
     expected = np.zeros_like(image)
     expected[2:6, 3:7] = crop
     np.testing.assert_allclose(plots.reconstruct(crop[None], boxes, 9, 11), expected, atol=1e-6)
@@ -245,20 +239,14 @@ def test_what_was_not_seen_has_a_colour_of_its_own():
 def test_episode_sheet_draws_boxes_and_path_where_they_belong():
     episodes = make_episodes()
     figure = plots.episode_sheet(**sheet_arguments(episodes))
-    pictures = [
-        axes for axes in figure.axes if axes.images and tuple(axes.images[0].get_extent()) == (0, 30, 20, 0)
-    ]
+    pictures = [axes for axes in figure.axes if axes.images and tuple(axes.images[0].get_extent()) == (0, 30, 20, 0)]
     assert len(pictures) == 2
     colours = glimpse_colours(3)
     for index, axes in enumerate(pictures):
         boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
-        found = [
-            (*box.get_xy(), box.get_x() + box.get_width(), box.get_y() + box.get_height()) for box in boxes
-        ]
+        found = [(*box.get_xy(), box.get_x() + box.get_width(), box.get_y() + box.get_height()) for box in boxes]
         np.testing.assert_allclose(found, episodes["boxes"][:, index].reshape(-1, 4))
-        assert [to_hex(box.get_edgecolor()) for box in boxes] == [
-            colour for colour in colours for _ in range(2)
-        ]
+        assert [to_hex(box.get_edgecolor()) for box in boxes] == [colour for colour in colours for _ in range(2)]
         assert boxes[0].get_linewidth() > boxes[1].get_linewidth()
         path = to_pixels(episodes["locations"][:, index], 20, 30)
         assert [text.get_text() for text in axes.texts] == ["1", "2", "3"]
@@ -345,9 +333,7 @@ def test_episode_gif_has_a_frame_for_each_glimpse(tmp_path):
     assert durations == [500, 500, 500, 2000]
     assert len(data) < 500_000
     colours = [np.array([int(each[i : i + 2], 16) for i in (1, 3, 5)]) for each in glimpse_colours(4)]
-    for frame, colour in zip(
-        frames, colours, strict=True
-    ):  # the boxes of glimpse t are in the frame of glimpse t
+    for frame, colour in zip(frames, colours, strict=True):  # the boxes of glimpse t are in the frame of glimpse t
         assert (np.abs(frame.astype(int) - colour).max(axis=-1) < 12).sum() > 30
 
 

@@ -121,9 +121,7 @@ def test_best_before_any_validation_is_the_last():
 WRONG = [9, 9, 5, 9, 7, 9, 5, 9, 6, 9, 4, 9, 3]
 
 
-@pytest.mark.parametrize(
-    "patience, stop, best", [(0, 12, 12), (1, 4, 2), (2, 6, 2), (3, 8, 2), (4, 12, 12), (5, 12, 12)]
-)
+@pytest.mark.parametrize("patience, stop, best", [(0, 12, 12), (1, 4, 2), (2, 6, 2), (3, 8, 2), (4, 12, 12)])
 def test_patience_counts_validations_without_a_lower_error(tmp_path, capsys, patience, stop, best):
     """The error at step 6 is as low as at step 2, which is not lower."""
     outcome = run(tmp_path, WRONG, evaluate_every=2, patience=patience)
@@ -153,8 +151,7 @@ def test_step_that_is_not_finite_ends_the_run_and_is_not_saved(tmp_path, bad):
     assert [record["step"] for record in read_metrics(tmp_path)] == [s for s in (2, 3, 4, 6, 8, 9, 10) if s <= good]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", [3, 4, 8])
+@pytest.mark.parametrize("number, step", [(signal.SIGINT, 3), (signal.SIGINT, 8), (signal.SIGTERM, 4)])
 def test_signal_saves_and_going_on_gives_the_same_bits(tmp_path, monkeypatch, capsys, number, step):
     whole = run(tmp_path / "whole", WRONG[:9], evaluate_every=4)
     append, before = MetricsWriter.append, signal.getsignal(number)
@@ -209,7 +206,7 @@ def bar_at(width, now):
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_progress_bar_fits_the_terminal(width):
-    now = "epoch 212.3  102,345 images/s  loss 0.123  acc 97.5%"
+    now = "epoch 212.3  102,345 images/s  loss 0.1234  acc 97.5%"
     line = bar_at(width, now)
     assert len(line) <= width and "…" not in line
     assert now in line and " 38%" in line and "-:--:-- left" in line and "━━━" in line
@@ -217,11 +214,11 @@ def test_progress_bar_fits_the_terminal(width):
 
 def test_progress_bar_says_what_is_going_on(tmp_path, monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(train_module, "console", Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(train_module, "console", Console(file=screen, force_terminal=True, highlight=False, width=80))
     run(tmp_path, WRONG, evaluate_every=4)
     shown = screen.getvalue()
     assert "\x1b[" in shown and "100%" in shown and "epoch 6.0" in shown and "images/s" in shown
-    assert "loss -10.5" in shown and "acc " in shown and "left" in shown
+    assert "loss -10 " in shown and "acc " in shown and "left" in shown
     assert "step 12  epoch 6.0" in shown and "validation error 30.00% (greedy 30.00%)" in shown
 
 

@@ -1,0 +1,159 @@
+"""Evaluating a run again: the same numbers from the best or the last parameters, and one line where there is no run."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from common.checkpoint import Checkpoints
+from experiments import cnn, evaluate
+from experiments.run_directory import read_json, read_metrics
+
+# The learning rate is too high, so that the best parameters are not the last.
+FLAGS = (
+    "mnist28 --task images --network fc --units 8".split()
+    + (
+        "--no-plots --steps 6 --batch-size 8 --log-every 2 --evaluate-every 2"
+        " --optimizer sgd --schedule constant --momentum 0.9 --learning-rate 20 --gradient-clip 0 --shift 0 --seed 1"
+    ).split()
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_once(tmp_path_factory):
+    """The runs of these tests share their compiled programs."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    labels = np.arange(150) % 3
+    noise = np.random.default_rng(0).integers(0, 60, (150, 12, 12), dtype=np.uint8)
+    bright = (np.arange(12) // 4 == labels[:, None])[:, None, :]
+    np.savez(folder / "images.npz", images=noise + np.uint8(150) * bright, labels=labels)
+    cnn.main([*FLAGS, "--data", str(folder / "images.npz"), "--run-dir", str(folder / "run")])
+    return folder / "run"
+
+
+@pytest.fixture
+def run_dir(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must end with status 2 and one line about it, which it returns."""
+
+    def call(*args):
+        with pytest.raises(SystemExit) as stop:
+            evaluate.main([str(arg) for arg in args])
+        out, err = capsys.readouterr()
+        *warnings, line = err.splitlines()
+        assert stop.value.code == 2 and out == "" and line.startswith("error: ")
+        assert all("cannot be read" in warning for warning in warnings)
+        return line
+
+    return call
+
+
+def row(entries):
+    return "│ " + " │ ".join(f"{e['error']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in entries)
+
+
+def test_same_errors_as_in_the_results(run_dir, capsys):
+    before = sorted((path, path.is_file() and path.read_bytes()) for path in run_dir.rglob("*"))
+    evaluate.main([str(run_dir)])
+    out, err = capsys.readouterr()
+    results = read_json(run_dir / "results.json")
+    assert row([results["validation"]["greedy"], results["test"]["greedy"]]) in out
+    assert "; after step 6" in err and len(err.splitlines()) == 1
+    assert sorted((path, path.is_file() and path.read_bytes()) for path in run_dir.rglob("*")) == before
+
+
+def test_best_parameters_unless_asked_for_the_last(run_dir, capsys):
+    errors = {record["step"]: record["validation_error"] for record in read_metrics(run_dir)}
+    assert min(errors.values()) < errors[6], "the best are not the last, or this test shows nothing"
+    for flags, expected in [([], min(errors.values())), (["--last"], errors[6])]:
+        evaluate.main([str(run_dir), *flags])
+        assert f"│ greedy │ {expected:.2f} [" in capsys.readouterr().out
+
+
+def test_plots_are_drawn_again(run_dir, capsys):
+    evaluate.main([str(run_dir), "--plots"])
+    assert f"report: {run_dir / 'report.html'}" in capsys.readouterr().out
+    assert (run_dir / "report.html").exists() and (run_dir / "plots" / "confusion.png").exists()
+
+
+def test_earlier_checkpoint_where_the_latest_is_damaged(run_dir, capsys):
+    (run_dir / "checkpoints" / "6" / "digest.json").unlink()
+    evaluate.main([str(run_dir)])
+    warning, summary = capsys.readouterr().err.splitlines()
+    assert "checkpoints/6' cannot be read" in warning and "; after step 4" in summary
+
+
+@pytest.mark.parametrize("flags", [["--episodes", "0"], ["--batch-size", "-1"]])
+def test_counts_must_be_positive(run_dir, refused, flags):
+    name = flags[0][2:].replace("-", "_")
+    assert refused(run_dir, *flags) == f"error: {name} {flags[1]}: must be at least 1"
+
+
+def test_no_run(tmp_path, run_dir, refused):
+    (tmp_path / "empty").mkdir()
+    for folder in ("missing", "empty", "run/config.json"):
+        assert f"{str(tmp_path / folder)!r} holds no config.json: give the folder of a run" in refused(
+            tmp_path / folder
+        )
+    assert "PATH" in refused()
+    assert "--nothing" in refused(run_dir, "--nothing")
+    shutil.rmtree(run_dir / "checkpoints")
+    assert f"{str(run_dir)!r} holds no checkpoint yet" in refused(run_dir)
+    assert not (run_dir / "checkpoints").exists()
+
+
+def test_all_checkpoints_damaged(run_dir, refused):
+    for step in Checkpoints(run_dir / "checkpoints").steps():
+        (run_dir / "checkpoints" / str(step) / "digest.json").write_text("{}")
+    assert "no checkpoint of 2 can be read" in refused(run_dir)
+
+
+DAMAGE = [
+    lambda tree: None,
+    lambda tree: [],
+    lambda tree: {},
+    lambda tree: {**tree, "model": "resnet"},
+    lambda tree: {**tree, "model": ["fc"]},
+    lambda tree: {**tree, "config": None},
+    lambda tree: {**tree, "config": {**tree["config"], "extra": 1}},
+    lambda tree: {**tree, "config": {**tree["config"], "training": 7}},
+    lambda tree: {**tree, "config": {**tree["config"], "training": {**tree["config"]["training"], "batch_size": "8"}}},
+    lambda tree: {**tree, "config": {**tree["config"], "training": {**tree["config"]["training"], "batch_size": 0}}},
+    lambda tree: {**tree, "config": {**tree["config"], "data": {**tree["config"]["data"], "data": "gone.npz"}}},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_configuration(run_dir, refused, damage):
+    path = run_dir / "config.json"
+    path.write_text(json.dumps(damage(read_json(path))))
+    refused(run_dir)
+
+
+@pytest.mark.parametrize("text", ["", '{"model": "fc"', "\x00"])
+def test_configuration_that_is_no_json(run_dir, refused, text):
+    (run_dir / "config.json").write_text(text)
+    assert "config.json' cannot be read" in refused(run_dir)
+
+
+def test_configuration_of_another_network(run_dir, refused):
+    path = run_dir / "config.json"
+    path.write_text(path.read_text().replace('"units": 8', '"units": 9'))
+    assert "no checkpoint of 2 can be read" in refused(run_dir)

@@ -1,0 +1,221 @@
+"""Runs that were killed, interrupted or damaged go on to the same bits as one that was left alone."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from experiments import cnn
+from experiments.run_directory import read_json, read_metrics
+
+ROOT = Path(__file__).parents[2]
+STEPS = 40
+FLAGS = (
+    "mnist28 --task images --network fc --units 8 --no-plots --batch-size 8 --log-every 3 --evaluate-every 2"
+    f" --steps {STEPS} --learning-rate 0.01 --seed 3 --data images.npz --run-dir run"
+).split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory):
+    """The folder of compiled programs that all runs of these tests share, whatever process they are in."""
+    folder = tmp_path_factory.mktemp("compiled")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.reset_cache()
+    yield folder
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, compiled):
+    """A folder with the images and a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    labels = np.arange(90) % 3
+    noise = np.random.default_rng(0).integers(0, 200, (90, 8, 8), dtype=np.uint8)
+    np.savez(folder / "images.npz", images=noise + np.uint8(25) * labels[:, None, None].astype(np.uint8), labels=labels)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        cnn.main(FLAGS)
+    return folder
+
+
+@pytest.fixture
+def here(whole, tmp_path, monkeypatch):
+    """An empty folder with the images, as the current one."""
+    shutil.copy(whole / "images.npz", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def start(compiled, *flags):
+    """Starts a process of its own, with the settings that this one has."""
+    settings = {
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.cnn", *FLAGS, *flags],
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def latest():
+    """The latest step with a checkpoint in the current folder's run."""
+    names = os.listdir("run/checkpoints") if Path("run/checkpoints").is_dir() else []
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def wait_until(process, condition):
+    """Returns at once when the condition holds; fails if the process ends before."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def untimed(folder):
+    timed = ("seconds", "images_per_second")
+    return [{k: v for k, v in record.items() if k not in timed} for record in read_metrics(folder / "run")]
+
+
+def assert_same_run(folder, whole):
+    """The states are the same to the bit, and so are the metrics but for the time they took."""
+    digests = [read_json(f / "run" / "checkpoints" / str(STEPS) / "digest.json")["state"] for f in (folder, whole)]
+    assert digests[0] == digests[1]
+    assert untimed(folder) == untimed(whole)
+    assert [record["step"] for record in untimed(folder)] == [
+        s for s in range(1, STEPS + 1) if s % 2 == 0 or s % 3 == 0
+    ]
+    results = [read_json(f / "run" / "results.json") for f in (folder, whole)]
+    for result in results:
+        del result["wall_seconds"], result["commit"]
+    assert results[0] == results[1]
+    assert sorted(os.listdir(folder / "run")) == sorted(os.listdir(whole / "run"))
+    assert sorted(os.listdir(folder / "run" / "checkpoints")) == sorted(os.listdir(whole / "run" / "checkpoints"))
+
+
+def test_killed_run_goes_on_to_the_same_bits(here, whole, compiled):
+    delays = []
+    for attempt in range(3):
+        begin = latest()
+        process = start(compiled, *(["--resume"] if attempt else []))
+        wait_until(process, lambda begin=begin: latest() > begin)
+        if attempt == 0:  # In the middle of writing a checkpoint.
+            wait_until(process, Path("run/checkpoints/partial").is_dir)
+        else:
+            delays.append(random.uniform(0, 0.3))
+            time.sleep(delays[-1])
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"killed {delays} s after a checkpoint"
+        if attempt == 0:
+            assert Path("run/checkpoints/partial").is_dir()
+    assert 0 < latest() < STEPS, delays
+    cnn.main([*FLAGS, "--resume"])
+    assert_same_run(here, whole)
+
+
+def test_ctrl_c_prints_the_command_that_goes_on(here, whole, compiled):
+    process = start(compiled, "--overwrite")
+    wait_until(process, lambda: latest() >= 4)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and out == "" and "Traceback" not in err
+    line = err.splitlines()[-1]
+    said, _, command = line.partition("; go on with: ")
+    step = int(said.removeprefix("stopped after step ").removesuffix(", which is saved"))
+    assert step == latest() and 4 <= step <= STEPS
+    assert command.endswith(" --run-dir run --resume") and "--overwrite" not in command
+    settings = {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(compiled)}
+    settings |= {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "JAX_NUMPY_RANK_PROMOTION": "raise"}
+    pasted = subprocess.run(command, shell=True, env=os.environ | settings, capture_output=True, text=True)
+    assert pasted.returncode == 0, pasted.stderr
+    assert f"resuming after step {step}" in pasted.stderr
+    assert_same_run(here, whole)
+
+
+def copy_run(whole, here):
+    shutil.copytree(whole / "run", here / "run")
+    (here / "run" / "results.json").unlink()
+    kept = latest()
+    assert kept == STEPS and (here / "run" / "checkpoints" / str(STEPS - 2)).is_dir()
+    return here / "run" / "checkpoints"
+
+
+def largest_file(folder):
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def truncate(folder):
+    path = largest_file(folder)
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip_a_bit(folder):
+    path = largest_file(folder)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def leave_nothing(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, leave_nothing])
+def test_damaged_checkpoint_falls_back_to_the_one_before(here, whole, capfd, damage):
+    checkpoints = copy_run(whole, here)
+    damage(checkpoints / str(STEPS))
+    cnn.main([*FLAGS, "--resume"])
+    _, warning, resuming, *_ = capfd.readouterr().err.splitlines()
+    assert f"checkpoints/{STEPS}' cannot be read" in warning and "trying the one before" in warning
+    assert resuming == f"resuming after step {STEPS - 2}"
+    assert_same_run(here, whole)
+
+
+def test_no_checkpoint_that_can_be_read(here, whole, capfd):
+    checkpoints = copy_run(whole, here)
+    for step in (STEPS - 2, STEPS):
+        (checkpoints / str(step) / "digest.json").unlink()
+    with pytest.raises(SystemExit) as stop:
+        cnn.main([*FLAGS, "--resume"])
+    _, *warnings, error = capfd.readouterr().err.splitlines()
+    assert stop.value.code == 2 and len(warnings) == 2 and all("cannot be read" in line for line in warnings)
+    assert error.startswith("error: ") and "no checkpoint of 2 can be read" in error and "run/checkpoints" in error
+
+
+def test_finished_run_is_only_evaluated_again(here, whole, capfd):
+    copy_run(whole, here)
+    begun = time.monotonic()
+    cnn.main([*FLAGS, "--resume"])
+    assert f"resuming after step {STEPS}" in capfd.readouterr().err
+    assert time.monotonic() - begun < 30
+    assert_same_run(here, whole)
+
+
+def test_run_that_was_killed_before_its_first_checkpoint_starts_over(here, whole):
+    Path("run").mkdir()
+    shutil.copy(whole / "run" / "config.json", "run")
+    (here / "run" / "metrics.jsonl").write_text(json.dumps({"step": 2, "loss": 0.0}) + '\n{"step": 3, "lo')
+    cnn.main([*FLAGS, "--resume"])
+    assert_same_run(here, whole)
