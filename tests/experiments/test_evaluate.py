@@ -13,13 +13,31 @@ from experiments import cnn, evaluate
 from experiments.run_directory import read_json, read_metrics
 
 # The learning rate is too high, so that the best parameters are not the last.
-FLAGS = (
-    "mnist28 --task images --network fc --units 8".split()
-    + (
-        "--no-plots --steps 6 --batch-size 8 --log-every 2 --evaluate-every 2"
-        " --optimizer sgd --schedule constant --momentum 0.9 --learning-rate 20 --gradient-clip 0 --shift 0 --seed 1"
-    ).split()
-)
+FLAGS = ["mnist28", "--task", "images", "--network", "fc", "--units", "8"] + [
+    "--no-plots",
+    "--steps",
+    "6",
+    "--batch-size",
+    "8",
+    "--log-every",
+    "2",
+    "--evaluate-every",
+    "2",
+    "--optimizer",
+    "sgd",
+    "--schedule",
+    "constant",
+    "--momentum",
+    "0.9",
+    "--learning-rate",
+    "1",
+    "--gradient-clip",
+    "0",
+    "--shift",
+    "0",
+    "--seed",
+    "1",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
