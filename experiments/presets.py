@@ -48,7 +48,10 @@ SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12,
 ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="constant", gradient_clip=0.0)
 
 RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
-    "quick": ("augmented100, the short run", _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256)),
+    "quick": (
+        "augmented100 in a hurry, 8 glimpses (the article: 20.3% error). 14 min on two busy CPU cores: 6.7% error.",
+        _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256),
+    ),
     "mnist28": ("28x28, 7 glimpses", _ram("mnist28", SMALL, "5px", "1.5px", 30_000, glimpses=7, shift=2)),
     "translated60": (
         "Translated MNIST 60x60, 8 glimpses (Mnih et al. 2014: 1.20% error). 48 min on one CPU core; not run yet.",
