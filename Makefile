@@ -22,7 +22,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 benchmark: $(STAMP)
-	$(BIN)/pip install --quiet '.[benchmark]'
+	$(BIN)/pip install --quiet --editable '.[benchmark]'
 	$(BIN)/python -m experiments.benchmarks.training_speed $(ARGS)
 
 $(STAMP): requirements.txt setup.cfg

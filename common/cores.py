@@ -68,7 +68,8 @@ class TransformerCore(nn.Module):
         """One step; see the module docstring."""
         step, keys, values = state
         position = self.param("position", nn.initializers.normal(0.02), (self.num_glimpses, self.hidden))
-        token = nn.Dense(self.hidden, name="input")(features) + position[step]
+        token = nn.Dense(self.hidden, name="input")(features)
+        token = token + jnp.broadcast_to(position[step], token.shape)
         normed = nn.LayerNorm(name="attention_norm")(token)
         query, key, value = (nn.Dense(self.hidden, name=name)(normed) for name in ("query", "key", "value"))
         keys = jax.lax.dynamic_update_index_in_dim(keys, key, step, axis=-2)

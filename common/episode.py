@@ -33,6 +33,9 @@ class Agent(NamedTuple):
     baseline: Callable[..., Array]
 
 
+POLICY_KINDS = ("sampled", "greedy", "random")
+
+
 class Policy(NamedTuple):
     """How locations are chosen; the same agent can be unrolled under any of these.
 
@@ -102,7 +105,12 @@ def unroll(
 
     Returns:
       An `Episode` without the axis M.
+
+    Raises:
+      ValueError: an unknown kind of policy.
     """
+    if policy.kind not in POLICY_KINDS:
+        raise ValueError(f"policy kind {policy.kind!r}: must be one of {', '.join(POLICY_KINDS)}")
     batch_size = tables.shape[0]
     start_key, *keys = jax.random.split(key, num_glimpses)
     see = jax.vmap(glimpse, in_axes=(0, 0, None))

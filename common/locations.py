@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 SIGMA_PATTERN = re.compile(r"(?P<value>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*(?P<unit>px)?")
@@ -46,11 +47,14 @@ def parse_sigma(text: str, height: int, width: int) -> tuple[float, float]:
     """
     match = SIGMA_PATTERN.fullmatch(text.strip())
     value = float(match["value"]) if match else float("nan")
-    if not 0 < value < float("inf"):
+    in_pixels = bool(match and match["unit"])
+    sigma = (value * 2 / width, value * 2 / height) if in_pixels else (value, value)
+    # In single precision, as it is used: a tiny or a huge number becomes 0 or infinite there.
+    with np.errstate(over="ignore"):
+        usable = all(0 < np.float32(s) < np.inf for s in sigma)
+    if not usable:
         raise ValueError(f"sigma {text!r}: give a positive number, normalised ('0.1') or in pixels ('5px')")
-    if match and match["unit"]:
-        return value * 2 / width, value * 2 / height
-    return value, value
+    return sigma
 
 
 def describe_sigma(sigma: Sequence[float], height: int, width: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
@@ -186,7 +187,8 @@ def make_chunk(
 
 def keep_best(state: TrainState, error: float) -> TrainState:
     """Remembers the current parameters if their validation error, in per cent, is the lowest so far."""
-    if not error < float(state.best_error):
+    # Compared as it is stored: else rounding would let an equal error count as lower.
+    if not np.float32(error) < np.asarray(state.best_error):
         return state
     return state._replace(
         best_params=jax.tree.map(jnp.copy, state.params),

@@ -1,1 +1,1 @@
-"""The command lines: the only folder that reads, writes, logs or plots."""
+"""The command lines: the only folder that logs, plots or reports."""

@@ -52,9 +52,9 @@ def main(args: Sequence[str] | None = None) -> None:
             experiment = from_json(experiment_class(identity["model"]), identity["config"])
             dataset = load_dataset(experiment.data)
             built = build(experiment, dataset)
+            state, _ = make_initial_state(experiment, built.model, dataset)
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"{str(saved)!r} is damaged or of another version: {error}") from error
-        state, _ = make_initial_state(experiment, built.model, dataset)
+            raise ValueError(f"{str(saved)!r} is damaged or of another version: {error!r}") from error
         restored = Checkpoints(config.run_dir / "checkpoints").restore(state, warn)
     if restored is None:
         fail(f"run directory {str(config.run_dir)!r} holds no checkpoint yet")

@@ -78,8 +78,7 @@ def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, bat
     for name, figure in figures.items():
         save_figure(figure, plots / f"{name}.png")
     episode_gif(images, labels, locations, boxes, glimpses, probabilities, names, plots / "episodes.gif")
-    rewards = (predictions[:SHEET_IMAGES] == labels).astype(np.float64)
-    write_episodes(plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names, rewards)
+    write_episodes(plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names)
 
 
 def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:

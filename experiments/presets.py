@@ -52,7 +52,10 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
         "augmented100 in a hurry, 8 glimpses (the article: 20.3% error). 14 min on two busy CPU cores: 6.7% error.",
         _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256),
     ),
-    "mnist28": ("28x28, 7 glimpses", _ram("mnist28", SMALL, "5px", "1.5px", 30_000, glimpses=7, shift=2)),
+    "mnist28": (
+        "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error). 25 min on one busy CPU core: 0.9% error.",
+        _ram("mnist28", SMALL, "5px", "1.5px", 30_000, glimpses=7, shift=2),
+    ),
     "translated60": (
         "Translated MNIST 60x60, 8 glimpses (Mnih et al. 2014: 1.20% error). 48 min on one CPU core; not run yet.",
         _ram("translated60", MEDIUM, "15px", "3px", 60_000),

@@ -45,8 +45,15 @@ def policy_loss(
 
     Returns:
       ``(loss, rewards [T, M, B])``.
+
+    Raises:
+      ValueError: a reward or an advantage of another shape, which would broadcast in silence.
     """
     rewards = jax.lax.stop_gradient(estimator.reward(episode.logits, labels))
     advantages = jax.lax.stop_gradient(estimator.advantage(rewards, episode, estimator.discount))
+    for name, value in (("reward", rewards), ("advantage", advantages)):
+        if value.shape != episode.log_probs.shape:
+            shapes = f"{value.shape}, and must return {episode.log_probs.shape}: [T, M, B]"
+            raise ValueError(f"the {name} function returned shape {shapes}")
     behaviour = jax.lax.stop_gradient(episode.log_probs)
     return estimator.surrogate(episode.log_probs, behaviour, advantages), rewards

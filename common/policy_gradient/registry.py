@@ -39,7 +39,7 @@ def resolve(kind: str, name: str, table: Mapping[str, Callable]) -> Callable:
         module, _, function = name.partition(":")
         try:
             found = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{kind} {name!r}: {error}; {allowed}") from error
         if not callable(found):
             raise ValueError(f"{kind} {name!r}: not a function; {allowed}")

@@ -1,6 +1,7 @@
 """Checkpoints: they come back to the bit, damage of any kind is noticed, and a failed write harms nothing."""
 
 import errno
+import functools
 import shutil
 import subprocess
 
@@ -15,13 +16,17 @@ from common.checkpoint import CheckpointError, Checkpoints, state_digest
 from common.training import init_state
 
 
-def state_at(step, size=3):
+@functools.cache
+def initial_state(size):
     def init(key):
         return {"dense": {"kernel": jax.random.normal(key, (5, size)), "bias": jnp.zeros(3)}, "scale": jnp.ones(())}
 
-    state = init_state(init, optax.adam(1e-3), seed=7)
-    params = jax.tree.map(lambda x: x + step, state.params)
-    return state._replace(params=params, step=jnp.int32(step))
+    return init_state(init, optax.adam(1e-3), seed=7)
+
+
+def state_at(step, size=3):
+    state = initial_state(size)
+    return state._replace(params=jax.tree.map(lambda x: x + step, state.params), step=jnp.int32(step))
 
 
 def files_of(folder):

@@ -252,3 +252,8 @@ def test_baselines_learn_from_detached_features():
 
     of_baselines, of_logits = jax.jit(jax.jacrev(totals))(PARAMS)
     assert float(of_baselines["gain"]) == 0 and float(of_logits["gain"]) != 0
+
+
+def test_an_unknown_kind_of_policy_is_refused():
+    with pytest.raises(ValueError, match="'sample'.*sampled, greedy, random"):
+        _episode(kind="sample")

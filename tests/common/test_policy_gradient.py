@@ -333,3 +333,17 @@ def test_resolve_quotes_what_it_cannot_find(name, fragment):
         resolve("reward", name, REWARDS)
     message = str(error.value)
     assert f"reward {name!r}" in message and fragment in message and "\n" not in message
+
+
+@pytest.mark.parametrize("part", ["reward", "advantage"])
+def test_a_function_of_the_wrong_shape_is_refused(part):
+    functions = {
+        "reward": lambda logits, labels: jnp.zeros(logits.shape[:-1]),
+        "advantage": lambda rewards, episode, discount: rewards,
+    }
+    functions[part] = lambda *args: jnp.zeros((2, 4))
+    estimator = Estimator(
+        functions["reward"], functions["advantage"], lambda new, old, advantages: (new * advantages).sum()
+    )
+    with pytest.raises(ValueError, match=rf"{part} function returned shape \(2, 4\)"):
+        policy_loss(estimator, _episode(_random(3, 2, 4), _random(3, 2, 4, 5)), jnp.zeros(4, int))

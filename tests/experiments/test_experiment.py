@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import io
 import json
@@ -10,15 +9,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import typing
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from common.checkpoint import Checkpoints
 from common.data.mnist import MNIST_PATH, load_mnist
@@ -26,63 +22,14 @@ from experiments import cnn, evaluate, ram
 from experiments.config import CnnExperiment, RamExperiment, to_json
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
 
+pytestmark = pytest.mark.usefixtures("compile_once")
+
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
 RAM = (
     "quick --task images --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 16 --what-hidden 8"
     " --where-hidden 8 --glimpse-features 16 --sigma 3px --sigma-final 1px --sigma-schedule linear --no-plots " + LOOP
 ).split()
 CNN = ("mnist28 --task images --network fc --units 8 --no-plots " + LOOP).split()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory):
-    """The runs of these tests share their compiled programs."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_disable_most_optimizations", True)
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """Images of 12x12 pixels in three classes: which third is bright."""
-    labels = np.arange(150) % 3
-    noise = np.random.default_rng(0).integers(0, 60, (150, 12, 12), dtype=np.uint8)
-    bright = (np.arange(12) // 4 == labels[:, None])[:, None, :]
-    path = tmp_path_factory.mktemp("data") / "images.npz"
-    np.savez(path, images=noise + np.uint8(150) * bright, labels=labels)
-    return path
-
-
-@pytest.fixture
-def go(images, tmp_path, monkeypatch):
-    """Runs a command in an empty folder; the run goes to ``run``."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(module, flags, *more):
-        return module.main([*flags, "--data", str(images), "--run-dir", "run", *more])
-
-    return call
-
-
-@pytest.fixture
-def refused(go, capsys):
-    """Runs a command that must end with status 2 and one line about it, which it returns."""
-
-    def call(*args):
-        with pytest.raises(SystemExit) as stop:
-            go(*args)
-        out, err = capsys.readouterr()
-        *progress, line = err.splitlines()
-        assert stop.value.code == 2 and out == "" and line.startswith("error: ")
-        assert all(said.startswith(("images: ", "step ", "evaluating ", "drawing")) for said in progress)
-        return line
-
-    return call
 
 
 # -- Bad input. --
@@ -382,51 +329,3 @@ def test_reward_of_ones_own_that_is_not_finite(refused, tmp_path, monkeypatch):
 
 
 # -- Disks that are full. --
-
-
-@pytest.mark.parametrize("name", ["digest.json", "metrics.jsonl", "results.json", "report.html"])
-def test_full_disk_is_told_in_one_line_and_the_run_goes_on_later(go, refused, monkeypatch, name):
-    opened = Path.open
-
-    def open_on_full_disk(self, mode="r", *args, **kwargs):
-        if name in self.name and "r" not in mode:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return opened(self, mode, *args, **kwargs)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", open_on_full_disk)
-        line = refused(cnn, CNN, "--plots")
-    assert "No space left on device" in line and "'run'" in line and line.endswith("--resume")
-    go(cnn, CNN, "--plots", "--resume")
-    assert tuple(read_json(Path("run/results.json"))) == KEYS and Path("run/report.html").exists()
-    assert [record["step"] for record in read_metrics(Path("run"))] == [2, 4]
-
-
-def test_disk_that_fills_up_while_training(go, refused, monkeypatch, tmp_path, capsys):
-    go(cnn, CNN)
-    capsys.readouterr()
-    whole = read_json(Path("run/checkpoints/4/digest.json"))["state"]
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no disk of a limited size can be mounted here: {error}")
-    append = MetricsWriter.append
-
-    def append_to_full_disk(self, record):
-        if record["step"] == 4:
-            (disk / "others").write_bytes(bytes(shutil.disk_usage(disk).free))
-        append(self, record)
-
-    try:
-        with monkeypatch.context() as patched:
-            patched.setattr(MetricsWriter, "append", append_to_full_disk)
-            line = refused(cnn, CNN, "--run-dir", "disk/run")
-        assert "no space left" in line.lower() and "'disk/run'" in line and line.endswith("--resume")
-        assert Checkpoints(disk / "run" / "checkpoints").steps() == [2]
-        (disk / "others").unlink()
-        go(cnn, CNN, "--run-dir", "disk/run", "--resume")
-        assert read_json(disk / "run" / "checkpoints" / "4" / "digest.json")["state"] == whole
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from experiments import report
+from experiments.config import flatten
 from experiments.report_sections import duration
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\'"'

@@ -1,0 +1,87 @@
+"""A full disk: one line says so, what was saved before survives, and the run goes on later."""
+
+import errno
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from common.checkpoint import Checkpoints
+from experiments import cnn
+from experiments.run_directory import MetricsWriter, read_json, read_metrics
+
+pytestmark = pytest.mark.usefixtures("compile_once")
+
+CNN = [
+    "mnist28",
+    "--task",
+    "images",
+    "--network",
+    "fc",
+    "--units",
+    "8",
+    "--no-plots",
+    "--steps",
+    "4",
+    "--batch-size",
+    "8",
+    "--log-every",
+    "2",
+    "--evaluate-every",
+    "2",
+    "--validation-episodes",
+    "2",
+    "--eval-episodes",
+    "3",
+    "--seed",
+    "5",
+]
+
+
+@pytest.mark.parametrize("name", ["digest.json", "metrics.jsonl", "results.json", "report.html"])
+def test_full_disk_is_told_in_one_line_and_the_run_goes_on_later(go, refused, monkeypatch, name):
+    opened = Path.open
+
+    def open_on_full_disk(self, mode="r", *args, **kwargs):
+        if name in self.name and "r" not in mode:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(self, mode, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", open_on_full_disk)
+        line = refused(cnn, CNN, "--plots")
+    assert "No space left on device" in line and "'run'" in line and line.endswith("--resume")
+    go(cnn, CNN, "--plots", "--resume")
+    assert "test" in read_json(Path("run/results.json")) and Path("run/report.html").exists()
+    assert [record["step"] for record in read_metrics(Path("run"))] == [2, 4]
+
+
+def test_disk_that_fills_up_while_training(go, refused, monkeypatch, tmp_path, capsys):
+    go(cnn, CNN)
+    capsys.readouterr()
+    whole = read_json(Path("run/checkpoints/4/digest.json"))["state"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no disk of a limited size can be mounted here: {error}")
+    append = MetricsWriter.append
+
+    def append_to_full_disk(self, record):
+        if record["step"] == 4:
+            (disk / "others").write_bytes(bytes(shutil.disk_usage(disk).free))
+        append(self, record)
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(MetricsWriter, "append", append_to_full_disk)
+            line = refused(cnn, CNN, "--run-dir", "disk/run")
+        assert "no space left" in line.lower() and "'disk/run'" in line and line.endswith("--resume")
+        assert Checkpoints(disk / "run" / "checkpoints").steps() == [2]
+        (disk / "others").unlink()
+        go(cnn, CNN, "--run-dir", "disk/run", "--resume")
+        assert read_json(disk / "run" / "checkpoints" / "4" / "digest.json")["state"] == whole
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
