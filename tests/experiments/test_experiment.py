@@ -273,6 +273,19 @@ def test_agent_that_is_interrupted_goes_on_to_the_same_bits(agent_run, go, monke
     assert all(results[0][split] == results[1][split] for split in ("validation", "test"))
 
 
+def test_ctrl_c_after_training(go, monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
+        patched.setattr("experiments.experiment.measure", interrupt)
+        go(cnn, CNN)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 130 and line.startswith("interrupted; go on with: ") and line.endswith(" --resume")
+    go(cnn, CNN, "--resume")
+    assert read_json(Path("run/results.json"))["steps"] == 4
+
+
 def test_run_of_a_baseline_has_one_error_since_it_draws_nothing(go, capsys):
     go(cnn, CNN, "--plots")
     results = read_json(Path("run/results.json"))

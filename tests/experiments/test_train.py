@@ -236,9 +236,7 @@ def test_no_bar_where_nobody_sees_it(tmp_path, monkeypatch, terminal):
     assert all("validation error" in line for line in lines), "a line is not folded"
 
 
-def test_lines_are_printed_as_they_are(monkeypatch):
-    screen = io.StringIO()
-    monkeypatch.setattr(train_module.console, "file", screen)
+def test_lines_are_printed_as_they_are(capsys):
     train_module.say("runs/[bold]name[/bold] [/] 12 'text'")
     train_module.warn("x" * 300)
-    assert screen.getvalue() == "runs/[bold]name[/bold] [/] 12 'text'\n" + "x" * 300 + "\n"
+    assert capsys.readouterr() == ("", "runs/[bold]name[/bold] [/] 12 'text'\n" + "x" * 300 + "\n")
