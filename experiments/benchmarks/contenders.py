@@ -63,8 +63,10 @@ def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W 
     return images, labels
 
 
-def torch_training(experiment: RamExperiment, dataset: Dataset, pool: int) -> tuple[Work, dict[str, Any]]:
-    """PyTorch's training, on the same kind of device as JAX's where PyTorch has it.
+def torch_training(
+    experiment: RamExperiment, dataset: Dataset, pool: int
+) -> tuple[dict[str, Work], dict[str, Any]]:
+    """PyTorch's training with the straightforward and with the tuned retina, on the same kind of device as JAX's where PyTorch has it.
 
     Args:
       experiment: what is trained.
@@ -72,8 +74,8 @@ def torch_training(experiment: RamExperiment, dataset: Dataset, pool: int) -> tu
       pool: images made here, in advance, from which batches are drawn.
 
     Returns:
-      A function that trains for a step (ten on a GPU) and returns its episodes; and PyTorch's version, device and
-      threads.
+      ``torch`` and ``torch_tuned``, which train for a step (ten on a GPU) and return its episodes; and PyTorch's
+      version, device and threads.
 
     Raises:
       ModuleNotFoundError: PyTorch is not installed.
@@ -84,27 +86,33 @@ def torch_training(experiment: RamExperiment, dataset: Dataset, pool: int) -> tu
     training = experiment.training
     on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
     images, labels = make_pool(dataset, pool)
-    trainer = TorchTrainer(
-        experiment.model,
-        experiment.optimizer,
-        images,
-        labels,
-        num_classes=dataset.num_classes,
-        batch_size=training.batch_size,
-        device="cuda" if on_gpu else "cpu",
-        seed=training.seed,
-    )
     steps = 10 if on_gpu else 1
 
-    def work() -> float:
-        for _ in range(steps):
-            trainer.step()
-        if on_gpu:
-            torch.cuda.synchronize()
-        return float(steps * training.batch_size * experiment.model.loss.replicates)
+    def make(tuned: bool) -> Work:
+        trainer = TorchTrainer(
+            experiment.model,
+            experiment.optimizer,
+            images,
+            labels,
+            num_classes=dataset.num_classes,
+            batch_size=training.batch_size,
+            device="cuda" if on_gpu else "cpu",
+            seed=training.seed,
+            tuned=tuned,
+        )
+
+        def work() -> float:
+            for _ in range(steps):
+                trainer.step()
+            if on_gpu:
+                torch.cuda.synchronize()
+            return float(steps * training.batch_size * experiment.model.loss.replicates)
+
+        return work
 
     name = torch.cuda.get_device_name() if on_gpu else "CPU"
-    return work, {"version": torch.__version__, "device": name, "threads": torch.get_num_threads()}
+    contenders = {"torch": make(tuned=False), "torch_tuned": make(tuned=True)}
+    return contenders, {"version": torch.__version__, "device": name, "threads": torch.get_num_threads()}
 
 
 def see_all(

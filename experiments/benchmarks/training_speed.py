@@ -1,7 +1,8 @@
 """How fast RAM trains, beside PyTorch: ``python -m experiments.benchmarks.training_speed [flags]``.
 
 JAX runs the chunk of training steps that `experiments.ram` runs, images made on the device included. PyTorch runs
-`torch_ram`, on images that were made in advance and lie in memory. The two take turns, so that whatever else the
+`torch_ram`, on images that were made in advance and lie in memory, with a straightforward retina as public
+implementations have it and with one that was tuned. All take turns, so that whatever else the
 machine does meets both; compiling and the first steps are not timed. They need an idle machine nevertheless: threads
 of PyTorch wait for one another several times an operation, so a busy core costs it much more than it costs JAX.
 """
@@ -34,7 +35,7 @@ from ram.config import AgentConfig, LossConfig, RamConfig, RetinaConfig
 
 console = Console(stderr=True)
 
-TRAINING = ("jax", "torch")
+TRAINING = ("jax", "torch", "torch_tuned")
 # The other programs are short and steady: part of a turn's seconds that each is timed for.
 SHORT_TURN = 0.1
 # Average number of running programs, over the last minute, above which the machine counts as busy.
@@ -150,13 +151,14 @@ def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) ->
     """The figures of one number of replicates.
 
     Args:
-      rates: by round, ``jax`` and, if measured, ``torch`` in episodes a second, ``product`` in floating-point
+      rates: by round, ``jax`` and, if measured, ``torch`` and ``torch_tuned`` in episodes a second, ``product`` in floating-point
         operations a second, ``images`` and ``sensor`` in steps' worth a second.
       batch: episodes of a step, B * M.
       flops: floating-point operations of a step, None if unknown.
 
     Returns:
-      Rates, and shares of JAX's training step; ``ratio`` is of the medians, JAX over PyTorch.
+      Rates, and shares of JAX's training step; ``ratio`` is of the medians, JAX over PyTorch, ``ratio_tuned`` the
+      same with the tuned retina.
     """
     median = {name: statistics.median(values) for name, values in rates.items()}
     rounded = {name: {"median": median[name], "rounds": rates[name]} for name in rates}
@@ -171,9 +173,13 @@ def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) ->
         "images_share_of_step": 1 / median["images"] / step,
         "sensor_share_of_step": 1 / median["sensor"] / step,
     }
-    if "torch" in rates:
-        pairs = zip(rates["jax"], rates["torch"], strict=True)
-        summary |= {"ratio": median["jax"] / median["torch"], "ratio_rounds": [ours / theirs for ours, theirs in pairs]}
+    for name, ratio in (("torch", "ratio"), ("torch_tuned", "ratio_tuned")):
+        if name in rates:
+            pairs = zip(rates["jax"], rates[name], strict=True)
+            summary |= {
+                ratio: median["jax"] / median[name],
+                f"{ratio}_rounds": [ours / theirs for ours, theirs in pairs],
+            }
     return summary
 
 
@@ -201,7 +207,8 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
         training, flops = jax_training(experiment, dataset)
         contenders = {"jax": training}
         if config.torch:
-            contenders["torch"], torch_facts = torch_training(experiment, dataset, config.pool)
+            torch_contenders, torch_facts = torch_training(experiment, dataset, config.pool)
+            contenders |= torch_contenders
         contenders |= {"product": matrix_products(config.product_size)} | step_parts(experiment, dataset)
         rates = take_turns(contenders, config, f"M = {replicates}")
         results.append({"replicates": replicates} | summarise(rates, config.batch_size * replicates, flops))
@@ -237,14 +244,16 @@ def make_table(record: dict[str, Any]) -> Table:
         unit = "images/s" if result["replicates"] == 1 else "episodes/s"
         return f"{result['episodes_per_second'][name]['median']:,.0f} {unit}"
 
-    def ratio(result: dict[str, Any]) -> str:
-        rounds = result["ratio_rounds"]
-        return f"{result['ratio']:.2f} ({min(rounds):.2f} to {max(rounds):.2f})"
+    def ratio(result: dict[str, Any], name: str) -> str:
+        rounds = result[f"{name}_rounds"]
+        return f"{result[name]:.2f} ({min(rounds):.2f} to {max(rounds):.2f})"
 
     table.add_row("JAX", *(rate(result, "jax") for result in results))
     if record["torch"] is not None:
         table.add_row(f"PyTorch on {record['torch']['device']}", *(rate(result, "torch") for result in results))
-        table.add_row("JAX / PyTorch (rounds)", *map(ratio, results))
+        table.add_row("  with the tuned retina", *(rate(result, "torch_tuned") for result in results))
+        table.add_row("JAX / PyTorch (rounds)", *(ratio(result, "ratio") for result in results))
+        table.add_row("  with the tuned retina", *(ratio(result, "ratio_tuned") for result in results))
     table.add_row("training step in JAX", *(f"{result['step_seconds'] * 1e3:,.2f} ms" for result in results))
     if all(result["step_flops"] for result in results):
         speeds = (result["step_flops"] / result["step_seconds"] / 1e9 for result in results)
