@@ -63,10 +63,8 @@ def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W 
     return images, labels
 
 
-def torch_training(
-    experiment: RamExperiment, dataset: Dataset, pool: int
-) -> tuple[dict[str, Work], dict[str, Any]]:
-    """PyTorch's training with the straightforward and with the tuned retina, on the same kind of device as JAX's where PyTorch has it.
+def torch_training(experiment: RamExperiment, dataset: Dataset, pool: int) -> tuple[dict[str, Work], dict[str, Any]]:
+    """PyTorch's training with the straightforward and with the tuned retina, on JAX's kind of device if PyTorch can.
 
     Args:
       experiment: what is trained.

@@ -2,9 +2,9 @@
 
 JAX runs the chunk of training steps that `experiments.ram` runs, images made on the device included. PyTorch runs
 `torch_ram`, on images that were made in advance and lie in memory, with a straightforward retina as public
-implementations have it and with one that was tuned. All take turns, so that whatever else the
-machine does meets both; compiling and the first steps are not timed. They need an idle machine nevertheless: threads
-of PyTorch wait for one another several times an operation, so a busy core costs it much more than it costs JAX.
+implementations have it and with one that was tuned. All take turns, so that whatever else the machine does meets each
+of them; compiling and the first steps are not timed. They need an idle machine nevertheless: threads of PyTorch wait
+for one another several times an operation, so a busy core costs it much more than it costs JAX.
 """
 
 import dataclasses
@@ -151,8 +151,8 @@ def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) ->
     """The figures of one number of replicates.
 
     Args:
-      rates: by round, ``jax`` and, if measured, ``torch`` and ``torch_tuned`` in episodes a second, ``product`` in floating-point
-        operations a second, ``images`` and ``sensor`` in steps' worth a second.
+      rates: by round, ``jax`` and, if measured, ``torch`` and ``torch_tuned`` in episodes a second, ``product`` in
+        floating-point operations a second, ``images`` and ``sensor`` in steps' worth a second.
       batch: episodes of a step, B * M.
       flops: floating-point operations of a step, None if unknown.
 
