@@ -10,6 +10,7 @@ pads once an episode and crops all images at once as windows of a strided view.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -189,7 +190,7 @@ class TorchRam(nn.Module):
           images: in [0, 1].
           samples: the locations after the first, as if drawn from the policy; drawn from it when not given.
         """
-        see = glimpse
+        see: Callable[[Tensor, Tensor, RetinaConfig], Tensor] = glimpse
         if self.tuned:
             see, images = tuned_glimpse, F.pad(images, (reach(self.retina),) * 4)
         location = images.new_zeros(len(images), 2)
