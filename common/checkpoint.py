@@ -1,10 +1,11 @@
 """Checkpoints of a training state: atomic, checked when read, the latest few kept. The only module that knows orbax."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -118,9 +119,16 @@ class Checkpoints:
         shutil.rmtree(self.directory / str(step), ignore_errors=True)
 
 
-def _checkpointer() -> ocp.Checkpointer:
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+@contextlib.contextmanager
+def _checkpointer() -> Iterator[ocp.Checkpointer]:
+    logger = logging.getLogger("absl")  # It would print pages about what the caller says in one line.
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            yield checkpointer
+    finally:
+        logger.setLevel(level)
 
 
 def _require_space(directory: Path, size: int) -> None:

@@ -76,10 +76,10 @@ def make_predictor(
 
     @jax.jit
     def of_batch(params: PyTree, key: Key[Array, ""], images: Array) -> Predictions:
-        greedy = predict(params, key, images, "greedy").argmax(-1)
+        *_, greedy_key = keys = jax.random.split(key, num_episodes + 1)
+        greedy = predict(params, greedy_key, images, "greedy").argmax(-1)
         # One episode at a time bounds the memory whatever their number.
-        keys = jax.random.split(key, num_episodes)
-        logits = jax.lax.map(lambda k: predict(params, k, images, "sampled"), keys)
+        logits = jax.lax.map(lambda k: predict(params, k, images, "sampled"), keys[:-1])
         return Predictions(greedy, logits[0].argmax(-1), *average_over_episodes(logits))
 
     def of_split(params: PyTree, key: Key[Array, ""], images: AnyArray) -> Predictions:

@@ -164,7 +164,7 @@ def train_step(
         (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, loss_key, images, labels, progress)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = metrics | {"grad_norm": optax.global_norm(grads), "param_norm": optax.global_norm(params)}
+        metrics = metrics | {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), metrics
 
     return step

@@ -31,6 +31,16 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
         fail(str(error))
 
 
+@contextlib.contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Turns Ctrl-C into one line on standard error and exit status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(message, file=sys.stderr)
+        sys.exit(130)
+
+
 def parse_preset(
     prog: str, description: str, presets: Mapping[str, tuple[str, Config]], args: Sequence[str]
 ) -> tuple[str, Config]:

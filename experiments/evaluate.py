@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from common.checkpoint import Checkpoints
-from experiments.command_line import fail, run_tyro, user_errors
+from experiments.command_line import fail, interruptible, run_tyro, user_errors
 from experiments.config import from_json, load_dataset
 from experiments.experiment import build, chosen_params, experiment_class, measure
 from experiments.report import write_report
@@ -39,6 +39,15 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
     config = run_tyro(lambda: tyro.cli(Evaluation, prog="python -m experiments.evaluate", args=args))
+    with interruptible("interrupted; the run is as it was"):
+        evaluate(config)
+
+
+def evaluate(config: Evaluation) -> None:
+    """Restores, measures and prints.
+
+    Exits with one line and status 2 where there is nothing to evaluate.
+    """
     for name in ("episodes", "batch_size"):
         value = getattr(config, name)
         if value is not None and value < 1:

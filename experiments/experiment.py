@@ -14,7 +14,7 @@ from common.data import Dataset
 from common.locations import describe_sigma
 from common.training import Model, TrainState, validate_optimizer
 from experiments import run_directory
-from experiments.command_line import fail, user_errors
+from experiments.command_line import fail, interruptible, user_errors
 from experiments.config import CnnExperiment, Experiment, RamExperiment, load_dataset, to_json, validate_training
 from experiments.pictures import draw_baseline, draw_ram
 from experiments.report import write_report
@@ -92,8 +92,8 @@ def model_name(experiment: Experiment) -> str:
 def run(experiment: Experiment, preset: str, again: str) -> Path:
     """Trains, evaluates once on the test set, draws and reports. Returns the folder of the run.
 
-    Exits with one line and status 2 on bad input, on a step that is not finite and on a full disk, and with status 130
-    after Ctrl-C.
+    Exits with one line and status 2 on bad input, on a step that is not finite, on a full disk and on too little memory
+    of the device, and with status 130 after Ctrl-C.
 
     Args:
       experiment: what to train.
@@ -105,7 +105,7 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
     run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
     identity = {"model": name, "preset": preset, "config": to_json(experiment)}
     commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
-    with user_errors():
+    with interruptible("interrupted before the first step"), user_errors():
         validate_training(experiment.training)
         dataset = load_dataset(experiment.data)
         built = build(experiment, dataset)
@@ -117,6 +117,8 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
         with user_errors(NotFinite, CheckpointError):
             outcome = train(experiment, built.model, dataset, state, chunk, run_dir)
             finish(experiment, identity, commit, dataset, built, outcome, parameters, run_dir)
+    except jax.errors.JaxRuntimeError as error:
+        fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
     except OSError as error:
         fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, go on with: {again}")
     except (Interrupted, KeyboardInterrupt) as stop:

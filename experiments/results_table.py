@@ -4,6 +4,7 @@ The folder, ``results`` by default, holds copies of runs' ``results.json`` under
 printed and written into the folder's ``README.md``, between its two marks.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,10 @@ def command(results: dict[str, Any]) -> str:
         for key, value in flatten(results["config"]):
             if usual.get(key) != value:
                 flag = key.rpartition(".")[2].replace("_", "-")
-                flags.append(f"--no-{flag}" if value is False else f"--{flag}" + ("" if value is True else f" {value}"))
+                if isinstance(value, bool):
+                    flags.append(f"--{flag}" if value else f"--no-{flag}")
+                else:
+                    flags.append(f"--{flag} {shlex.quote(str(value))}")
     return " ".join(["python -m experiments." + name, results["preset"], *flags])
 
 
@@ -66,8 +70,8 @@ def table(folder: Path) -> str:
         results = read_json(path)
         try:
             lines.append("| " + " | ".join(row(results)) + " |")
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} holds no results of a run: {error} is missing") from error
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{str(path)!r} holds no results of a run: {error!r}") from error
     return "\n".join(lines)
 
 

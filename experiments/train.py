@@ -90,10 +90,11 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
     optimizer = make_optimizer(experiment.optimizer, schedule)
 
     def draw(key: Any, source: Any) -> Any:
-        images, labels = sample_batch(key, source, dataset.canvas, config.batch_size)
-        if experiment.data.shift:
-            images = random_shift(jax.random.fold_in(key, 1), images, experiment.data.shift)
-        return images, labels
+        if not experiment.data.shift:
+            return sample_batch(key, source, dataset.canvas, config.batch_size)
+        draw_key, shift_key = jax.random.split(key)
+        images, labels = sample_batch(draw_key, source, dataset.canvas, config.batch_size)
+        return random_shift(shift_key, images, experiment.data.shift), labels
 
     step = train_step(model.loss, optimizer, draw, config.steps)
     state = init_state(model.init, optimizer, config.seed)
@@ -141,7 +142,7 @@ def train(
                 "step": until,
                 "epoch": until * config.batch_size / len(dataset.train.labels),
                 "images_per_second": rate,
-                "learning_rate": float(schedule(until)),
+                "learning_rate": float(schedule(until - 1)),
             } | {name: float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
             validated = until % config.evaluate_every == 0 or until == config.steps
             if validated:

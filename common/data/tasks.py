@@ -150,8 +150,7 @@ def load_task(
 
     Raises:
         ValueError: if the name is unknown, the data are missing or malformed, or the images do not fit the
-            canvas.
-        RuntimeError: if the fixed MNIST images are not the published ones.
+            canvas, or the fixed MNIST images are not the published ones.
     """
     task = find_task(name)
     if data is not None:
@@ -263,7 +262,7 @@ def digest(source: Source) -> str:
 def _verify(source: Source, name: str, split: str) -> None:
     expected, found = DIGESTS.get((name, split)), digest(source)
     if expected is not None and found != expected:
-        raise RuntimeError(
+        raise ValueError(
             f"the {split} images of {name!r} are not the published ones (SHA-256 expected {expected}, "
             f"found {found}): JAX {jax.__version__} draws other random bits; "
             "is jax_threefry_partitionable switched off?"

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 
 from common.policy_gradient import advantages, rewards, surrogates
@@ -19,6 +20,12 @@ ADVANTAGES: dict[str, Callable] = {
 SURROGATES: dict[str, Callable] = {
     "score_function": surrogates.score_function,
 }
+# What each kind of function is called with.
+ARGUMENTS = {
+    "reward": ("logits", "labels"),
+    "advantage": ("rewards", "episode", "discount"),
+    "surrogate": ("log_probs", "behaviour_log_probs", "advantages"),
+}
 
 
 def resolve(kind: str, name: str, table: Mapping[str, Callable]) -> Callable:
@@ -30,7 +37,8 @@ def resolve(kind: str, name: str, table: Mapping[str, Callable]) -> Callable:
       table: the registered functions.
 
     Raises:
-      ValueError: the name is unknown, or the function cannot be imported; quotes the name and says what is allowed.
+      ValueError: the name is unknown, or the function cannot be imported or does not take the arguments of its kind;
+        quotes the name and says what is allowed.
     """
     if name in table:
         return table[name]
@@ -43,7 +51,20 @@ def resolve(kind: str, name: str, table: Mapping[str, Callable]) -> Callable:
             raise ValueError(f"{kind} {name!r}: {error}; {allowed}") from error
         if not callable(found):
             raise ValueError(f"{kind} {name!r}: not a function; {allowed}")
+        _require_arguments(kind, name, found)
         return found
     close = difflib.get_close_matches(name, table, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise ValueError(f"{kind} {name!r} is unknown: {hint}{allowed}")
+
+
+def _require_arguments(kind: str, name: str, function: Callable) -> None:
+    arguments = ARGUMENTS[kind]
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # Written in C, it tells nothing of itself.
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}; it is called with ({', '.join(arguments)})") from error

@@ -29,7 +29,7 @@ from common.training import OptimizerConfig
 from experiments import run_directory
 from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
-from experiments.command_line import run_tyro, user_errors
+from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import DataConfig, RamExperiment, TrainingConfig
 from ram.config import AgentConfig, LossConfig, RamConfig, RetinaConfig
 
@@ -272,7 +272,7 @@ def main(args: Sequence[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     description = "Measures how fast RAM trains: JAX and PyTorch in turn, on this machine."
     config = run_tyro(lambda: tyro.cli(SpeedConfig, prog="training_speed", description=description, args=args))
-    with user_errors(ValueError, OSError, ModuleNotFoundError):
+    with interruptible("interrupted; nothing was written"), user_errors(ValueError, OSError, ModuleNotFoundError):
         record = measure(config)
         if config.output is not None:
             run_directory.write_json(config.output, record)

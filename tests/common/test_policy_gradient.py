@@ -310,7 +310,7 @@ def test_make_estimator_finds_each_part():
 
 def test_resolve_imports_a_function():
     assert resolve("reward", "gain", REWARDS) is REWARDS["gain"]
-    assert resolve("reward", "math:sqrt", REWARDS) is math.sqrt
+    assert resolve("reward", "math:atan2", REWARDS) is math.atan2
     assert resolve("advantage", "common.policy_gradient.advantages:leave_one_out", {}) is ADVANTAGES["leave_one_out"]
 
 
@@ -323,6 +323,7 @@ def test_resolve_imports_a_function():
         ("no_such_module:reward", "no_such_module"),
         ("math:no_such_function", "no_such_function"),
         ("math:pi", "not a function"),
+        ("math:sqrt", "it is called with (logits, labels)"),
         (":sqrt", "module:function"),
         ("math:", "module:function"),
         (".math:sqrt", "module:function"),

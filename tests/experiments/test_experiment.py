@@ -286,6 +286,28 @@ def test_ctrl_c_after_training(go, monkeypatch, capsys):
     assert read_json(Path("run/results.json"))["steps"] == 4
 
 
+def test_ctrl_c_before_training(go, monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.experiment.load_dataset", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        go(cnn, CNN)
+    assert stop.value.code == 130 and capsys.readouterr().err == "interrupted before the first step\n"
+    assert not Path("run").exists()
+
+
+def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
+    def exhaust(*args):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore\nlines")
+
+    monkeypatch.setattr("experiments.experiment.measure", exhaust)
+    with pytest.raises(SystemExit) as stop:
+        go(cnn, CNN)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2 and line.startswith("error: RESOURCE_EXHAUSTED: Out of memory") and "--resume" in line
+
+
 def test_run_of_a_baseline_has_one_error_since_it_draws_nothing(go, capsys):
     go(cnn, CNN, "--plots")
     results = read_json(Path("run/results.json"))

@@ -39,9 +39,15 @@ def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
     preset = RAM_PRESETS["cluttered60"][1]
     policy = dataclasses.replace(preset.model.policy, policy="random", learn_sigma=True)
     training = dataclasses.replace(preset.training, keep_best=False)
-    changed = dataclasses.replace(preset, model=dataclasses.replace(preset.model, policy=policy), training=training)
+    changed = dataclasses.replace(
+        preset,
+        data=dataclasses.replace(preset.data, data="my digits"),
+        model=dataclasses.replace(preset.model, policy=policy),
+        training=training,
+    )
     command = results_table.command(results(config=to_json(changed)))
-    assert command == "python -m experiments.ram cluttered60 --policy random --learn-sigma --no-keep-best"
+    flags = "--data 'my digits' --policy random --learn-sigma --no-keep-best"
+    assert command == f"python -m experiments.ram cluttered60 {flags}"
 
 
 def test_a_row_for_each_file(tmp_path: Path) -> None:
@@ -56,6 +62,9 @@ def test_a_row_for_each_file(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match="broken.json"):
+        results_table.table(tmp_path)
+    (tmp_path / "broken.json").write_text(json.dumps(results(config="none")))
     with pytest.raises(ValueError, match="broken.json"):
         results_table.table(tmp_path)
 

@@ -92,7 +92,7 @@ def test_digest_of_known_bytes():
 
 def test_images_other_than_the_published_ones_are_refused(monkeypatch):
     monkeypatch.setitem(tasks.DIGESTS, ("mnist28", "validation"), "0" * 64)
-    with pytest.raises(RuntimeError, match="validation images of 'mnist28'.*" + "0" * 64):
+    with pytest.raises(ValueError, match="validation images of 'mnist28'.*" + "0" * 64):
         load_task("mnist28")
 
 
