@@ -49,7 +49,7 @@ ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="co
 
 RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
-        "augmented100 in a hurry, 8 glimpses (the article: 20.3% error). 14 min on two busy CPU cores: 6.7% error.",
+        "augmented100 in a hurry, 8 glimpses (the article: 20.3% error). 9 min on two CPU cores: 6.7% error.",
         _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256),
     ),
     "mnist28": (
