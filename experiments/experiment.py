@@ -50,6 +50,9 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
     size = len(dataset.train.labels)
     if config.batch_size > size:
         raise ValueError(f"batch_size {config.batch_size}: larger than the train split, so at most {size}")
+    minibatches = experiment.model.estimator.minibatches if isinstance(experiment, RamExperiment) else 1
+    if minibatches > 0 and config.batch_size % minibatches:
+        raise ValueError(f"minibatches {minibatches}: must divide batch_size {config.batch_size}")
     if config.steps >= 2**31:
         raise ValueError(f"steps {config.steps}: must be below {2**31}, since the step is counted in 32 bits")
     shape = (height, width, dataset.channels, dataset.num_classes)
@@ -75,7 +78,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
         ram.model,
         draw_agent,
         f"{images}; {agent.num_glimpses} glimpses of {retina.num_scales} x {retina.glimpse_size}x{retina.glimpse_size}"
-        f", {agent.core}, M = {experiment.model.loss.replicates}, sigma {sigma}",
+        f", {agent.core}, M = {experiment.model.estimator.replicates}, sigma {sigma}",
     )
 
 

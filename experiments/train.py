@@ -1,6 +1,7 @@
 """The training loop of every experiment: compiled chunks, and between them logging, validation and checkpoints."""
 
 import contextlib
+import functools
 import signal
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -18,6 +20,7 @@ from common.data import Dataset, sample_batch
 from common.data.augmentation import random_shift
 from common.evaluation import make_predictor, summarise
 from common.training import (
+    Hyper,
     Model,
     TrainState,
     init_state,
@@ -86,8 +89,8 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
     """
     config = experiment.training
     steps_per_epoch = len(dataset.train.labels) / config.batch_size
-    schedule = make_schedule(experiment.optimizer, config.steps, steps_per_epoch)
-    optimizer = make_optimizer(experiment.optimizer, schedule)
+    schedule = functools.partial(make_schedule, experiment.optimizer, config.steps, steps_per_epoch)
+    optimizer = make_optimizer(experiment.optimizer)
 
     def draw(key: Any, source: Any) -> Any:
         if not experiment.data.shift:
@@ -96,10 +99,16 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
         images, labels = sample_batch(draw_key, source, dataset.canvas, config.batch_size)
         return random_shift(shift_key, images, experiment.data.shift), labels
 
-    step = train_step(model.loss, optimizer, draw, config.steps)
-    state = init_state(model.init, optimizer, config.seed)
-    jax.eval_shape(step, state, dataset.train)
-    return state, make_chunk(step)
+    step = train_step(model, optimizer, schedule, draw, config.steps)
+    state, hyper = init_state(model, optimizer, config.seed), configured_hyper(experiment, model)
+    jax.eval_shape(step, state, dataset.train, hyper)
+    # Closed over, so that a run of its own is compiled with its numbers as constants.
+    return state, make_chunk(lambda state, source: step(state, source, hyper))
+
+
+def configured_hyper(experiment: Experiment, model: Model) -> Hyper:
+    """The continuous hyperparameters of an experiment."""
+    return Hyper(jnp.float32(experiment.optimizer.learning_rate), model.hyper)
 
 
 def train(
@@ -113,7 +122,7 @@ def train(
       OSError: a checkpoint could not be written.
     """
     config = experiment.training
-    replicates = getattr(getattr(experiment.model, "loss", None), "replicates", 1)
+    replicates = getattr(getattr(experiment.model, "estimator", None), "replicates", 1)
     checkpoints = Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
     restored = checkpoints.restore(state, warn)
     if restored is not None:
