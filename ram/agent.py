@@ -75,12 +75,14 @@ class RamModel(NamedTuple):
       model: its initialisation, loss and prediction; the loss's ``progress`` sets the schedule of sigma.
       play: ``(params, key, images [B, H, W, C], policy kind) -> Episode`` with fields ``[T, B]``; the policy kind is
         that of `common.episode.Policy`.
+      reward: ``(logits [T, M, B, num_classes], labels [B]) -> rewards [T, M, B]``, what it is trained to earn.
       retina: the geometry of its retina.
       sigma: ``progress -> normalised sigma [2]``.
     """
 
     model: Model
     play: Callable[..., Episode]
+    reward: Callable[..., Array]
     retina: Retina
     sigma: Callable[[Array], Array]
 
@@ -152,7 +154,7 @@ def make_ram(config: RamConfig, height: int, width: int, channels: int, num_clas
     def predict(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str) -> Array:
         return play(params, key, images, kind).logits[-1]
 
-    return RamModel(Model(init, loss, predict), play, retina, sigma)
+    return RamModel(Model(init, loss, predict), play, estimator.reward, retina, sigma)
 
 
 def hybrid_loss(
