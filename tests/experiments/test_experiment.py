@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import pytest
 
 from common.checkpoint import Checkpoints
 from common.data.mnist import MNIST_PATH, load_mnist
 from experiments import cnn, evaluate, ram
 from experiments.config import CnnExperiment, RamExperiment, to_json
+from experiments.report import read_episodes
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
 
 pytestmark = pytest.mark.usefixtures("compile_once")
@@ -226,6 +228,15 @@ def test_folder_of_a_run(agent_run):
     assert list((folder / "events").glob("*tfevents*"))
     assert Checkpoints(folder / "checkpoints").steps() == [2, 4]
     assert {"episodes.gif", "episodes.json", "learning_curves.png"} <= {p.name for p in (folder / "plots").iterdir()}
+
+
+def test_episodes_of_the_report_hold_what_the_run_rewards(agent_run):
+    results = read_json(agent_run.folder / "results.json")
+    assert results["config"]["model"]["loss"]["reward"] == "gain"
+    episodes = read_episodes(agent_run.folder / "plots" / "episodes.json")
+    of_label = np.take_along_axis(episodes.probabilities, episodes.labels[None, :, None], axis=-1)[..., 0]
+    # The gains so far are the belief in the true class, against a uniform one.
+    np.testing.assert_allclose(np.exp(episodes.rewards.cumsum(axis=0)) / 3, of_label, atol=2e-4)
 
 
 def test_what_a_run_prints(agent_run):
