@@ -1,10 +1,11 @@
 """The fields of a configuration by their flat names: their types, their help, and values read from text."""
 
 import dataclasses
+import functools
 import math
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import docstring_parser
@@ -26,8 +27,13 @@ class Field(NamedTuple):
     help: str
 
 
-def fields_of(cls: type) -> dict[str, Field]:
+def fields_of(cls: type) -> Mapping[str, Field]:
     """The fields of a configuration class and of the classes nested in it, by name; not those of `output`."""
+    return _fields_of(cls)
+
+
+@functools.cache
+def _fields_of(cls: type) -> Mapping[str, Field]:
     return {field.path[-1]: field for field in _walk(cls, ()) if field.path[0] != "output"}
 
 
@@ -42,7 +48,7 @@ def _walk(cls: type, path: tuple[str, ...]) -> Iterator[Field]:
             yield Field((*path, field.name), hint, " ".join((said.get(field.name) or "").split()))
 
 
-def find_field(fields: dict[str, Field], name: str) -> str:
+def find_field(fields: Mapping[str, Field], name: str) -> str:
     """The name of a field as it stands in the configuration, from how people write it: ``--num-glimpses``.
 
     Raises:

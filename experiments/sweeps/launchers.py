@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from experiments.sweeps.cells import Cell
 
@@ -37,19 +37,8 @@ class Stop:
         self.asked += 1
 
 
-class Execute(Protocol):
-    """Runs cells, in whatever order and company, until each has ended or a stop is asked for.
-
-    A launcher is such a function. It gets all the cells at once, so that one which can train several cells in one
-    program may group them by their configuration. It leaves the run of each in ``cell_folder(sweep, cell)``.
-    """
-
-    def __call__(self, cells: Sequence[Cell], sweep: Path, notify: Notify, stop: Stop) -> None:
-        """Runs the cells.
-
-        Args:
-          cells: what to run; none is finished.
-          sweep: the folder of the sweep.
-          notify: to be called, in this thread, whenever the status of a cell changes.
-          stop: to be asked often.
-        """
+# A launcher: ``(cells, sweep, notify, stop)``. It runs cells, none of which is finished, in whatever order and company,
+# until each has ended or a stop is asked for; leaves the run of each in ``cell_folder(sweep, cell)``; and calls notify,
+# in this thread, whenever the status of a cell changes. It gets all the cells at once, so that one which can train
+# several in one program may group them by their configuration.
+Execute = Callable[[Sequence[Cell], Path, Notify, Stop], None]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,7 +45,7 @@ class Options:
 class StudyChoice:
     """Runs a study that a Python file makes: an `experiments.sweeps.study.Study`."""
 
-    file: Annotated[str, tyro.conf.Positional]
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py[:NAME]")]
     """FILE.py, or FILE.py:NAME where it makes several."""
     options: Options = dataclasses.field(default_factory=Options)
 
@@ -149,7 +149,7 @@ def _given(args: Sequence[str], flag: str) -> bool:
     return any(arg == flag or arg.startswith(f"{flag}=") for arg in args)
 
 
-def _plain_switches(args: Sequence[str], fields: dict[str, Field]) -> list[str]:
+def _plain_switches(args: Sequence[str], fields: Mapping[str, Field]) -> list[str]:
     """The flags with ``--x`` and ``--no-x`` of a switch written as ``--x True`` and ``--x False``."""
     switches = {name.replace("_", "-") for name, field in fields.items() if is_bool(field.hint)}
     plain: list[str] = []
@@ -164,7 +164,7 @@ def _plain_switches(args: Sequence[str], fields: dict[str, Field]) -> list[str]:
     return plain
 
 
-def _command(model: str, base: Any, fields: dict[str, Field]) -> type:
+def _command(model: str, base: Any, fields: Mapping[str, Field]) -> type:
     """The class of the whole command line of a model, with the values of a preset as defaults."""
     presets = "; ".join(f"{name}: {said}" for name, (said, _) in MODELS[model].presets.items())
 

@@ -42,8 +42,14 @@ class Setting(NamedTuple):
 
 def read_outcomes(sweep: Path, plan: Plan) -> list[Outcome]:
     """The finished cells of a plan, in its order."""
-    found = ((cell, read_results(sweep, cell)) for cell in plan.cells)
-    return [Outcome(cell, plan.values(cell), results) for cell, results in found if results is not None]
+    found = (read_outcome(sweep, plan, cell) for cell in plan.cells)
+    return [outcome for outcome in found if outcome]
+
+
+def read_outcome(sweep: Path, plan: Plan, cell: Cell) -> Outcome | None:
+    """A cell of a plan; None where it is not finished."""
+    results = read_results(sweep, cell)
+    return None if results is None else Outcome(cell, plan.values(cell), results)
 
 
 def group_settings(plan: Plan, outcomes: Iterable[Outcome]) -> list[Setting]:

@@ -1,7 +1,6 @@
 """``report.html`` of a sweep: one file, without a network; its tables sort by any column."""
 
 import base64
-import io
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -10,8 +9,6 @@ from pathlib import Path
 from string import Template
 from typing import NamedTuple
 from urllib.parse import quote
-
-from matplotlib.figure import Figure
 
 from experiments.plots_style import write_bytes
 
@@ -36,11 +33,11 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure with what it shows."""
+    """A figure, as a PNG, with what it shows."""
 
     heading: str
     caption: str
-    figure: Figure
+    png: bytes
 
 
 def number(value: float, digits: int = 2) -> Entry:
@@ -95,9 +92,7 @@ def _entry(entry: Entry) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    buffer = io.BytesIO()
-    picture.figure.savefig(buffer, format="png", dpi=120, facecolor="white", bbox_inches="tight", pad_inches=0.12)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(picture.png).decode()
     alt = escape(f"{picture.heading}. {picture.caption}")
     return (
         f"<section><h2>{escape(picture.heading)}</h2>"

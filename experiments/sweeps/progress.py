@@ -14,7 +14,7 @@ from experiments.run_directory import read_metrics
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.launchers import Status
-from experiments.sweeps.outcomes import Setting, group_settings, read_outcomes, write_tables
+from experiments.sweeps.outcomes import Setting, group_settings, read_outcome, read_outcomes, write_tables
 from experiments.sweeps.statistics import mean_interval
 from experiments.sweeps.study import Plan
 
@@ -66,11 +66,12 @@ class Board:
         said = f"{self._plan.describe(cell)}: {status.state}"
         if status.state == "running":
             self._begun[cell.id] = time.monotonic()
-        if status.state == "finished":
-            outcomes = read_outcomes(self._sweep, self._plan)
-            write_tables(self._sweep, self._plan, outcomes)
-            self._outcomes = {outcome.cell.id: outcome for outcome in outcomes}
-            said += f", test error {self._outcomes[cell.id].error():.2f}%"
+        if status.state == "finished" and (outcome := read_outcome(self._sweep, self._plan, cell)):
+            # A new dictionary, since the live table reads the old one in a thread of its own.
+            self._outcomes = self._outcomes | {cell.id: outcome}
+            known = [self._outcomes[cell.id] for cell in self._plan.cells if cell.id in self._outcomes]
+            write_tables(self._sweep, self._plan, known)
+            said += f", test error {outcome.error():.2f}%"
             if cell.id in self._begun:
                 said += f", in {duration(time.monotonic() - self._begun[cell.id])}"
         if status.detail:

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from experiments.plots_style import save_figure
 from experiments.report_sections import duration
 from experiments.run_directory import read_metrics
@@ -43,39 +45,42 @@ def write_report(sweep: Path, plan: Plan, failures: Sequence[tuple[Cell, str]]) 
     _write_differences(sweep / DIFFERENCES, plan, settings, differences)
     target = sweep / "report.html"
     pictures = draw(sweep, plan, settings)
-    for name, picture in pictures:
-        save_figure(picture.figure, sweep / "figures" / f"{name}.png")
     varied = [(" and ".join(d.names), ", ".join(" and ".join(map(str, v)) for v in d.values)) for d in plan.dimensions]
     facts = [("model", plan.study.model), ("preset", plan.study.preset), *varied]
     facts += [(name, str(value)) for name, value in plan.overrides.items()]
     facts += [("seeds", ", ".join(map(str, plan.seeds)))]
     facts += [("cells", f"{len(outcomes)} of {len(plan.cells)} finished, {len(failures)} failed")]
-    facts += [("time of all cells", duration(sum(outcome.results["wall_seconds"] for outcome in outcomes)))]
-    parts: list[page.Table | page.Picture] = [_settings_table(plan, settings), *(picture for _, picture in pictures)]
+    facts += [("time of all cells", duration(sum((outcome.results["wall_seconds"] for outcome in outcomes), 0.0)))]
+    parts: list[page.Table | page.Picture] = [_settings_table(plan, settings), *pictures]
     if differences:
         parts.append(_differences_table(plan, settings, differences))
     parts.append(_cells_table(sweep, plan, settings, dict((cell.id, why) for cell, why in failures), target))
     return page.write_page(target, f"Ablation of {plan.study.model} on {plan.study.preset}", facts, parts)
 
 
-def draw(sweep: Path, plan: Plan, settings: Sequence[Setting]) -> list[tuple[str, page.Picture]]:
-    """The figures, by the names of their files."""
+def draw(sweep: Path, plan: Plan, settings: Sequence[Setting]) -> list[page.Picture]:
+    """Draws the figures into ``figures/*.png``."""
     dimensions = plan.dimensions
     pictures = []
+
+    def add(heading: str, caption: str, figure: Figure, file: str) -> None:
+        path = save_figure(figure, sweep / "figures" / f"{file}.png")
+        pictures.append(page.Picture(heading, caption, path.read_bytes()))
+
     for index, dimension in enumerate(dimensions):
         heading = f"Error against {' and '.join(dimension.names)}"
         caption = "Test error in per cent: mean over seeds, with its 95% t interval; dots are single seeds."
         figure = error_against(dimensions, settings, index)
-        pictures.append((f"error_{'_'.join(dimension.names)}", page.Picture(heading, caption, figure)))
+        add(heading, caption, figure, f"error_{'_'.join(dimension.names)}")
     for rows, columns in itertools.combinations(range(len(dimensions)), 2):
         names = [" and ".join(dimensions[index].names) for index in (rows, columns)]
         caption = "Mean test error in per cent over seeds" + (" and all other axes." if len(dimensions) > 2 else ".")
         figure = heat_map(dimensions, settings, rows, columns)
         file = "_".join([*dimensions[rows].names, *dimensions[columns].names])
-        pictures.append((f"heat_map_{file}", page.Picture(f"{names[0]} by {names[1]}", caption, figure)))
+        add(f"{names[0]} by {names[1]}", caption, figure, f"heat_map_{file}")
     curves = [(setting, [read_metrics(cell_folder(sweep, cell)) for cell in setting.cells]) for setting in settings]
     caption = "Validation error in per cent over training: mean over seeds, and each seed thinly."
-    pictures.append(("learning_curves", page.Picture("Learning curves", caption, sweep_curves(plan.names, curves))))
+    add("Learning curves", caption, sweep_curves(plan.names, curves), "learning_curves")
     return pictures
 
 

@@ -104,7 +104,7 @@ def make_plan(study: Study) -> Plan:
     return Plan(study, dimensions, overrides, seeds, tuple(cells))
 
 
-def _dimensions(study: Study, fields: dict[str, Field]) -> tuple[tuple[Dimension, ...], dict[str, Any]]:
+def _dimensions(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Dimension, ...], dict[str, Any]]:
     """The dimensions, in the order in which their first fields stand in the configuration, and the overrides."""
     overrides = {name: values[0] for name, values in _columns({k: [v] for k, v in study.overrides.items()}, fields)}
     found, seen = [], set(overrides)
@@ -132,7 +132,7 @@ def _dimensions(study: Study, fields: dict[str, Field]) -> tuple[tuple[Dimension
     return tuple(found), {name: overrides[name] for name in order if name in overrides}
 
 
-def _columns(group: Mapping[str, Sequence[Any]], fields: dict[str, Field]) -> list[tuple[str, list[Any]]]:
+def _columns(group: Mapping[str, Sequence[Any]], fields: Mapping[str, Field]) -> list[tuple[str, list[Any]]]:
     """Names and values of a group of fields, checked."""
     columns = []
     for given, values in group.items():
