@@ -1,0 +1,1 @@
+"""Sweeps over configurations: what `experiments.ablate` is made of."""

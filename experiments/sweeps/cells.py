@@ -1,0 +1,108 @@
+"""Cells: one configuration with one seed each. What a cell is follows from its configuration alone."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from common.data import Dataset
+from experiments.config import Experiment, load_dataset, to_json
+from experiments.experiment import build
+from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
+from experiments.sweeps.models import MODELS, find_preset
+from experiments.train import make_initial_state
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes:
+      model: see `experiments.sweeps.models`.
+      preset: what its configuration started from.
+      config: the configuration, with the seed.
+    """
+
+    model: str
+    preset: str
+    config: Experiment
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.config.training.seed
+
+    @cached_property
+    def setting(self) -> str:
+        """Ten hexadecimal digits of the model, the preset and the configuration but for the seed."""
+        identity = self.identity() | {"config": to_json(replace(self.config, ("training", "seed"), 0))}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+
+    @cached_property
+    def id(self) -> str:
+        """The name of its folder."""
+        return f"{self.setting}-seed{self.seed}"
+
+    def identity(self) -> dict[str, Any]:
+        """Its model, preset and configuration as JSON values."""
+        return {"model": self.model, "preset": self.preset, "config": to_json(self.config)}
+
+    def value(self, name: str) -> Any:
+        """The value of a field of its configuration."""
+        return get(self.config, fields_of(type(self.config))[name].path)
+
+
+def arguments(cell: Cell, run_dir: Path | None, *, resume: bool, reports: bool = False) -> list[str]:
+    """What follows ``python`` on the command line that runs a cell.
+
+    Args:
+      cell: the cell.
+      run_dir: the folder of the run; None to be added later.
+      resume: go on with what is there.
+      reports: draw the plots and the report of the run.
+    """
+    usual = find_preset(cell.model, cell.preset)
+    flags = []
+    for name, field in fields_of(type(cell.config)).items():
+        value = get(cell.config, field.path)
+        if value == get(usual, field.path):
+            continue
+        flag = name.replace("_", "-")
+        if is_bool(field.hint):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            flags.append(f"--{flag}={to_text(value)}")  # In one word, since the value may begin with a dash.
+    flags += [f"--run-dir={run_dir}"] if run_dir else []
+    flags += ["--plots" if reports else "--no-plots"]
+    return ["-m", f"experiments.{MODELS[cell.model].module}", cell.preset, *flags, *(["--resume"] if resume else [])]
+
+
+def validate(cells: Iterable[Cell], describe: Any = None) -> None:
+    """Checks cells as their experiments would, down to tracing their loss, without computing anything.
+
+    Args:
+      cells: the cells.
+      describe: names a cell for people.
+
+    Raises:
+      ValueError: one line about the first bad cell, which quotes the value and says what is allowed.
+    """
+    datasets: dict[Any, Dataset] = {}
+    traced: set[str] = set()
+    for cell in cells:
+        try:
+            if cell.config.data not in datasets:
+                datasets[cell.config.data] = load_dataset(cell.config.data)
+            dataset = datasets[cell.config.data]
+            built = build(cell.config, dataset)
+            if cell.setting not in traced:  # Seeds do not differ in shapes.
+                traced.add(cell.setting)
+                jax.eval_shape(lambda c=cell, b=built, d=dataset: make_initial_state(c.config, b.model, d)[0])
+        except ValueError as error:
+            where = f" (cell {describe(cell)})" if describe else ""
+            raise ValueError(f"{error}{where}") from error

@@ -1,0 +1,92 @@
+"""A whole sweep, from its plan to its report."""
+
+import functools
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from experiments.command_line import user_errors
+from experiments.sweeps import local, ray_cluster
+from experiments.sweeps.cells import validate
+from experiments.sweeps.directory import cell_folder, open_sweep, other_cells
+from experiments.sweeps.launchers import Execute, Stop
+from experiments.sweeps.logs import log_path
+from experiments.sweeps.options import Options
+from experiments.sweeps.progress import Board
+from experiments.sweeps.report import write_report
+from experiments.sweeps.study import Plan, Study, make_plan
+
+
+def launcher(options: Options) -> Execute:
+    """The launcher that the options ask for.
+
+    Raises:
+      ValueError: it is not installed.
+    """
+    if options.launcher == "ray":
+        ray_cluster.require()
+        return functools.partial(
+            ray_cluster.execute,
+            address=options.ray_address,
+            cpus=options.cpus,
+            gpus=options.gpus,
+            retries=options.retries,
+            reports=options.cell_reports,
+        )
+    return functools.partial(local.execute, jobs=options.jobs, reports=options.cell_reports)
+
+
+def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
+    """Runs what of a study is not finished yet and reports on all of it.
+
+    Args:
+      study: what to sweep.
+      options: how.
+      args: the command line, for people to type again.
+
+    Returns:
+      The exit status: 0, 1 if a cell failed, 130 after Ctrl-C. Bad input exits with one line and status 2.
+    """
+    console = Console(stderr=True, markup=False, highlight=False)
+    again = shlex.join([sys.orig_argv[0], "-m", "experiments.ablate", *args])
+    with user_errors():
+        plan = make_plan(study)
+        execute = launcher(options)
+        folder = options.sweep_dir or Path("runs") / f"ablate-{plan.name}"
+        validate(plan.cells, plan.describe)
+    if options.dry_run:
+        _list_cells(plan)
+        return 0
+    with Stop() as stop, user_errors(), open_sweep(folder, plan):
+        with Board(plan, folder, console) as board:
+            waiting = board.waiting()
+            others = other_cells(folder, plan)
+            kept = f"; {others} finished cells of other settings stay in the folder" if others else ""
+            done = len(plan.cells) - len(waiting)
+            console.print(f"{folder}: {len(plan.cells)} cells, {done} finished before{kept}", soft_wrap=True)
+            if waiting:
+                execute(waiting, folder, board.notify, stop)
+        page = write_report(folder, plan, board.failures())
+        Console().print(board.table())
+    print(f"report: {page}")
+    for cell, why in board.failures():
+        log = log_path(cell_folder(folder, cell))
+        console.print(Text(f"failed: {plan.describe(cell)}: {why} (log: {log})", "red"), soft_wrap=True)
+    if stop.asked and board.waiting():
+        console.print(f"stopped; go on with: {again}", soft_wrap=True)
+        return 130
+    return 1 if board.failures() else 0
+
+
+def _list_cells(plan: Plan) -> None:
+    table = Table(title=f"{len(plan.cells)} cells of {plan.study.model} {plan.study.preset}")
+    for name in (*plan.names, "seed", "cell"):
+        table.add_column(name, justify="right")
+    for cell in plan.cells:
+        table.add_row(*(Text(str(value)) for value in (*plan.values(cell), cell.seed, cell.id)))
+    Console().print(table)

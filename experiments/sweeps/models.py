@@ -1,0 +1,47 @@
+"""The models that can be swept. A new one is a line here."""
+
+import difflib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from experiments.config import Experiment
+from experiments.presets import CNN_PRESETS, RAM_PRESETS
+
+
+class SweepModel(NamedTuple):
+    """A model that can be swept.
+
+    Attributes:
+      module: its command line, ``python -m experiments.MODULE``.
+      presets: by name, the line of the help and the configuration, whose class is the experiment's.
+    """
+
+    module: str
+    presets: Mapping[str, tuple[str, Experiment]]
+
+
+MODELS = {
+    "ram": SweepModel("ram", RAM_PRESETS),
+    "cnn": SweepModel("cnn", CNN_PRESETS),
+}
+
+
+def unknown(kind: str, name: str, known: Mapping[str, object]) -> ValueError:
+    """The error about a name that is not among those known, with the one that may have been meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(known)}")
+
+
+def find_preset(model: str, preset: str) -> Experiment:
+    """The configuration of a preset.
+
+    Raises:
+      ValueError: the model or the preset is unknown; names those there are.
+    """
+    if model not in MODELS:
+        raise unknown("model", model, MODELS)
+    presets = MODELS[model].presets
+    if preset not in presets:
+        raise unknown("preset", preset, presets)
+    return presets[preset][1]

@@ -1,0 +1,228 @@
+"""The command line of `experiments.ablate`: flags with several values become a study."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from experiments.command_line import fail, run_tyro, user_errors
+from experiments.sweeps.axes import Field, allowed, fields_of, find_field, get, is_bool, to_text
+from experiments.sweeps.models import MODELS, find_preset
+from experiments.sweeps.study import Study, load_study
+
+PROG = "python -m experiments.ablate"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the sweep is run."""
+
+    sweep_dir: Path | None = None
+    """Folder of the sweep; runs/ablate-NAME when it is not given. Give it again to go on, or to add values."""
+    launcher: Literal["local", "ray"] = "local"
+    """Where cells run: local, as processes of this machine; ray, on a cluster."""
+    jobs: int = 1
+    """Cells at a time of the local launcher; each has an equal share of the cores."""
+    ray_address: str | None = None
+    """Address of the Ray cluster, HOST:PORT; a cluster of this machine alone when it is not given."""
+    cpus: float = 1.0
+    """Cores that Ray keeps for a cell."""
+    gpus: float = 0.0
+    """GPUs that Ray keeps for a cell; 0.5 lets two share one."""
+    retries: int = 3
+    """How often Ray tries a cell again whose worker died."""
+    cell_reports: bool = False
+    """Draw the plots and the report of each cell too."""
+    dry_run: bool = False
+    """List the cells and stop."""
+
+
+@dataclass(frozen=True)
+class StudyChoice:
+    """Runs a study that a Python file makes: an `experiments.sweeps.study.Study`."""
+
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py[:NAME]")]
+    """FILE.py, or FILE.py:NAME where it makes several."""
+    options: Options = dataclasses.field(default_factory=Options)
+
+
+def parse(args: Sequence[str]) -> tuple[Study, Options]:
+    """Parses ``MODEL --preset PRESET [flags]`` or ``study FILE.py[:NAME] [flags]``. Exits on help and on errors."""
+    args = list(args)
+    if args and args[0] == "study":
+        choice = run_tyro(
+            lambda: tyro.cli(
+                StudyChoice,
+                prog=f"{PROG} study",
+                args=args[1:],
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+        )
+        with user_errors():
+            name, study = load_study(choice.file)
+        return (study if study.name else dataclasses.replace(study, name=name)), _checked(choice.options)
+    with user_errors():
+        if not args or args[0] not in MODELS:
+            given = repr(args[0]) if args else "none"
+            raise ValueError(f"model {given}: must be {', '.join(MODELS)} or study (see --help)")
+    return _parse_model(args[0], args[1:])
+
+
+def _checked(options: Options) -> Options:
+    with user_errors():
+        if options.jobs < 1:
+            raise ValueError(f"jobs {options.jobs}: must be at least 1")
+        if not 0 < options.cpus < float("inf"):
+            raise ValueError(f"cpus {options.cpus}: must be positive")
+        if not 0 <= options.gpus < float("inf"):
+            raise ValueError(f"gpus {options.gpus}: must be 0 or more")
+        if options.retries < 0:
+            raise ValueError(f"retries {options.retries}: must be 0 or more")
+    return options
+
+
+def _parse_model(model: str, args: list[str]) -> tuple[Study, Options]:
+    asks_help = any(arg in ("-h", "--help") for arg in args)
+    with user_errors():
+        preset = _preset(args)
+        if preset is None and not asks_help:
+            names = ", ".join(MODELS[model].presets)
+            raise ValueError(f"no preset given: give --preset with one of {names}")
+        base = find_preset(model, preset or next(iter(MODELS[model].presets)))
+    fields = fields_of(type(base))
+    command = _command(model, base, fields)
+    parsed = run_tyro(
+        lambda: tyro.cli(
+            command,
+            prog=f"{PROG} {model}",
+            args=_plain_switches(args, fields),
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    )
+    axes: dict[str, Any] = {}
+    for name, field in fields.items():
+        values = get(parsed.axes, field.path)
+        if not values:
+            fail(f"{name}: give one or more values, each {allowed(field.hint)}")
+        if values != (to_text(get(base, field.path)),):
+            axes[name] = values
+    seeds: int | list[int] = parsed.study.seeds
+    with user_errors():
+        if "seed" in axes:
+            if _given(args, "--seeds"):
+                raise ValueError("--seed with --seeds: give one of them")
+            seeds = [_seed(text) for text in axes.pop("seed")]
+        zipped = []
+        for group in parsed.study.zip:
+            members = [find_field(fields, name) for name in group]
+            if len(members) < 2:
+                raise ValueError(f"zip {' '.join(group)!r}: must be two fields or more")
+            for name in members:
+                if name not in axes:
+                    raise ValueError(f"zip {' '.join(group)!r}: give the values of {name} too, and each field once")
+            zipped.append({name: axes.pop(name) for name in members})
+    study = Study(model, preset or "", axes, zipped, seeds, {}, parsed.study.name)
+    return study, _checked(parsed.options)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"seed {text!r}: must be a whole number of 0 or more")
+    return int(text)
+
+
+def _preset(args: Sequence[str]) -> str | None:
+    """The preset among the flags: what it holds is the defaults of the other flags."""
+    for index, arg in enumerate(args):
+        if arg.startswith("--preset="):
+            return arg.partition("=")[2]
+        if arg == "--preset":
+            return args[index + 1] if index + 1 < len(args) else None
+    return None
+
+
+def _given(args: Sequence[str], flag: str) -> bool:
+    return any(arg == flag or arg.startswith(f"{flag}=") for arg in args)
+
+
+def _plain_switches(args: Sequence[str], fields: Mapping[str, Field]) -> list[str]:
+    """The flags with ``--x`` and ``--no-x`` of a switch written as ``--x True`` and ``--x False``."""
+    switches = {name.replace("_", "-") for name, field in fields.items() if is_bool(field.hint)}
+    plain: list[str] = []
+    for index, arg in enumerate(args):
+        name = arg.removeprefix("--").replace("_", "-")
+        if arg.startswith("--no-") and name.removeprefix("no-") in switches:
+            plain += [f"--{name.removeprefix('no-')}", "False"]
+        elif arg.startswith("--") and name in switches and (index + 1 == len(args) or args[index + 1][:2] == "--"):
+            plain += [arg, "True"]
+        else:
+            plain.append(arg)
+    return plain
+
+
+def _command(model: str, base: Any, fields: Mapping[str, Field]) -> type:
+    """The class of the whole command line of a model, with the values of a preset as defaults."""
+    presets = "; ".join(f"{name}: {said}" for name, (said, _) in MODELS[model].presets.items())
+
+    def said(text: str, metavar: str) -> Any:
+        return tyro.conf.arg(help=text, metavar=metavar)
+
+    sweep = [
+        ("preset", Annotated[str, said(f"What every cell starts from. {presets}", "PRESET")], ""),
+        ("seeds", Annotated[int, said("Run every setting with this many seeds, from 0.", "INT")], 1),
+        (
+            "zip",
+            Annotated[
+                tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
+                said(
+                    "Fields that move together instead of being crossed, for example: num-glimpses sigma.", "FIELD .."
+                ),
+            ],
+            (),
+        ),
+        ("name", Annotated[str | None, said("Names the default folder.", "TEXT")], None),
+    ]
+    study = _dataclass("Study", "What is swept.", sweep)
+    axes = _axes_class(type(base), base, {field.path: field for field in fields.values()}, ())
+    parts = [("study", study, study()), ("axes", axes, axes()), ("options", Options, Options())]
+    description = (
+        f"Sweeps fields of the configuration of {model}: one value of a flag holds for all cells, several are an axis, "
+        "and every combination of the axes is run with every seed. Each flag shows its units and, as its default, the "
+        "preset's value."
+    )
+    return _dataclass("Ablation", description, parts)
+
+
+def _axes_class(cls: type, base: Any, by_path: dict[tuple[str, ...], Field], path: tuple[str, ...]) -> type:
+    """A class like that of a configuration, whose fields each take several values as text."""
+    parts: list[tuple[str, Any, Any]] = []
+    for field in dataclasses.fields(cls):
+        at = (*path, field.name)
+        inside = any(known[: len(at)] == at for known in by_path)
+        if at in by_path:
+            known = by_path[at]
+            kind = Annotated[tuple[str, ...], tyro.conf.arg(help=known.help, metavar=f"{_metavar(known.hint)} ..")]
+            parts.append((field.name, kind, (to_text(get(base, at)),)))
+        elif inside:
+            nested = _axes_class(typing.cast(type, type(get(base, at))), base, by_path, at)
+            parts.append((field.name, nested, nested()))
+    return _dataclass(cls.__name__, " ".join((cls.__doc__ or "").split()), parts)
+
+
+def _metavar(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "{" + ",".join(map(str, typing.get_args(hint))) + "}"
+    names = [getattr(part, "__name__", "TEXT") for part in typing.get_args(hint) or (hint,)]
+    return "|".join({"str": "TEXT", "NoneType": "None", "bool": "True|False"}.get(n, n.upper()) for n in names)
+
+
+def _dataclass(name: str, doc: str, parts: Sequence[tuple[str, Any, Any]]) -> type:
+    made = dataclasses.make_dataclass(
+        name, [(n, kind, dataclasses.field(default=value)) for n, kind, value in parts], frozen=True
+    )
+    made.__doc__ = doc
+    return made

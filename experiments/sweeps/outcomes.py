@@ -1,0 +1,102 @@
+"""What the cells of a sweep came to, as rows and as CSV files of the same bytes however the sweep went."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common.evaluation import METHODS
+from experiments.plots_style import write_bytes
+from experiments.sweeps.cells import Cell
+from experiments.sweeps.directory import read_results
+from experiments.sweeps.study import Plan
+
+RESULTS, TIMES, DIFFERENCES = "results.csv", "times.csv", "differences.csv"
+
+
+class Outcome(NamedTuple):
+    """A finished cell: its values in the fields that vary, and its ``results.json``."""
+
+    cell: Cell
+    values: tuple[Any, ...]
+    results: dict[str, Any]
+
+    def error(self, split: str = "test") -> float:
+        """The error in per cent that a run reports: of averaged episodes, or greedy where nothing is sampled."""
+        methods = self.results[split]
+        return float(methods.get("average_probability", methods["greedy"])["error"])
+
+
+class Setting(NamedTuple):
+    """The outcomes of one setting with all its seeds, of which some may lack, in the order of the plan."""
+
+    values: tuple[Any, ...]
+    cells: tuple[Cell, ...]
+    outcomes: tuple[Outcome, ...]
+
+    def by_seed(self, split: str = "test") -> dict[int, float]:
+        """Errors in per cent by seed."""
+        return {outcome.cell.seed: outcome.error(split) for outcome in self.outcomes}
+
+
+def read_outcomes(sweep: Path, plan: Plan) -> list[Outcome]:
+    """The finished cells of a plan, in its order."""
+    found = (read_outcome(sweep, plan, cell) for cell in plan.cells)
+    return [outcome for outcome in found if outcome]
+
+
+def read_outcome(sweep: Path, plan: Plan, cell: Cell) -> Outcome | None:
+    """A cell of a plan; None where it is not finished."""
+    results = read_results(sweep, cell)
+    return None if results is None else Outcome(cell, plan.values(cell), results)
+
+
+def group_settings(plan: Plan, outcomes: Iterable[Outcome]) -> list[Setting]:
+    """The settings of a plan, in its order."""
+    cells: dict[str, list[Cell]] = {}
+    done: dict[str, list[Outcome]] = {}
+    for cell in plan.cells:
+        cells.setdefault(cell.setting, []).append(cell)
+    for outcome in outcomes:
+        done.setdefault(outcome.cell.setting, []).append(outcome)
+    return [Setting(plan.values(of[0]), tuple(of), tuple(done.get(setting, []))) for setting, of in cells.items()]
+
+
+def results_rows(plan: Plan, outcomes: Sequence[Outcome]) -> list[list[Any]]:
+    """Header and rows of ``results.csv``: what can be repeated to the last digit, so no times and no devices."""
+    methods = [m for m in METHODS if any(m in outcome.results["test"] for outcome in outcomes)]
+    columns = [
+        (split, m, part) for split in ("test", "validation") for m in methods for part in ("error", "low", "high")
+    ]
+    header = [*plan.names, "seed", "cell", "steps", "episodes", "parameters"]
+    rows: list[list[Any]] = [[*header, *("_".join(column) for column in columns)]]
+    for outcome in outcomes:
+        results = outcome.results
+        errors = [results[split].get(method, {}).get(part, "") for split, method, part in columns]
+        facts = [results["steps"], results["episodes"], results["parameters"]]
+        rows.append([*outcome.values, outcome.cell.seed, outcome.cell.id, *facts, *errors])
+    return rows
+
+
+def times_rows(plan: Plan, outcomes: Sequence[Outcome]) -> list[list[Any]]:
+    """Header and rows of ``times.csv``: what differs from machine to machine."""
+    keys = ("wall_seconds", "device", "jax_version", "commit")
+    rows: list[list[Any]] = [[*plan.names, "seed", "cell", *keys]]
+    for outcome in outcomes:
+        facts = [outcome.results.get(key) for key in keys]
+        rows.append([*outcome.values, outcome.cell.seed, outcome.cell.id, *facts])
+    return rows
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> Path:
+    """Writes rows atomically; None as ``None``, since a field may be None, and numbers with all their digits."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([str(value) for value in row] for row in rows)
+    return write_bytes(path, text.getvalue().encode())
+
+
+def write_tables(sweep: Path, plan: Plan, outcomes: Sequence[Outcome]) -> None:
+    """Writes ``results.csv`` and ``times.csv``."""
+    write_csv(sweep / RESULTS, results_rows(plan, outcomes))
+    write_csv(sweep / TIMES, times_rows(plan, outcomes))

@@ -1,0 +1,52 @@
+"""Stands in for the command line of a run where only the sweep is tested: starts in no time and learns nothing.
+
+Its errors follow from its configuration and seed. ``FAKE`` names a folder that tells it how to behave, by files named
+after ``units``: ``fail-8`` ends with an error, ``kill-8`` is killed once, ``wait-8`` waits until ``go`` is there,
+``stop-8`` presses Ctrl-C on the sweep and waits for it to be passed on. Starts are written into ``starts``.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+
+
+def main():
+    """Behaves like a run."""
+    identity, units = json.loads(sys.argv[1]), json.loads(sys.argv[1])["config"]["model"]["units"]
+    run_dir = pathlib.Path(next(a for a in sys.argv if a.startswith("--run-dir="))[10:])
+    resume, tells = "--resume" in sys.argv, pathlib.Path(os.environ["FAKE"])
+    assert resume == (run_dir / "config.json").is_file() and (resume or not run_dir.exists()), "as a run would refuse"
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.json").write_text(json.dumps(identity))
+    seed = identity["config"]["training"]["seed"]
+    with (tells / "starts").open("a") as file:
+        file.write(f"{units} {seed}\n")
+    print(f"cores {sorted(os.sched_getaffinity(0))} resume {resume}", flush=True)
+    if (tells / f"fail-{units}").exists():
+        sys.exit("error: step 3: loss is not finite; last good checkpoint: none")
+    if (tells / f"kill-{units}").exists():
+        (tells / f"kill-{units}").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (tells / f"stop-{units}").exists():
+        (tells / f"stop-{units}").unlink()
+        signal.signal(signal.SIGTERM, lambda *_: (print("saved"), sys.exit(130)))
+        os.kill(os.getppid(), signal.SIGINT)
+        while True:
+            time.sleep(0.01)
+    while (tells / f"wait-{units}").exists() and not (tells / "go").exists():
+        time.sleep(0.01)
+    wrong = 10.0 + units + 0.5 * seed + 0.25 * (units * seed % 3)
+    entry = {"error": wrong, "low": wrong - 1, "high": wrong + 1, "n": 100}
+    records = [{"step": step, "validation_error": wrong + 8 / step} for step in (2, 4)]
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    facts = {"task": "images", "steps": 4, "episodes": 32, "parameters": 10 * units, "seed": seed}
+    times = {"wall_seconds": time.time() % 100, "device": "none", "jax_version": "0", "commit": None}
+    errors = {"validation": {"greedy": entry}, "test": {"greedy": entry}}
+    (run_dir / "results.json").write_text(json.dumps(facts | times | identity | errors))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Studies, their cells, and the command line of a cell."""
+
+import dataclasses
+import itertools
+
+import pytest
+
+from experiments.command_line import parse_preset
+from experiments.presets import CNN_PRESETS, RAM_PRESETS
+from experiments.sweeps.cells import Cell, arguments
+from experiments.sweeps.study import Study, load_study, make_plan
+
+RAM = {"model": "ram", "preset": "mnist28"}
+
+
+def test_every_combination_with_every_seed_in_a_fixed_order():
+    plan = make_plan(Study(**RAM, axes={"sigma": ["0.1", "5px"], "num-glimpses": [2, 4, 3]}, seeds=2))
+    found = [(*plan.values(cell), cell.seed) for cell in plan.cells]
+    assert plan.names == ("num_glimpses", "sigma"), "in the order of the configuration"
+    assert found == list(itertools.product([2, 4, 3], ["0.1", "5px"], [0, 1]))
+    assert len({cell.id for cell in plan.cells}) == 12 and len({cell.setting for cell in plan.cells}) == 6
+    assert plan.name == "ram-mnist28-num_glimpses-sigma"
+
+
+def test_fields_that_move_together():
+    study = Study(**RAM, axes={"core": ["rnn", "gru"]}, zipped=[{"num_glimpses": [2, 4], "sigma": [0.2, 0.1]}])
+    plan = make_plan(study)
+    assert [plan.values(cell) for cell in plan.cells] == [
+        *[(2, "0.2", "rnn"), (2, "0.2", "gru"), (4, "0.1", "rnn"), (4, "0.1", "gru")]
+    ]
+
+
+def test_explicit_seeds_and_overrides():
+    plan = make_plan(Study(**RAM, axes={"replicates": [2]}, overrides={"steps": 7}, seeds=[4, 1]))
+    assert [cell.seed for cell in plan.cells] == [4, 1] and plan.names == ()
+    assert all(c.config.training.steps == 7 and c.config.model.loss.replicates == 2 for c in plan.cells)
+    assert plan.overrides == {"replicates": 2, "steps": 7}
+
+
+def test_what_a_cell_is_follows_from_its_configuration_and_not_from_its_place():
+    def ids(**study):
+        return {cell.id: cell.config for cell in make_plan(Study(**RAM, **study)).cells}
+
+    crossed = ids(axes={"num_glimpses": [2, 3, 4], "sigma": ["0.1", "0.2"]}, seeds=3)
+    assert crossed.items() >= ids(axes={"num_glimpses": [4, 2]}, overrides={"sigma": "0.2"}, seeds=[2, 0]).items()
+    assert crossed.items() >= ids(zipped=[{"sigma": [0.1, 0.2], "num_glimpses": [4, 3]}]).items()
+    assert crossed.keys().isdisjoint(ids(axes={"num_glimpses": [5]}, overrides={"sigma": "0.2"}))
+    preset = RAM_PRESETS["mnist28"][1]
+    assert Cell("ram", "mnist28", preset).id != Cell("ram", "quick", preset).id
+
+
+@pytest.mark.parametrize(
+    "study, said",
+    [
+        (Study("rma", "quick"), "unknown model 'rma': did you mean 'ram'? choose from ram, cnn"),
+        (Study("ram", "mnist"), "unknown preset 'mnist': did you mean 'mnist28'?"),
+        (Study(**RAM, axes={"num_glimpsse": [2]}), "unknown field 'num_glimpsse': did you mean 'num_glimpses'?"),
+        (Study(**RAM, axes={"run_dir": ["a"]}), "unknown field 'run_dir'"),
+        (Study(**RAM, axes={"num_glimpses": [2, 2.5]}), "num_glimpses '2.5': must be a whole number"),
+        (Study(**RAM, axes={"core": ["lstm", "mamba"]}), "core 'mamba': must be one of rnn, lstm, gru, transformer"),
+        (Study(**RAM, axes={"num_glimpses": [2, 3, 2]}), "num_glimpses 2: given twice"),
+        (Study(**RAM, axes={"num_glimpses": []}), "num_glimpses []: must be one or more values"),
+        (Study(**RAM, axes={"core": "lstm"}), "core 'lstm': must be one or more values"),
+        (Study(**RAM, axes={"seed": [1, 2]}), "field 'seed' is no axis: give seeds"),
+        (Study(**RAM, seeds=0), "seeds 0: must be at least 1"),
+        (Study(**RAM, seeds=[3, 3]), "seed 3: given twice"),
+        (Study(**RAM, zipped=[{"num_glimpses": [2, 3], "sigma": [0.1]}]), "num_glimpses has 2, sigma has 1"),
+        (Study(**RAM, axes={"sigma": [1]}, zipped=[{"sigma": [2], "core": ["rnn"]}]), "'sigma' is given twice"),
+        (Study(**RAM, axes={"sigma": [1, 2]}, overrides={"sigma": 3}), "'sigma' is given twice"),
+    ],
+)
+def test_bad_studies(study, said):
+    with pytest.raises(ValueError) as error:
+        make_plan(study)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "presets, model, axes",
+    [
+        (RAM_PRESETS, "ram", {"sigma_final": ["-1px"], "keep_best": [False], "data": ["a b.npz"], "discount": [1e-7]}),
+        (RAM_PRESETS, "ram", {"sigma_final": [None], "sigma_schedule": ["constant"], "learn_sigma": [True]}),
+        (CNN_PRESETS, "cnn", {"gradient_clip": [-2.5], "resize": [9], "network": ["paper_cnn"]}),
+    ],
+)
+def test_the_command_line_of_a_cell_gives_its_configuration(presets, model, axes, tmp_path):
+    for preset in presets:
+        (cell,) = make_plan(Study(model, preset, axes, seeds=[12])).cells
+        dash_m, module, *args = arguments(cell, tmp_path / "x", resume=True, reports=True)
+        name, config = parse_preset("", "", presets, args)
+        assert (dash_m, module, name) == ("-m", f"experiments.{model}", preset)
+        assert dataclasses.replace(config, output=cell.config.output) == cell.config
+        assert config.output.run_dir == tmp_path / "x" and config.output.resume and config.output.plots
+
+
+STUDY = "from experiments.sweeps.study import Study\n"
+
+
+def test_study_in_a_file(tmp_path):
+    file = tmp_path / "depth.py"
+    file.write_text(STUDY + "first = Study('ram', 'quick', {'num_glimpses': range(2, 5)})\n")
+    name, study = load_study(str(file))
+    assert name == "depth" and [c.config.model.agent.num_glimpses for c in make_plan(study).cells] == [2, 3, 4]
+    file.write_text(file.read_text() + "second = Study('cnn', 'mnist28')\n")
+    assert load_study(f"{file}:second")[1].model == "cnn" and load_study(f"{file}:first") == ("first", study)
+    with pytest.raises(ValueError, match="makes several, give .*depth.py:NAME with one of first, second"):
+        load_study(str(file))
+    with pytest.raises(ValueError, match="unknown study 'secnd': did you mean 'second'"):
+        load_study(f"{file}:secnd")
+
+
+@pytest.mark.parametrize("text, said", [("x = 1\n", "makes no Study"), ("import no_such_module\n", "No module named")])
+def test_files_that_hold_no_study(tmp_path, text, said):
+    (tmp_path / "s.py").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        load_study(str(tmp_path / "s.py"))
+    with pytest.raises(ValueError, match="there is no file"):
+        load_study(str(tmp_path / "absent.py"))
