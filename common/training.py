@@ -10,6 +10,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from common import LARGEST
+
 SampleBatch = Callable[[Key[Array, ""], Any], tuple[Array, Array]]
 
 
@@ -96,15 +98,15 @@ def validate_optimizer(config: OptimizerConfig, steps: int) -> None:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    if not 0 < config.learning_rate < float("inf"):
-        raise ValueError(f"learning_rate {config.learning_rate}: must be positive and finite")
+    if not 0 < config.learning_rate < LARGEST:
+        raise ValueError(f"learning_rate {config.learning_rate}: must be positive and below {LARGEST:g}")
     if not 0 <= config.momentum < 1:
         raise ValueError(f"momentum {config.momentum}: must be at least 0 and below 1")
     if not 0 < config.decay <= 1:
         raise ValueError(f"decay {config.decay}: must be above 0 and at most 1")
     for name in ("gradient_clip", "weight_decay"):
-        if not 0 <= getattr(config, name) < float("inf"):
-            raise ValueError(f"{name} {getattr(config, name)}: must be 0 or more, and finite")
+        if not 0 <= getattr(config, name) < LARGEST:
+            raise ValueError(f"{name} {getattr(config, name)}: must be 0 or more, and below {LARGEST:g}")
     if not 0 <= config.warmup_steps < steps:
         raise ValueError(f"warmup_steps {config.warmup_steps}: must be 0 or more and below the run's {steps} steps")
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import signal
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -140,8 +141,7 @@ def train(
         while (step := int(state.step)) < config.steps and not _out_of_patience(state, config):
             until = next_stop(step, config)
             chunk_begun = time.monotonic()
-            state, metrics = chunk(state, dataset.train, until - step)
-            metrics = jax.tree.map(np.asarray, metrics)
+            state, metrics = _attentively(chunk, state, dataset.train, until - step)
             if bad := first_not_finite(metrics, step):
                 saved = checkpoints.steps()
                 good = f"{checkpoints.directory / str(saved[-1])}" if saved else "none"
@@ -219,8 +219,32 @@ def _progress_bar() -> Progress:
     )
 
 
+def _attentively(chunk: Any, *args: Any) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """Runs a chunk in a thread of its own, so that a signal is heard at once and not at the chunk's end."""
+    done: list[Any] = []
+
+    def run() -> None:
+        try:
+            state, metrics = chunk(*args)
+            done.append((state, jax.tree.map(np.asarray, metrics)))
+        except BaseException as error:
+            done.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    (result,) = done
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
 class _Stop:
-    """Turns the first Ctrl-C (or a polite kill) into a request, which the loop grants at the end of a chunk."""
+    """Turns the first Ctrl-C (or a polite kill) into a request, which the loop grants at the end of a chunk.
+
+    A second one ends the program.
+    """
 
     def __enter__(self) -> "_Stop":
         self.asked = False
@@ -232,8 +256,7 @@ class _Stop:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
         self.asked = True
+        signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
             say("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

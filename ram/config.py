@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from common import LARGEST
 from common.glimpse import Retina
 from common.locations import parse_sigma
 from common.policy_gradient import EstimatorConfig, validate_estimator
+
+# Episodes are unrolled in the compiled program, which takes long to compile beyond this.
+MOST_GLIMPSES = 200
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,8 @@ def validate(config: RamConfig, height: int, width: int) -> None:
         if config.retina.growth == 1:
             raise ValueError(f"growth 1: with {config.retina.num_scales} scales it must be at least 2")
         extent *= config.retina.growth
+    if agent.num_glimpses > MOST_GLIMPSES:
+        raise ValueError(f"num_glimpses {agent.num_glimpses}: must be at most {MOST_GLIMPSES}")
     if agent.locator_hidden < 0:
         raise ValueError(f"locator_hidden {agent.locator_hidden}: must be 0 (no hidden layer) or more")
     if agent.core == "transformer" and agent.core_hidden % agent.core_heads:
@@ -144,8 +150,8 @@ def validate(config: RamConfig, height: int, width: int) -> None:
     if policy.sigma_final is not None:
         parse_sigma(policy.sigma_final, height, width)
     for name in ("classification_weight", "policy_weight", "baseline_weight", "entropy_weight"):
-        if not 0 <= getattr(loss, name) < float("inf"):
-            raise ValueError(f"{name} {getattr(loss, name)}: must be 0 or more, and finite")
+        if not 0 <= getattr(loss, name) < LARGEST:
+            raise ValueError(f"{name} {getattr(loss, name)}: must be 0 or more, and below {LARGEST:g}")
     if loss.entropy_weight and policy.learned_sigma == "no":
         raise ValueError(
             f"entropy_weight {loss.entropy_weight} with learned_sigma 'no': the entropy of a Gaussian depends on its "

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from common import LARGEST
 from common.policy_gradient.registry import ADVANTAGES, REWARDS, SURROGATES, resolve
 
 
@@ -113,10 +114,10 @@ def validate_estimator(config: EstimatorConfig) -> None:
             raise ValueError(f"{name} {getattr(config, name)}: must be from 0 to 1")
     if not 0 <= config.average_decay < 1:
         raise ValueError(f"average_decay {config.average_decay}: must be at least 0 and below 1")
-    if not 0 < config.clip_ratio < float("inf"):
-        raise ValueError(f"clip_ratio {config.clip_ratio}: must be positive and finite")
-    if not 0 <= config.max_kl < float("inf"):
-        raise ValueError(f"max_kl {config.max_kl}: must be 0 (never skip) or more, and finite")
+    if not 0 < config.clip_ratio < LARGEST:
+        raise ValueError(f"clip_ratio {config.clip_ratio}: must be positive and below {LARGEST:g}")
+    if not 0 <= config.max_kl < LARGEST:
+        raise ValueError(f"max_kl {config.max_kl}: must be 0 (never skip) or more, and below {LARGEST:g}")
     for refused, why in _combinations(config):
         if refused:
             raise ValueError(why)
