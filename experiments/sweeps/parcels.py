@@ -1,10 +1,8 @@
 """A cell on another machine: its folder travels as bytes. Imports nothing but the standard library, to start fast."""
 
-import ctypes
 import io
 import math
 import os
-import signal
 import subprocess
 import sys
 import tarfile
@@ -65,12 +63,11 @@ def run_cell(arguments: list[str], folder: bytes, cpus: float) -> Parcel:
         }
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, *arguments, f"--run-dir={run_dir}", *(["--resume"] if folder else [])],
+                [*_python(), *arguments, f"--run-dir={run_dir}", *(["--resume"] if folder else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
             try:
                 code = process.wait()
@@ -81,6 +78,10 @@ def run_cell(arguments: list[str], folder: bytes, cpus: float) -> Parcel:
         return Parcel(code, log.read_bytes(), pack(run_dir))
 
 
-def _die_with_parent() -> None:
-    """Has this process killed when the worker that started it dies, since its result could go nowhere."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+def _python() -> list[str]:
+    """The interpreter, which on Linux is killed when the worker that started it dies: its run could go nowhere."""
+    if sys.platform != "linux":
+        return [sys.executable]
+    # PR_SET_PDEATHSIG is 1, SIGKILL 9. Set by the child, since code between fork and exec can deadlock.
+    code = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-I", "-S", "-c", code, sys.executable]

@@ -36,6 +36,8 @@ def main():
         os.kill(os.getppid(), signal.SIGINT)
         while True:
             time.sleep(0.01)
+    if (tells / f"wait-{units}").exists():
+        (tells / f"waiting-{units}-{seed}").touch()
     while (tells / f"wait-{units}").exists() and not (tells / "go").exists():
         time.sleep(0.01)
     wrong = 10.0 + units + 0.5 * seed + 0.25 * (units * seed % 3)

@@ -1,6 +1,5 @@
 """The command line: flags with several values, and one line about what is wrong."""
 
-import os
 import re
 import sys
 
@@ -61,7 +60,7 @@ def test_options():
 
 
 def test_help_explains_axes_units_and_defaults(capsys, monkeypatch):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda *args: os.terminal_size((300, 50)))
+    monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as stop:
         parse(["ram", "--preset", "mnist28", "--help"])
     text = " ".join(re.sub("[│─]", " ", capsys.readouterr().out).split())

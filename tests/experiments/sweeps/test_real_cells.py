@@ -16,26 +16,8 @@ from experiments.sweeps.directory import begun, cell_folder
 from experiments.sweeps.launchers import Status
 
 ROOT = Path(__file__).parents[3]
-FLAGS = [
-    "cnn",
-    "--preset",
-    "mnist28",
-    "--task",
-    "images",
-    "--network",
-    "fc",
-    "--units",
-    "4",
-    "8",
-    "--steps",
-    "40",
-    "--batch-size",
-    "8",
-    "--log-every",
-    "2",
-    "--evaluate-every",
-    "2",
-]
+LOOP = "--steps 40 --batch-size 8 --log-every 2 --evaluate-every 2"
+FLAGS = f"cnn --preset mnist28 --task images --network fc --units 4 8 {LOOP}".split()
 
 
 def in_this_process(cells, sweep, notify, stop, **options):

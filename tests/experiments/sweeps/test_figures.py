@@ -1,0 +1,170 @@
+"""Figures, terminal and page of a sweep: what is drawn and said is what the cells came to."""
+
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments.sweeps import page
+from experiments.sweeps.figures import error_against, heat_map, positions, sweep_curves
+from experiments.sweeps.launchers import Status
+from experiments.sweeps.outcomes import Outcome, group_settings
+from experiments.sweeps.progress import Board
+from experiments.sweeps.statistics import mean_interval
+from experiments.sweeps.study import Study, make_plan
+
+
+def error(units, momentum, seed):
+    return units / 4 + 10 * momentum + seed * (1 + units / 8)
+
+
+def results(cell):
+    wrong = error(cell.value("units"), cell.value("momentum"), cell.seed)
+    return {split: {"greedy": {"error": wrong}} for split in ("test", "validation")}
+
+
+@pytest.fixture
+def plan():
+    return make_plan(Study("cnn", "mnist28", {"units": [16, 4, 8], "momentum": [0.5, 0.9]}, seeds=3))
+
+
+@pytest.fixture
+def settings(plan):
+    return group_settings(plan, [Outcome(cell, plan.values(cell), results(cell)) for cell in plan.cells])
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ((2, 3, 6), ([2, 3, 6], True)),
+        (("5px", "1.5px"), ([5, 1.5], True)),
+        (("0.1", "5px"), ([0, 1], False)),
+        (("rnn", "lstm"), ([0, 1], False)),
+        ((None, "1px"), ([0, 1], False)),
+        (("inf", "1"), ([0, 1], False)),
+    ],
+)
+def test_numbers_stand_by_their_size_and_words_in_order(values, expected):
+    assert positions(values) == expected
+
+
+def test_error_against_an_axis(plan, settings):
+    axes = error_against(plan.dimensions, settings, 0).axes[0]
+    assert axes.get_xlabel() == "units" and axes.get_ylabel() == "test error (%)"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["momentum 0.5", "momentum 0.9"]
+    for bars, momentum in zip(axes.containers, (0.5, 0.9), strict=True):
+        order = [16, 4, 8]
+        intervals = [mean_interval([error(units, momentum, seed) for seed in range(3)]) for units in order]
+        np.testing.assert_allclose(bars[0].get_xydata(), [[u, i.mean] for u, i in zip(order, intervals, strict=True)])
+        ends = [segment[:, 1] for segment in bars[2][0].get_segments()]
+        np.testing.assert_allclose(ends, [[i.low, i.high] for i in intervals])
+
+
+def test_heat_map(plan, settings):
+    axes = heat_map(plan.dimensions, settings, 0, 1).axes[0]
+    expected = [[np.mean([error(u, m, seed) for seed in range(3)]) for m in (0.5, 0.9)] for u in (16, 4, 8)]
+    np.testing.assert_allclose(axes.images[0].get_array(), expected)
+    assert [text.get_text() for text in axes.texts] == [f"{value:.2f}" for value in np.ravel(expected)]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["16", "4", "8"]
+
+
+def test_learning_curves(plan, settings):
+    def records(scale):
+        return [
+            {"step": s, "loss": 1.0} | ({"validation_error": scale / s} if s % 2 == 0 else {}) for s in (1, 2, 3, 4)
+        ]
+
+    figure = sweep_curves(plan.names, [(settings[0], [records(8), records(16)]), (settings[1], [[]])])
+    *thin, mean = figure.axes[0].lines
+    assert [list(line.get_ydata()) for line in thin] == [[4, 2], [8, 4]]
+    assert list(mean.get_xdata()) == [2, 4] and list(mean.get_ydata()) == [6, 3]
+    assert mean.get_label() == "units 16, momentum 0.5"
+
+
+def test_a_sweep_of_which_nothing_has_finished_can_be_drawn(plan):
+    empty = group_settings(plan, [])
+    for figure in (error_against(plan.dimensions, empty, 0), heat_map(plan.dimensions, empty, 0, 1)):
+        assert "No cell has finished" in figure.texts[0].get_text()
+    assert "No validation" in sweep_curves(plan.names, [(empty[0], [])]).texts[0].get_text()
+
+
+def test_live_table_on_a_terminal(plan, tmp_path):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=160, markup=False)
+    (tmp_path / "cells" / plan.cells[0].id).mkdir(parents=True)
+    (tmp_path / "cells" / plan.cells[0].id / "metrics.jsonl").write_text('{"step": 5000}\n')
+    with Board(plan, tmp_path, console) as board:
+        board.notify(plan.cells[0], Status("running"))
+        board.notify(plan.cells[1], Status("failed", "disk [full]"))
+        console.print(board.table())
+    text = out.getvalue()
+    assert "seed 0 at 25%; seed 1 failed: disk [full]" in text and "18 cells: 1 running, 1 failed, 16 waiting" in text
+    assert "[1/18] units 16, momentum 0.5, seed 1: failed: disk [full]" in text and "\x1b[" in text
+    assert board.failures() == [(plan.cells[1], "disk [full]")]
+
+
+class Reader(HTMLParser):
+    """The links, the table rows and the addresses of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.links, self.rows, self.sources, self.values = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        """Collects."""
+        attributes = dict(attrs)
+        self.links += [attributes["href"]] if tag == "a" else []
+        self.sources += [value for name, value in attrs if name in ("src", "href") and tag != "a"]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.values.append(attributes.get("data-value"))
+
+    def handle_data(self, data):
+        """Collects."""
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_page(tmp_path):
+    table = page.Table(
+        "Cells",
+        "All <of> them",
+        ["units", "error"],
+        [[page.Entry("a & b", link="cells/x"), page.number(1.23456)], [page.Entry("c"), page.number(float("nan"))]],
+    )
+    written = page.write_page(tmp_path / "report.html", "A <b>", [("model", "x&y")], [table])
+    text, reader = written.read_text(), Reader()
+    reader.feed(text)
+    assert reader.rows[:3] == [["units", "error"], ["a & b", "1.23"], ["c", "–"]] or reader.rows[0] == [
+        "units",
+        "error",
+    ]
+    assert reader.links == ["cells/x"] and reader.sources == [] and "://" not in text
+    assert reader.values == [None, None, None, "1.23456", None, ""] and "<b>" not in text and "x&amp;y" in text
+    assert "default-src 'none'" in text and 'class="sortable"' in text
+
+
+def test_page_of_a_sweep(sweep, fake):
+    fake.tell("fail-16")
+    sweep.run("--units", "4", "8", "16", "--momentum", "0.5", "0.6", "--seeds", "2")
+    reader = Reader()
+    reader.feed(Path("s/report.html").read_text())
+    assert len(reader.links) == 12 and all(Path("s", link).is_dir() for link in reader.links)
+    assert all(source.startswith("data:image/png;base64,") for source in reader.sources) and len(reader.sources) == 4
+    text = Path("s/report.html").read_text()
+    for said in (
+        "Settings",
+        "Paired differences",
+        "units by momentum",
+        "Learning curves",
+        "8 of 12 finished, 4 failed",
+    ):
+        assert said in text
+    assert {path.stem for path in Path("s/figures").iterdir()} == {
+        *("error_units", "error_momentum", "heat_map_units_momentum", "learning_curves")
+    }
