@@ -12,7 +12,8 @@ from experiments.report_table import sortable_table
 from experiments.tables import MEANS, READOUTS, means_text, readout_name
 
 EPISODES_CAPTION = (
-    "The numbered path of glimpses over each image, with the boxes of every scale of the retina, and the "
+    "The greedy path of glimpses over each image, its numbers moved apart where they would overlap, "
+    "with the boxes of every scale of the retina, and the "
     "belief over classes after each glimpse; a triangle marks the true class."
 )
 ANIMATION_CAPTION = (
@@ -26,13 +27,19 @@ RETINA_CAPTION = (
 # What is known of a figure, in the order of the report: file name without ending -> (heading, what it shows).
 FIGURES = {
     "learning_curves": ("Learning curves", "Errors, losses and schedules over the steps of training."),
-    "error_by_glimpse": ("Error after each glimpse", "Error of the belief after each glimpse."),
+    "error_by_glimpse": (
+        "Error after each glimpse",
+        "Error of the belief after each glimpse of the greedy path, with its 95% interval.",
+    ),
     "episodes": ("Episodes", EPISODES_CAPTION),
     "retina": ("What the retina saw", RETINA_CAPTION),
-    "locations": ("Where the policy looks", "Share of images looked at in each place, by glimpse."),
+    "locations": (
+        "Where the policy looks",
+        "Share of images that the greedy path looks at in each place, by glimpse, on a square-root scale.",
+    ),
     "confusion": (
         "Confusions",
-        "True classes in rows, predicted in columns; colour is the share of the row.",
+        "True classes in rows, predicted in columns; colour is the share of the row, on a scale that is not linear.",
     ),
 }
 FACTS = (
