@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from experiments.plots_style import FAINT, INK, SERIES, Errors, figure_of, message_figure, tidy
 from experiments.tables import READOUTS
@@ -52,8 +53,10 @@ PANELS = (
 )
 
 
+# From the x axis down to a legend, past the ticks and the name of the axis, in points.
+LEGEND_DROP = -33.0
 CAPTION = (
-    "Training errors are of one sampled episode with the location noise (sigma) of that step; "
+    "Training errors are of single sampled episodes with the location noise (sigma) of that step; "
     "validation errors are with the final sigma, greedy ones without noise."
 )
 
@@ -87,8 +90,10 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
         tidy(axes, panel.title)
         if drawn > 1:
             # Below the axes, where there are no curves.
-            anchor = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
-            axes.legend(**anchor, ncols=2, fontsize=8, frameon=False, borderaxespad=0.0, columnspacing=1.2)
+            below = axes.transAxes + ScaledTranslation(0.0, LEGEND_DROP / 72, figure.dpi_scale_trans)
+            legend = axes.legend(ncols=2, fontsize=8, frameon=False, borderaxespad=0.0, columnspacing=1.2)
+            legend.set_loc("upper center")
+            legend.set_bbox_to_anchor((0.5, 0.0), below)
     if all(len(_series(metrics, key)[0]) for key in ("sigma_px", "accuracy", "validation_error")):
         figure.supxlabel(CAPTION, fontsize=8.5, color=FAINT)
     return figure

@@ -121,7 +121,7 @@ def draw_boxes(axes: Axes, boxes: GlimpseBoxes, colour: str, strength: float = 1
         )
 
 
-def spread(points: PixelPath, gap: float, height: float, width: float) -> PixelPath:
+def spread(points: PixelPath, gap: float, height: int, width: int) -> PixelPath:
     """Places for the numbers of `points` `[T, 2]`: as near as can be, at least about `gap` apart, in the image."""
     points = np.asarray(points, np.float64)
     count = len(points)
@@ -129,9 +129,11 @@ def spread(points: PixelPath, gap: float, height: float, width: float) -> PixelP
     high = np.array([width, height]) - low
     # Points on one spot part in different directions, which the golden angle gives.
     angles = np.arange(count) * 2.399963
-    places = points + 1e-3 * gap * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    nudge = 1e-3 * gap * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    places = points
     for _ in range(200):
-        apart = places[:, None] - places[None]
+        nudged = places + nudge
+        apart = nudged[:, None] - nudged[None]
         distance = np.linalg.norm(apart, axis=-1) + np.eye(count) * 2 * gap
         close = np.maximum(gap - distance, 0.0)
         if close.max(initial=0.0) < 0.02 * gap:
