@@ -72,7 +72,7 @@ def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, bat
         "episodes": episode_sheet(images, labels, locations, boxes, probabilities, names),
         "retina": retina_sheet(glimpses, images, labels, boxes, names),
         "locations": location_heatmaps(np.swapaxes(played.locations, 0, 1), height, width),
-        "confusion": confusion_matrix(test_labels, guesses[:, -1], names),
+        "confusion": confusion_matrix(test_labels, guesses[:, -1], names, path="Greedy path"),
         "error_by_glimpse": accuracy_by_glimpse(
             *(np.array([entry[name] for entry in by_glimpse]) for name in ("error", "low", "high"))
         ),

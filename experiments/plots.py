@@ -60,7 +60,7 @@ def location_histogram(locations: Points, height: int, width: int, cell: int = 1
 
 
 def location_heatmaps(locations: Locations, height: int, width: int, cell: int | None = None) -> Figure:
-    """Where the policy looks: a heat map of `locations` `[T, N, 2]` over the image for each glimpse number.
+    """Where the greedy path looks: a heat map of `locations` `[T, N, 2]` over the image for each glimpse number.
 
     Each square of a map is `cell` pixels wide (if None, so that about 30 make a side). All maps share one
     scale of the share of images, in per cent; it is a square root, which gives counts even noise, and a
@@ -77,7 +77,8 @@ def location_heatmaps(locations: Locations, height: int, width: int, cell: int |
     norm = PowerNorm(0.5, 0.0, high)
     columns = {1: 1, 2: 2, 3: 3, 4: 4, 6: 3, 7: 4, 8: 4}.get(glimpses, 5)
     rows = math.ceil(glimpses / columns)
-    figure = figure_of(2.3 * columns + 0.9, (2.1 * height / width + 0.4) * rows + 0.1, gap=0.06)
+    figure = figure_of(2.3 * columns + 0.9, (2.1 * height / width + 0.4) * rows + 0.4, gap=0.06)
+    figure.suptitle("Where the greedy path looks", fontsize=11, color=INK, fontweight="bold")
     grid = figure.subplots(rows, columns, squeeze=False)
     extent = (0, shares.shape[2] * cell, shares.shape[1] * cell, 0)
     for index, axes in enumerate(grid.flat):
@@ -96,7 +97,7 @@ def location_heatmaps(locations: Locations, height: int, width: int, cell: int |
         aspect=24,
         extend="max" if high < peaks.max() else "neither",
     )
-    bar.set_label(f"images looked at here (of {images:,})", fontsize=9, color=INK)
+    bar.set_label(f"images looked at here (of {images:,}; square-root scale)", fontsize=9, color=INK)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     bar.ax.tick_params(labelsize=8)
     return figure
@@ -113,11 +114,13 @@ def confusion_counts(labels: Labels, predictions: Labels, classes: int) -> Count
     return counts
 
 
-def confusion_matrix(labels: Labels, predictions: Labels, class_names: Sequence[str] | None = None) -> Figure:
+def confusion_matrix(
+    labels: Labels, predictions: Labels, class_names: Sequence[str] | None = None, path: str = ""
+) -> Figure:
     """True class (rows) against predicted class (columns), for `labels` and `predictions` `[N]`.
 
     Colour is the share of the row, on a scale that keeps rare mistakes visible; the counts are written for up
-    to 20 classes.
+    to 20 classes. The title begins with `path`, of what path of glimpses the predictions are, if given.
     """
     if class_names is None:
         highest = max(int(np.max(labels, initial=0)), int(np.max(predictions, initial=0)))
@@ -149,9 +152,11 @@ def confusion_matrix(labels: Labels, predictions: Labels, class_names: Sequence[
     axes.set_ylabel("true", fontsize=10, color=INK)
     wrong = int(counts.sum() - np.trace(counts))
     rate = 100.0 * wrong / max(int(counts.sum()), 1)
-    axes.set_title(f"{wrong:,} of {int(counts.sum()):,} wrong ({rate:.2f}%)", loc="left", fontsize=11, color=INK)
+    title = f"{path}: " if path else ""
+    title += f"{wrong:,} of {int(counts.sum()):,} wrong ({rate:.2f}%)"
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 0.1, 1, 5, 20, 50, 100])
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
-    bar.set_label("share of the true class", fontsize=9, color=INK)
+    bar.set_label("share of the true class (colour scale not linear: power 0.35)", fontsize=9, color=INK)
     bar.ax.tick_params(labelsize=8)
     return figure

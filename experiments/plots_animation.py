@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image as PillowImage
 
-from experiments.plots_episodes import seen_rgb, verdict
+from experiments.plots_episodes import NUMBER_GAP, seen_rgb, verdict
 from experiments.plots_style import (
     FAINT,
     INK,
@@ -28,6 +28,7 @@ from experiments.plots_style import (
     likeliest_classes,
     names_of,
     show_image,
+    spread,
     to_pixels,
     write_bytes,
 )
@@ -145,7 +146,9 @@ def _frame(
         axes = figure.add_subplot(grid[0, index])
         show_image(axes, images[index])
         draw_boxes(axes, boxes[step, index], colours[step])
-        draw_path(axes, to_pixels(locations[: step + 1, index], height, width), colours)
+        path = to_pixels(locations[:, index], height, width)
+        places = spread(path, NUMBER_GAP * width, height, width)
+        draw_path(axes, path[: step + 1], colours, places[: step + 1])
         title, colour = verdict(int(labels[index]), int(np.argmax(probabilities[step, index])), names)
         axes.set_title(title, loc="left", fontsize=9.5, color=colour, fontweight="bold")
         axes = figure.add_subplot(grid[1, index])

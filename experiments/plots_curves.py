@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from experiments.plots_style import FAINT, INK, SERIES, Errors, figure_of, message_figure, tidy
+from experiments.tables import READOUTS
 
 
 class Panel(NamedTuple):
@@ -27,9 +29,9 @@ PANELS = (
         "error (%)",
         (
             ("accuracy", "training batches"),
-            ("validation_sampled_error", "validation, one sampled episode"),
-            ("validation_greedy_error", "validation, greedy"),
-            ("validation_error", "validation, averaged episodes"),
+            ("validation_sampled_error", f"validation, {READOUTS['sampled']}"),
+            ("validation_greedy_error", f"validation, {READOUTS['greedy']}"),
+            ("validation_error", f"validation, {READOUTS['average_probability']}"),
         ),
         log=True,
     ),
@@ -39,15 +41,23 @@ PANELS = (
         (
             ("loss", "total"),
             ("classification_loss", "classification"),
-            ("policy_loss", "policy"),
-            ("baseline_loss", "baseline"),
         ),
     ),
+    Panel("Policy loss", "policy loss", (("policy_loss", "policy"),)),
+    Panel("Baseline loss", "baseline loss", (("baseline_loss", "baseline"),)),
     Panel("Reward", "reward an episode", (("reward", "reward"),)),
     Panel("Policy entropy", "entropy (nats)", (("entropy", "entropy"),)),
     Panel("Gradient norm", "global norm", (("grad_norm", "norm"),), log=True),
     Panel("Location noise", "sigma (px)", (("sigma_px", "sigma"),)),
     Panel("Learning rate", "learning rate", (("learning_rate", "rate"),)),
+)
+
+
+# From the x axis down to a legend, past the ticks and the name of the axis, in points.
+LEGEND_DROP = -33.0
+CAPTION = (
+    "Training errors are of single sampled episodes with the location noise (sigma) of that step; "
+    "validation errors are with the final sigma, greedy ones without noise."
 )
 
 
@@ -62,19 +72,37 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     shown = [panel for panel in PANELS if any(len(_series(metrics, key)[0]) for key, _ in panel.series)]
     if not shown:
         return message_figure("No metrics recorded yet")
-    columns = {1: 1, 2: 2, 4: 2, 7: 4}.get(len(shown), 3)
-    rows = math.ceil(len(shown) / columns)
-    figure = figure_of(4.2 * columns, 3.1 * rows, gap=0.1)
-    for index, panel in enumerate(shown):
-        axes = figure.add_subplot(rows, columns, index + 1)
+    rows = _rows(len(shown))
+    figure = figure_of(4.2 * max(rows), 3.1 * len(rows), gap=0.1)
+    # Every row fills the width, however many panels it has.
+    grid = figure.add_gridspec(len(rows), math.lcm(*rows))
+    cells = [
+        grid[row, column * grid.ncols // count : (column + 1) * grid.ncols // count]
+        for row, count in enumerate(rows)
+        for column in range(count)
+    ]
+    for cell, panel in zip(cells, shown, strict=True):
+        axes = figure.add_subplot(cell)
         drawn = _draw_panel(axes, panel, metrics)
         axes.set_ylabel(panel.unit, fontsize=9, color=INK)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlabel("training step", fontsize=9, color=INK)
         tidy(axes, panel.title)
         if drawn > 1:
-            axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
+            # Below the axes, where there are no curves.
+            below = axes.transAxes + ScaledTranslation(0.0, LEGEND_DROP / 72, figure.dpi_scale_trans)
+            legend = axes.legend(ncols=2, fontsize=8, frameon=False, borderaxespad=0.0, columnspacing=1.2)
+            legend.set_loc("upper center")
+            legend.set_bbox_to_anchor((0.5, 0.0), below)
+    if all(len(_series(metrics, key)[0]) for key in ("sigma_px", "accuracy", "validation_error")):
+        figure.supxlabel(CAPTION, fontsize=8.5, color=FAINT)
     return figure
+
+
+def _rows(count: int) -> list[int]:
+    """How many panels each row has: at most three, as even as can be."""
+    rows = math.ceil(count / 3) if count != 4 else 2
+    return [count // rows + (row < count % rows) for row in range(rows)]
 
 
 def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +168,10 @@ def accuracy_by_glimpse(
     low: Errors | None = None,
     high: Errors | None = None,
 ) -> Figure:
-    """Error, in per cent, of the belief after each of T glimpses; `low` and `high` bound its 95% interval."""
+    """Error, in per cent, of the belief after each of T glimpses of the greedy path.
+
+    `low` and `high` bound its 95% interval.
+    """
     errors = np.asarray(errors, np.float64)
     if not errors.size:
         return message_figure("No errors to show")
@@ -162,15 +193,17 @@ def accuracy_by_glimpse(
         axes.annotate(
             text,
             (glimpse, error),
-            xytext=(0, 7),
+            xytext=(3, 5),  # To the upper right, where a falling curve is not.
             textcoords="offset points",
-            ha="center",
+            ha="left",
             fontsize=8.5,
             color=INK,
         )
     axes.set_xticks(glimpses if len(errors) <= 20 else glimpses[:: math.ceil(len(errors) / 12)])
-    axes.set_xlim(0.5, len(errors) + 0.5)
+    axes.set_xlim(0.5, len(errors) + 0.7)
+    if low is not None and high is not None:
+        axes.legend(loc="upper right", fontsize=8.5, frameon=False)
     axes.set_xlabel("glimpses taken", fontsize=9, color=INK)
     axes.set_ylabel("error", fontsize=9, color=INK)
-    tidy(axes, "Error after each glimpse")
+    tidy(axes, "Error after each glimpse of the greedy path")
     return figure

@@ -37,9 +37,13 @@ from experiments.plots_style import (
     message_figure,
     names_of,
     show_image,
+    spread,
     to_pixels,
     to_rgb,
 )
+
+# Between the numbers of glimpses, as a share of the width of an image.
+NUMBER_GAP = 0.075
 
 
 def covered(boxes: GlimpseBoxes, height: int, width: int) -> Mask:
@@ -146,8 +150,8 @@ def episode_sheet(
         show_image(axes, images[index])
         colours = glimpse_colours(len(locations))
         for step, colour in enumerate(colours):
-            draw_boxes(axes, boxes[step, index], colour, strength=0.6)
-        draw_path(axes, path[:, index], colours)
+            draw_boxes(axes, boxes[step, index], colour, strength=0.7)
+        draw_path(axes, path[:, index], colours, spread(path[:, index], NUMBER_GAP * width, height, width))
         title, colour = verdict(label, prediction, names)
         axes.set_title(title, loc="left", fontsize=10.5, color=colour, fontweight="bold")
         axes = figure.add_subplot(grid[row, 2 * column + 1])
@@ -178,7 +182,7 @@ def _draw_belief(axes: Axes, beliefs: np.ndarray, label: int, names: Sequence[st
     axes.set_xticks(np.arange(len(shown)), labels, fontsize=7.5, rotation=turn)
     every = math.ceil(steps / 12)
     axes.set_yticks(np.arange(0, steps, every), [str(step + 1) for step in range(0, steps, every)], fontsize=7.5)
-    axes.set_ylabel("glimpse", fontsize=7.5, color=FAINT, labelpad=1)
+    axes.set_ylabel("glimpse", fontsize=7.5, color=FAINT, labelpad=4)
     axes.tick_params(length=2, pad=1.5)
     axes.spines[:].set(color="#9aa0ab", linewidth=0.6)
     for index, text in zip(shown, axes.get_xticklabels(), strict=True):

@@ -114,18 +114,51 @@ def draw_boxes(axes: Axes, boxes: GlimpseBoxes, colour: str, strength: float = 1
                 bottom - top,
                 fill=False,
                 edgecolor=colour,
-                linewidth=max(1.7 - 0.45 * scale, 0.4) * (0.4 + 0.6 * strength),
-                alpha=strength * max(strength / 2, 0.2) ** (0.5 * scale),
+                linewidth=max(1.6 - 0.4 * scale, 0.7) * (0.4 + 0.6 * strength),
+                alpha=strength * max(0.7**scale, 0.35),
                 joinstyle="miter",
             )
         )
 
 
-def draw_path(axes: Axes, path: PixelPath, colours: Sequence[str], size: float = 8.5) -> None:
-    """Draws the fixations of `path` `[T, 2]`, in pixels, as numbers joined in the order they were made."""
+def spread(points: PixelPath, gap: float, height: int, width: int) -> PixelPath:
+    """Places for the numbers of `points` `[T, 2]`: as near as can be, at least about `gap` apart, in the image."""
+    points = np.asarray(points, np.float64)
+    count = len(points)
+    low = np.minimum(gap / 2, [width / 2, height / 2])
+    high = np.array([width, height]) - low
+    # Points on one spot part in different directions, which the golden angle gives.
+    angles = np.arange(count) * 2.399963
+    nudge = 1e-3 * gap * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    places = points
+    for _ in range(200):
+        nudged = places + nudge
+        apart = nudged[:, None] - nudged[None]
+        distance = np.linalg.norm(apart, axis=-1) + np.eye(count) * 2 * gap
+        close = np.maximum(gap - distance, 0.0)
+        if close.max(initial=0.0) < 0.02 * gap:
+            break
+        places = np.clip(places + 0.4 * (apart * (close / distance)[..., None]).sum(axis=1), low, high)
+    moved = np.linalg.norm(places - points, axis=-1, keepdims=True)
+    return np.where(moved > 0.01 * gap, places, points)
+
+
+def draw_path(
+    axes: Axes, path: PixelPath, colours: Sequence[str], places: PixelPath | None = None, size: float = 8.5
+) -> None:
+    """Draws the fixations of `path` `[T, 2]`, in pixels, as numbers joined in the order they were made.
+
+    The numbers stand at `places` `[T, 2]` if given (see `spread`), each tied to a dot on its fixation.
+    """
     axes.plot(path[:, 0], path[:, 1], color="black", linewidth=1.8, alpha=0.5, zorder=3)
     axes.plot(path[:, 0], path[:, 1], color="white", linewidth=0.8, alpha=0.8, zorder=3)
-    for number, ((x, y), colour) in enumerate(zip(path, colours, strict=False), start=1):
+    if places is None:
+        places = path
+    for (x, y), (to_x, to_y), colour in zip(path, places, colours, strict=False):
+        if (x, y) != (to_x, to_y):
+            axes.plot([x, to_x], [y, to_y], color=colour, linewidth=0.7, zorder=3.5)
+            axes.plot(x, y, "o", color=colour, markersize=2.2, markeredgewidth=0, zorder=3.6)
+    for number, ((x, y), colour) in enumerate(zip(places, colours, strict=False), start=1):
         axes.text(
             x,
             y,
@@ -137,7 +170,7 @@ def draw_path(axes: Axes, path: PixelPath, colours: Sequence[str], size: float =
             va="center",
             zorder=4 + number,
             clip_on=True,
-            path_effects=[withStroke(linewidth=2.2, foreground="black")],
+            path_effects=[withStroke(linewidth=2.8, foreground="black")],
         )
 
 

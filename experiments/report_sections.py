@@ -9,9 +9,11 @@ from typing import Any
 from experiments.config import flatten
 from experiments.report_page import notice, picture, scrollable, value_text
 from experiments.report_table import sortable_table
+from experiments.tables import MEANS, READOUTS, means_text, readout_name
 
 EPISODES_CAPTION = (
-    "The numbered path of glimpses over each image, with the boxes of every scale of the retina, and the "
+    "The greedy path of glimpses over each image, its numbers moved apart where they would overlap, "
+    "with the boxes of every scale of the retina, and the "
     "belief over classes after each glimpse; a triangle marks the true class."
 )
 ANIMATION_CAPTION = (
@@ -25,20 +27,20 @@ RETINA_CAPTION = (
 # What is known of a figure, in the order of the report: file name without ending -> (heading, what it shows).
 FIGURES = {
     "learning_curves": ("Learning curves", "Errors, losses and schedules over the steps of training."),
-    "error_by_glimpse": ("Error after each glimpse", "Error of the belief after each glimpse."),
+    "error_by_glimpse": (
+        "Error after each glimpse",
+        "Error of the belief after each glimpse of the greedy path, with its 95% interval.",
+    ),
     "episodes": ("Episodes", EPISODES_CAPTION),
     "retina": ("What the retina saw", RETINA_CAPTION),
-    "locations": ("Where the policy looks", "Share of images looked at in each place, by glimpse."),
+    "locations": (
+        "Where the policy looks",
+        "Share of images that the greedy path looks at in each place, by glimpse, on a square-root scale.",
+    ),
     "confusion": (
         "Confusions",
-        "True classes in rows, predicted in columns; colour is the share of the row.",
+        "True classes in rows, predicted in columns; colour is the share of the row, on a scale that is not linear.",
     ),
-}
-READOUTS = {
-    "greedy": "greedy (mean locations)",
-    "sampled": "one sampled episode",
-    "average_probability": "several episodes, mean probability",
-    "average_log_probability": "several episodes, mean log-probability",
 }
 FACTS = (
     ("task", "task"),
@@ -54,6 +56,19 @@ FACTS = (
     ("commit", "commit"),
 )
 COUNTS = ("steps", "episodes", "parameters")
+# Metrics that have a unit other than per cent, and those whose name needs other words.
+UNITS = {"seconds": "s", "sigma_px": "px", "entropy": "nats", "images_per_second": "images/s"}
+WORDS = {
+    "accuracy": "training accuracy",
+    "validation_error": "validation error, mean probability",
+    "validation_greedy_error": "validation error, greedy",
+    "validation_sampled_error": "validation error, one episode",
+    "grad_norm": "gradient norm",
+    "param_norm": "parameter norm",
+    "sigma_px": "sigma",
+    "images_per_second": "speed",
+    "seconds": "training time",
+}
 
 
 def duration(seconds: float) -> str:
@@ -102,15 +117,25 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     body = []
     for key in rows:
         cells = "".join(_error_cells(results[split].get(key)) for split in splits)
-        name = READOUTS.get(key, key.replace("_", " "))
-        body.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+        body.append(f'<tr><th scope="row">{escape(readout_name(key))}</th>{cells}</tr>')
     caption = "Classification error in per cent"
+    episodes = _evaluation_episodes(results)
+    if episodes is not None and any(key in MEANS for key in rows):
+        caption += f"; {means_text(episodes)}"
     return scrollable(
         f'<table class="results"><caption>{caption}</caption>'
         f'<thead><tr><th rowspan="2" scope="col">read-out</th>{groups}</tr><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table>",
         caption,
     )
+
+
+def _evaluation_episodes(results: Mapping[str, Any]) -> int | None:
+    """How many sampled episodes the means are of, by the run's configuration; None if it does not say."""
+    value = results
+    for key in ("config", "training", "eval_episodes"):
+        value = value.get(key) if isinstance(value, Mapping) else None  # type: ignore[assignment]
+    return value if isinstance(value, int) else None
 
 
 def _error_cells(entry: Any) -> str:
@@ -137,7 +162,7 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None) -> str:
     if not last:
         return notice("metrics.jsonl holds no records.")
     rows = "".join(
-        f'<tr><th scope="row">{escape(key.replace("_", " "))}</th><td>{escape(value_text(value))}</td>'
+        f'<tr><th scope="row">{escape(_metric_name(key))}</th><td>{escape(_metric_text(key, value))}</td>'
         f"<td>{escape(value_text(step))}</td></tr>"
         for key, (value, step) in last.items()
         if key != "step"
@@ -155,6 +180,24 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None) -> str:
     )
     summary = f"Last values of the metrics, from {len(metrics):,} records"
     return f"{best}<details><summary>{summary}</summary>{table}</details>"
+
+
+def _metric_name(key: str) -> str:
+    """A metric's words and unit, such as "accuracy (%)"."""
+    unit = "%" if key == "accuracy" or key.endswith("error") else UNITS.get(key)
+    words = WORDS.get(key, key.replace("_", " "))
+    return f"{words} ({unit})" if unit else words
+
+
+def _metric_text(key: str, value: Any) -> str:
+    """A metric's value in the unit of `_metric_name`: errors and accuracy to two places, others to four digits."""
+    if key == "step" or not _finite(value) or isinstance(value, int):
+        return value_text(value)
+    if key == "accuracy":
+        return f"{100 * value:.2f}"
+    if key.endswith("error"):
+        return f"{value:.2f}"
+    return f"{value:.3g}" if key == "learning_rate" else f"{value:.4g}"
 
 
 def figures(plots: Path) -> str:

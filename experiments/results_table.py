@@ -15,6 +15,7 @@ from experiments.config import flatten, to_json
 from experiments.plots_style import write_bytes
 from experiments.presets import CNN_PRESETS, RAM_PRESETS
 from experiments.run_directory import read_json
+from experiments.tables import READOUTS
 
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
@@ -45,7 +46,7 @@ def row(results: dict[str, Any]) -> list[str]:
     return [
         results["task"],
         f"`{command(results)}`",
-        *(error(method) for method in ("greedy", "sampled", "average_probability", "average_log_probability")),
+        *(error(method) for method in READOUTS),
         f"{results['validation']['average_probability']['error']:.2f}"
         if "average_probability" in results["validation"]
         else f"{results['validation']['greedy']['error']:.2f}",
@@ -63,7 +64,7 @@ def table(folder: Path) -> str:
     Raises:
       ValueError: a file is damaged or no results; names it.
     """
-    header = ["task", "command", "greedy", "one episode", "mean probability", "mean log-probability", "validation"]
+    header = ["task", "command", *READOUTS.values(), "validation"]
     header += ["episodes", "parameters", "time, device", "seed", "commit"]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for path in sorted(folder.glob("*.json")):
@@ -78,9 +79,14 @@ def table(folder: Path) -> str:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    if len(args) > 1 or (args and args[0] in ("-h", "--help")):
+    if any(arg in ("-h", "--help") for arg in args):
         print(__doc__.strip())
         return
+    for arg in args:
+        if arg.startswith("-"):
+            fail(f"unknown flag {arg!r}: there is only --help")
+    if len(args) > 1:
+        fail(f"{len(args)} folders given, {shlex.join(args)}: give one")
     folder = Path(args[0] if args else "results")
     page = folder / "README.md"
     if not page.is_file():

@@ -1,14 +1,42 @@
-"""Tables for the terminal."""
+"""The names of the read-outs, and tables for the terminal."""
 
 from typing import Any
 
 from rich.table import Table
 
+# How a class is read off an agent's episodes: name in results.json -> words for people.
+READOUTS = {
+    "greedy": "greedy",
+    "sampled": "one episode",
+    "average_probability": "mean probability",
+    "average_log_probability": "mean log-probability",
+}
+# Those that are means over sampled episodes.
+MEANS = ("average_probability", "average_log_probability")
 
-def errors_table(errors: dict[str, dict[str, dict[str, Any]]]) -> Table:
-    """Errors in per cent with their 95% intervals: a row for each method, a column for each split."""
-    table = Table("method", *errors, title="error in per cent [95% interval]")
-    for method in next(iter(errors.values())):
+
+def readout_name(key: str) -> str:
+    """The words for a read-out of ``results.json``."""
+    return READOUTS.get(key, key.replace("_", " "))
+
+
+def means_text(num_episodes: int) -> str:
+    """What says of how many episodes the means are."""
+    episodes = "1 sampled episode" if num_episodes == 1 else f"{num_episodes:,} sampled episodes"
+    return f"means are of {episodes}"
+
+
+def errors_table(errors: dict[str, dict[str, dict[str, Any]]], num_episodes: int | None = None) -> Table:
+    """Errors in per cent with their 95% intervals: a row for each read-out, a column for each split.
+
+    Args:
+      errors: from `experiments.train.evaluate`.
+      num_episodes: sampled episodes that the means are of, said below the table; not said if None.
+    """
+    methods = next(iter(errors.values()))
+    said = means_text(num_episodes) if num_episodes is not None and any(name in methods for name in MEANS) else None
+    table = Table("read-out", *errors, title="error in per cent [95% interval]", caption=said)
+    for method in methods:
         cells = [f"{e[method]['error']:.2f} [{e[method]['low']:.2f}, {e[method]['high']:.2f}]" for e in errors.values()]
-        table.add_row(method.replace("_", " "), *cells)
+        table.add_row(readout_name(method), *cells)
     return table

@@ -3,14 +3,15 @@
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from PIL import Image
 
 from common.data.source import SPLITS, Source
-from common.data.splits import OwnImages, Resize, check_resize, complete_splits
+from common.data.splits import EXPECTED_DATA, OwnImages, Resize, check_resize, complete_splits, missing_shares
 
 # What NumPy raises for damaged or foreign files, depending on where the damage is.
 _BAD_ARRAY = (
@@ -62,8 +63,14 @@ def load_npz(
     file = Path(path)
     if not file.exists():
         raise ValueError(f"no file at {str(file)!r}")
-    arrays = _read_arrays(file)
-    sources = {split: _checked_source(file, arrays, prefix) for split, prefix in _prefixes(file, arrays).items()}
+    with _open_arrays(file) as loaded:
+        names = [name for name in loaded.files if name in _KNOWN]
+        if not names:
+            raise ValueError(f"{str(file)!r} holds {sorted(loaded.files)}; expected 'images' and 'labels'")
+        prefixes = _prefixes(file, names)
+        missing_shares(prefixes, validation_fraction, test_fraction, split_seed)  # Before any image is read.
+        arrays = {name: _read_array(file, loaded, name) for name in names}
+    sources = {split: _checked_source(file, arrays, prefix) for split, prefix in prefixes.items()}
     shapes = {split: source.images.shape[1:] for split, source in sources.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"{str(file)!r}: images of the splits differ in size or channels: {shapes}")
@@ -73,28 +80,27 @@ def load_npz(
     return OwnImages(sources, class_names)
 
 
-def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Reads the arrays of the names we know, without unpickling."""
+def _open_arrays(file: Path) -> NpzFile:
+    """Opens the file, without reading its arrays."""
     try:
-        loaded = np.load(file, allow_pickle=False)
+        # NumPy would take anything but a zip file for a pickle, and say so.
+        opened = np.load(file, allow_pickle=False) if zipfile.is_zipfile(file) else None
     except _BAD_ARRAY as error:
         raise ValueError(f"{str(file)!r} is not a readable .npz file: {error}") from error
-    if isinstance(loaded, np.ndarray):
-        raise ValueError(f"{str(file)!r} is not an .npz file but a single array")
-    arrays = {}
-    with loaded:
-        for key in loaded.files:
-            if key in _KNOWN:
-                try:
-                    arrays[key] = loaded[key]
-                except _BAD_ARRAY as error:
-                    raise ValueError(f"{str(file)!r}: array {key!r} cannot be read: {error}") from error
-    if not arrays:
-        raise ValueError(f"{str(file)!r} holds {sorted(loaded.files)}; expected 'images' and 'labels'")
-    return arrays
+    if opened is None:
+        raise ValueError(f"{str(file)!r} is not a readable .npz file; data {EXPECTED_DATA}")
+    return opened
 
 
-def _prefixes(file: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _read_array(file: Path, loaded: NpzFile, name: str) -> np.ndarray:
+    """One array, without unpickling."""
+    try:
+        return loaded[name]
+    except _BAD_ARRAY as error:
+        raise ValueError(f"{str(file)!r}: array {name!r} cannot be read: {error}") from error
+
+
+def _prefixes(file: Path, arrays: Collection[str]) -> dict[str, str]:
     """How the names of the arrays of each split begin."""
     prefixes = {split: f"{split}_" for split in SPLITS if any(key.startswith(f"{split}_") for key in arrays)}
     if "images" in arrays or "labels" in arrays:

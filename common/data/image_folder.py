@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from common.data.source import SPLITS, Source
-from common.data.splits import OwnImages, Resize, check_resize, complete_splits
+from common.data.splits import OwnImages, Resize, check_resize, complete_splits, missing_shares
 
 # What Pillow raises for damaged files, depending on the format and on where the damage is.
 _BAD_IMAGE = (
@@ -57,7 +57,7 @@ def load_folder(
     Raises:
         ValueError: naming the path, if it is not a folder, holds no classes, a class is empty or not in
             `train`, a file is not a readable PNG or JPEG, images differ in size and `resize` is None, or a
-            class has too few images to split.
+            class has too few images to split; before any image is read, if an option is out of range.
     """
     size = check_resize(resize)
     root = Path(path)
@@ -66,6 +66,7 @@ def load_folder(
     if not root.is_dir():
         raise ValueError(f"{str(root)!r} is not a folder")
     split_folders = _split_folders(root)
+    missing_shares(split_folders, validation_fraction, test_fraction, split_seed)  # Before any image is read.
     class_names = tuple(folder.name for folder in _class_folders(split_folders["train"]))
     files, labels = {}, {}
     for split, folder in split_folders.items():

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from common.data.image_arrays import load_npz
 from common.data.image_folder import load_folder
-from common.data.splits import OwnImages, Resize
+from common.data.splits import EXPECTED_DATA, OwnImages, Resize
 
-__all__ = ["OwnImages", "load_folder", "load_npz", "load_own_images"]
+__all__ = ["EXPECTED_DATA", "OwnImages", "load_folder", "load_npz", "load_own_images"]
 
 
 def load_own_images(
@@ -26,7 +26,9 @@ def load_own_images(
     """Loads a folder with `load_folder` or an `.npz` file with `load_npz`; the arguments are theirs.
 
     Raises:
-        ValueError: if there is neither at the path, or what is there is malformed.
+        ValueError: if there is neither at the path, what is there is malformed, or an option is out of range.
     """
+    if not Path(path).exists():
+        raise ValueError(f"no folder and no file at {os.fspath(path)!r}; data {EXPECTED_DATA}")
     load = load_folder if Path(path).is_dir() else load_npz
     return load(path, resize, grayscale, validation_fraction, test_fraction, split_seed)

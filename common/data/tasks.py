@@ -18,7 +18,7 @@ from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.canvas import Canvas, check_canvas, draw_canvas, draw_canvas_of
 from common.data.mnist import load_mnist
-from common.data.own_images import load_own_images
+from common.data.own_images import EXPECTED_DATA, load_own_images
 from common.data.source import SPLITS, Source
 
 
@@ -163,9 +163,10 @@ def load_task(
             split_seed=split_seed,
         )
     elif name == "images":
-        raise ValueError("task 'images' needs data: a folder with a subfolder for each class, or an .npz file")
+        raise ValueError(f"task 'images' needs data (--data): it {EXPECTED_DATA}")
     elif resize is not None or grayscale is not None:
-        raise ValueError(f"resize={resize!r}, grayscale={grayscale!r} with data=None: MNIST is used as it is")
+        given = f"resize {resize} (--resize)" if resize is not None else f"grayscale {grayscale}"
+        raise ValueError(f"{given} is for your own images only, so give data (--data) too; MNIST is used as it is")
     else:
         sources, class_names = load_mnist(), tuple(str(digit) for digit in range(10))
     # All splits are checked before any is made, so that a misfit costs no time.

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common.data import load_task
+from common.data import TASKS, find_task, load_task
 from common.policy_gradient import EstimatorConfig
 from common.training import OptimizerConfig
 from experiments import run_directory
@@ -84,11 +84,17 @@ def validate(config: SpeedConfig) -> None:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    for name in ("rounds", "chunk_steps", "pool", "product_size"):
+    for name in ("batch_size", "rounds", "chunk_steps", "pool", "product_size"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
+    if config.task not in TASKS or config.task == "images":
+        find_task(config.task)  # Says which task may have been meant.
+        raise ValueError(f"task {config.task!r}: must be one made from MNIST")
     if not config.replicates:
         raise ValueError("replicates (): give at least one number")
+    for replicates in config.replicates:
+        if replicates < 1:
+            raise ValueError(f"replicates {replicates}: must be at least 1")
     if not 0 < config.seconds < float("inf"):
         raise ValueError(f"seconds {config.seconds}: must be positive and finite")
     if config.torch and config.num_glimpses < 2:
@@ -97,9 +103,15 @@ def validate(config: SpeedConfig) -> None:
         raise ValueError(f"output {str(config.output)!r}: must be a file in a folder that exists")
 
 
-def busy_warning(load: float) -> str:
-    """What to say when ``load`` programs, on average over the last minute, were running before the benchmark."""
-    return f"the machine is busy (load {load:.1f}): measure again when it is idle; until then the ratio flatters JAX"
+def busy_warning(load: float, compared: bool) -> str:
+    """What to say when ``load`` programs, on average over the last minute, were running before the benchmark.
+
+    Args:
+      load: how many.
+      compared: whether PyTorch is measured too.
+    """
+    wrong = "the ratio flatters JAX" if compared else "the rates are too low"
+    return f"the machine is busy (load {load:.1f}): measure again when it is idle; until then {wrong}"
 
 
 def make_experiment(config: SpeedConfig, replicates: int) -> RamExperiment:
@@ -200,7 +212,7 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
         importlib.import_module("experiments.benchmarks.torch_ram")
     load = os.getloadavg()[0]
     if load > BUSY:
-        console.print(busy_warning(load), style="yellow", soft_wrap=True)
+        console.print(busy_warning(load, config.torch), style="yellow", soft_wrap=True)
     console.print(f"loading {config.task}; {run_directory.device()}", highlight=False)
     dataset, results, torch_facts = load_task(config.task), [], None
     for replicates in config.replicates:
@@ -235,7 +247,7 @@ def make_table(record: dict[str, Any]) -> Table:
     title = f"{settings['task']}, batch {settings['batch_size']}, medians of {settings['rounds']} rounds"
     facts = [record["device"], f"arithmetic by {record['flops_source']}"]
     if record["load_before"] > BUSY:
-        facts.append(busy_warning(record["load_before"]))
+        facts.append(busy_warning(record["load_before"], record["torch"] is not None))
     table = Table(title=title, caption="; ".join(facts))
     table.add_column("")
     for result in results:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import os
 import sys
 
 import jax
@@ -258,15 +259,19 @@ def test_training_speed_measures(compared, tmp_path, capsys, monkeypatch, reques
         (["--seconds", "0"], "seconds 0.0: must be positive and finite"),
         (["--batch-size", "0"], "batch_size 0: must be at least 1"),
         (["--replicates", "0"], "replicates 0: must be at least 1"),
+        (["--replicates", "1", "0"], "replicates 0: must be at least 1"),
+        (["--task", "images"], "task 'images': must be one made from MNIST"),
         (["--task", "mnist29"], "did you mean 'mnist28'"),
         (["--output", "missing/speed.json"], "output 'missing/speed.json': must be a file in a folder that exists"),
     ],
 )
 def test_bad_flags_are_one_line(flags, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "getloadavg", lambda: (9.0, 9.0, 9.0))  # A bad flag comes before the warning.
     with pytest.raises(SystemExit, match="2"):
         training_speed.main(["--no-torch", "--task", "mnist28", *flags])
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and "loading" not in error
 
 
 def test_summary_is_the_arithmetic_of_medians():
@@ -292,7 +297,9 @@ def test_summary_is_the_arithmetic_of_medians():
     table = make_table(facts | {"settings": settings, "results": [{"replicates": 1} | summary]})
     assert [list(column.cells)[0] for column in table.columns] == ["JAX", "1,000 images/s"]
     assert {"5.00 (4.00 to 9.00)", "2.00 (2.00 to 2.60)"} <= set(table.columns[1].cells)
-    assert "the machine is busy (load 3.0)" in table.caption
+    assert "the machine is busy (load 3.0)" in table.caption and "the ratio flatters JAX" in table.caption
+    alone = make_table(facts | {"torch": None, "settings": settings, "results": [{"replicates": 1} | summary]})
+    assert "the machine is busy (load 3.0)" in alone.caption and "ratio" not in alone.caption
 
 
 def test_rate_counts_whole_calls():

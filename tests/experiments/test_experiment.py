@@ -25,6 +25,7 @@ from experiments import cnn, evaluate, ram
 from experiments.config import CnnExperiment, RamExperiment, to_json
 from experiments.report import read_episodes
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
+from experiments.tables import READOUTS
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("compile_once")
@@ -259,7 +260,8 @@ def test_what_a_run_prints(agent_run):
 def errors_in(table):
     """The numbers of the table that a command prints, by the name of the method."""
     rows = [row.strip("│ ").split("│") for row in table.splitlines() if row.startswith("│")]
-    return {name.strip().replace(" ", "_"): [float(x) for x in re.findall(r"[\d.]+", "".join(r))] for name, *r in rows}
+    words = {name: method for method, name in READOUTS.items()}
+    return {words[name.strip()]: [float(x) for x in re.findall(r"[\d.]+", "".join(r))] for name, *r in rows}
 
 
 def test_evaluate_finds_the_same_errors(agent_run, capsys):

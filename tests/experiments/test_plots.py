@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image as PillowImage
 
 from experiments import plots
+from experiments.plots_curves import PANELS
 from experiments.plots_episodes import covered, seen_rgb
-from experiments.plots_style import UNSEEN, glimpse_colours, likeliest_classes, to_pixels, to_rgb
+from experiments.plots_style import UNSEEN, glimpse_colours, likeliest_classes, spread, to_pixels, to_rgb
 
 SIDE = 4  # samples of a patch's side
 
@@ -82,10 +84,72 @@ def test_learning_curves_draw_the_values_in_order_of_step():
     ]
     figure = plots.learning_curves(records)
     np.testing.assert_allclose(line(figure, "training batches").get_xydata(), [[10, 80.0], [30, 10.0]])
-    np.testing.assert_allclose(line(figure, "validation, averaged episodes").get_xydata(), [[20, 40.0], [30, 12.5]])
+    np.testing.assert_allclose(line(figure, "validation, mean probability").get_xydata(), [[20, 40.0], [30, 12.5]])
     assert figure.axes[0].get_yscale() == "log"
     assert "lowest 12.50% at step 30" in figure.axes[0].get_title("right")
     drawn(figure)
+
+
+FULL = [
+    {
+        "step": step,
+        "accuracy": 0.5,
+        "validation_error": 40.0,
+        "validation_greedy_error": 45.0,
+        "validation_sampled_error": 50.0,
+        "loss": 2.0,
+        "classification_loss": 1.9,
+        "policy_loss": 0.01,
+        "baseline_loss": 0.02,
+        "reward": 1.0,
+        "entropy": 2.0,
+        "grad_norm": 1.0,
+        "sigma_px": 3.0,
+        "learning_rate": 1e-3,
+    }
+    for step in (1, 2, 3)
+]
+
+
+def test_policy_and_baseline_loss_have_panels_of_their_own():
+    figure = plots.learning_curves(FULL)
+    assert {"Loss", "Policy loss", "Baseline loss"} <= set(titles(figure))
+    for name, key in (("policy", "policy_loss"), ("baseline", "baseline_loss")):
+        drawn_line = line(figure, name)
+        assert [each.get_label() for each in drawn_line.axes.lines] == [name]
+        np.testing.assert_allclose(drawn_line.get_ydata(), FULL[0][key])
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_learning_curves_leave_no_place_empty(count):
+    panels = [panel.series[0][0] for panel in PANELS][:count]
+    figure = plots.learning_curves([{"step": 1} | {key: 0.5 for key in panels}])
+    drawn(figure)
+    assert len(figure.axes) == count
+    rows = {}
+    for axes in figure.axes:
+        rows.setdefault(axes.get_subplotspec().rowspan.start, []).append(axes.get_subplotspec().colspan)
+    for spans in rows.values():
+        places = [column for span in spans for column in span]
+        assert places == list(range(figure.axes[0].get_gridspec().ncols))
+
+
+def test_legends_lie_below_the_curves():
+    figure = plots.learning_curves(FULL)
+    FigureCanvasAgg(figure).draw()
+    legends = [axes for axes in figure.axes if axes.get_legend()]
+    assert [axes.get_title("left") for axes in legends] == ["Error", "Loss"]
+    for axes in legends:
+        box = axes.get_legend().get_window_extent()
+        assert box.y1 < axes.xaxis.label.get_window_extent().y0 + 1
+        assert not any(box.overlaps(other.get_window_extent()) for other in figure.axes)
+
+
+def test_learning_curves_say_with_which_sigma_errors_are():
+    said = plots.learning_curves(FULL).get_supxlabel()
+    assert "sigma) of that step" in said and "validation errors are with the final sigma" in said
+    whole_image = [{"step": 1, "accuracy": 0.5, "validation_error": 40.0}]
+    assert plots.learning_curves(whole_image).get_supxlabel() == ""
 
 
 def test_learning_curves_of_a_perfect_run():
@@ -104,6 +168,8 @@ def test_accuracy_by_glimpse():
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[1, 30.0], [2, 20.0], [3, 12.0]])
     assert [text.get_text() for text in figure.axes[0].texts] == ["30.0", "20.0", "12.0"]
     assert figure.axes[0].get_ylim()[0] == 0.0 and figure.axes[0].get_ylim()[1] > 31.0
+    assert figure.axes[0].get_title("left") == "Error after each glimpse of the greedy path"
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["95% interval"]
     for errors in ([0.0], [0.0, 0.0], [90.0, 1.0], []):
         drawn(plots.accuracy_by_glimpse(np.array(errors)))
 
@@ -145,6 +211,8 @@ def test_location_heatmaps_share_a_scale_and_light_the_right_pixel():
         np.testing.assert_allclose(picture.get_array().sum(), 100.0)
         assert tuple(picture.get_extent()) == (0, 20, 10, 0)
         assert picture.norm is maps[0].norm
+    assert figure.get_suptitle() == "Where the greedy path looks"
+    assert "square-root scale" in figure.axes[-1].get_ylabel()
     assert maps[0].norm.vmax == max(picture.get_array().max() for picture in maps[1:])
     drawn(figure)
 
@@ -169,7 +237,10 @@ def test_confusion_matrix_writes_counts_and_colours_row_shares():
     written = {(text.get_position()[::-1]): text.get_text() for text in axes.texts}
     assert written == {(0, 0): "3", (0, 1): "1", (1, 1): "1"}
     assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "dog", "owl"]
-    assert "1 of 5 wrong (20.00%)" in axes.get_title("left")
+    assert axes.get_title("left") == "1 of 5 wrong (20.00%)"
+    assert "not linear" in figure.axes[-1].get_ylabel()
+    named = plots.confusion_matrix(labels, predictions, path="Greedy path")
+    assert named.axes[0].get_title("left") == "Greedy path: 1 of 5 wrong (20.00%)"
     drawn(figure)
 
 
@@ -250,9 +321,56 @@ def test_episode_sheet_draws_boxes_and_path_where_they_belong():
         assert boxes[0].get_linewidth() > boxes[1].get_linewidth()
         path = to_pixels(episodes["locations"][:, index], 20, 30)
         assert [text.get_text() for text in axes.texts] == ["1", "2", "3"]
-        np.testing.assert_allclose([text.get_position() for text in axes.texts], path)
-        np.testing.assert_allclose(axes.lines[-1].get_xydata(), path)
+        np.testing.assert_allclose([text.get_position() for text in axes.texts], spread(path, 0.075 * 30, 20, 30))
+        np.testing.assert_allclose(axes.lines[1].get_xydata(), path)
     drawn(figure)
+
+
+def test_numbers_of_glimpses_on_one_spot_stand_apart_and_are_tied_to_it():
+    episodes = make_episodes(glimpses=8, images=1, height=100, width=100)
+    episodes["locations"][:] = 0.0
+    figure = plots.episode_sheet(**sheet_arguments(episodes))
+    axes = figure.axes[0]
+    places = np.array([text.get_position() for text in axes.texts])
+    ties = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 2]
+    np.testing.assert_allclose(ties, [[[50, 50], place] for place in places])
+    assert smallest_distance(places) > 0.9 * 7.5
+    assert np.linalg.norm(places - 50, axis=-1).max() < 16
+
+
+def smallest_distance(points) -> float:
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    return distances[~np.eye(len(points), dtype=bool)].min()
+
+
+@pytest.mark.parametrize("corner", [(0.0, 0.0), (60.0, 0.0), (60.0, 40.0)])
+def test_spread_keeps_numbers_in_the_image_and_those_that_are_alone_where_they_are(corner):
+    points = np.array([corner] * 4 + [[30.0, 20.0]])
+    places = spread(points, 5.0, height=40, width=60)
+    assert (places >= 2.4).all() and (places <= [57.6, 37.6]).all()
+    assert smallest_distance(places) > 4.5
+    assert places[-1].tolist() == [30.0, 20.0]
+
+
+def test_spread_of_one_and_of_none():
+    assert spread(np.array([[3.0, 4.0]]), 1.0, 10, 10).tolist() == [[3.0, 4.0]]
+    assert spread(np.zeros((0, 2)), 1.0, 10, 10).shape == (0, 2)
+
+
+def test_boxes_can_be_seen_on_black():
+    episodes = make_episodes(scales=4)
+    figure = plots.episode_sheet(**sheet_arguments(episodes))
+    boxes = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    assert min(box.get_alpha() for box in boxes) > 0.2 and min(box.get_linewidth() for box in boxes) > 0.5
+
+
+def test_the_label_of_the_belief_leaves_the_numbers_of_glimpses_free():
+    figure = plots.episode_sheet(**sheet_arguments(make_episodes(glimpses=12, images=4)))
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        if axes.get_ylabel() == "glimpse":
+            label = axes.yaxis.label.get_window_extent()
+            assert not any(label.overlaps(text.get_window_extent()) for text in axes.get_yticklabels())
 
 
 def test_episode_sheet_titles_tell_right_from_wrong():

@@ -128,8 +128,8 @@ def test_report_holds_facts_results_and_settings(tmp_path):
         "parameters 431,242",
         "wall time 1 h 2 min",
         "seed 7",
-        "greedy (mean locations) 3.50 3.25 to 4.00 10,000 4.00 3.75 to 4.50 10,000",
-        "one sampled episode 5.25 5.00 to 5.75 10,000 – – –",  # sampled was not measured on the test set
+        "greedy 3.50 3.25 to 4.00 10,000 4.00 3.75 to 4.50 10,000",
+        "one episode 5.25 5.00 to 5.75 10,000 – – –",  # sampled was not measured on the test set
         "Lowest validation error 8.50% at step 100",
         "loss 1.25 200",
         "policy.sigma_px 6",
@@ -185,7 +185,46 @@ def test_missing_config_falls_back_to_the_results(tmp_path):
 def test_a_baseline_has_only_greedy_results(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"validation": {"greedy": result(1.5)}, "test": None}))
     _, page = write(tmp_path)
-    assert "1.50" in page.text and "one sampled episode" not in page.text and "Test" not in page.text
+    assert "1.50" in page.text and "one episode" not in page.text and "Test" not in page.text
+
+
+def test_the_report_says_of_how_many_episodes_the_means_are(tmp_path):
+    results = {"config": {"training": {"eval_episodes": 7}}, "test": {"greedy": result(1.5)}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert "means are of" not in write(tmp_path)[1].text
+    results["test"] |= {"average_probability": result(2.5), "average_log_probability": result(3.5)}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    _, page = write(tmp_path)
+    assert "Classification error in per cent; means are of 7 sampled episodes" in page.text
+    assert "mean probability 2.50" in page.text and "mean log-probability 3.50" in page.text
+    results["config"] = "none"
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert "means are of" not in write(tmp_path)[1].text
+
+
+def test_last_values_have_units(tmp_path):
+    record = {
+        "step": 200,
+        "accuracy": 0.912734375,
+        "learning_rate": 1.2582540875882842e-07,
+        "validation_error": 6.533333333333333,
+        "validation_greedy_error": 8.0,
+        "sigma_px": 4.055557079315186,
+        "loss": 0.8704490643739701,
+        "seconds": 513.0687669580002,
+    }
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    _, page = write(tmp_path)
+    for words in (
+        "training accuracy (%) 91.27 200",
+        "learning rate 1.26e-07 200",
+        "validation error, mean probability (%) 6.53 200",
+        "validation error, greedy (%) 8.00 200",
+        "sigma (px) 4.056 200",
+        "loss 0.8704 200",
+        "training time (s) 513.1 200",
+    ):
+        assert words in page.text, words
 
 
 def test_writing_again_replaces_the_report(tmp_path):

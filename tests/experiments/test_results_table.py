@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from common.evaluation import METHODS
 from experiments import results_table
 from experiments.config import to_json
 from experiments.presets import RAM_PRESETS
+from experiments.tables import READOUTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,3 +75,29 @@ def test_the_page_is_in_step_with_the_files() -> None:
     page = (ROOT / "results" / "README.md").read_text()
     inside = page.partition(results_table.BEGIN)[2].partition(results_table.END)[0].strip()
     assert inside == results_table.table(ROOT / "results").strip()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--foo"], "error: unknown flag '--foo': there is only --help"),
+        (["results", "-x"], "error: unknown flag '-x': there is only --help"),
+        (["a", "b"], "error: 2 folders given, a b: give one"),
+        (["nowhere"], "error: 'nowhere/README.md' is not there: give a folder of results with a README.md"),
+    ],
+)
+def test_a_bad_command_line_is_one_line(args, message, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        results_table.main(args)
+    assert capsys.readouterr() == ("", message + "\n")
+
+
+def test_help_is_printed(capsys) -> None:
+    results_table.main(["--help"])
+    assert "python -m experiments.results_table [FOLDER]" in capsys.readouterr().out
+
+
+def test_the_names_of_the_readouts_are_those_of_the_page() -> None:
+    page = (ROOT / "results" / "README.md").read_text()
+    assert " | ".join(READOUTS.values()) in page
+    assert tuple(READOUTS) == METHODS

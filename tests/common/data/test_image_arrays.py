@@ -1,8 +1,11 @@
 """`.npz` files: what is read, and what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 
+from common.data import image_arrays
 from common.data.image_arrays import load_npz
 from common.data.mnist import MNIST_PATH, load_mnist
 from common.data.own_images import load_own_images
@@ -115,7 +118,7 @@ def test_as_tasks(tmp_path):
             },
             r"differ in size or channels: .*\(3, 5, 1\)",
         ),
-        ({"images": IMAGES[:4], "labels": LABELS[:4]}, "class '0'.*has 2 training images, too few to split"),
+        ({"images": IMAGES[:4], "labels": LABELS[:4]}, "class '0'.*has 2 images to split; it needs at least 3,"),
         ({"images": np.array([{}] * 20), "labels": LABELS}, "array 'images' cannot be read: .*allow_pickle"),
     ],
 )
@@ -134,9 +137,25 @@ def test_bad_files_are_named(tmp_path):
         with pytest.raises(ValueError, match=r"own\.npz'"):
             load_npz(path)
     np.save(tmp_path / "one.npy", IMAGES)
-    with pytest.raises(ValueError, match=r"one\.npy' is not an \.npz file but a single array"):
-        load_own_images(tmp_path / "one.npy")
-    with pytest.raises(ValueError, match=r"no file at '.*absent'"):
+    (tmp_path / "README.md").write_text("# No images")
+    for name in ("one.npy", "README.md"):
+        expected = "is not a readable .npz file; data must be a folder with a subfolder for each class, or a .npz file"
+        with pytest.raises(ValueError, match=f"{re.escape(name)}' {expected}$"):
+            load_own_images(tmp_path / name)
+    with pytest.raises(ValueError, match=r"no folder and no file at '.*absent'; data must be a folder"):
         load_own_images(tmp_path / "absent")
     with pytest.raises(ValueError, match="is not a readable"):
         load_npz(tmp_path)
+
+
+def test_bad_options_are_refused_before_any_array_is_read(tmp_path, monkeypatch):
+    path = _save(tmp_path, train_images=IMAGES, train_labels=LABELS, test_images=IMAGES, test_labels=LABELS)
+
+    def read(*_):
+        raise AssertionError("an array was read")
+
+    monkeypatch.setattr(image_arrays, "_read_array", read)
+    with pytest.raises(ValueError, match=r"validation_fraction is 1\.5"):
+        load_npz(path, validation_fraction=1.5)
+    with pytest.raises(AssertionError, match="was read"):
+        load_npz(path, test_fraction=1.5)  # the file has a test split of its own

@@ -218,7 +218,7 @@ def _no_train(root):
         ),
         (lambda root: (root / "cow").mkdir(), "cow' holds no images"),
         (lambda root: (root / "cat" / "more").mkdir(), "cat' holds another folder, 'more'"),
-        (lambda root: _fill(root, ("cow",), count=2), "class 'cow'.*has 2 training images, too few"),
+        (lambda root: _fill(root, ("cow",), count=2), "class 'cow'.*has 2 images to split; it needs at least 3,"),
         (_stray_split_class, r"test/cow' is not a class of 'train'; allowed: \['cat', 'dog'\]"),
         (_stray_folder, "and also 'extra'"),
         (_flat_splits, "train' holds no classes"),
@@ -240,7 +240,10 @@ def test_bad_content_is_named(tmp_path, spoil, quoted):
         ({"validation_fraction": 0.0}, "validation_fraction is 0.0"),
         ({"test_fraction": 1.5}, "test_fraction is 1.5"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "add up to 1.0"),
-        ({"validation_fraction": 0.49, "test_fraction": 0.5}, "'cat'.*10 training images, too few to split"),
+        (
+            {"validation_fraction": 0.49, "test_fraction": 0.5},
+            "'cat'.*has 10 images to split; it needs at least [0-9]+, so that one",
+        ),
         ({"split_seed": -1}, "split_seed is -1"),
     ],
 )
@@ -258,3 +261,36 @@ def test_bad_paths_are_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file' is not a folder"):
         load_folder(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "said"),
+    [
+        (1, {}, "has 1 image to split; it needs at least 3, so that one is left for training when validation and test"),
+        (2, {}, "has 2 images to split; it needs at least 3,"),
+        (4, {"validation_fraction": 0.45, "test_fraction": 0.45}, "has 4 images to split; it needs at least 5,"),
+    ],
+)
+def test_a_small_class_is_told_how_many_images_would_do(tmp_path, count, options, said):
+    _fill(tmp_path, count=count)
+    with pytest.raises(ValueError, match=said) as error:
+        load_folder(tmp_path, **options)
+    assert "{" not in str(error.value)
+    needed = int(str(error.value).partition("at least ")[2].partition(",")[0])
+    _fill(tmp_path, count=needed)
+    assert load_folder(tmp_path, **options).sources["train"].labels.tolist() == [0, 1]
+
+
+def test_a_small_class_beside_a_test_split(tmp_path):
+    _fill(tmp_path / "train", count=1)
+    _fill(tmp_path / "test", count=1)
+    with pytest.raises(ValueError, match="needs at least 2, so that one is left for training when validation has its"):
+        load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"validation_fraction": 0.0}, {"test_fraction": 1.0}, {"split_seed": -1}])
+def test_bad_options_are_refused_before_any_image_is_read(tmp_path, options):
+    _fill(tmp_path)
+    (tmp_path / "cat" / "00.png").write_text("no image")
+    with pytest.raises(ValueError, match=next(iter(options))):
+        load_folder(tmp_path, **options)

@@ -179,9 +179,19 @@ def test_pool_is_an_argument_not_a_constant():
             "unknown task 'clutered60'; did you mean 'cluttered60'.*allowed: mnist28",
         ),
         (lambda: find_task("?"), r"unknown task '\?'; allowed: mnist28, translated60"),
-        (lambda: load_task("images"), "'images' needs data"),
-        (lambda: load_task("mnist28", resize=14), "resize=14"),
-        (lambda: load_task("mnist28", data="/nowhere/at-all"), "/nowhere/at-all"),
+        (
+            lambda: load_task("images"),
+            r"'images' needs data \(--data\): it must be a folder with a subfolder for each class, or a .npz file",
+        ),
+        (
+            lambda: load_task("mnist28", resize=64),
+            r"^resize 64 \(--resize\) is for your own images only, so give data \(--data\) too",
+        ),
+        (lambda: load_task("mnist28", grayscale=True), "^grayscale True is for your own images only, so give data"),
+        (
+            lambda: load_task("mnist28", data="/nowhere/at-all"),
+            "'/nowhere/at-all'; data must be a folder with a subfolder for each class, or a .npz file",
+        ),
         (lambda: fixed_split(_source(3), SMALL, "dev"), "'dev'; allowed: train, validation, test"),
         (lambda: fixed_split(_source(3, size=13), SMALL, "test"), "13x13 pixels; at most 12x14"),
         (lambda: sample_batch(KEY, _source(3, size=2), SMALL.canvas, 4), "3x3 pixels; at most 2x2"),
