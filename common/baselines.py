@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from common.training import Model
+from common.training import Given, Model
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,16 @@ def make_baseline(config: BaselineConfig, height: int, width: int, channels: int
         key: Key[Array, ""],
         images: UInt8[Array, "B H W C"],
         labels: Int[Array, "B"],
-        progress: Float[Array, ""],
-    ) -> tuple[Array, dict[str, Array]]:
-        del progress
+        given: Given,
+    ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         scores = logits(params, key, images, True)
         value = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
-        return value, {"loss": value, "accuracy": (scores.argmax(-1) == labels).mean()}
+        return value, ({"loss": value, "accuracy": (scores.argmax(-1) == labels).mean()}, given.memory)
 
-    def predict(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str) -> Array:
-        del kind  # One forward pass, whatever the policy.
+    def predict(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()
+    ) -> Array:
+        del kind, hyper  # One forward pass, whatever the policy.
         return logits(params, key, images, False)
 
     return Model(init, loss, predict)

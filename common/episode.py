@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32, Key, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from common import locations
-from common.glimpse import Retina, glimpse
 
 
 class Agent(NamedTuple):
@@ -33,7 +32,7 @@ class Agent(NamedTuple):
     baseline: Callable[..., Array]
 
 
-POLICY_KINDS = ("sampled", "greedy", "random")
+POLICY_KINDS = ("sampled", "greedy", "random", "given")
 
 
 class Policy(NamedTuple):
@@ -41,11 +40,18 @@ class Policy(NamedTuple):
 
     Attributes:
       start: ``(key, batch_size) -> locations [B, 2]``.
-      kind: ``sampled`` from the Gaussian policy, ``greedy`` (its mean), or ``random`` (uniform over the image).
+      kind: ``sampled`` from the Gaussian policy, ``greedy`` (its mean), ``random`` (uniform over the image), or
+        ``given``: those of another episode, whose log-probabilities under this agent are then told.
+      mirrored: samples lie on the other side of their means: the antithetic episode of the same key.
+      detached: samples have no gradient; else they are reparameterised, for pathwise gradients.
+      samples: what ``given`` gives, before it is moved onto the image, ``[T, B, 2]``.
     """
 
     start: Callable[..., Array]
     kind: str = "sampled"
+    mirrored: Bool[Array, ""] | bool = False
+    detached: bool = True
+    samples: Float[Array, "T B 2"] | None = None
 
 
 class Episode(NamedTuple):
@@ -55,6 +61,7 @@ class Episode(NamedTuple):
       locations: where glimpses were taken, normalised, on the image, ``[T, M, B, 2]``.
       samples: the same before they were moved onto the image, ``[T, M, B, 2]``.
       means: mean of the policy that chose each location, ``[T, M, B, 2]``.
+      sigmas: its standard deviation, normalised ``[T, M, B, 2]``; 0 where no policy was learned.
       log_probs: log-probability of ``samples`` ``[T, M, B]``; 0 where no policy was learned (the first location).
       entropies: entropy of that policy, nats ``[T, M, B]``; 0 likewise.
       baselines: predicted return, made before each location was drawn ``[T, M, B]``; 0 likewise.
@@ -64,6 +71,7 @@ class Episode(NamedTuple):
     locations: Float[Array, "T M B 2"]
     samples: Float[Array, "T M B 2"]
     means: Float[Array, "T M B 2"]
+    sigmas: Float[Array, "T M B 2"]
     log_probs: Float[Array, "T M B"]
     entropies: Float[Array, "T M B"]
     baselines: Float[Array, "T M B"]
@@ -76,6 +84,7 @@ class _Move(NamedTuple):
     locations: Array
     samples: Array
     means: Array
+    sigmas: Array
     log_probs: Array
     entropies: Array
 
@@ -83,10 +92,10 @@ class _Move(NamedTuple):
 def unroll(
     agent: Agent,
     params: PyTree,
-    tables: Int32[Array, "B rows columns C"],
+    see: Callable[[Float[Array, "B 2"]], Float[Array, "B K G G C"]],
     key: Key[Array, ""],
     *,
-    retina: Retina,
+    batch_size: int,
     num_glimpses: int,
     policy: Policy,
     sigma: Float[Array, "2"],
@@ -96,9 +105,9 @@ def unroll(
     Args:
       agent: the agent's functions.
       params: its parameters.
-      tables: summed-area tables of the images (`common.glimpse.summed_area_table`).
+      see: the batch of images as the sensor shows it (`common.glimpse.make_sensor`).
       key: random key.
-      retina: geometry of the retina.
+      batch_size: B.
       num_glimpses: T.
       policy: how locations are chosen.
       sigma: normalised standard deviation of the location noise in x and y.
@@ -107,42 +116,49 @@ def unroll(
       An `Episode` without the axis M.
 
     Raises:
-      ValueError: an unknown kind of policy.
+      ValueError: an unknown kind of policy, or samples without the kind ``given`` or the reverse.
     """
     if policy.kind not in POLICY_KINDS:
         raise ValueError(f"policy kind {policy.kind!r}: must be one of {', '.join(POLICY_KINDS)}")
-    batch_size = tables.shape[0]
+    if (policy.kind == "given") != (policy.samples is not None):
+        raise ValueError(f"policy kind {policy.kind!r}: samples belong to 'given', and it needs them")
     start_key, *keys = jax.random.split(key, num_glimpses)
-    see = jax.vmap(glimpse, in_axes=(0, 0, None))
 
     def look(state: PyTree, move: _Move) -> tuple[PyTree, Array]:
-        return agent.look(params, state, see(tables, move.locations, retina), move.locations)
+        return agent.look(params, state, see(move.locations), move.locations)
 
-    def choose(output: Array, key: Any) -> _Move:
+    def choose(output: Array, key: Any, given: Any) -> _Move:
         mean, spread = agent.locate(params, output, sigma)
+        spread = jnp.broadcast_to(spread, mean.shape)
+        if policy.kind == "given":
+            log_prob, entropy = locations.log_prob_and_entropy(given, mean, spread)
+            return _Move(locations.clip_location(given), given, mean, spread, log_prob, entropy)
         if policy.kind == "sampled":
-            sample, log_prob, entropy = locations.sample_location(key, mean, spread)
-            return _Move(locations.clip_location(sample), sample, mean, log_prob, entropy)
+            sample, log_prob, entropy = locations.sample_location(
+                key, mean, spread, mirrored=policy.mirrored, detached=policy.detached
+            )
+            return _Move(locations.clip_location(sample), sample, mean, spread, log_prob, entropy)
         # Neither of the others is learned from: no log-probability, no gradient.
         sample = jax.lax.stop_gradient(mean)
         if policy.kind == "random":
             sample = locations.uniform_location(key, batch_size)
-        return _given(locations.clip_location(sample), sample, mean)
+        return _unlearned(locations.clip_location(sample), sample, mean)
 
-    start = policy.start(start_key, batch_size)
-    first = _given(start, start, start)
+    start = policy.start(start_key, batch_size) if policy.samples is None else policy.samples[0]
+    first = _unlearned(start, start, start)
     state, output = look(agent.initial_state(params, batch_size), first)
 
-    def step(carry: tuple[PyTree, Array], key: Any) -> tuple[tuple[PyTree, Array], tuple[_Move, Array]]:
+    def step(carry: tuple[PyTree, Array], drawn: Any) -> tuple[tuple[PyTree, Array], tuple[_Move, Array]]:
         state, output = carry
-        move = choose(output, key)
+        move = choose(output, *drawn)
         state, output = look(state, move)
         return (state, output), (move, output)
 
     if num_glimpses > 1:
         # Unrolled: episodes are short, and a rolled loop copies residuals and weight gradients at every glimpse, which
         # made a training step 1.6 times slower on a CPU.
-        _, (moves, outputs) = jax.lax.scan(step, (state, output), jnp.stack(keys), unroll=True)
+        given = None if policy.samples is None else policy.samples[1:]
+        _, (moves, outputs) = jax.lax.scan(step, (state, output), (jnp.stack(keys), given), unroll=True)
         moves = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, moves)
         outputs = jnp.concatenate([output[None], outputs])
     else:
@@ -153,21 +169,33 @@ def unroll(
     return Episode(**moves._asdict(), baselines=baselines, logits=agent.classify(params, outputs))
 
 
-def _given(location: Array, sample: Array, mean: Array) -> _Move:
+def _unlearned(location: Array, sample: Array, mean: Array) -> _Move:
     """A location that no learned policy drew."""
     nothing = jnp.zeros(location.shape[:-1])
-    return _Move(location, sample, mean, nothing, nothing)
+    return _Move(location, sample, mean, jnp.zeros(location.shape), nothing, nothing)
 
 
-def replicate(unroll_one: Callable[[Key[Array, ""]], Episode], key: Key[Array, ""], num_replicates: int) -> Episode:
+def replicate(
+    unroll_one: Callable[..., Episode], key: Key[Array, ""], num_replicates: int, *, antithetic: bool = False
+) -> Episode:
     """Monte Carlo replication: M independent episodes of the same images.
 
     Args:
-      unroll_one: ``key -> Episode`` without the axis M; whatever it closes over is not repeated.
+      unroll_one: ``key -> Episode`` without the axis M, or ``(key, mirrored) -> Episode`` for antithetic replicates;
+        whatever it closes over is not repeated.
       key: random key, split among the replicates.
       num_replicates: M.
+      antithetic: replicates come in pairs of one key, of which the second, M / 2 places on, is mirrored.
 
     Returns:
       An `Episode` with the axis M second, ``[T, M, B]``.
+
+    Raises:
+      ValueError: an odd number of antithetic replicates.
     """
-    return jax.vmap(unroll_one, out_axes=1)(jax.random.split(key, num_replicates))
+    if not antithetic:
+        return jax.vmap(unroll_one, out_axes=1)(jax.random.split(key, num_replicates))
+    if num_replicates % 2:
+        raise ValueError(f"replicates {num_replicates}: antithetic ones come in pairs")
+    keys = jnp.tile(jax.random.split(key, num_replicates // 2), 2)
+    return jax.vmap(unroll_one, out_axes=1)(keys, jnp.arange(num_replicates) >= num_replicates // 2)

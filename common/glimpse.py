@@ -5,6 +5,7 @@ location (Mnih et al. 2014, figure 1). Outside the image the retina sees zeros. 
 table (Crow 1984), built once per image and shared by every glimpse and every Monte Carlo replicate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -142,3 +143,19 @@ def bilinear_glimpse(
         return jnp.einsum("gh,hwc,kw->gkc", rows, pixels, columns)
 
     return jnp.stack([patch(side) for side in retina.box_sides])
+
+
+def make_sensor(
+    images: UInt8[Array, "B H W C"], retina: Retina, *, differentiable: bool = False
+) -> Callable[[Float[Array, "B 2"]], Float[Array, "B K G G C"]]:
+    """A batch of images as what an episode sees of it: normalised locations ``[B, 2]`` to glimpses.
+
+    The images' summed-area tables are built once, here.
+
+    Args:
+      images: one for each location.
+      retina: the retina's geometry.
+      differentiable: see through `bilinear_glimpse`, which has a gradient in the location, instead of `glimpse`.
+    """
+    source, see = (images, bilinear_glimpse) if differentiable else (jax.vmap(summed_area_table)(images), glimpse)
+    return lambda locations: jax.vmap(see, in_axes=(0, 0, None))(source, locations, retina)

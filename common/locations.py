@@ -12,7 +12,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 SIGMA_PATTERN = re.compile(r"(?P<value>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*(?P<unit>px)?")
 
@@ -74,18 +74,41 @@ def location_policy(mean: Float[Array, "*batch 2"], sigma: Float[Array, "..."]) 
 
 
 def sample_location(
-    key: Key[Array, ""], mean: Float[Array, "*batch 2"], sigma: Float[Array, "..."]
+    key: Key[Array, ""],
+    mean: Float[Array, "*batch 2"],
+    sigma: Float[Array, "..."],
+    *,
+    mirrored: Bool[Array, ""] | bool = False,
+    detached: bool = True,
 ) -> tuple[Float[Array, "*batch 2"], Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Samples the Gaussian policy.
 
-    The sample is detached while its mean is not, so the log-probability has a gradient to ``mean`` and ``sigma``.
+    The log-probability is of the value as sampled, which it takes for given, so it has a gradient to ``mean`` and
+    ``sigma`` alone (Mnih et al. 2014, equation 2).
+
+    Args:
+      key: random key.
+      mean: normalised mean location.
+      sigma: standard deviation, normalised; broadcast against ``mean``.
+      mirrored: the sample on the other side of the mean: with the same key, the antithetic one.
+      detached: whether the sample has no gradient, as in a score function; else it is ``mean + sigma * noise``
+        (reparameterised, Kingma and Welling 2014).
 
     Returns:
-      ``(sample, log_prob, entropy)``. The sample is not clipped; its log-probability is of the value as sampled.
+      ``(sample, log_prob, entropy)``. The sample is not clipped.
     """
+    sample = location_policy(mean, sigma).sample(seed=key)
+    sample = jnp.where(mirrored, 2 * mean - sample, sample)
+    log_prob, entropy = log_prob_and_entropy(sample, mean, sigma)
+    return jax.lax.stop_gradient(sample) if detached else sample, log_prob, entropy
+
+
+def log_prob_and_entropy(
+    sample: Float[Array, "*batch 2"], mean: Float[Array, "*batch 2"], sigma: Float[Array, "..."]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """Of the Gaussian policy: log-probability of a sample, not clipped, and entropy, in nats."""
     policy = location_policy(mean, sigma)
-    sample = jax.lax.stop_gradient(policy.sample(seed=key))
-    return sample, policy.log_prob(sample), policy.entropy()
+    return policy.log_prob(jax.lax.stop_gradient(sample)), policy.entropy()
 
 
 def clip_location(location: Float[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:

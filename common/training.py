@@ -10,8 +10,42 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-Loss = Callable[..., tuple[Array, dict[str, Array]]]
+from common import LARGEST
+
 SampleBatch = Callable[[Key[Array, ""], Any], tuple[Array, Array]]
+
+
+class Given(NamedTuple):
+    """What a loss is given beside parameters, key and images.
+
+    Attributes:
+      progress: part of the run that is done, in [0, 1].
+      hyper: the model's continuous hyperparameters, so that several settings can share a compiled program.
+      memory: what the step before left; its structure is that of `Model.memory`.
+      rollout: of several updates on the same episodes, those episodes; else None.
+    """
+
+    progress: Float[Array, ""]
+    hyper: PyTree = ()
+    memory: PyTree = ()
+    rollout: PyTree = None
+
+
+class Passes(NamedTuple):
+    """Several updates on the episodes of one step.
+
+    Attributes:
+      play: ``(params, key, images [B, H, W, C], labels [B], given) -> (rollout, memory)``; the leaves of the rollout
+        are ``[T, M, B, ...]``.
+      number: passes over the episodes.
+      minibatches: parts of the images that are an update each.
+      max_kl: the rest of a step's updates is skipped once the loss's metric ``kl`` exceeds it; 0 for never.
+    """
+
+    play: Callable[..., tuple[PyTree, PyTree]]
+    number: int = 1
+    minibatches: int = 1
+    max_kl: float = 0.0
 
 
 class Model(NamedTuple):
@@ -19,15 +53,21 @@ class Model(NamedTuple):
 
     Attributes:
       init: ``key -> params``.
-      loss: ``(params, key, images [B, H, W, C], labels [B], progress) -> (loss, metrics)``; images are uint8,
-        ``progress`` in [0, 1] is the part of the run that is done, metrics are scalars.
-      predict: ``(params, key, images [B, H, W, C], policy kind) -> logits [B, num_classes]``; the kind is that of
-        `common.episode.Policy`.
+      loss: ``(params, key, images [B, H, W, C], labels [B], given) -> (loss, (metrics, memory))``; images are uint8,
+        metrics are scalars.
+      predict: ``(params, key, images [B, H, W, C], policy kind, hyper) -> logits [B, num_classes]``; the kind is that
+        of `common.episode.Policy`.
+      hyper: the configured continuous hyperparameters.
+      memory: what the first step finds in place of what a step before left.
+      passes: how several updates are made on the same episodes; None for one update on fresh episodes.
     """
 
     init: Callable[[Key[Array, ""]], PyTree]
-    loss: Loss
+    loss: Callable[..., tuple[Array, tuple[dict[str, Array], PyTree]]]
     predict: Callable[..., Array]
+    hyper: PyTree = ()
+    memory: PyTree = ()
+    passes: Passes | None = None
 
 
 @dataclass(frozen=True)
@@ -58,22 +98,24 @@ def validate_optimizer(config: OptimizerConfig, steps: int) -> None:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    if not 0 < config.learning_rate < float("inf"):
-        raise ValueError(f"learning_rate {config.learning_rate}: must be positive and finite")
+    if not 0 < config.learning_rate < LARGEST:
+        raise ValueError(f"learning_rate {config.learning_rate}: must be positive and below {LARGEST:g}")
     if not 0 <= config.momentum < 1:
         raise ValueError(f"momentum {config.momentum}: must be at least 0 and below 1")
     if not 0 < config.decay <= 1:
         raise ValueError(f"decay {config.decay}: must be above 0 and at most 1")
     for name in ("gradient_clip", "weight_decay"):
-        if not 0 <= getattr(config, name) < float("inf"):
-            raise ValueError(f"{name} {getattr(config, name)}: must be 0 or more, and finite")
+        if not 0 <= getattr(config, name) < LARGEST:
+            raise ValueError(f"{name} {getattr(config, name)}: must be 0 or more, and below {LARGEST:g}")
     if not 0 <= config.warmup_steps < steps:
         raise ValueError(f"warmup_steps {config.warmup_steps}: must be 0 or more and below the run's {steps} steps")
 
 
-def make_schedule(config: OptimizerConfig, steps: int, steps_per_epoch: float) -> optax.Schedule:
-    """Learning rate by step, for a run of ``steps`` steps."""
-    rate, rest = config.learning_rate, steps - config.warmup_steps
+def make_schedule(
+    config: OptimizerConfig, steps: int, steps_per_epoch: float, rate: float | Float[Array, ""] | None = None
+) -> optax.Schedule:
+    """Learning rate by step, for a run of ``steps`` steps; ``rate`` stands in for the configured one."""
+    rate, rest = config.learning_rate if rate is None else rate, steps - config.warmup_steps
     main = {
         "constant": lambda: optax.constant_schedule(rate),
         "linear": lambda: optax.linear_schedule(rate, 0.0, rest),
@@ -88,8 +130,12 @@ def make_schedule(config: OptimizerConfig, steps: int, steps_per_epoch: float) -
     return optax.join_schedules([warmup, main], [config.warmup_steps])
 
 
-def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """The optimiser, with clipping by global norm before it and decoupled weight decay with it."""
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """The optimiser, with clipping by global norm before it and decoupled weight decay with it.
+
+    The step multiplies its updates by the learning rate: the rate follows the run's steps, of which one can make
+    several updates.
+    """
     scale = {
         "sgd": lambda: optax.trace(config.momentum),
         "adam": lambda: optax.scale_by_adam(),
@@ -99,7 +145,7 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
     parts.append(scale)
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay))
-    return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
+    return optax.chain(*parts)
 
 
 class TrainState(NamedTuple):
@@ -110,6 +156,7 @@ class TrainState(NamedTuple):
       opt_state: the optimiser's state.
       step: steps done.
       base_key: key from which every step's key is folded.
+      memory: what the last step left for the next (`Model.memory`).
       best_params: parameters of the lowest validation error so far.
       best_error: that error in per cent; infinite before the first validation.
       best_step: the step it was measured at.
@@ -119,61 +166,135 @@ class TrainState(NamedTuple):
     opt_state: PyTree
     step: Int[Array, ""]
     base_key: Key[Array, ""]
+    memory: PyTree
     best_params: PyTree
     best_error: Float[Array, ""]
     best_step: Int[Array, ""]
 
 
-def init_state(
-    init: Callable[[Key[Array, ""]], PyTree], optimizer: optax.GradientTransformation, seed: int
-) -> TrainState:
+def init_state(model: Model, optimizer: optax.GradientTransformation, seed: int | Int[Array, ""]) -> TrainState:
     """A fresh state from a seed."""
     init_key, base_key = jax.random.split(jax.random.key(seed))
-    params = jax.jit(init)(init_key)
+    params = jax.jit(model.init)(init_key)
     return TrainState(
         params=params,
         opt_state=optimizer.init(params),
         step=jnp.zeros((), jnp.int32),
         base_key=base_key,
         # Copied, because the chunk donates its state and one buffer cannot be donated twice.
+        memory=jax.tree.map(jnp.copy, model.memory),
         best_params=jax.tree.map(jnp.copy, params),
         best_error=jnp.array(jnp.inf),
         best_step=jnp.zeros((), jnp.int32),
     )
 
 
+class Hyper(NamedTuple):
+    """The continuous hyperparameters of a run: settings that differ in these alone share a compiled program.
+
+    Attributes:
+      learning_rate: at its highest.
+      model: those of the model.
+    """
+
+    learning_rate: Float[Array, ""]
+    model: PyTree
+
+
+Step = Callable[[TrainState, Any, Hyper], tuple[TrainState, dict[str, Array]]]
+
+
 def train_step(
-    loss: Loss, optimizer: optax.GradientTransformation, sample_batch: SampleBatch, total_steps: int
-) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Array]]]:
-    """One step: images made from the step's key, a gradient, an update.
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    schedule: Callable[[Array], optax.Schedule],
+    sample_batch: SampleBatch,
+    total_steps: int,
+) -> Step:
+    """One step: images made from the step's key, a gradient, an update; or several updates (`Passes`).
 
     Args:
-      loss: ``(params, key, images, labels, progress) -> (loss, metrics)``.
+      model: what is trained.
       optimizer: from `make_optimizer`.
+      schedule: ``highest rate -> schedule``, from `make_schedule`.
       sample_batch: ``(key, source) -> (images, labels)``.
       total_steps: of the whole run; ``progress = step / total_steps``.
 
     Returns:
-      ``(state, source) -> (state, metrics)``; metrics gain ``grad_norm`` (before clipping) and ``param_norm``.
+      ``(state, source, hyper) -> (state, metrics)``; metrics gain ``grad_norm`` (before clipping) and ``param_norm``.
+      With several updates metrics are means over them, and gain ``updates``, their number.
     """
+    gradient = jax.value_and_grad(model.loss, has_aux=True)
 
-    def step(state: TrainState, source: Any) -> tuple[TrainState, dict[str, Array]]:
+    def update(
+        params: PyTree, opt_state: PyTree, rate: Array, *batch: Any
+    ) -> tuple[PyTree, PyTree, PyTree, dict[str, Array]]:
+        (_, (metrics, memory)), grads = gradient(params, *batch)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        params = optax.apply_updates(params, jax.tree.map(lambda leaf: -rate * leaf, updates))
+        norms = {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
+        return params, opt_state, memory, metrics | norms
+
+    def step(state: TrainState, source: Any, hyper: Hyper) -> tuple[TrainState, dict[str, Array]]:
         data_key, loss_key = jax.random.split(jax.random.fold_in(state.base_key, state.step))
         images, labels = sample_batch(data_key, source)
-        progress = state.step / total_steps
-        (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, loss_key, images, labels, progress)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        metrics = metrics | {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
-        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), metrics
+        given = Given(state.step / total_steps, hyper.model, state.memory)
+        rate = schedule(hyper.learning_rate)(state.step)
+        if model.passes is None:
+            params, opt_state, memory, metrics = update(
+                state.params, state.opt_state, rate, loss_key, images, labels, given
+            )
+        else:
+            params, opt_state, memory, metrics = _several_updates(
+                update, model.passes, state, rate, loss_key, images, labels, given
+            )
+        return state._replace(params=params, opt_state=opt_state, step=state.step + 1, memory=memory), metrics
 
     return step
+
+
+def _several_updates(
+    update: Callable[..., tuple[PyTree, PyTree, PyTree, dict[str, Array]]],
+    passes: Passes,
+    state: TrainState,
+    rate: Array,
+    key: Key[Array, ""],
+    images: Array,
+    labels: Array,
+    given: Given,
+) -> tuple[PyTree, PyTree, PyTree, dict[str, Array]]:
+    play_key, order_key, loss_key = jax.random.split(key, 3)
+    rollout, memory = passes.play(state.params, play_key, images, labels, given)
+    given = given._replace(memory=memory)
+    orders = jax.vmap(lambda key: jax.random.permutation(key, len(images)))(jax.random.split(order_key, passes.number))
+    parts = orders.reshape(passes.number * passes.minibatches, -1)
+
+    def one(carry: tuple[PyTree, PyTree, Array], part: tuple[Array, Array]) -> tuple[Any, dict[str, Array]]:
+        params, opt_state, going = carry
+        index, key = part
+        episodes = jax.tree.map(lambda leaf: leaf[:, :, index], rollout)
+        here = given._replace(rollout=episodes)
+        *updated, _, metrics = update(params, opt_state, rate, key, images[index], labels[index], here)
+        if passes.max_kl:
+            going = going & (metrics["kl"] <= passes.max_kl)
+        kept = jax.tree.map(lambda new, old: jnp.where(going, new, old), tuple(updated), (params, opt_state))
+        return (*kept, going), metrics | {"updates": going.astype(jnp.float32)}
+
+    begin = (state.params, state.opt_state, jnp.array(True))
+    (params, opt_state, _), metrics = jax.lax.scan(one, begin, (parts, jax.random.split(loss_key, len(parts))))
+    done = metrics.pop("updates")
+    # Of the updates that were skipped nothing is told.
+    mean = {name: (values * done).sum() / jnp.maximum(done.sum(), 1) for name, values in metrics.items()}
+    return params, opt_state, memory, mean | {"updates": done.sum()}
 
 
 def make_chunk(
     step: Callable[[TrainState, Any], tuple[TrainState, dict[str, Array]]],
 ) -> Callable[[TrainState, Any, int], tuple[TrainState, dict[str, Float[Array, "steps"]]]]:
     """Many steps in one compiled scan.
+
+    Args:
+      step: ``(state, source) -> (state, metrics)``; `train_step` with its hyperparameters.
 
     Returns:
       ``(state, source, num_steps) -> (state, metrics)`` with one entry a step in each metric. The state is donated.

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from common.checkpoint import Checkpoints
 from experiments.command_line import fail, interruptible, run_tyro, user_errors
-from experiments.config import from_json, load_dataset
+from experiments.config import from_json, load_dataset, validate_training
 from experiments.experiment import build, chosen_params, experiment_class, measure
 from experiments.report import write_report
 from experiments.run_directory import read_json
@@ -59,6 +59,7 @@ def evaluate(config: Evaluation) -> None:
         identity = read_json(saved)
         try:
             experiment = from_json(experiment_class(identity["model"]), identity["config"])
+            validate_training(experiment.training)
             dataset = load_dataset(experiment.data)
             built = build(experiment, dataset)
             state, _ = make_initial_state(experiment, built.model, dataset)

@@ -1,5 +1,6 @@
 """One experiment from its configuration to its report; `experiments.ram` and `experiments.cnn` are thin over it."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,11 +46,17 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     config, height, width = experiment.training, dataset.height, dataset.width
-    validate_training(config)
-    validate_optimizer(experiment.optimizer, config.steps)
     size = len(dataset.train.labels)
     if config.batch_size > size:
         raise ValueError(f"batch_size {config.batch_size}: larger than the train split, so at most {size}")
+    if experiment.data.shift >= min(height, width):
+        raise ValueError(
+            f"shift {experiment.data.shift}: must be below the side of the {height}x{width} images, so at most "
+            f"{min(height, width) - 1}"
+        )
+    minibatches = experiment.model.estimator.minibatches if isinstance(experiment, RamExperiment) else 1
+    if minibatches > 0 and config.batch_size % minibatches:
+        raise ValueError(f"minibatches {minibatches}: must divide batch_size {config.batch_size}")
     if config.steps >= 2**31:
         raise ValueError(f"steps {config.steps}: must be below {2**31}, since the step is counted in 32 bits")
     shape = (height, width, dataset.channels, dataset.num_classes)
@@ -75,7 +82,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
         ram.model,
         draw_agent,
         f"{images}; {agent.num_glimpses} glimpses of {retina.num_scales} x {retina.glimpse_size}x{retina.glimpse_size}"
-        f", {agent.core}, M = {experiment.model.loss.replicates}, sigma {sigma}",
+        f", {agent.core}, M = {experiment.model.estimator.replicates}, sigma {sigma}",
     )
 
 
@@ -105,19 +112,24 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
     run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
     identity = {"model": name, "preset": preset, "config": to_json(experiment)}
     commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
-    with interruptible("interrupted before the first step"), user_errors():
+    too_large = jax.errors.JaxRuntimeError  # For the device.
+    with interruptible("interrupted before the first step"), user_errors(ValueError, OSError, too_large):
+        run_directory.check_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
         validate_training(experiment.training)
+        validate_optimizer(experiment.optimizer, experiment.training.steps)
         dataset = load_dataset(experiment.data)
         built = build(experiment, dataset)
         state, chunk = make_initial_state(experiment, built.model, dataset)
-        run_directory.open_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
+        run_directory.open_run(run_dir, identity, resume=output.resume)
+    # From here on there is something to save.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parameters = parameter_count(state.params)
     say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
     try:
         with user_errors(NotFinite, CheckpointError):
             outcome = train(experiment, built.model, dataset, state, chunk, run_dir)
             finish(experiment, identity, commit, dataset, built, outcome, parameters, run_dir)
-    except jax.errors.JaxRuntimeError as error:
+    except too_large as error:
         fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
     except OSError as error:
         fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, go on with: {again}")

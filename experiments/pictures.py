@@ -28,7 +28,7 @@ class Played(NamedTuple):
     """Greedy episodes on N images, as the plots take them."""
 
     locations: Any  # [N, T, 2], normalised
-    probabilities: Any  # [N, T, num_classes]
+    logits: Any  # [N, T, num_classes]
 
 
 def play_greedy(ram: RamModel, params: object, images: np.ndarray, batch_size: int) -> Played:
@@ -37,7 +37,7 @@ def play_greedy(ram: RamModel, params: object, images: np.ndarray, batch_size: i
     @jax.jit
     def play(key: jax.Array, batch: jax.Array) -> Played:
         episode = ram.play(params, key, batch, "greedy")
-        return Played(jnp.swapaxes(episode.locations, 0, 1), jnp.swapaxes(jax.nn.softmax(episode.logits), 0, 1))
+        return Played(jnp.swapaxes(episode.locations, 0, 1), jnp.swapaxes(episode.logits, 0, 1))
 
     return over_batches(play, jax.random.key(TEST_SEED), images, min(batch_size, len(images)))
 
@@ -53,12 +53,14 @@ def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, bat
     test_images, test_labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     height, width, names = dataset.height, dataset.width, dataset.class_names
     played = play_greedy(ram, params, test_images, batch_size)
-    predictions = played.probabilities[:, -1].argmax(-1)
-    by_glimpse = [error_interval(p.argmax(-1), test_labels) for p in np.swapaxes(played.probabilities, 0, 1)]
+    guesses = played.logits.argmax(-1)
+    by_glimpse = [error_interval(guess, test_labels) for guess in guesses.T]
 
     images, labels = test_images[:SHEET_IMAGES], test_labels[:SHEET_IMAGES]
     locations = np.swapaxes(played.locations[:SHEET_IMAGES], 0, 1)
-    probabilities = np.swapaxes(played.probabilities[:SHEET_IMAGES], 0, 1)
+    logits = jnp.swapaxes(played.logits[:SHEET_IMAGES], 0, 1)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    rewards = np.asarray(ram.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
     over_images = jax.vmap(glimpse, in_axes=(0, 0, None))
     tables = jax.vmap(summed_area_table)(jnp.asarray(images))
     glimpses = np.asarray(jax.vmap(over_images, in_axes=(None, 0, None))(tables, jnp.asarray(locations), ram.retina))
@@ -70,7 +72,7 @@ def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, bat
         "episodes": episode_sheet(images, labels, locations, boxes, probabilities, names),
         "retina": retina_sheet(glimpses, images, labels, boxes, names),
         "locations": location_heatmaps(np.swapaxes(played.locations, 0, 1), height, width),
-        "confusion": confusion_matrix(test_labels, predictions, names),
+        "confusion": confusion_matrix(test_labels, guesses[:, -1], names),
         "error_by_glimpse": accuracy_by_glimpse(
             *(np.array([entry[name] for entry in by_glimpse]) for name in ("error", "low", "high"))
         ),
@@ -78,7 +80,7 @@ def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, bat
     for name, figure in figures.items():
         save_figure(figure, plots / f"{name}.png")
     episode_gif(images, labels, locations, boxes, glimpses, probabilities, names, plots / "episodes.gif")
-    write_episodes(plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names)
+    write_episodes(plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names, rewards)
 
 
 def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:

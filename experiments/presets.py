@@ -1,13 +1,14 @@
 """Named configurations, each with what ``--help`` shows: what it reproduces, its run time, the error it reached."""
 
 from common.baselines import BaselineConfig
+from common.policy_gradient import EstimatorConfig
 from common.training import OptimizerConfig
 from experiments.config import CnnExperiment, DataConfig, RamExperiment, TrainingConfig
 from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
 
 # Found on validation images of augmented100. Each location is credited with little more than its own glimpse gains, and
 # the policy loss is too weak to disturb what the core learns by classification.
-GAIN = LossConfig(reward="gain", discount=0.3, policy_weight=0.01)
+GAIN = EstimatorConfig(reward="gain", discount=0.3)
 
 
 def _ram(
@@ -26,7 +27,8 @@ def _ram(
             retina=retina,
             agent=AgentConfig(num_glimpses=glimpses, what_hidden=what),
             policy=PolicyConfig(sigma=sigma, sigma_final=sigma_final, sigma_schedule="exponential"),
-            loss=GAIN,
+            loss=LossConfig(policy_weight=0.01),
+            estimator=GAIN,
         ),
         optimizer=OptimizerConfig(learning_rate=2e-3),
         training=TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1)),

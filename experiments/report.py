@@ -1,18 +1,16 @@
 """One self-contained HTML page about a run: its facts, results, figures, episodes and configuration."""
 
 import json
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from experiments.plots_style import write_bytes
 from experiments.report_episodes import Episodes, read_episodes, write_episodes
-from experiments.report_sections import configuration, facts, figures, notice, results_table, training_table
+from experiments.report_page import Section, embedded_json, notice, page, part
+from experiments.report_sections import configuration, facts, figures, results_table, training_table
+from experiments.report_table import SCRIPT
 
 __all__ = ["Episodes", "read_episodes", "write_episodes", "write_report"]
-
-PARTS = Path(__file__).parent
 
 
 def write_report(run_dir: Path) -> Path:
@@ -35,21 +33,21 @@ def write_report(run_dir: Path) -> Path:
     known = {**(config or {}), **{key: value for key, value in (results or {}).items() if value is not None}}
     if metrics and "steps" not in known:
         known["steps"] = max((record["step"] for record in metrics if "step" in record), default=None)
-    if config is None and isinstance(known.get("config"), dict):
+    if isinstance(known.get("config"), dict):
         config = known["config"]
-    page = Template((PARTS / "report_template.html").read_text()).substitute(
-        title=escape(_title(known, run_dir)),
-        folder=escape(run_dir.resolve().name),
-        style=(PARTS / "report_style.css").read_text(),
-        script=(PARTS / "report_viewer.js").read_text(),
-        facts=facts(known),
-        results=results_table(results),
-        training=training_table(metrics),
-        viewer=_viewer(run_dir / "plots" / "episodes.json"),
-        figures=figures(run_dir / "plots"),
-        configuration=configuration(config),
+    text = page(
+        _title(known, run_dir),
+        run_dir.resolve().name,
+        facts(known),
+        [
+            Section("results", "Results", results_table(results) + training_table(metrics)),
+            Section("episodes", "Episodes", _viewer(run_dir / "plots" / "episodes.json")),
+            Section("figures", "Figures", figures(run_dir / "plots")),
+            Section("configuration", "Configuration", configuration(config)),
+        ],
+        scripts=[SCRIPT, "report_viewer.js"],
     )
-    return write_bytes(run_dir / "report.html", page.encode())
+    return write_bytes(run_dir / "report.html", text.encode())
 
 
 def _title(known: dict[str, Any], run_dir: Path) -> str:
@@ -62,12 +60,7 @@ def _viewer(path: Path) -> str:
     """The episode viewer with its data, or a notice where there are none."""
     if not path.exists():
         return notice("There is no plots/episodes.json: no episodes were kept for the viewer.")
-    data = json.dumps(_read_json(path), separators=(",", ":"))
-    for character in "<>&\u2028\u2029":  # so that no text can end the element that holds it
-        data = data.replace(character, f"\\u{ord(character):04x}")
-    return (PARTS / "report_viewer.html").read_text() + (
-        f'<script type="application/json" id="episodes-data">{data}</script>'
-    )
+    return part("report_viewer.html") + embedded_json("episodes-data", _read_json(path))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -1,17 +1,14 @@
 """The sections of the report: functions from what was read to pieces of HTML in which all text is escaped."""
 
-import base64
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image as PillowImage
-
 from experiments.config import flatten
+from experiments.report_page import notice, picture, scrollable, value_text
+from experiments.report_table import sortable_table
 
 EPISODES_CAPTION = (
     "The numbered path of glimpses over each image, with the boxes of every scale of the retina, and the "
@@ -74,11 +71,6 @@ def duration(seconds: float) -> str:
     return " ".join(part for part in parts if part)
 
 
-def notice(text: str) -> str:
-    """A paragraph that says what is missing."""
-    return f'<p class="notice">{escape(text)}</p>'
-
-
 def facts(values: Mapping[str, Any]) -> str:
     """What the run was, as a list of those of `FACTS` that `values` holds; `wall_seconds` in words."""
     items = []
@@ -91,7 +83,7 @@ def facts(values: Mapping[str, Any]) -> str:
         elif key in COUNTS and isinstance(value, int):
             text = f"{value:,}"
         else:
-            text = _text(value)
+            text = value_text(value)
         items.append(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>")
     return f'<dl class="facts">{"".join(items)}</dl>' if items else notice("Nothing is recorded about this run.")
 
@@ -112,10 +104,12 @@ def results_table(results: Mapping[str, Any] | None) -> str:
         cells = "".join(_error_cells(results[split].get(key)) for split in splits)
         name = READOUTS.get(key, key.replace("_", " "))
         body.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    return (
-        '<div class="scroll"><table class="results"><caption>Classification error in per cent</caption>'
+    caption = "Classification error in per cent"
+    return scrollable(
+        f'<table class="results"><caption>{caption}</caption>'
         f'<thead><tr><th rowspan="2" scope="col">read-out</th>{groups}</tr><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
+        f"<tbody>{''.join(body)}</tbody></table>",
+        caption,
     )
 
 
@@ -125,7 +119,7 @@ def _error_cells(entry: Any) -> str:
     error, low, high = (_per_cent(entry.get(key)) for key in ("error", "low", "high"))
     interval = f"{low} to {high}" if entry.get("low") is not None and entry.get("high") is not None else "–"
     number = entry.get("n")
-    images = f"{number:,}" if isinstance(number, int) else "–" if number is None else _text(number)
+    images = f"{number:,}" if isinstance(number, int) else "–" if number is None else value_text(number)
     return f"<td><strong>{escape(error)}</strong></td><td>{escape(interval)}</td><td>{escape(images)}</td>"
 
 
@@ -143,8 +137,8 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None) -> str:
     if not last:
         return notice("metrics.jsonl holds no records.")
     rows = "".join(
-        f'<tr><th scope="row">{escape(key.replace("_", " "))}</th><td>{escape(_text(value))}</td>'
-        f"<td>{escape(_text(step))}</td></tr>"
+        f'<tr><th scope="row">{escape(key.replace("_", " "))}</th><td>{escape(value_text(value))}</td>'
+        f"<td>{escape(value_text(step))}</td></tr>"
         for key, (value, step) in last.items()
         if key != "step"
     )
@@ -152,13 +146,15 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None) -> str:
     best = ""
     if tested:
         record = min(tested, key=lambda record: float(record["validation_error"]))
-        step = escape(_text(record.get("step")))
+        step = escape(value_text(record.get("step")))
         best = f"<p>Lowest validation error {record['validation_error']:.2f}% at step {step}.</p>"
-    return (
-        f"{best}<details><summary>Last values of the metrics, from {len(metrics):,} records</summary>"
-        '<div class="scroll"><table><thead><tr><th scope="col">metric</th><th scope="col">value</th>'
-        f'<th scope="col">step</th></tr></thead><tbody>{rows}</tbody></table></div></details>'
+    table = scrollable(
+        '<table><thead><tr><th scope="col">metric</th><th scope="col">value</th>'
+        f'<th scope="col">step</th></tr></thead><tbody>{rows}</tbody></table>',
+        "Last values of the metrics",
     )
+    summary = f"Last values of the metrics, from {len(metrics):,} records"
+    return f"{best}<details><summary>{summary}</summary>{table}</details>"
 
 
 def figures(plots: Path) -> str:
@@ -171,50 +167,25 @@ def figures(plots: Path) -> str:
 
 def _figure(path: Path) -> str:
     """One embedded picture; an animation can be folded away."""
-    data, moving = path.read_bytes(), path.suffix.lower() == ".gif"
+    moving = path.suffix.lower() == ".gif"
     heading, caption = FIGURES.get(path.stem, (path.stem.replace("_", " ").capitalize(), f"The file {path.name}."))
     if moving:
         heading = f"{heading}, animated"
         if path.stem == "episodes":
             caption = ANIMATION_CAPTION
-    with PillowImage.open(io.BytesIO(data)) as picture:
-        width, height = picture.size
-    kind = "gif" if moving else "png"
-    image = (
-        f'<figure><img src="data:image/{kind};base64,{base64.b64encode(data).decode()}" width="{width}" '
-        f'height="{height}" alt="{escape(f"{heading}. {caption}")}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    image = picture(path.read_bytes(), f"{heading}. {caption}", caption)
     if moving:
         return f"<details open><summary><h3>{escape(heading)}</h3></summary>{image}</details>"
     return f"<h3>{escape(heading)}</h3>{image}"
 
 
 def configuration(config: Mapping[str, Any] | None) -> str:
-    """Every setting of the nested `config` by its dotted name, with a search box where scripts run."""
+    """Every setting of the nested `config` by its dotted name, in a table that can be searched."""
     if config is None:
         return notice("There is no config.json.")
-    rows = "".join(
-        f'<tr><th scope="row"><code>{escape(key)}</code></th><td><code>{escape(_text(value))}</code></td></tr>'
-        for key, value in flatten(config)
-    )
-    return (
-        '<p id="search" class="control" hidden><label for="search-text">Search the settings</label> '
-        '<input id="search-text" type="search" autocomplete="off"> '
-        '<output id="search-count" for="search-text"></output></p>'
-        '<div class="scroll"><table id="settings"><thead><tr><th scope="col">setting</th>'
-        f'<th scope="col">value</th></tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    rows = [(key, value if _finite(value) else value_text(value)) for key, value in flatten(config)]
+    return sortable_table("settings", "Every setting of the run", ["setting", "value"], rows)
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _text(value: Any) -> str:
-    """`value` as a reader wants it: text as it is, long fractions to six digits, anything else as JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(value, ensure_ascii=False)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

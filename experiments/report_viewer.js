@@ -1,20 +1,5 @@
 "use strict";
 
-// Finds settings: hides the rows of the configuration that do not hold the text.
-(() => {
-  const search = document.getElementById("search");
-  if (!search) return;
-  const rows = [...document.querySelectorAll("#settings tbody tr")];
-  const field = document.getElementById("search-text");
-  const count = document.getElementById("search-count");
-  field.addEventListener("input", () => {
-    const text = field.value.trim().toLowerCase();
-    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(text);
-    count.textContent = text ? `${rows.filter((row) => !row.hidden).length} of ${rows.length}` : "";
-  });
-  search.hidden = false;
-})();
-
 // Shows an episode glimpse by glimpse. Boxes are (left, top, right, bottom) in pixels of the image.
 (() => {
   const source = document.getElementById("episodes-data");
@@ -41,7 +26,7 @@
     return best;
   };
   const steps = () => data.episodes[episode].locations.length;
-  const per_cent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
+  const perCent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
   const make = (name, attributes, parent) => {
     const shape = document.createElementNS(overlay.namespaceURI, name);
     for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
@@ -115,28 +100,61 @@
     return classes.sort((a, b) => peak[b] - peak[a]).slice(0, MOST_CLASSES).sort((a, b) => a - b);
   }
 
+  // One line of a bar chart: a name, a bar from `start` to `end` (shares of the track), the value as text.
+  function barRow(name, start, end, value) {
+    const row = document.createElement("li");
+    const [label, track, bar, share] = ["span", "div", "div", "span"].map((kind) => document.createElement(kind));
+    label.textContent = name;
+    track.className = "track";
+    bar.className = "fill";
+    bar.style.marginLeft = `${100 * start}%`;
+    bar.style.width = `${100 * (end - start)}%`;
+    track.append(bar);
+    share.className = "share";
+    share.textContent = value;
+    row.append(label, track, share);
+    return row;
+  }
+
   function drawBelief(current) {
     const beliefs = current.probabilities[glimpse];
     find("belief").replaceChildren(...shownClasses(current).map((index) => {
-      const row = document.createElement("li");
-      const [name, track, share] = ["span", "div", "span"].map((kind) => document.createElement(kind));
-      name.textContent = data.class_names[index] + (index === current.label ? " (true)" : "");
-      track.className = "track";
-      const fill = document.createElement("div");
-      fill.className = "fill";
-      fill.style.width = `${100 * beliefs[index]}%`;
-      track.append(fill);
-      share.className = "share";
-      share.textContent = per_cent(beliefs[index]);
-      row.className = index === current.label ? "true" : "";
-      row.append(name, track, share);
+      const isTrue = index === current.label;
+      const name = data.class_names[index] + (isTrue ? " (true)" : "");
+      const row = barRow(name, 0, beliefs[index], perCent(beliefs[index]));
+      row.classList.toggle("true", isTrue);
+      return row;
+    }));
+  }
+
+  // The bars share a zero, so that a loss points the other way than a gain.
+  function drawRewards(current) {
+    find("rewards-panel").hidden = !Array.isArray(current.reward);
+    if (find("rewards-panel").hidden) return;
+    const numbers = current.reward.map((reward) => reward ?? 0);
+    const low = Math.min(0, ...numbers);
+    const range = Math.max(0, ...numbers) - low || 1;
+    find("rewards").replaceChildren(...current.reward.map((reward, step) => {
+      const [start, end] = [Math.min(0, numbers[step]), Math.max(0, numbers[step])].map((edge) => (edge - low) / range);
+      const row = barRow(`glimpse ${step + 1}`, start, end, rewardText(reward));
+      row.classList.toggle("loss", numbers[step] < 0);
+      if (step === glimpse) row.setAttribute("aria-current", "step");
+      row.style.setProperty("--colour", data.colours[step]);
       return row;
     }));
   }
 
   function rewardText(reward) {
-    if (Array.isArray(reward)) reward = reward[glimpse];
-    return reward === null || reward === undefined ? "not recorded" : String(reward);
+    if (reward === null || reward === undefined) return "not recorded";
+    const size = Math.abs(reward);
+    const digits = size >= 0.01 || size === 0 ? size.toFixed(2) : size.toPrecision(1);
+    return `${reward < 0 ? "−" : size ? "+" : ""}${digits}`;
+  }
+
+  function rewardWords(reward) {
+    if (!Array.isArray(reward)) return `reward of the episode ${rewardText(reward)}`;
+    const sum = reward.slice(0, glimpse + 1).reduce((total, each) => total + (each ?? 0), 0);
+    return `reward ${rewardText(reward[glimpse])}, so far ${rewardText(sum)}`;
   }
 
   function drawStatus(current) {
@@ -145,9 +163,10 @@
     const verdict = document.createElement("span");
     const right = best === current.label;
     verdict.className = right ? "right" : "wrong";
-    verdict.textContent = `${right ? "✓" : "✗"} believes ${data.class_names[best]} (${per_cent(beliefs[best])})`;
-    const reward = `${Array.isArray(current.reward) ? "reward of this glimpse" : "reward of the episode"} ${rewardText(current.reward)}`;
-    find("status").replaceChildren(`Glimpse ${glimpse + 1} of ${steps()}: true ${data.class_names[current.label]}, `, verdict, `, ${reward}`);
+    verdict.textContent = `${right ? "✓" : "✗"} believes ${data.class_names[best]} (${perCent(beliefs[best])})`;
+    find("status").replaceChildren(
+      `Glimpse ${glimpse + 1} of ${steps()}: true ${data.class_names[current.label]}, `, verdict, `, ${rewardWords(current.reward)}`,
+    );
   }
 
   function draw() {
@@ -161,6 +180,7 @@
     drawSeen(find("so-far"), current, 0);
     drawPatches(find("patches"), current);
     drawBelief(current);
+    drawRewards(current);
     drawStatus(current);
   }
 
@@ -218,7 +238,8 @@
   document.addEventListener("keydown", (event) => {
     const ahead = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!ahead || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    if (event.target !== slider && event.target.closest("input:not([type=checkbox]), select, textarea")) return;
+    // These have uses of their own for the keys.
+    if (event.target !== slider && event.target.closest("input:not([type=checkbox]), select, .scroll")) return;
     const frame = viewer.getBoundingClientRect();
     if (frame.bottom < 0 || frame.top > innerHeight) return;
     event.preventDefault();

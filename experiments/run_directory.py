@@ -20,8 +20,10 @@ from experiments.plots_style import write_bytes
 MARKER = "config.json"
 
 
-def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
-    """Makes or reopens the folder of a run.
+def check_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Checks, before anything takes long, that the folder of a run can be made or reopened.
+
+    A run that ended before its first checkpoint may be begun anew, since nothing is lost with it.
 
     Args:
       run_dir: the folder.
@@ -39,20 +41,24 @@ def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrite
         raise ValueError(f"run directory {str(run_dir)!r} is a file: give a folder")
     _require_writable(run_dir)
     occupied = run_dir.exists() and any(run_dir.iterdir())
-    if occupied and not (resume or overwrite):
+    if occupied and not _is_run(run_dir):
+        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER} of a run: give another --run-dir")
+    if occupied and not (resume or overwrite) and _holds_work(run_dir):
         raise ValueError(
             f"run directory {str(run_dir)!r} exists: give --resume to go on with it, --overwrite to start again, "
             "or another --run-dir"
         )
     if resume and not occupied:
         raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
-    if occupied and not _is_run(run_dir):
-        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER} of a run: give another --run-dir")
     if resume:
         _require_same(run_dir, identity)
+
+
+def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> None:
+    """Makes or reopens the folder of a run that `check_run` has passed; what it holds is kept only to resume."""
+    if resume:
         return
-    if occupied:
-        shutil.rmtree(run_dir)
+    shutil.rmtree(run_dir, ignore_errors=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(run_dir / MARKER, identity)
 
@@ -63,6 +69,10 @@ def _require_writable(run_dir: Path) -> None:
         existing = existing.parent
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"run directory {str(run_dir)!r}: {str(existing)!r} is not a folder that can be written")
+
+
+def _holds_work(run_dir: Path) -> bool:
+    return (run_dir / "results.json").exists() or any(run_dir.glob("checkpoints/[0-9]*"))
 
 
 def _is_run(run_dir: Path) -> bool:

@@ -1,13 +1,16 @@
 """The training loop of every experiment: compiled chunks, and between them logging, validation and checkpoints."""
 
 import contextlib
+import functools
 import signal
+import threading
 import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -18,6 +21,7 @@ from common.data import Dataset, sample_batch
 from common.data.augmentation import random_shift
 from common.evaluation import make_predictor, summarise
 from common.training import (
+    Hyper,
     Model,
     TrainState,
     init_state,
@@ -86,8 +90,8 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
     """
     config = experiment.training
     steps_per_epoch = len(dataset.train.labels) / config.batch_size
-    schedule = make_schedule(experiment.optimizer, config.steps, steps_per_epoch)
-    optimizer = make_optimizer(experiment.optimizer, schedule)
+    schedule = functools.partial(make_schedule, experiment.optimizer, config.steps, steps_per_epoch)
+    optimizer = make_optimizer(experiment.optimizer)
 
     def draw(key: Any, source: Any) -> Any:
         if not experiment.data.shift:
@@ -96,10 +100,16 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
         images, labels = sample_batch(draw_key, source, dataset.canvas, config.batch_size)
         return random_shift(shift_key, images, experiment.data.shift), labels
 
-    step = train_step(model.loss, optimizer, draw, config.steps)
-    state = init_state(model.init, optimizer, config.seed)
-    jax.eval_shape(step, state, dataset.train)
-    return state, make_chunk(step)
+    step = train_step(model, optimizer, schedule, draw, config.steps)
+    state, hyper = init_state(model, optimizer, config.seed), configured_hyper(experiment, model)
+    jax.eval_shape(step, state, dataset.train, hyper)
+    # Closed over, so that a run of its own is compiled with its numbers as constants.
+    return state, make_chunk(lambda state, source: step(state, source, hyper))
+
+
+def configured_hyper(experiment: Experiment, model: Model) -> Hyper:
+    """The continuous hyperparameters of an experiment."""
+    return Hyper(jnp.float32(experiment.optimizer.learning_rate), model.hyper)
 
 
 def train(
@@ -113,7 +123,7 @@ def train(
       OSError: a checkpoint could not be written.
     """
     config = experiment.training
-    replicates = getattr(getattr(experiment.model, "loss", None), "replicates", 1)
+    replicates = getattr(getattr(experiment.model, "estimator", None), "replicates", 1)
     checkpoints = Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
     restored = checkpoints.restore(state, warn)
     if restored is not None:
@@ -131,8 +141,7 @@ def train(
         while (step := int(state.step)) < config.steps and not _out_of_patience(state, config):
             until = next_stop(step, config)
             chunk_begun = time.monotonic()
-            state, metrics = chunk(state, dataset.train, until - step)
-            metrics = jax.tree.map(np.asarray, metrics)
+            state, metrics = _attentively(chunk, state, dataset.train, until - step)
             if bad := first_not_finite(metrics, step):
                 saved = checkpoints.steps()
                 good = f"{checkpoints.directory / str(saved[-1])}" if saved else "none"
@@ -210,8 +219,32 @@ def _progress_bar() -> Progress:
     )
 
 
+def _attentively(chunk: Any, *args: Any) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """Runs a chunk in a thread of its own, so that a signal is heard at once and not at the chunk's end."""
+    done: list[Any] = []
+
+    def run() -> None:
+        try:
+            state, metrics = chunk(*args)
+            done.append((state, jax.tree.map(np.asarray, metrics)))
+        except BaseException as error:
+            done.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    (result,) = done
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
 class _Stop:
-    """Turns the first Ctrl-C (or a polite kill) into a request, which the loop grants at the end of a chunk."""
+    """Turns the first Ctrl-C (or a polite kill) into a request, which the loop grants at the end of a chunk.
+
+    A second one ends the program.
+    """
 
     def __enter__(self) -> "_Stop":
         self.asked = False
@@ -223,8 +256,7 @@ class _Stop:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
         self.asked = True
+        signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
             say("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.cores import CORES
 from common.episode import Agent, Episode, Policy, replicate, unroll
-from common.glimpse import Retina, summed_area_table
+from common.glimpse import Retina, make_sensor
 from common.locations import START_POLICIES, parse_sigma
-from common.policy_gradient import Estimator, make_estimator, policy_loss
+from common.policy_gradient import Estimator, Rollout, hyperparameters, make_estimator, policy_loss
 from common.policy_gradient.advantages import returns_to_go
-from common.training import Model
-from ram.config import RamConfig, make_retina
+from common.training import Given, Model, Passes
+from ram.config import LossConfig, RamConfig, make_retina
 from ram.networks import ActionNetwork, BaselineNetwork, GlimpseNetwork, LocationNetwork
 
 
@@ -35,7 +35,7 @@ class Ram(nn.Module):
         heads = {"num_heads": agent.core_heads} if agent.core == "transformer" else {}
         self.core = CORES[agent.core](hidden=agent.core_hidden, num_glimpses=agent.num_glimpses, **heads)
         self.location_network = LocationNetwork(
-            agent.mean_activation, agent.locator_hidden, self.config.policy.learn_sigma
+            agent.mean_activation, agent.locator_hidden, self.config.policy.learned_sigma
         )
         self.action_network = ActionNetwork(self.num_classes)
         self.baseline_network = BaselineNetwork()
@@ -68,35 +68,78 @@ class Ram(nn.Module):
         self.locate(output, jnp.ones(2)), self.classify(output), self.baseline(output)
 
 
+class Weights(NamedTuple):
+    """Weights of the hybrid loss; the fields of `LossConfig`."""
+
+    classification: float | Float[Array, ""]
+    policy: float | Float[Array, ""]
+    baseline: float | Float[Array, ""]
+    entropy: float | Float[Array, ""]
+
+
+class RamHyper(NamedTuple):
+    """The continuous hyperparameters of RAM: settings that differ in these alone share a compiled program.
+
+    Attributes:
+      sigma: normalised standard deviation of the location noise in x and y, at the start of training.
+      sigma_final: at its end.
+      weights: of the loss.
+      estimator: those that the estimator's functions may name.
+    """
+
+    sigma: Float[Array, "2"]
+    sigma_final: Float[Array, "2"]
+    weights: Weights
+    estimator: dict[str, Float[Array, ""]]
+
+
 class RamModel(NamedTuple):
     """RAM for images of one size, as pure functions.
 
     Attributes:
-      model: its initialisation, loss and prediction; the loss's ``progress`` sets the schedule of sigma.
+      model: its initialisation, loss and prediction; ``progress`` sets the schedule of sigma.
       play: ``(params, key, images [B, H, W, C], policy kind) -> Episode`` with fields ``[T, B]``; the policy kind is
         that of `common.episode.Policy`.
+      rollout: ``(params, key, images [B, H, W, C], given) -> Episode`` with fields ``[T, M, B]``: the episodes of a
+        training step.
       retina: the geometry of its retina.
-      sigma: ``progress -> normalised sigma [2]``.
+      sigma: ``progress -> normalised sigma [2]``, as configured.
+      estimator: the policy-gradient estimator.
     """
 
     model: Model
     play: Callable[..., Episode]
+    rollout: Callable[..., Episode]
     retina: Retina
     sigma: Callable[[Array], Array]
+    estimator: Estimator
 
 
-def sigma_schedule(config: RamConfig, height: int, width: int) -> Callable[[Array], Float[Array, "2"]]:
-    """Sigma, normalised in x and y, as a function of the part of the run that is done."""
+def make_weights(config: LossConfig) -> Weights:
+    """The weights of a configuration."""
+    names = ("classification_weight", "policy_weight", "baseline_weight", "entropy_weight")
+    return Weights(*(getattr(config, name) for name in names))
+
+
+def make_hyper(config: RamConfig, height: int, width: int) -> RamHyper:
+    """The continuous hyperparameters of a configuration, for images of ``height x width`` pixels."""
     policy = config.policy
-    first = jnp.array(parse_sigma(policy.sigma, height, width))
-    if policy.sigma_final is None:
-        return lambda progress: first
-    last = jnp.array(parse_sigma(policy.sigma_final, height, width))
-    if policy.sigma_schedule == "exponential":
-        return lambda progress: first * (last / first) ** progress
-    if policy.sigma_schedule == "cosine":
-        return lambda progress: last + (first - last) * (1 + jnp.cos(jnp.pi * progress)) / 2
-    return lambda progress: first + (last - first) * progress
+    sigma = jnp.array(parse_sigma(policy.sigma, height, width))
+    sigma_final = jnp.array(parse_sigma(policy.sigma_final or policy.sigma, height, width))
+    numbers = (make_weights(config.loss), hyperparameters(config.estimator))
+    return RamHyper(sigma, sigma_final, *jax.tree.map(jnp.float32, numbers))
+
+
+def sigma_at(schedule: str, hyper: RamHyper, progress: Float[Array, ""]) -> Float[Array, "2"]:
+    """Sigma, normalised in x and y, when a part ``progress`` of the run is done."""
+    first, last = hyper.sigma, hyper.sigma_final
+    if schedule == "exponential":
+        return first * (last / first) ** progress
+    if schedule == "cosine":
+        return last + (first - last) * (1 + jnp.cos(jnp.pi * progress)) / 2
+    if schedule == "linear":
+        return first + (last - first) * progress
+    return first
 
 
 def make_agent(module: Ram) -> Agent:
@@ -114,75 +157,123 @@ def make_ram(config: RamConfig, height: int, width: int, channels: int, num_clas
     Raises:
       ValueError: an unknown name of an estimator's part.
     """
-    retina = make_retina(config.retina)
+    retina, hyper = make_retina(config.retina), make_hyper(config, height, width)
     module = Ram(config, num_classes)
     agent = make_agent(module)
-    estimator = make_estimator(config.loss.reward, config.loss.advantage, config.loss.surrogate, config.loss.discount)
-    sigma = sigma_schedule(config, height, width)
+    estimator = make_estimator(config.estimator)
     start = START_POLICIES[config.policy.start]
     random = config.policy.policy == "random"
-    unroll_ram = functools.partial(unroll, agent, retina=retina, num_glimpses=config.agent.num_glimpses)
+    replicates, num_glimpses = config.estimator.replicates, config.agent.num_glimpses
 
     def init(key: Key[Array, ""]) -> PyTree:
         glimpses = jnp.zeros((1, retina.scales, retina.size, retina.size, channels))
         return module.init(key, glimpses, jnp.zeros((1, 2)), method=Ram.everything)["params"]
 
+    def unroll_batch(params: PyTree, images: Array, see: Callable, sigma: Array, key: Array, policy: Policy) -> Episode:
+        size = images.shape[0]
+        return unroll(agent, params, see, key, batch_size=size, num_glimpses=num_glimpses, policy=policy, sigma=sigma)
+
+    def rollout(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], given: Given) -> Episode:
+        sigma = sigma_at(config.policy.sigma_schedule, given.hyper, given.progress)
+        see = make_sensor(images, retina, differentiable=estimator.pathwise)
+        one = functools.partial(unroll_batch, params, images, see, sigma)
+        if given.rollout is not None:
+            again = jax.vmap(lambda samples: one(key, Policy(start, "given", samples=samples)), in_axes=1, out_axes=1)
+            return again(given.rollout.samples)
+        policy = Policy(start, "random" if random else "sampled", detached=not estimator.pathwise)
+        if config.estimator.antithetic:
+
+            def mirrored(key: Array, mirror: Array) -> Episode:
+                return one(key, policy._replace(mirrored=mirror))
+
+            return replicate(mirrored, key, replicates, antithetic=True)
+        return replicate(lambda key: one(key, policy), key, replicates)
+
+    def configured(given: Given) -> Estimator:
+        return estimator._replace(hyperparameters=given.hyper.estimator)
+
     def loss(
-        params: PyTree,
-        key: Key[Array, ""],
-        images: UInt8[Array, "B H W C"],
-        labels: Int[Array, "B"],
-        progress: Float[Array, ""],
-    ) -> tuple[Array, dict[str, Array]]:
-        tables = jax.vmap(summed_area_table)(images)
-        policy = Policy(start, "random" if random else "sampled")
-        episode = replicate(
-            lambda k: unroll_ram(params, tables, k, policy=policy, sigma=sigma(progress)), key, config.loss.replicates
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B"], given: Given
+    ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        episode = rollout(params, key, images, given)
+        value, (metrics, memory) = hybrid_loss(
+            config.loss.classify_at,
+            given.hyper.weights,
+            configured(given),
+            episode,
+            labels,
+            memory=given.memory,
+            rollout=given.rollout,
         )
-        value, metrics = hybrid_loss(config, estimator, episode, labels)
-        # Of any output: sigma is the same in every state.
-        _, spread = agent.locate(params, jnp.zeros((1, config.agent.core_hidden)), sigma(progress))
-        return value, metrics | {"sigma_px": spread[..., 0].mean() * width / 2}
+        # With one glimpse no location is drawn.
+        sigma = episode.sigmas[1:, ..., 0].mean() if num_glimpses > 1 else given.hyper.sigma[0]
+        return value, (metrics | {"sigma_px": sigma * width / 2}, memory)
 
-    def play(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str) -> Episode:
-        tables = jax.vmap(summed_area_table)(images)
+    def play_first(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B"], given: Given
+    ) -> tuple[Rollout, PyTree]:
+        episode = rollout(params, key, images, given)
+        found = policy_loss(configured(given), episode, labels, given.memory)
+        kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages)
+        return jax.lax.stop_gradient(kept), found.memory
+
+    def play(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: RamHyper = hyper
+    ) -> Episode:
+        sigma = sigma_at(config.policy.sigma_schedule, hyper, jnp.ones(()))
         policy = Policy(start, "random" if random else kind)
-        return unroll_ram(params, tables, key, policy=policy, sigma=sigma(jnp.ones(())))
+        return unroll_batch(params, images, make_sensor(images, retina), sigma, key, policy)
 
-    def predict(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str) -> Array:
-        return play(params, key, images, kind).logits[-1]
+    def predict(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: RamHyper = hyper
+    ) -> Array:
+        return play(params, key, images, kind, hyper).logits[-1]
 
-    return RamModel(Model(init, loss, predict), play, retina, sigma)
+    several = config.estimator.passes > 1 or config.estimator.minibatches > 1
+    passes = Passes(play_first, config.estimator.passes, config.estimator.minibatches, config.estimator.max_kl)
+    memory = estimator.init_memory(num_glimpses)
+    model = Model(init, loss, predict, hyper, memory, passes if several else None)
+    sigma = functools.partial(sigma_at, config.policy.sigma_schedule, hyper)
+    return RamModel(model, play, rollout, retina, sigma, estimator)
 
 
 def hybrid_loss(
-    config: RamConfig, estimator: Estimator, episode: Episode, labels: Int[Array, "B"]
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+    classify_at: str,
+    weights: Weights,
+    estimator: Estimator,
+    episode: Episode,
+    labels: Int[Array, "B"],
+    *,
+    memory: PyTree = (),
+    rollout: Rollout | None = None,
+) -> tuple[Float[Array, ""], tuple[dict[str, Array], PyTree]]:
     """Classification, policy, baseline and entropy, weighted (Mnih et al. 2014, section 3.1, 'hybrid' training).
 
     Args:
-      config: for the weights.
+      classify_at: ``last`` or ``every`` glimpse.
+      weights: of the four.
       estimator: the policy-gradient estimator.
       episode: fields ``[T, M, B]``.
       labels: true classes.
+      memory: of the estimator.
+      rollout: where this is not the first update on the episode (see `policy_loss`).
 
     Returns:
-      ``(loss, metrics)``; metrics are scalars.
+      ``(loss, (metrics, memory))``; metrics are scalars.
     """
-    weights = config.loss
     targets = jnp.broadcast_to(labels, episode.logits.shape[:-1])
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(episode.logits, targets)
-    classification = cross_entropy[-1].mean() if weights.classify_at == "last" else cross_entropy.mean()
-    policy, rewards = policy_loss(estimator, episode, labels)
+    classification = cross_entropy[-1].mean() if classify_at == "last" else cross_entropy.mean()
+    policy, rewards, _, memory = policy_loss(estimator, episode, labels, memory, rollout)
     # The first location has no baseline: the start policy draws it, and nothing is learned there.
-    error = returns_to_go(rewards, estimator.discount)[1:] - episode.baselines[1:]
+    error = returns_to_go(rewards, estimator.hyperparameters["discount"])[1:] - episode.baselines[1:]
     baseline = jnp.square(error).mean() if error.size else jnp.zeros(())
     entropy = episode.entropies.sum(axis=0).mean()
     loss = (
-        weights.classification_weight * classification
-        + weights.policy_weight * policy
-        + weights.baseline_weight * baseline
-        - weights.entropy_weight * entropy
+        weights.classification * classification
+        + weights.policy * policy
+        + weights.baseline * baseline
+        - weights.entropy * entropy
     )
     metrics = {
         "loss": loss,
@@ -193,4 +284,8 @@ def hybrid_loss(
         "reward": rewards.sum(axis=0).mean(),
         "accuracy": (episode.logits[-1].argmax(-1) == targets[-1]).mean(),
     }
-    return loss, metrics
+    if rollout is not None:
+        moved = (episode.log_probs - rollout.log_probs)[1:]
+        # Never negative, and less noisy than -moved (Schulman 2020, http://joschu.net/blog/kl-approx.html).
+        metrics["kl"] = (jnp.expm1(moved) - moved).mean()
+    return loss, (metrics, memory)

@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from common import LARGEST
 from common.glimpse import Retina
 from common.locations import parse_sigma
+from common.policy_gradient import EstimatorConfig, validate_estimator
+
+# Episodes are unrolled in the compiled program, which takes long to compile beyond this.
+MOST_GLIMPSES = 200
 
 
 @dataclass(frozen=True)
@@ -59,25 +64,14 @@ class PolicyConfig:
     """Sigma at the end of training when it is scheduled, same units; also the sigma of evaluation."""
     sigma_schedule: Literal["constant", "linear", "cosine", "exponential"] = "constant"
     """How sigma goes from `sigma` to `sigma_final` over the run; exponential is linear in its logarithm."""
-    learn_sigma: bool = False
-    """Learn a factor on sigma in x and in y."""
+    learned_sigma: Literal["no", "global", "state"] = "no"
+    """Learn a factor on sigma in x and in y: one for all, or one that depends on the agent's state."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The hybrid loss and the policy-gradient estimator."""
+    """The hybrid loss."""
 
-    reward: str = "correct"
-    """Reward: correct, log_probability, gain, or module:function."""
-    advantage: str = "learned_baseline"
-    """Advantage: plain_return, learned_baseline, leave_one_out, or module:function."""
-    discount: float = 1.0
-    """Factor on a reward for each glimpse that it lies ahead, in [0, 1]; small values credit a location with little
-    more than its own glimpse."""
-    surrogate: str = "score_function"
-    """Surrogate: score_function, or module:function."""
-    replicates: int = 1
-    """Number M of Monte Carlo replicates of each training image."""
     classification_weight: float = 1.0
     """Weight of the cross-entropy, in nats."""
     classify_at: Literal["last", "every"] = "every"
@@ -87,7 +81,7 @@ class LossConfig:
     baseline_weight: float = 1.0
     """Weight of the baseline's mean squared error."""
     entropy_weight: float = 0.0
-    """Weight of the entropy bonus (it moves only a learned sigma)."""
+    """Weight of the entropy bonus; it moves only a learned sigma."""
     locator_gradient: Literal["core", "head"] = "core"
     """Whether the policy gradient reaches the core and the glimpse network, or stops at the location network."""
 
@@ -100,6 +94,7 @@ class RamConfig:
     agent: AgentConfig = AgentConfig()
     policy: PolicyConfig = PolicyConfig()
     loss: LossConfig = LossConfig()
+    estimator: EstimatorConfig = EstimatorConfig()
 
 
 def make_retina(config: RetinaConfig) -> Retina:
@@ -123,7 +118,7 @@ def validate(config: RamConfig, height: int, width: int) -> None:
     agent, policy, loss = config.agent, config.policy, config.loss
     _require_positive(agent, "num_glimpses", "what_hidden", "where_hidden", "glimpse_features", "core_hidden")
     _require_positive(agent, "core_heads")
-    _require_positive(loss, "replicates")
+    validate_estimator(config.estimator)
     side = max(height, width)
     if config.retina.glimpse_size > side:
         raise ValueError(
@@ -140,6 +135,8 @@ def validate(config: RamConfig, height: int, width: int) -> None:
         if config.retina.growth == 1:
             raise ValueError(f"growth 1: with {config.retina.num_scales} scales it must be at least 2")
         extent *= config.retina.growth
+    if agent.num_glimpses > MOST_GLIMPSES:
+        raise ValueError(f"num_glimpses {agent.num_glimpses}: must be at most {MOST_GLIMPSES}")
     if agent.locator_hidden < 0:
         raise ValueError(f"locator_hidden {agent.locator_hidden}: must be 0 (no hidden layer) or more")
     if agent.core == "transformer" and agent.core_hidden % agent.core_heads:
@@ -152,8 +149,11 @@ def validate(config: RamConfig, height: int, width: int) -> None:
         )
     if policy.sigma_final is not None:
         parse_sigma(policy.sigma_final, height, width)
-    if not 0 <= loss.discount <= 1:
-        raise ValueError(f"discount {loss.discount}: must be from 0 to 1")
     for name in ("classification_weight", "policy_weight", "baseline_weight", "entropy_weight"):
-        if not 0 <= getattr(loss, name) < float("inf"):
-            raise ValueError(f"{name} {getattr(loss, name)}: must be 0 or more, and finite")
+        if not 0 <= getattr(loss, name) < LARGEST:
+            raise ValueError(f"{name} {getattr(loss, name)}: must be 0 or more, and below {LARGEST:g}")
+    if loss.entropy_weight and policy.learned_sigma == "no":
+        raise ValueError(
+            f"entropy_weight {loss.entropy_weight} with learned_sigma 'no': the entropy of a Gaussian depends on its "
+            "sigma alone, so there is nothing to learn from it; give learned_sigma global or state"
+        )

@@ -44,23 +44,27 @@ class LocationNetwork(nn.Module):
     Attributes:
       mean_activation: ``linear``, ``tanh`` or ``hard_tanh``.
       hidden: units of an optional ReLU layer; 0 for none.
-      learn_sigma: whether sigma has a learned factor in x and y, 1 at the start.
+      learned_sigma: whether sigma has a learned factor in x and y, 1 at the start: ``no``, ``global`` for the same in
+        every state, or ``state``.
     """
 
     mean_activation: str = "tanh"
     hidden: int = 0
-    learn_sigma: bool = False
+    learned_sigma: str = "no"
 
     @nn.compact
     def __call__(
         self, output: Float[Array, "*batch D"], sigma: Float[Array, "2"]
-    ) -> tuple[Float[Array, "*batch 2"], Float[Array, "2"]]:
+    ) -> tuple[Float[Array, "*batch 2"], Float[Array, "..."]]:
         """Core output and the configured sigma to ``(mean, sigma)``, both normalised."""
         if self.hidden:
             output = nn.relu(nn.Dense(self.hidden, name="hidden_layer")(output))
         mean = MEAN_ACTIVATIONS[self.mean_activation](nn.Dense(2, name="mean")(output))
-        if self.learn_sigma:
+        if self.learned_sigma == "global":
             sigma = sigma * jnp.exp(self.param("log_sigma", nn.initializers.zeros, (2,)))
+        elif self.learned_sigma == "state":
+            factor = nn.Dense(2, kernel_init=nn.initializers.zeros, name="log_sigma")(output)
+            sigma = jnp.broadcast_to(sigma, factor.shape) * jnp.exp(factor)
         return mean, sigma
 
 

@@ -1,40 +1,80 @@
-"""Advantages ``(rewards [T, M, B], episode, discount) -> [T, M, B]``: how much better a location did than expected."""
+"""Advantages ``(rewards [T, M, B], episode) -> [T, M, B]``: how much better a location did than expected.
+
+They are per location: the entry of glimpse ``t`` is of the choice of its location, which influences the rewards from
+``t`` on. One that remembers something from step to step is a `Stateful`.
+"""
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import rlax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from common.episode import Episode
 
+Scalar = float | Float[Array, ""]
 
-def returns_to_go(rewards: Float[Array, "T M B"], discount: float) -> Float[Array, "T M B"]:
+
+class Stateful(NamedTuple):
+    """An advantage with a memory, in the way an `optax.GradientTransformation` has a state.
+
+    Attributes:
+      init: ``num_glimpses -> memory``.
+      update: ``(rewards [T, M, B], episode, memory) -> (advantages [T, M, B], memory)``.
+    """
+
+    init: Callable[[int], PyTree]
+    update: Callable[..., tuple[Array, PyTree]]
+
+
+def _over_streams(function: Callable) -> Callable:
+    """Maps a function of one stream ``[T, ...]`` over the axes M and B."""
+    return jax.vmap(jax.vmap(function, in_axes=1, out_axes=1), in_axes=1, out_axes=1)
+
+
+def returns_to_go(rewards: Float[Array, "T M B"], discount: Scalar) -> Float[Array, "T M B"]:
     """Discounted sum of the rewards from each glimpse on: what the location of glimpse ``t`` can still influence.
 
     Args:
       rewards: received after each glimpse.
       discount: factor for each glimpse that a reward lies ahead, in [0, 1]; 0 counts the next reward alone.
     """
-    of_stream = functools.partial(rlax.discounted_returns, v_t=jnp.zeros(()))
     discounts = jnp.full(rewards.shape[0], discount)
-    over_images = jax.vmap(of_stream, in_axes=(1, None), out_axes=1)
-    return jax.vmap(over_images, in_axes=(1, None), out_axes=1)(rewards, discounts)
+    of_stream = functools.partial(rlax.discounted_returns, discount_t=discounts, v_t=jnp.zeros(()))
+    return _over_streams(of_stream)(rewards)
 
 
-def plain_return(rewards: Float[Array, "T M B"], episode: Episode, discount: float) -> Float[Array, "T M B"]:
+def plain_return(rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar) -> Float[Array, "T M B"]:
     """The return itself, without a baseline (Williams 1992)."""
     del episode
     return returns_to_go(rewards, discount)
 
 
-def learned_baseline(rewards: Float[Array, "T M B"], episode: Episode, discount: float) -> Float[Array, "T M B"]:
-    """Return less the learned per-glimpse baseline, detached (Mnih et al. 2014, equation 3)."""
-    return returns_to_go(rewards, discount) - jax.lax.stop_gradient(episode.baselines)
+def learned_baseline(rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar) -> Float[Array, "T M B"]:
+    """Return less the learned per-glimpse baseline (Mnih et al. 2014, equation 3)."""
+    return returns_to_go(rewards, discount) - episode.baselines
 
 
-def leave_one_out(rewards: Float[Array, "T M B"], episode: Episode, discount: float) -> Float[Array, "T M B"]:
+def gae(
+    rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar, gae_lambda: Scalar
+) -> Float[Array, "T M B"]:
+    """Generalised advantage estimation over the rewards of the glimpses (Schulman et al. 2016, equation 16).
+
+    The learned baselines are the values, so with ``gae_lambda`` below 1 the estimate is biased by their errors.
+    """
+    values = jnp.concatenate([episode.baselines, jnp.zeros_like(episode.baselines[:1])])
+    discounts = jnp.full(rewards.shape[0], discount)
+
+    def of_stream(rewards: Array, values: Array) -> Array:
+        return rlax.truncated_generalized_advantage_estimation(rewards, discounts, gae_lambda, values)
+
+    return _over_streams(of_stream)(rewards, values)
+
+
+def leave_one_out(rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar) -> Float[Array, "T M B"]:
     """Return less the mean return of the other replicates of the same image (Kool et al. 2019).
 
     Raises:
@@ -42,7 +82,60 @@ def leave_one_out(rewards: Float[Array, "T M B"], episode: Episode, discount: fl
     """
     del episode
     returns = returns_to_go(rewards, discount)
-    replicates = returns.shape[1]
-    if replicates < 2:
-        raise ValueError(f"replicates {replicates}: the leave-one-out baseline needs at least 2")
+    replicates = _require_replicates(returns, "leave-one-out baseline")
     return (returns - returns.mean(axis=1, keepdims=True)) * replicates / (replicates - 1)
+
+
+def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M B"]:
+    """Learning signal of a multi-sample bound (Mnih and Rezende 2016, equations 8 and 10).
+
+    The return of a replicate is a log-likelihood; the bound of M of them is ``log mean_m exp(return)``. A replicate's
+    signal is the bound less what it would be with the mean return of the others in its place, for each of its
+    locations alike. The factor M undoes the mean over replicates of the surrogate.
+
+    Raises:
+      ValueError: there is only one replicate, so there are no others.
+    """
+    del episode
+    returns = rewards.sum(axis=0)
+    replicates = _require_replicates(rewards, "learning signal of vimco")
+    others = (returns.sum(axis=0, keepdims=True) - returns) / (replicates - 1)
+    # One row for each replicate that is replaced.
+    replaced = jnp.where(jnp.eye(replicates, dtype=bool)[:, :, None], others[:, None], returns[None])
+    bound = jax.nn.logsumexp(returns, axis=0)
+    signal = replicates * (bound[None] - jax.nn.logsumexp(replaced, axis=1))
+    return jnp.broadcast_to(signal, rewards.shape)
+
+
+def _require_replicates(values: Array, what: str) -> int:
+    replicates = values.shape[1]
+    if replicates < 2:
+        raise ValueError(f"replicates {replicates}: the {what} needs at least 2")
+    return replicates
+
+
+def _init_average(num_glimpses: int) -> PyTree:
+    return {"mean": jnp.zeros(num_glimpses), "weight": jnp.zeros(())}
+
+
+def _update_average(
+    rewards: Float[Array, "T M B"],
+    episode: Episode,
+    memory: PyTree,
+    *,
+    discount: Scalar,
+    average_decay: Scalar,
+) -> tuple[Float[Array, "T M B"], PyTree]:
+    del episode
+    returns = returns_to_go(rewards, discount)
+    # Of the steps before this one, so that it does not depend on what it is the baseline of.
+    baseline = memory["mean"] / jnp.maximum(memory["weight"], 1e-8)
+    kept = jnp.asarray(average_decay)
+    mean = kept * memory["mean"] + (1 - kept) * returns.mean(axis=(1, 2))
+    memory = {"mean": mean, "weight": kept * memory["weight"] + 1 - kept}
+    return returns - baseline[:, None, None], memory
+
+
+# Return less an exponential moving average of the mean returns of the steps before, one for each glimpse (Williams
+# 1992, section 5); the average is divided by the weight it has gathered, so that it does not start from 0.
+moving_average = Stateful(_init_average, _update_average)

@@ -1,59 +1,157 @@
 """The estimator seam: in the way an optimiser is a pair of functions, an estimator is a triple."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Float, Int
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
 
 from common.episode import Episode
+from common.policy_gradient.advantages import Stateful
+from common.policy_gradient.config import EstimatorConfig
 from common.policy_gradient.registry import ADVANTAGES, REWARDS, SURROGATES, resolve
 
 
 class Estimator(NamedTuple):
     """A policy-gradient estimator.
 
+    The functions may name any of the hyperparameters as keyword arguments, and are then given them.
+
     Attributes:
       reward: ``(logits [T, M, B, num_classes], labels [B]) -> rewards [T, M, B]``.
-      advantage: ``(rewards [T, M, B], episode, discount) -> [T, M, B]``.
-      surrogate: ``(log_probs, behaviour_log_probs, advantages) -> loss``, all ``[T, M, B]``.
-      discount: factor for each glimpse that a reward lies ahead, in [0, 1].
+      advantage: ``(rewards [T, M, B], episode) -> [T, M, B]``, or a `Stateful` one.
+      surrogate: ``(log_probs, behaviour_log_probs, advantages) -> loss``, all ``[T, M, B]``; it may also name
+        ``rewards [T, M, B]``, which then carry their gradient.
+      hyperparameters: ``discount``, ``gae_lambda``, ``average_decay``, ``clip_ratio``: numbers or scalar arrays.
+      normalise: whether the advantages of a batch are shifted and scaled to mean 0 and standard deviation 1.
     """
 
     reward: Callable[..., Array]
-    advantage: Callable[..., Array]
+    advantage: Callable[..., Array] | Stateful
     surrogate: Callable[..., Array]
-    discount: float = 1.0
+    hyperparameters: Mapping[str, Any] = {"discount": 1.0}
+    normalise: bool = False
+
+    @property
+    def pathwise(self) -> bool:
+        """Whether the surrogate differentiates the rewards through the locations."""
+        return getattr(self.surrogate, "through_locations", False)
+
+    def init_memory(self, num_glimpses: int) -> PyTree:
+        """What the advantage remembers from step to step, before the first."""
+        return self.advantage.init(num_glimpses) if isinstance(self.advantage, Stateful) else ()
 
 
-def make_estimator(reward: str, advantage: str, surrogate: str, discount: float = 1.0) -> Estimator:
-    """An estimator from names (see `registry.resolve` for the errors)."""
+class PolicyLoss(NamedTuple):
+    """What an estimator makes of an episode.
+
+    Attributes:
+      loss: the surrogate.
+      rewards: ``[T, M, B]``, without a gradient.
+      advantages: ``[T, M, B]``, without a gradient.
+      memory: what the advantage remembers after this step.
+    """
+
+    loss: Float[Array, ""]
+    rewards: Float[Array, "T M B"]
+    advantages: Float[Array, "T M B"]
+    memory: PyTree
+
+
+class Rollout(NamedTuple):
+    """What several updates on the same episodes keep of them, ``[T, M, B]`` each.
+
+    Attributes:
+      samples: locations before they were moved onto the image ``[T, M, B, 2]``.
+      log_probs: under the policy that drew them.
+      rewards: as received then.
+      advantages: as estimated then.
+    """
+
+    samples: Float[Array, "T M B 2"]
+    log_probs: Float[Array, "T M B"]
+    rewards: Float[Array, "T M B"]
+    advantages: Float[Array, "T M B"]
+
+
+def make_estimator(config: EstimatorConfig) -> Estimator:
+    """The estimator of a configuration (see `registry.resolve` for the errors)."""
     return Estimator(
-        resolve("reward", reward, REWARDS),
-        resolve("advantage", advantage, ADVANTAGES),
-        resolve("surrogate", surrogate, SURROGATES),
-        discount,
+        resolve("reward", config.reward, REWARDS),
+        resolve("advantage", config.advantage, ADVANTAGES),
+        resolve("surrogate", config.surrogate, SURROGATES),
+        hyperparameters(config),
+        config.normalise_advantages,
     )
 
 
+def hyperparameters(config: EstimatorConfig) -> dict[str, float]:
+    """The numbers that an estimator's functions may name."""
+    return {name: getattr(config, name) for name in ("discount", "gae_lambda", "average_decay", "clip_ratio")}
+
+
 def policy_loss(
-    estimator: Estimator, episode: Episode, labels: Int[Array, "B"]
-) -> tuple[Float[Array, ""], Float[Array, "T M B"]]:
-    """The surrogate loss of an episode, and its rewards.
+    estimator: Estimator,
+    episode: Episode,
+    labels: Int[Array, "B"],
+    memory: PyTree = (),
+    rollout: Rollout | None = None,
+) -> PolicyLoss:
+    """The surrogate loss of an episode.
 
-    Neither rewards nor advantages carry a gradient, whatever the functions do.
+    Advantages carry no gradient, whatever the functions do; rewards only to a surrogate that asks for them.
 
-    Returns:
-      ``(loss, rewards [T, M, B])``.
+    Args:
+      estimator: the estimator.
+      episode: fields ``[T, M, B]``.
+      labels: true classes.
+      memory: of a `Stateful` advantage.
+      rollout: the same locations when they were drawn, with the rewards and advantages of then; the episode itself
+        when not given.
 
     Raises:
       ValueError: a reward or an advantage of another shape, which would broadcast in silence.
     """
-    rewards = jax.lax.stop_gradient(estimator.reward(episode.logits, labels))
-    advantages = jax.lax.stop_gradient(estimator.advantage(rewards, episode, estimator.discount))
-    for name, value in (("reward", rewards), ("advantage", advantages)):
-        if value.shape != episode.log_probs.shape:
-            shapes = f"{value.shape}, and must return {episode.log_probs.shape}: [T, M, B]"
-            raise ValueError(f"the {name} function returned shape {shapes}")
+    live = estimator.reward(episode.logits, labels)
+    _require_shape("reward", live, episode)
+    rewards = jax.lax.stop_gradient(live)
     behaviour = jax.lax.stop_gradient(episode.log_probs)
-    return estimator.surrogate(episode.log_probs, behaviour, advantages), rewards
+    if rollout is not None:
+        rewards, behaviour, advantages = rollout.rewards, rollout.log_probs, rollout.advantages
+    else:
+        advantages, memory = _advantages(estimator, rewards, episode, memory)
+    values = {**estimator.hyperparameters, "rewards": live}
+    loss = estimator.surrogate(episode.log_probs, behaviour, advantages, **_named(estimator.surrogate, values))
+    return PolicyLoss(loss, rewards, advantages, memory)
+
+
+def _advantages(estimator: Estimator, rewards: Array, episode: Episode, memory: PyTree) -> tuple[Array, PyTree]:
+    values = estimator.hyperparameters
+    if isinstance(estimator.advantage, Stateful):
+        update = estimator.advantage.update
+        advantages, memory = update(rewards, episode, memory, **_named(update, values))
+    else:
+        advantages = estimator.advantage(rewards, episode, **_named(estimator.advantage, values))
+    _require_shape("advantage", advantages, episode)
+    if estimator.normalise and len(advantages) > 1:
+        # The first location is the start policy's, from which nothing is learned.
+        learned = advantages[1:]
+        advantages = (advantages - learned.mean()) / (learned.std() + 1e-6)
+    return jax.lax.stop_gradient((advantages, memory))
+
+
+def _named(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``values`` that a function has an argument for, by name."""
+    try:
+        names = inspect.signature(function).parameters
+    except ValueError:  # Written in C, it tells nothing of itself.
+        return {}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _require_shape(name: str, value: Array, episode: Episode) -> None:
+    if jnp.shape(value) != episode.log_probs.shape:
+        shapes = f"{jnp.shape(value)}, and must return {episode.log_probs.shape}: [T, M, B]"
+        raise ValueError(f"the {name} function returned shape {shapes}")

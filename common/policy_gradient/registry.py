@@ -4,31 +4,42 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from common.policy_gradient import advantages, rewards, surrogates
+from common.policy_gradient.advantages import Stateful
 
 REWARDS: dict[str, Callable] = {
     "correct": rewards.correct,
+    "signed": rewards.signed,
     "log_probability": rewards.log_probability,
+    "clipped_linear": rewards.clipped_linear,
     "gain": rewards.gain,
 }
-ADVANTAGES: dict[str, Callable] = {
+ADVANTAGES: dict[str, Callable | Stateful] = {
     "plain_return": advantages.plain_return,
+    "moving_average": advantages.moving_average,
     "learned_baseline": advantages.learned_baseline,
     "leave_one_out": advantages.leave_one_out,
+    "gae": advantages.gae,
+    "vimco": advantages.vimco,
 }
 SURROGATES: dict[str, Callable] = {
     "score_function": surrogates.score_function,
+    "ppo_clip": surrogates.ppo_clip,
+    "pathwise": surrogates.pathwise,
+    "multi_sample": surrogates.multi_sample,
 }
-# What each kind of function is called with.
+# What each kind of function is called with, and what more it may name.
 ARGUMENTS = {
     "reward": ("logits", "labels"),
-    "advantage": ("rewards", "episode", "discount"),
+    "advantage": ("rewards", "episode"),
     "surrogate": ("log_probs", "behaviour_log_probs", "advantages"),
 }
+KEYWORDS = ("discount", "gae_lambda", "average_decay", "clip_ratio")
 
 
-def resolve(kind: str, name: str, table: Mapping[str, Callable]) -> Callable:
+def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """Looks up ``name`` in ``table``, or imports it when it is ``module:function``.
 
     Args:
@@ -49,6 +60,8 @@ def resolve(kind: str, name: str, table: Mapping[str, Callable]) -> Callable:
             found = getattr(importlib.import_module(module), function)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{kind} {name!r}: {error}; {allowed}") from error
+        if kind == "advantage" and isinstance(found, Stateful):
+            return found
         if not callable(found):
             raise ValueError(f"{kind} {name!r}: not a function; {allowed}")
         _require_arguments(kind, name, found)
@@ -59,12 +72,15 @@ def resolve(kind: str, name: str, table: Mapping[str, Callable]) -> Callable:
 
 
 def _require_arguments(kind: str, name: str, function: Callable) -> None:
-    arguments = ARGUMENTS[kind]
+    arguments, keywords = ARGUMENTS[kind], () if kind == "reward" else KEYWORDS
+    if kind == "surrogate":
+        keywords = (*keywords, "rewards")
     try:
         signature = inspect.signature(function)
     except ValueError:  # Written in C, it tells nothing of itself.
         return
     try:
-        signature.bind(*arguments)
+        signature.bind(*arguments, **{word: None for word in keywords if word in signature.parameters})
     except TypeError as error:
-        raise ValueError(f"{kind} {name!r}: {error}; it is called with ({', '.join(arguments)})") from error
+        more = f", and may name {', '.join(keywords)}" if keywords else ""
+        raise ValueError(f"{kind} {name!r}: {error}; it is called with ({', '.join(arguments)}){more}") from error

@@ -23,9 +23,19 @@ def correct(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) 
     return _at_the_end((logits.argmax(-1) == labels[None, None]).astype(jnp.float32))
 
 
+def signed(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) -> Float[Array, "T M B"]:
+    """1 after the last glimpse if the most probable class is the label, else -1."""
+    return _at_the_end(2 * correct(logits, labels) - 1)
+
+
 def log_probability(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) -> Float[Array, "T M B"]:
     """Log-probability of the label after the last glimpse, in nats (Ba et al. 2014, equation 10)."""
     return _at_the_end(_label_log_probs(logits, labels))
+
+
+def clipped_linear(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) -> Float[Array, "T M B"]:
+    """``max(p - 1 / C, 0)`` after the last glimpse: the label's probability beyond that of a guess among C classes."""
+    return _at_the_end(jnp.maximum(jnp.exp(_label_log_probs(logits, labels)) - 1 / logits.shape[-1], 0))
 
 
 def gain(logits: Float[Array, "T M B num_classes"], labels: Int[Array, "B"]) -> Float[Array, "T M B"]:

@@ -1,10 +1,17 @@
 """Surrogates ``(log_probs, behaviour_log_probs, advantages) -> loss``, all arguments ``[T, M, B]``.
 
 The gradient of a surrogate, minimised, is the policy gradient. Sums run over glimpses, means over replicates and
-images.
+images. One that names ``rewards`` is given them with their gradient.
 """
 
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import rlax
 from jaxtyping import Array, Float
+
+Scalar = float | Float[Array, ""]
 
 
 def score_function(
@@ -15,3 +22,65 @@ def score_function(
     """REINFORCE: ``-mean(sum_t log pi(l_t) A_t)`` (Williams 1992; Mnih et al. 2014, equation 2)."""
     del behaviour_log_probs
     return -(log_probs * advantages).sum(axis=0).mean()
+
+
+def ppo_clip(
+    log_probs: Float[Array, "T M B"],
+    behaviour_log_probs: Float[Array, "T M B"],
+    advantages: Float[Array, "T M B"],
+    *,
+    clip_ratio: Scalar,
+) -> Float[Array, ""]:
+    """PPO: ``-mean(sum_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t))`` (Schulman et al. 2017, equation 7).
+
+    ``r_t`` is the ratio of a location's probabilities now and when it was drawn. Where the two agree, as in the first
+    update on an episode, its gradient is that of `score_function`.
+    """
+    # Far beyond any clipping, where an infinite ratio would meet an advantage of 0.
+    ratios = jnp.exp(jnp.clip(log_probs - behaviour_log_probs, -20, 20))
+
+    def of_stream(ratio: Array, advantage: Array) -> Array:
+        return rlax.clipped_surrogate_pg_loss(ratio, advantage, clip_ratio) * len(ratio)
+
+    return jax.vmap(jax.vmap(of_stream, in_axes=1), in_axes=1)(ratios, advantages).mean()
+
+
+def through_locations(surrogate: Callable) -> Callable:
+    """Marks a surrogate that differentiates rewards through the locations.
+
+    Its episodes are sampled by reparameterisation and seen by the bilinear retina, so the rule that no gradient passes
+    through a sampled location does not hold for them, nor for the classification loss beside it.
+    """
+    surrogate.through_locations = True  # type: ignore[attr-defined]
+    return surrogate
+
+
+@through_locations
+def pathwise(
+    log_probs: Float[Array, "T M B"],
+    behaviour_log_probs: Float[Array, "T M B"],
+    advantages: Float[Array, "T M B"],
+    *,
+    rewards: Float[Array, "T M B"],
+) -> Float[Array, ""]:
+    """The negative return, differentiated through reparameterised locations (Kingma and Welling 2014, section 2.4)."""
+    del log_probs, behaviour_log_probs, advantages
+    return -rewards.sum(axis=0).mean()
+
+
+def multi_sample(
+    log_probs: Float[Array, "T M B"],
+    behaviour_log_probs: Float[Array, "T M B"],
+    advantages: Float[Array, "T M B"],
+    *,
+    rewards: Float[Array, "T M B"],
+) -> Float[Array, ""]:
+    """The negative importance-weighted bound ``log mean_m p(label | episode m)``, episodes drawn from the policy.
+
+    Its gradient in the classifier weighs each replicate by its share of the likelihood, as wake-sleep recurrent
+    attention does (Ba et al. 2015, equations 5 to 7), and in the policy is the score function of the advantage
+    `vimco` (Mnih and Rezende 2016).
+    """
+    returns = rewards.sum(axis=0)
+    bound = jax.nn.logsumexp(returns, axis=0) - jnp.log(returns.shape[0])
+    return score_function(log_probs, behaviour_log_probs, advantages) - bound.mean()

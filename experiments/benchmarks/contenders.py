@@ -49,7 +49,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
         nonlocal state
         state, metrics = chunk(state, dataset.train, training.log_every)
         jax.block_until_ready((state, metrics))
-        return float(training.log_every * training.batch_size * experiment.model.loss.replicates)
+        return float(training.log_every * training.batch_size * experiment.model.estimator.replicates)
 
     return work, flops
 
@@ -104,7 +104,7 @@ def torch_training(experiment: RamExperiment, dataset: Dataset, pool: int) -> tu
                 trainer.step()
             if on_gpu:
                 torch.cuda.synchronize()
-            return float(steps * training.batch_size * experiment.model.loss.replicates)
+            return float(steps * training.batch_size * experiment.model.estimator.replicates)
 
         return work
 
@@ -133,7 +133,7 @@ def step_parts(experiment: RamExperiment, dataset: Dataset) -> dict[str, Work]:
     sensor = jax.jit(see_all, static_argnums=2)
     key, retina = jax.random.key(0), make_retina(model.retina)
     batch = draw(key, dataset.train)
-    shape = (model.agent.num_glimpses, model.loss.replicates, batch_size, 2)
+    shape = (model.agent.num_glimpses, model.estimator.replicates, batch_size, 2)
     locations = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
 
     def make_images() -> float:

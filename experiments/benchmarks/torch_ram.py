@@ -34,15 +34,17 @@ from torch.distributions import Normal
 # The choices of `RamConfig` that this implementation is written for; sizes, sigma and loss weights are free.
 WRITTEN_FOR: dict[str, dict[str, Any]] = {
     "agent": {"combine": "add", "core": "lstm", "locator_hidden": 0, "mean_activation": "tanh"},
-    "policy": {"policy": "learned", "start": "centre", "sigma_schedule": "constant", "learn_sigma": False},
-    "loss": {
+    "policy": {"policy": "learned", "start": "centre", "sigma_schedule": "constant", "learned_sigma": "no"},
+    "loss": {"classify_at": "every", "entropy_weight": 0.0, "locator_gradient": "core"},
+    "estimator": {
         "reward": "correct",
         "advantage": "learned_baseline",
         "discount": 1.0,
         "surrogate": "score_function",
-        "classify_at": "every",
-        "entropy_weight": 0.0,
-        "locator_gradient": "core",
+        "antithetic": False,
+        "normalise_advantages": False,
+        "passes": 1,
+        "minibatches": 1,
     },
 }
 
@@ -262,7 +264,8 @@ class TorchTrainer:
         tuned: bool = False,
     ):
         torch.manual_seed(seed)
-        self.weights, self.clip, self.batch_size = config.loss, optimizer.gradient_clip, batch_size
+        self.weights, self.replicates = config.loss, config.estimator.replicates
+        self.clip, self.batch_size = optimizer.gradient_clip, batch_size
         self.images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
         self.labels = torch.from_numpy(np.asarray(labels, np.int64)).to(device)
         _, height, width, channels = images.shape
@@ -272,7 +275,7 @@ class TorchTrainer:
     def step(self) -> Float[Tensor, ""]:
         """One step. Returns the loss, which a GPU may still be computing."""
         index = torch.randint(len(self.labels), (self.batch_size,), device=self.images.device)
-        replicates = self.weights.replicates
+        replicates = self.replicates
         images = (self.images[index].float() / 255).repeat(replicates, 1, 1, 1)
         loss = hybrid_loss(self.weights, self.model(images), self.labels[index].repeat(replicates))
         self.optimizer.zero_grad()

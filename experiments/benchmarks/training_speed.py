@@ -25,13 +25,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from common.data import load_task
+from common.policy_gradient import EstimatorConfig
 from common.training import OptimizerConfig
 from experiments import run_directory
 from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import DataConfig, RamExperiment, TrainingConfig
-from ram.config import AgentConfig, LossConfig, RamConfig, RetinaConfig
+from ram.config import AgentConfig, RamConfig, RetinaConfig
 
 console = Console(stderr=True)
 
@@ -108,7 +109,7 @@ def make_experiment(config: SpeedConfig, replicates: int) -> RamExperiment:
         model=RamConfig(
             retina=RetinaConfig(config.glimpse_size, config.num_scales),
             agent=AgentConfig(num_glimpses=config.num_glimpses, core_hidden=config.core_hidden),
-            loss=LossConfig(replicates=replicates),
+            estimator=EstimatorConfig(replicates=replicates),
         ),
         optimizer=OptimizerConfig(schedule="constant"),
         training=TrainingConfig(steps=1_000_000, batch_size=config.batch_size, log_every=config.chunk_steps),

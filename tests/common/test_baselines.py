@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from common.baselines import BaselineConfig, make_baseline, validate_baseline
-from common.training import Model
+from common.training import Given, Model
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -79,7 +79,7 @@ def test_dropout_acts_in_training_only():
     model, params = make("article_cnn", 8, 8)
     images, labels = images_of(4, 8, 8), jnp.arange(4)
     keys = jax.random.split(jax.random.key(1), 3)
-    losses = [float(model.loss(params, key, images, labels, jnp.zeros(()))[0]) for key in [*keys, keys[0]]]
+    losses = [float(model.loss(params, key, images, labels, Given(jnp.zeros(())))[0]) for key in [*keys, keys[0]]]
     assert len(set(losses[:3])) == 3, "another key, another mask"
     assert losses[3] == losses[0]
     predictions = [
@@ -92,7 +92,7 @@ def test_dropout_acts_in_training_only():
 def test_networks_without_dropout_do_not_depend_on_the_key(network):
     model, params = make(network, 12, 12, units=8)
     images, labels = images_of(4, 12, 12), jnp.arange(4)
-    losses = [model.loss(params, jax.random.key(seed), images, labels, jnp.zeros(()))[0] for seed in (1, 2)]
+    losses = [model.loss(params, jax.random.key(seed), images, labels, Given(jnp.zeros(())))[0] for seed in (1, 2)]
     assert losses[0] == losses[1]
 
 
@@ -119,7 +119,7 @@ def test_loss_is_the_mean_cross_entropy_and_counts_hits():
     images, labels = images_of(5, 4, 4), jnp.array([0, 1, 2, 0, 1])
     logits = np.asarray(model.predict(params, jax.random.key(0), images, "greedy"), np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    loss, metrics = model.loss(params, jax.random.key(0), images, labels, jnp.zeros(()))
+    loss, (metrics, _) = model.loss(params, jax.random.key(0), images, labels, Given(jnp.zeros(())))
     assert float(loss) == pytest.approx(-log_probs[np.arange(5), np.asarray(labels)].mean(), rel=1e-5)
     assert metrics["loss"] == loss
     assert float(metrics["accuracy"]) == pytest.approx((logits.argmax(-1) == np.asarray(labels)).mean())
@@ -133,7 +133,9 @@ def test_learns_16_random_images_by_heart(network, size):
 
     def step(carry, key):
         params, opt_state = carry
-        (loss, _), grads = jax.value_and_grad(model.loss, has_aux=True)(params, key, images, labels, jnp.zeros(()))
+        (loss, _), grads = jax.value_and_grad(model.loss, has_aux=True)(
+            params, key, images, labels, Given(jnp.zeros(()))
+        )
         updates, opt_state = optimizer.update(grads, opt_state)
         return (optax.apply_updates(params, updates), opt_state), loss
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from common.episode import Agent, Policy, replicate, unroll
-from common.glimpse import Retina, glimpse, summed_area_table
+from common.glimpse import Retina, glimpse, make_sensor, summed_area_table
 from common.locations import START_POLICIES
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -46,10 +46,15 @@ def _tables(seed=0):
     return jax.jit(jax.vmap(summed_area_table))(jnp.asarray(images))
 
 
-@functools.partial(jax.jit, static_argnames=("num_glimpses", "start", "kind"))
-def _play(tables, key, params, sigma, num_glimpses=3, start="uniform", kind="sampled"):
-    policy = Policy(START_POLICIES[start], kind)
-    return unroll(ECHO, params, tables, key, retina=RETINA, num_glimpses=num_glimpses, policy=policy, sigma=sigma)
+def _sensor(tables, retina=RETINA):
+    return lambda locations: jax.vmap(glimpse, in_axes=(0, 0, None))(tables, locations, retina)
+
+
+@functools.partial(jax.jit, static_argnames=("num_glimpses", "start", "kind", "mirrored"))
+def _play(tables, key, params, sigma, num_glimpses=3, start="uniform", kind="sampled", samples=None, mirrored=False):
+    policy = Policy(START_POLICIES[start], kind, samples=samples, mirrored=mirrored)
+    play = functools.partial(unroll, ECHO, params, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy)
+    return play(_sensor(tables), key, sigma=sigma)
 
 
 def _episode(tables=None, key=KEY, params=PARAMS, sigma=SIGMA, **kwargs):
@@ -198,8 +203,8 @@ def test_nothing_draws_a_location_that_no_glimpse_uses(num_glimpses):
 
     agent = ECHO._replace(look=counted("look"), locate=counted("locate"))
     policy = Policy(START_POLICIES["centre"])
-    play = functools.partial(unroll, agent, retina=RETINA, num_glimpses=num_glimpses, policy=policy, sigma=SIGMA)
-    jax.block_until_ready(jax.jit(play)(PARAMS, _tables(), KEY))
+    play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy, sigma=SIGMA)
+    jax.block_until_ready(jax.jit(lambda tables: play(PARAMS, _sensor(tables), KEY))(_tables()))
     jax.effects_barrier()
     assert calls == {"look": num_glimpses, "locate": num_glimpses - 1}
 
@@ -207,8 +212,8 @@ def test_nothing_draws_a_location_that_no_glimpse_uses(num_glimpses):
 def test_beliefs_depend_on_the_glimpses_so_far_only():
     # Random locations do not depend on the image, so the pixel under one glimpse alone can be changed.
     policy = Policy(START_POLICIES["centre"], "random")
-    of_pixel = functools.partial(unroll, ECHO, PARAMS, retina=Retina(1), num_glimpses=4, policy=policy, sigma=SIGMA)
-    play = jax.jit(lambda image: of_pixel(jax.vmap(summed_area_table)(image[None]), jax.random.key(2)))
+    of_pixel = functools.partial(unroll, ECHO, PARAMS, batch_size=1, num_glimpses=4, policy=policy, sigma=SIGMA)
+    play = jax.jit(lambda image: of_pixel(make_sensor(image[None], Retina(1)), jax.random.key(2)))
     image = np.zeros((HEIGHT, WIDTH, 1), np.uint8)
     before = play(jnp.asarray(image))
     pixels = np.floor((np.asarray(before.locations[:, 0]) + 1) / 2 * [WIDTH, HEIGHT]).astype(int)
@@ -244,10 +249,10 @@ def test_baselines_learn_from_detached_features():
         return state, params["gain"] * output
 
     policy = Policy(START_POLICIES["centre"])
-    play = functools.partial(unroll, ECHO._replace(look=look), retina=RETINA, num_glimpses=2, policy=policy)
+    play = functools.partial(unroll, ECHO._replace(look=look), batch_size=BATCH, num_glimpses=2, policy=policy)
 
     def totals(params):
-        episode = play(params, _tables(), KEY, sigma=SIGMA)
+        episode = play(params, _sensor(_tables()), KEY, sigma=SIGMA)
         return episode.baselines.sum(), episode.logits.sum()
 
     of_baselines, of_logits = jax.jit(jax.jacrev(totals))(PARAMS)
@@ -257,3 +262,47 @@ def test_baselines_learn_from_detached_features():
 def test_an_unknown_kind_of_policy_is_refused():
     with pytest.raises(ValueError, match="'sample'.*sampled, greedy, random"):
         _episode(kind="sample")
+
+
+def test_a_given_episode_is_the_one_that_gave_it():
+    first = _episode()
+    again = _episode(kind="given", samples=first.samples, key=jax.random.key(1))
+    for field, value in first._asdict().items():
+        np.testing.assert_allclose(getattr(again, field), value, rtol=1e-5, atol=1e-6, err_msg=field)
+    # Under another policy the places are the same and their probabilities are not.
+    other = _episode(kind="given", samples=first.samples, params=PARAMS | {"shift": jnp.array([0.5, 0.5])})
+    np.testing.assert_array_equal(other.locations, first.locations)
+    expected = stats.norm.logpdf(first.samples[1:], other.means[1:], other.sigmas[1:]).sum(-1)
+    np.testing.assert_allclose(other.log_probs[1:], expected, rtol=1e-4, atol=1e-4)
+    assert np.abs(np.asarray(other.log_probs - first.log_probs)).max() > 0.1
+
+
+@pytest.mark.parametrize(("kind", "samples"), [("given", None), ("sampled", jnp.zeros((3, BATCH, 2)))])
+def test_samples_belong_to_a_given_episode(kind, samples):
+    with pytest.raises(ValueError, match=f"policy kind '{kind}': samples belong to 'given'"):
+        _episode(kind=kind, samples=samples)
+
+
+def test_sigmas_are_those_of_the_policy():
+    np.testing.assert_array_equal(_episode().sigmas[1:], np.broadcast_to(SIGMA, (2, BATCH, 2)))
+    np.testing.assert_array_equal(_episode().sigmas[0], 0)
+    np.testing.assert_array_equal(_episode(kind="random").sigmas, 0)
+
+
+def test_antithetic_replicates_mirror_the_noise():
+    tables = _tables()
+
+    def play(key, mirrored):
+        policy = Policy(START_POLICIES["uniform"], mirrored=mirrored)
+        unroll_echo = functools.partial(unroll, ECHO, PARAMS, batch_size=BATCH, num_glimpses=3, policy=policy)
+        return unroll_echo(_sensor(tables), key, sigma=SIGMA)
+
+    episode = jax.jit(lambda key: replicate(play, key, 4, antithetic=True))(KEY)
+    noise = np.asarray(episode.samples - episode.means)
+    np.testing.assert_array_equal(episode.samples[0, :2], episode.samples[0, 2:])
+    np.testing.assert_allclose(noise[1:, :2], -noise[1:, 2:], atol=1e-6)
+    assert np.abs(noise[1:, 0] - noise[1:, 1]).min() > 0
+    expected = stats.norm.logpdf(episode.samples[1:], episode.means[1:], SIGMA).sum(-1)
+    np.testing.assert_allclose(episode.log_probs[1:], expected, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="replicates 3: antithetic"):
+        replicate(play, KEY, 3, antithetic=True)

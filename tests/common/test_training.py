@@ -1,5 +1,6 @@
 """Schedules and optimisers by hand; chunks of steps against single steps, to the last bit."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -10,6 +11,9 @@ import optax
 import pytest
 
 from common.training import (
+    Given,
+    Hyper,
+    Model,
     OptimizerConfig,
     init_state,
     keep_best,
@@ -65,12 +69,12 @@ START = np.array([1.0, -2.0, 0.5])
 
 def _trajectory(**fields):
     """Parameters after each of the gradients, from `START`."""
-    optimizer = make_optimizer(OptimizerConfig(**fields), optax.constant_schedule(RATE))
+    optimizer = make_optimizer(OptimizerConfig(**fields))
     params, path = jnp.asarray(START, jnp.float32), []
     state = optimizer.init(params)
     for gradient in GRADIENTS:
         updates, state = optimizer.update(jnp.asarray(gradient, jnp.float32), state, params)
-        params = optax.apply_updates(params, updates)
+        params = params - RATE * updates
         path.append(np.asarray(params))
     return np.stack(path)
 
@@ -119,23 +123,25 @@ def test_momentum_is_that_of_the_configuration():
 
 def test_gradients_are_clipped_by_their_global_norm():
     config = OptimizerConfig(optimizer="sgd", momentum=0.0, gradient_clip=2.0)
-    optimizer = make_optimizer(config, optax.constant_schedule(1.0))
+    optimizer = make_optimizer(config)
     params = {"a": jnp.zeros(1), "b": jnp.zeros(2)}
     for scale, factor in [(1.0, 2 / 13), (0.1, 1.0)]:
         gradients = {"a": jnp.array([3.0 * scale]), "b": jnp.array([4.0, 12.0]) * scale}
         updates, _ = optimizer.update(gradients, optimizer.init(params), params)
-        np.testing.assert_allclose(updates["a"], [-3 * scale * factor], rtol=1e-6)
-        np.testing.assert_allclose(updates["b"], np.array([-4, -12]) * scale * factor, rtol=1e-6)
+        np.testing.assert_allclose(updates["a"], [3 * scale * factor], rtol=1e-6)
+        np.testing.assert_allclose(updates["b"], np.array([4, 12]) * scale * factor, rtol=1e-6)
 
 
-def test_the_optimizer_follows_the_schedule():
-    config = OptimizerConfig(optimizer="sgd", momentum=0.0, learning_rate=RATE, schedule="linear", warmup_steps=2)
-    optimizer = make_optimizer(config, make_schedule(config, 4, 1.0))
-    state, updates = optimizer.init(jnp.zeros(())), []
+def test_a_step_follows_the_schedule():
+    config = OptimizerConfig(optimizer="sgd", momentum=0.0, schedule="linear", warmup_steps=2, gradient_clip=0.0)
+    model = Model(lambda key: jnp.zeros(()), lambda params, *_: (params, ({}, ())), lambda *args: None)
+    optimizer, schedule = make_optimizer(config), functools.partial(make_schedule, config, 4, 1.0)
+    step = train_step(model, optimizer, schedule, lambda key, source: (jnp.zeros(1), jnp.zeros(1)), 4)
+    state, path = init_state(model, optimizer, 0), [0.0]
     for _ in range(5):
-        update, state = optimizer.update(jnp.ones(()), state)
-        updates.append(float(update))
-    np.testing.assert_allclose(updates, [0, -RATE / 2, -RATE, -RATE / 2, 0], atol=1e-7)
+        state, _ = jax.jit(step)(state, None, Hyper(jnp.array(RATE), ()))
+        path.append(float(state.params))
+    np.testing.assert_allclose(np.diff(path), [0, -RATE / 2, -RATE, -RATE / 2, 0], atol=1e-7)
 
 
 GOOD = OptimizerConfig()
@@ -190,19 +196,22 @@ def _sample_batch(key, source):
     return images, (images[:, 0, 0, 0] % 3 + source[0].astype(jnp.uint8)).astype(jnp.int32)
 
 
-def _loss(params, key, images, labels, progress):
+def _loss(params, key, images, labels, given):
     inputs = images.reshape(5, 6) / 255.0 + 0.1 * jax.random.normal(key, (5, 6))
     logits = jnp.tanh(inputs @ params["weights"]) + params["bias"][None]
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    return loss, {"loss": loss, "progress": progress, "noise": jax.random.normal(key), "ink": images.sum() / 255.0}
+    metrics = {"loss": loss, "progress": given.progress, "noise": jax.random.normal(key), "ink": images.sum() / 255.0}
+    return loss, (metrics, given.memory)
 
 
-OPTIMIZER = make_optimizer(OptimizerConfig(learning_rate=0.1), make_schedule(OptimizerConfig(), TOTAL, 1.0))
-CHUNK = make_chunk(train_step(_loss, OPTIMIZER, _sample_batch, TOTAL))
+MODEL = Model(_init, _loss, lambda *args: None)
+OPTIMIZER, SCHEDULE = make_optimizer(OptimizerConfig()), functools.partial(make_schedule, OptimizerConfig(), TOTAL, 1.0)
+STEP = functools.partial(train_step(MODEL, OPTIMIZER, SCHEDULE, _sample_batch, TOTAL), hyper=Hyper(jnp.array(0.1), ()))
+CHUNK = make_chunk(STEP)
 
 
 def _run(*lengths, seed=0):
-    state, metrics = init_state(_init, OPTIMIZER, seed), []
+    state, metrics = init_state(MODEL, OPTIMIZER, seed), []
     for length in lengths:
         state, of_chunk = CHUNK(state, SOURCE, length)
         metrics.append(of_chunk)
@@ -229,16 +238,18 @@ def test_the_division_into_chunks_changes_no_bit(lengths):
 
 
 def test_a_step_equals_its_formula():
-    state = init_state(_init, OPTIMIZER, 3)._replace(step=jnp.array(5, jnp.int32))
-    after, metrics = jax.jit(train_step(_loss, OPTIMIZER, _sample_batch, TOTAL))(state, SOURCE)
+    state = init_state(MODEL, OPTIMIZER, 3)._replace(step=jnp.array(5, jnp.int32))
+    after, metrics = jax.jit(STEP)(state, SOURCE)
 
     @jax.jit
     def expected(state):
         data_key, loss_key = jax.random.split(jax.random.fold_in(state.base_key, 5))
         images, labels = _sample_batch(data_key, SOURCE)
-        loss, gradients = jax.value_and_grad(lambda p: _loss(p, loss_key, images, labels, 5 / TOTAL)[0])(state.params)
+        given = Given(jnp.array(5 / TOTAL))
+        loss, gradients = jax.value_and_grad(lambda p: _loss(p, loss_key, images, labels, given)[0])(state.params)
         updates, _ = OPTIMIZER.update(gradients, state.opt_state, state.params)
-        return loss, gradients, optax.apply_updates(state.params, updates)
+        rate = 0.1 * (1 + jnp.cos(jnp.pi * 5 / TOTAL)) / 2
+        return loss, gradients, jax.tree.map(lambda p, update: p - rate * update, state.params, updates)
 
     loss, gradients, params = expected(state)
     for name, value in params.items():
@@ -261,9 +272,10 @@ def test_every_step_has_its_own_images_noise_and_progress():
 
 def test_the_gradient_norm_is_before_clipping():
     config = OptimizerConfig(optimizer="sgd", gradient_clip=1e-3, momentum=0.0)
-    optimizer = make_optimizer(config, optax.constant_schedule(1.0))
-    before = init_state(_init, optimizer, 0)
-    after, metrics = jax.jit(train_step(_loss, optimizer, _sample_batch, TOTAL))(before, SOURCE)
+    optimizer = make_optimizer(config)
+    before = init_state(MODEL, optimizer, 0)
+    step = train_step(MODEL, optimizer, optax.constant_schedule, _sample_batch, TOTAL)
+    after, metrics = jax.jit(step)(before, SOURCE, Hyper(jnp.array(1.0), ()))
     moved = jax.tree.map(lambda a, b: a - b, after.params, before.params)
     assert float(metrics["grad_norm"]) > 0.01
     assert float(optax.tree.norm(moved)) == pytest.approx(1e-3, rel=1e-2)
@@ -276,7 +288,7 @@ def test_seeds_differ_and_repeat():
 
 
 def test_a_fresh_state_has_no_best():
-    state = init_state(_init, OPTIMIZER, 0)
+    state = init_state(MODEL, OPTIMIZER, 0)
     assert float(state.best_error) == math.inf and int(state.best_step) == int(state.step) == 0
     _assert_same_bits(state.best_params, state.params)
 
@@ -307,12 +319,12 @@ def test_keeping_the_best_does_not_change_the_training():
 
 
 def test_a_chunk_donates_its_state():
-    state = init_state(_init, OPTIMIZER, 0)
+    state = init_state(MODEL, OPTIMIZER, 0)
     CHUNK(state, SOURCE, 1)
     assert state.params["weights"].is_deleted()
 
 
 def test_an_equal_error_is_not_lower_whatever_float32_makes_of_it():
     error = 100 * 260 / 6000
-    state = keep_best(init_state(_init, OPTIMIZER, 3)._replace(step=jnp.int32(1)), error)
+    state = keep_best(init_state(MODEL, OPTIMIZER, 3)._replace(step=jnp.int32(1)), error)
     assert int(keep_best(state._replace(step=jnp.int32(2)), error).best_step) == 1

@@ -1,4 +1,7 @@
-"""What the tests of whole runs share: small images, and commands run in an empty folder."""
+"""What the tests of whole runs share: small images, commands run in an empty folder, and a browser for their pages."""
+
+import json
+import shutil
 
 import jax
 import numpy as np
@@ -55,3 +58,55 @@ def refused(go, capsys):
         return line
 
     return call
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium without a network, through which a test drives a page."""
+    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not found: install Debian's packages chromium and chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    # Without its sandbox Chromium also runs as root; it opens nothing but the pages of these tests.
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "host-resolver-rules=MAP * ~NOTFOUND"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def console(chromium):
+    """What the page has written to the console since the last call."""
+    return [entry["message"] for entry in chromium.get_log("browser")]
+
+
+def requests(chromium):
+    """What the page has asked for since the last call, without what it holds itself."""
+    messages = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    sent = [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
+    return [url for url in sent if not url.startswith("data:")]
+
+
+@pytest.fixture
+def browse(chromium):
+    """Opens a file on a screen; at the end of the test, nothing may have gone wrong or been fetched."""
+
+    def call(path, width=1280, scheme="light"):
+        scheme = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        chromium.get(path.as_uri())
+        call.opened.append(path.as_uri())
+        return chromium
+
+    call.opened = []
+    call.console = lambda: console(chromium)
+    console(chromium), requests(chromium)
+    yield call
+    assert console(chromium) == []
+    assert requests(chromium) == call.opened

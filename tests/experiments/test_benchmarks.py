@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from common.glimpse import glimpse, summed_area_table
-from common.training import OptimizerConfig
+from common.policy_gradient import EstimatorConfig
+from common.training import Given, OptimizerConfig
 from experiments.benchmarks import training_speed
 from experiments.benchmarks.arithmetic import matrix_products, program_flops
 from experiments.benchmarks.training_speed import SpeedConfig, make_experiment, make_table, measure_rate, summarise
@@ -25,7 +26,8 @@ CONFIG = RamConfig(
     RetinaConfig(glimpse_size=6, num_scales=3),
     AgentConfig(num_glimpses=3, what_hidden=16, where_hidden=12, glimpse_features=24, core_hidden=20),
     PolicyConfig(sigma="8px"),
-    LossConfig(replicates=REPLICATES, classification_weight=0.9, policy_weight=0.7, baseline_weight=1.3),
+    LossConfig(classification_weight=0.9, policy_weight=0.7, baseline_weight=1.3),
+    EstimatorConfig(replicates=REPLICATES),
 )
 TINY = SpeedConfig(
     task="mnist28",
@@ -135,7 +137,7 @@ def ours(images):
         said = episode.logits[-1, 0].argmax(-1)
         labels = (said + jnp.arange(BATCH) % 2) % CLASSES
         loss = jax.value_and_grad(ram.model.loss, has_aux=True)
-        (value, metrics), grads = loss(params, key, images, labels, jnp.zeros(()))
+        (value, (metrics, _)), grads = loss(params, key, images, labels, Given(jnp.zeros(()), ram.model.hyper))
         return params, labels, episode, value, metrics, grads
 
     return jax.device_get(everything(jax.random.key(1), jnp.array(images)))
@@ -178,7 +180,7 @@ def test_given_no_locations_they_are_drawn_from_the_policy(torch, torch_ram, ima
     assert episode.locations[0].abs().max() == 0
     assert inside.float().mean() < 1 and episode.locations.abs().max() <= 1
     # 8 px are 8/15 of half the width and 8/20 of half the height; less than that where ends are cut off.
-    far = RamConfig(CONFIG.retina, CONFIG.agent, PolicyConfig(sigma="1px"), CONFIG.loss)
+    far = RamConfig(CONFIG.retina, CONFIG.agent, PolicyConfig(sigma="1px"), CONFIG.loss, CONFIG.estimator)
     model.sigma = torch_ram.TorchRam(far, HEIGHT, WIDTH, CHANNELS, CLASSES).sigma
     assert 0.3 < moves[..., 1].std() < 0.4 < moves[..., 0].std() < 8 / 15
     episode = model(channels_first(torch, images, 100))
@@ -314,7 +316,8 @@ def test_flops_of_a_program_are_those_of_its_products():
     images, labels = jnp.zeros((32, 28, 28, 1), jnp.uint8), jnp.zeros(32, jnp.int32)
 
     def step(params, _):
-        return jax.grad(lambda params: ram.model.loss(params, key, images, labels, jnp.zeros(()))[0])(params), None
+        given = Given(jnp.zeros(()), ram.model.hyper)
+        return jax.grad(lambda params: ram.model.loss(params, key, images, labels, given)[0])(params), None
 
     chunk = jax.jit(lambda params: jax.lax.scan(step, params, length=7))
     flops = program_flops(chunk, shapes)

@@ -9,19 +9,24 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import typing
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import pytest
 
 from common.checkpoint import Checkpoints
 from common.data.mnist import MNIST_PATH, load_mnist
 from experiments import cnn, evaluate, ram
 from experiments.config import CnnExperiment, RamExperiment, to_json
+from experiments.report import read_episodes
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("compile_once")
 
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
@@ -47,7 +52,7 @@ FLOATS, INTS = sorted(fields_of(RamExperiment, float)), sorted(fields_of(RamExpe
 MAY_BE_ZERO = {
     *("seed", "split_seed", "patience", "warmup_steps", "locator_hidden", "shift"),
     *("momentum", "gradient_clip", "weight_decay", "discount", "classification_weight", "policy_weight"),
-    *("baseline_weight", "entropy_weight"),
+    *("baseline_weight", "entropy_weight", "average_decay", "gae_lambda", "max_kl"),
 }
 
 
@@ -95,18 +100,21 @@ WRONG = [
     (["--task", "clutered60"], ["'clutered60'", "did you mean 'cluttered60'", "mnist28"]),
     (["--task", "cifar"], ["'cifar'", "mnist28", "images"]),
     (["--reward", "corect"], ["'corect'", "did you mean 'correct'", "log_probability", "module:function"]),
-    (["--advantage", "gae"], ["'gae'", "plain_return", "module:function"]),
+    (["--advantage", "gea"], ["'gea'", "did you mean 'gae'", "plain_return", "module:function"]),
     (["--surrogate", "ppo"], ["'ppo'", "score_function", "module:function"]),
     (["--surrogate", "no.such:function"], ["'no.such:function'", "No module named"]),
     (["--reward", "math:no_such"], ["'math:no_such'", "no attribute"]),
     (["--reward", "math:pi"], ["'math:pi'", "not a function"]),
-    (["--advantage", "leave_one_out"], ["replicates 1", "leave-one-out", "at least 2"]),
+    (["--advantage", "leave_one_out"], ["'leave_one_out'", "replicates 1", "at least 2"]),
     (["--glimpses", "3"], ["--glimpses", "perhaps you meant", "--num-glimpses"]),
     (["--validation-fraction", "0.5", "--test-fraction", "0.5"], ["add up to 1.0", "less than 1"]),
     (["--data", "absent.npz"], ["absent.npz", "no file"]),
     (["--run-dir", "file"], ["'file' is a file"]),
     (["--run-dir", "file/below"], ["'file/below'", "not a folder that can be written"]),
-    (["--run-dir", "full"], ["'full' exists", "--resume", "--overwrite", "--run-dir"]),
+    (["--shift", "12"], ["shift 12", "12x12", "at most 11"]),
+    (["--minibatches", "3", "--surrogate", "ppo_clip"], ["minibatches 3", "must divide batch_size 8"]),
+    (["--passes", "2"], ["passes 2", "ppo_clip"]),
+    (["--run-dir", "full"], ["'full'", "no config.json of a run", "another --run-dir"]),
     (["--run-dir", "full", "--overwrite"], ["'full'", "no config.json of a run"]),
     (["--resume"], ["'run' holds no run to resume"]),
     (["--resume", "--overwrite"], ["--resume with --overwrite"]),
@@ -228,6 +236,15 @@ def test_folder_of_a_run(agent_run):
     assert {"episodes.gif", "episodes.json", "learning_curves.png"} <= {p.name for p in (folder / "plots").iterdir()}
 
 
+def test_episodes_of_the_report_hold_what_the_run_rewards(agent_run):
+    results = read_json(agent_run.folder / "results.json")
+    assert results["config"]["model"]["estimator"]["reward"] == "gain"
+    episodes = read_episodes(agent_run.folder / "plots" / "episodes.json")
+    of_label = np.take_along_axis(episodes.probabilities, episodes.labels[None, :, None], axis=-1)[..., 0]
+    # The gains so far are the belief in the true class, against a uniform one.
+    np.testing.assert_allclose(np.exp(episodes.rewards.cumsum(axis=0)) / 3, of_label, atol=2e-4)
+
+
 def test_what_a_run_prints(agent_run):
     folder, out, err = agent_run
     accuracy = 100 - read_json(folder / "results.json")["test"]["average_probability"]["error"]
@@ -286,6 +303,14 @@ def test_ctrl_c_after_training(go, monkeypatch, capsys):
     assert read_json(Path("run/results.json"))["steps"] == 4
 
 
+def test_ctrl_c_while_python_imports():
+    code = "import signal, experiments; print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)"
+    for argv, default in ((["-m"], True), (["program"], False)):
+        script = f"import sys; sys.argv = {argv}; {code}"
+        said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert said.stdout.strip() == str(default)
+
+
 def test_ctrl_c_before_training(go, monkeypatch, capsys):
     def interrupt(*args):
         raise KeyboardInterrupt
@@ -301,11 +326,12 @@ def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
     def exhaust(*args):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore\nlines")
 
-    monkeypatch.setattr("experiments.experiment.measure", exhaust)
-    with pytest.raises(SystemExit) as stop:
-        go(cnn, CNN)
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert stop.value.code == 2 and line.startswith("error: RESOURCE_EXHAUSTED: Out of memory") and "--resume" in line
+    for place, said in (("make_initial_state", "more lines"), ("measure", "--resume")):
+        with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
+            patched.setattr(f"experiments.experiment.{place}", exhaust)
+            go(cnn, CNN)
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert stop.value.code == 2 and line.startswith("error: RESOURCE_EXHAUSTED: Out of memory") and said in line
 
 
 def test_run_of_a_baseline_has_one_error_since_it_draws_nothing(go, capsys):

@@ -116,7 +116,7 @@ def test_report_is_one_file_that_loads_nothing(tmp_path):
         assert attributes.get("href", "#").startswith("#")
     assert not page.all("link")
     (policy,) = [each["content"] for each in page.all("meta") if each.get("http-equiv")]
-    assert "default-src 'none'" in policy and "img-src data:" in policy
+    assert "default-src 'none'" in policy and "img-src data:" in policy and "'unsafe-inline'; script-src 'sha" in policy
     assert not list((tmp_path / "run").glob(".*"))
 
 
@@ -152,7 +152,7 @@ def test_figures_are_embedded_whole_with_text_beside_them(tmp_path):
 def test_text_is_escaped(tmp_path):
     text, page = write(make_run(tmp_path / "run", HOSTILE))
     assert "<script>alert" not in text and "<img src=x" not in text
-    assert len(page.all("script")) == 2
+    assert len(page.all("script")) == 3  # the viewer's data, tables, viewer
     assert not any("onerror" in attributes for _, attributes in page.elements)
     assert HOSTILE in page.text  # it is there, as text
     data = json.loads(page.scripts[0])
@@ -245,8 +245,8 @@ def test_the_script_finds_every_element_it_asks_for(tmp_path):
 
 def test_viewer_is_hidden_until_the_script_runs(tmp_path):
     _, page = write(make_run(tmp_path / "run"))
-    hidden = {attributes.get("id") for _, attributes in page.elements if "hidden" in attributes}
-    assert hidden == {"viewer", "search"}
+    hidden = [attributes for _, attributes in page.elements if "hidden" in attributes]
+    assert [(each.get("id"), each["class"]) for each in hidden] == [("viewer", "viewer"), (None, "control filter")]
     assert "needs JavaScript" in page.text
 
 

@@ -37,7 +37,7 @@ def results(**changes) -> dict:
 def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
     assert results_table.command(results()) == "python -m experiments.ram cluttered60"
     preset = RAM_PRESETS["cluttered60"][1]
-    policy = dataclasses.replace(preset.model.policy, policy="random", learn_sigma=True)
+    policy = dataclasses.replace(preset.model.policy, policy="random", learned_sigma="global")
     training = dataclasses.replace(preset.training, keep_best=False)
     changed = dataclasses.replace(
         preset,
@@ -46,7 +46,7 @@ def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
         training=training,
     )
     command = results_table.command(results(config=to_json(changed)))
-    flags = "--data 'my digits' --policy random --learn-sigma --no-keep-best"
+    flags = "--data 'my digits' --policy random --learned-sigma global --no-keep-best"
     assert command == f"python -m experiments.ram cluttered60 {flags}"
 
 

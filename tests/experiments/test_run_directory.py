@@ -10,13 +10,14 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from experiments import run_directory
-from experiments.run_directory import MetricsWriter, open_run, read_json, read_metrics, write_json
+from experiments.run_directory import MetricsWriter, check_run, open_run, read_json, read_metrics, write_json
 
 IDENTITY = {"model": "ram", "preset": "quick", "config": {"data": {"task": "mnist28"}, "training": {"steps": 4}}}
 
 
 def reopen(run_dir, identity=IDENTITY, *, resume=False, overwrite=False):
-    open_run(run_dir, identity, resume=resume, overwrite=overwrite)
+    check_run(run_dir, identity, resume=resume, overwrite=overwrite)
+    open_run(run_dir, identity, resume=resume)
 
 
 def contents(folder: Path) -> dict:
@@ -43,6 +44,16 @@ def test_resume_leaves_all_as_it_is_and_overwrite_starts_empty(tmp_path):
     reopen(run_dir, {**IDENTITY, "preset": "other"}, overwrite=True)
     assert [path.name for path in run_dir.iterdir()] == ["config.json"]
     assert read_json(run_dir / "config.json")["preset"] == "other"
+
+
+def test_run_without_a_checkpoint_may_begin_anew(tmp_path):
+    reopen(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("{}")
+    reopen(tmp_path, {**IDENTITY, "preset": "other"})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(ValueError, match="exists: give --resume"):
+        reopen(tmp_path)
 
 
 def changed(**training):
@@ -77,6 +88,7 @@ REFUSED = [
 def test_refused(tmp_path, name, flags, identity, said):
     for run in ("run", "exists"):
         reopen(tmp_path / run)
+        (tmp_path / run / "checkpoints" / "4").mkdir(parents=True)
     (tmp_path / "file").write_text("text")
     for folder, file, text in [
         ("others", "thesis.txt", "years of work"),

@@ -1,7 +1,9 @@
 """The training loop, on a model whose validation error is written in a table: where it stops and what it keeps."""
 
 import io
+import os
 import signal
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -48,11 +50,11 @@ def make_model(wrong, not_finite_from=None):
     def init(key):
         return {"count": jnp.zeros(())}
 
-    def loss(params, key, images, labels, progress):
+    def loss(params, key, images, labels, given):
         value = -params["count"]
         if not_finite_from is not None:
             value = value / jnp.where(params["count"] >= not_finite_from - 1, 0.0, 1.0)
-        return value, {"loss": value, "accuracy": jax.random.uniform(key)}
+        return value, ({"loss": value, "accuracy": jax.random.uniform(key)}, given.memory)
 
     def predict(params, key, images, kind):
         errs = jnp.arange(len(images)) < table[params["count"].astype(int)]
@@ -182,15 +184,33 @@ def test_signal_saves_and_going_on_gives_the_same_bits(tmp_path, monkeypatch, ca
     assert cut == uncut
 
 
-def test_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):
+def test_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
+    handlers = []
+
     def append(self, record):
         signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+        handlers.append(signal.getsignal(signal.SIGINT))
 
     monkeypatch.setattr(MetricsWriter, "append", append)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         run(tmp_path, WRONG, evaluate_every=3)
-    assert Checkpoints(tmp_path / "checkpoints").steps() == []
+    assert handlers == [signal.SIG_DFL]
+
+
+def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
+    heard = threading.Event()
+    monkeypatch.setattr(train_module, "say", lambda line, style=None: heard.set())
+
+    def chunk(state, source, steps):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert heard.wait(60)
+        return state._replace(step=state.step + steps), {"loss": jnp.zeros(steps), "accuracy": jnp.zeros(steps)}
+
+    experiment = CnnExperiment(optimizer=STEPS_OF_SGD, training=TrainingConfig(steps=9, batch_size=5, log_every=3))
+    model, dataset = make_model(WRONG), make_dataset()
+    state, _ = make_initial_state(experiment, model, dataset)
+    with pytest.raises(Interrupted, match="stopped after step 3"):
+        train(experiment, model, dataset, state, chunk, tmp_path)
 
 
 def bar_at(width, now):

@@ -1,5 +1,6 @@
 """The agent's loss by hand, its sigma, its extremes, and whether it learns."""
 
+import dataclasses
 import functools
 from dataclasses import replace
 
@@ -10,10 +11,19 @@ import pytest
 
 from common.cores import CORES
 from common.episode import Episode
-from common.policy_gradient import make_estimator
+from common.policy_gradient import EstimatorConfig, make_estimator
 from common.policy_gradient.advantages import returns_to_go
-from common.training import OptimizerConfig, init_state, make_chunk, make_optimizer, make_schedule, train_step
-from ram.agent import hybrid_loss, make_ram, sigma_schedule
+from common.training import (
+    Given,
+    Hyper,
+    OptimizerConfig,
+    init_state,
+    make_chunk,
+    make_optimizer,
+    make_schedule,
+    train_step,
+)
+from ram.agent import hybrid_loss, make_ram, make_weights
 from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
 
 HEIGHT, WIDTH, CLASSES, BATCH = 10, 12, 3, 6
@@ -25,12 +35,20 @@ ZERO = {"classification_weight": 0.0, "policy_weight": 0.0, "baseline_weight": 0
 
 def _config(agent=None, policy=None, **loss):
     small = AgentConfig(num_glimpses=2, what_hidden=5, where_hidden=5, glimpse_features=6, core="rnn", core_hidden=8)
+    fields = {field.name for field in dataclasses.fields(EstimatorConfig)}
+    estimator = EstimatorConfig(**{name: value for name, value in loss.items() if name in fields})
+    loss = LossConfig(**{name: value for name, value in loss.items() if name not in fields})
     return RamConfig(
         RetinaConfig(3, 2),
         replace(small, **agent or {}),
         replace(PolicyConfig(sigma="0.5"), **policy or {}),
-        LossConfig(**loss),
+        loss,
+        estimator,
     )
+
+
+def _given(model, progress=0.0):
+    return Given(jnp.array(progress), model.hyper, model.memory)
 
 
 def _make(config):
@@ -46,13 +64,15 @@ def _episode(steps=3, replicates=2):
     def draw(*shape):
         return jnp.asarray(rng.normal(size=(steps, replicates, BATCH, *shape)), jnp.float32)
 
-    return Episode(draw(2), draw(2), draw(2), draw(), draw(), draw(), draw(CLASSES))
+    return Episode(draw(2), draw(2), draw(2), draw(2), draw(), draw(), draw(), draw(CLASSES))
 
 
 def _terms(episode, **loss):
     config = _config(reward="gain", discount=0.5, **loss)
-    estimator = make_estimator("gain", config.loss.advantage, "score_function", 0.5)
-    return jax.jit(lambda episode: hybrid_loss(config, estimator, episode, LABELS))(episode)
+    weights, estimator = make_weights(config.loss), make_estimator(config.estimator)
+    terms = jax.jit(lambda episode: hybrid_loss(config.loss.classify_at, weights, estimator, episode, LABELS))
+    loss, (metrics, _) = terms(episode)
+    return loss, metrics
 
 
 def _expected_terms(episode, classify_at):
@@ -115,7 +135,7 @@ def test_one_glimpse_has_nothing_to_learn_where_to_look():
 )
 def test_sigma_goes_from_the_first_to_the_last(schedule, middle):
     config = _config(policy={"sigma": "1.0", "sigma_final": "0.1", "sigma_schedule": schedule})
-    sigma = sigma_schedule(config, HEIGHT, WIDTH)
+    sigma = _make(config).sigma
     for progress, expected in [(0.0, 1.0), (0.5, middle), (1.0, 0.1)]:
         np.testing.assert_allclose(sigma(jnp.array(progress)), [expected, expected], rtol=1e-5)
     quarter = float(sigma(jnp.array(0.25))[0])
@@ -124,7 +144,7 @@ def test_sigma_goes_from_the_first_to_the_last(schedule, middle):
 
 
 def test_a_sigma_in_pixels_is_the_same_in_every_direction():
-    constant = sigma_schedule(_config(policy={"sigma": "3px"}), HEIGHT, WIDTH)
+    constant = _make(_config(policy={"sigma": "3px"})).sigma
     for progress in (0.0, 1.0):
         np.testing.assert_allclose(constant(jnp.array(progress)), [6 / WIDTH, 6 / HEIGHT], rtol=1e-6)
 
@@ -134,7 +154,8 @@ def test_training_uses_the_scheduled_sigma_and_evaluation_the_last(quick_compile
     params = jax.jit(ram.model.init)(KEY)
     loss = jax.jit(ram.model.loss)
     for progress, sigma in [(0.0, 0.9), (1.0, 0.2)]:
-        _, metrics = loss(params, KEY, IMAGES, LABELS, jnp.array(progress))
+        _, (metrics, _) = loss(params, KEY, IMAGES, LABELS, _given(ram.model, progress))
+        assert float(metrics["sigma_px"]) == pytest.approx(sigma * WIDTH / 2)
         # Of a Gaussian in two dimensions; one location is drawn.
         assert float(metrics["entropy"]) == pytest.approx(np.log(2 * np.pi * np.e * sigma**2), rel=1e-4)
     episode = jax.jit(ram.play, static_argnums=3)(params, KEY, IMAGES, "sampled")
@@ -143,10 +164,11 @@ def test_training_uses_the_scheduled_sigma_and_evaluation_the_last(quick_compile
 
 def test_what_moves_sigma(quick_compile):
     def gradient(params, **loss):
-        model = _make(_config(policy={"learn_sigma": "log_sigma" in params["location_network"]}, **loss)).model
-        return jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, jnp.zeros(()))[0]
+        learned = "global" if "log_sigma" in params["location_network"] else "no"
+        model = _make(_config(policy={"learned_sigma": learned}, **loss)).model
+        return jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, _given(model))[0]
 
-    params = jax.jit(_make(_config(policy={"learn_sigma": True})).model.init)(KEY)
+    params = jax.jit(_make(_config(policy={"learned_sigma": "global"})).model.init)(KEY)
     fixed = params | {"location_network": {"mean": params["location_network"]["mean"]}}
     of_bonus, of_bonus_alone, of_policy = jax.jit(
         lambda learned, fixed: (
@@ -184,7 +206,7 @@ def test_the_random_control_is_random_however_it_is_asked(quick_compile):
         np.testing.assert_array_equal(episode.locations, episodes[0].locations)
         np.testing.assert_array_equal(episode.log_probs, 0)
     assert len(np.unique(episodes[0].locations[1])) == 2 * BATCH
-    _, metrics = jax.jit(ram.model.loss)(params, KEY, IMAGES, LABELS, jnp.zeros(()))
+    _, (metrics, _) = jax.jit(ram.model.loss)(params, KEY, IMAGES, LABELS, _given(ram.model))
     assert float(metrics["policy_loss"]) == float(metrics["entropy"]) == 0
 
 
@@ -198,20 +220,20 @@ def test_an_unknown_part_of_the_estimator_is_quoted(part):
 def test_every_core_takes_part(core):
     model = _make(_config({"core": core, "core_heads": 2}, replicates=2)).model
     params = jax.eval_shape(model.init, KEY)
-    gradient = jax.eval_shape(jax.grad(model.loss, has_aux=True), params, KEY, IMAGES, LABELS, jnp.zeros(()))[0]
+    gradient = jax.eval_shape(jax.grad(model.loss, has_aux=True), params, KEY, IMAGES, LABELS, _given(model))[0]
     assert jax.tree.map(jnp.shape, gradient) == jax.tree.map(jnp.shape, params)
 
 
 def test_finite_at_the_extremes(quick_compile):
     # Sigma falls from much wider than the image to a thousandth of it.
-    policy = {"sigma": "100", "sigma_final": "0.001", "sigma_schedule": "linear", "learn_sigma": True}
+    policy = {"sigma": "100", "sigma_final": "0.001", "sigma_schedule": "linear", "learned_sigma": "global"}
     loss = {"entropy_weight": 0.1, "replicates": 2, "advantage": "leave_one_out", "reward": "gain"}
     model = _make(_config({"core": "lstm"}, policy, **loss)).model
     gradient = jax.jit(jax.value_and_grad(model.loss, has_aux=True))
     params = jax.jit(model.init)(KEY)
     for images in (IMAGES, jnp.zeros_like(IMAGES), jnp.full_like(IMAGES, 255)):
         for progress in (0.0, 1.0):
-            results = gradient(params, KEY, images, LABELS, jnp.array(progress))
+            results = gradient(params, KEY, images, LABELS, _given(model, progress))
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results))
 
 
@@ -222,12 +244,11 @@ def test_finite_at_the_extremes(quick_compile):
 def _trained(config, problem, steps, learning_rate=0.01, chunks=1, size=16):
     """Parameters, metrics and model after training on ``problem: (key, batch) -> (images, labels)``."""
     ram = make_ram(config, size, size, 1, 2)
-    optimizer = make_optimizer(
-        OptimizerConfig(learning_rate=learning_rate),
-        make_schedule(OptimizerConfig(learning_rate=learning_rate), steps, 1.0),
-    )
-    step = train_step(ram.model.loss, optimizer, problem, steps)
-    state, chunk = init_state(jax.jit(ram.model.init), optimizer, 0), make_chunk(step)
+    optimizer = make_optimizer(OptimizerConfig())
+    schedule = functools.partial(make_schedule, OptimizerConfig(), steps, 1.0)
+    step = train_step(ram.model, optimizer, schedule, problem, steps)
+    hyper = Hyper(jnp.float32(learning_rate), ram.model.hyper)
+    state, chunk = init_state(ram.model, optimizer, 0), make_chunk(lambda state, source: step(state, source, hyper))
     for _ in range(chunks):
         state, metrics = chunk(state, None, steps // chunks)
     return state.params, metrics, ram
@@ -244,7 +265,7 @@ OFF_CENTRE = RamConfig(
     RetinaConfig(4, 1),
     AgentConfig(num_glimpses=2, what_hidden=8, where_hidden=8, glimpse_features=16, core="rnn", core_hidden=16),
     PolicyConfig(sigma="0.4", sigma_final="0.1", sigma_schedule="linear"),
-    LossConfig(reward="log_probability"),
+    estimator=EstimatorConfig(reward="log_probability"),
 )
 
 

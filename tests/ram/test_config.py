@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from common.glimpse import Retina
+from common.policy_gradient import EstimatorConfig
 from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig, make_retina, validate
 
 DEFAULT = RamConfig()
@@ -27,6 +28,7 @@ def _with(part, **fields):
         ("retina", {"growth": 0}, "growth 0"),
         ("retina", {"growth": 1, "num_scales": 2}, "growth 1"),
         ("agent", {"num_glimpses": 0}, "num_glimpses 0"),
+        ("agent", {"num_glimpses": 201}, "num_glimpses 201: must be at most 200"),
         ("agent", {"what_hidden": 0}, "what_hidden 0"),
         ("agent", {"where_hidden": -1}, "where_hidden -1"),
         ("agent", {"glimpse_features": 0}, "glimpse_features 0"),
@@ -40,14 +42,16 @@ def _with(part, **fields):
         ("policy", {"sigma_final": "2px"}, "'2px'"),
         ("policy", {"sigma_schedule": "linear"}, "'linear'"),
         ("policy", {"sigma_schedule": "cosine", "sigma_final": "nan"}, "'nan'"),
-        ("loss", {"replicates": 0}, "replicates 0"),
-        ("loss", {"discount": -0.1}, "discount -0.1"),
-        ("loss", {"discount": 1.5}, "discount 1.5"),
-        ("loss", {"discount": math.nan}, "discount nan"),
+        ("estimator", {"replicates": 0}, "replicates 0"),
+        ("estimator", {"discount": -0.1}, "discount -0.1"),
+        ("estimator", {"discount": 1.5}, "discount 1.5"),
+        ("estimator", {"discount": math.nan}, "discount nan"),
         ("loss", {"classification_weight": -1.0}, "classification_weight -1.0"),
         ("loss", {"policy_weight": math.inf}, "policy_weight inf"),
+        ("loss", {"policy_weight": 1e39}, "policy_weight 1e+39: must be 0 or more, and below 1e+38"),
         ("loss", {"baseline_weight": math.nan}, "baseline_weight nan"),
         ("loss", {"entropy_weight": -0.01}, "entropy_weight -0.01"),
+        ("loss", {"entropy_weight": 0.01}, "entropy_weight 0.01 with learned_sigma 'no'"),
     ],
 )
 def test_a_bad_configuration_is_quoted(part, fields, quoted):
@@ -67,7 +71,13 @@ def test_a_bad_configuration_is_quoted(part, fields, quoted):
         (RamConfig(agent=AgentConfig(num_glimpses=1, core="transformer", core_heads=8)), 100, 100),
         (RamConfig(agent=AgentConfig(core="gru", core_hidden=7)), 100, 100),
         (RamConfig(policy=PolicyConfig(sigma="0.3", sigma_final="2px", sigma_schedule="exponential")), 100, 100),
-        (RamConfig(loss=LossConfig(discount=0.0, policy_weight=0.0, classification_weight=0.0)), 100, 100),
+        (
+            RamConfig(
+                loss=LossConfig(policy_weight=0.0, classification_weight=0.0), estimator=EstimatorConfig(discount=0.0)
+            ),
+            100,
+            100,
+        ),
     ],
 )
 def test_a_good_configuration_passes(config, height, width):

@@ -1,5 +1,6 @@
 """The six gradient rules of docs/architecture.md, on the agent itself."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,9 +10,10 @@ import pytest
 from scipy import stats
 
 from common.episode import Episode, Policy, unroll
-from common.glimpse import summed_area_table
+from common.glimpse import make_sensor
 from common.locations import START_POLICIES
-from common.policy_gradient import ADVANTAGES, REWARDS
+from common.policy_gradient import ADVANTAGES, REWARDS, EstimatorConfig, make_estimator, policy_loss
+from common.training import Given
 from ram.agent import Ram, make_agent, make_ram
 from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
 
@@ -29,9 +31,11 @@ def _config(sigma="0.5", **loss):
         num_glimpses=GLIMPSES, what_hidden=5, where_hidden=5, glimpse_features=6, core="rnn", core_hidden=6
     )
     weights = {"policy_weight": 0.0, "baseline_weight": 0.0, "classification_weight": 0.0}
-    return RamConfig(
-        RetinaConfig(3, 2), agent, PolicyConfig(sigma=sigma), LossConfig(**weights | {"reward": "gain"} | loss)
-    )
+    loss = weights | {"reward": "gain"} | loss
+    fields = {field.name for field in dataclasses.fields(EstimatorConfig)}
+    estimator = EstimatorConfig(**{name: value for name, value in loss.items() if name in fields})
+    loss = LossConfig(**{name: value for name, value in loss.items() if name not in fields})
+    return RamConfig(RetinaConfig(3, 2), agent, PolicyConfig(sigma=sigma), loss, estimator)
 
 
 @functools.cache
@@ -61,7 +65,9 @@ def _gradients():
 
     def gradient(params, **loss):
         model = make_ram(_config(**loss), HEIGHT, WIDTH, 1, CLASSES).model
-        return jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, jnp.zeros(()))
+        given = Given(jnp.zeros(()), model.hyper, model.memory)
+        gradients, (metrics, _) = jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, given)
+        return gradients, metrics
 
     return jax.jit(lambda params: {name: gradient(params, **loss) for name, loss in VARIANTS.items()})(_params())
 
@@ -78,9 +84,9 @@ def _play(params, key=KEY, sigma="0.5", detach_mean=False):
     if detach_mean:
         locate = agent.locate
         agent = agent._replace(locate=lambda *args: jax.lax.stop_gradient(locate(*args)))
-    tables, policy = jax.vmap(summed_area_table)(IMAGES), Policy(START_POLICIES["centre"])
-    play = functools.partial(unroll, agent, retina=ram.retina, num_glimpses=GLIMPSES, policy=policy)
-    return play(params, tables, key, sigma=ram.sigma(jnp.zeros(())))
+    see, policy = make_sensor(IMAGES, ram.retina), Policy(START_POLICIES["centre"])
+    play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=GLIMPSES, policy=policy)
+    return play(params, see, key, sigma=ram.sigma(jnp.zeros(())))
 
 
 def test_rule_1_the_sample_is_detached_and_its_mean_is_not():
@@ -140,8 +146,10 @@ def test_rule_4_each_replicate_has_its_own_reward():
     # Replicates that change places take their advantages with them.
     order = np.array([2, 0, 1])
     swapped = jax.tree.map(lambda leaf: leaf[:, order], episode)
-    for name, advantage in ADVANTAGES.items():
-        before, after = (advantage(REWARDS["gain"](e.logits, LABELS), e, 0.9) for e in (episode, swapped))
+    for name in ADVANTAGES:
+        estimator = make_estimator(EstimatorConfig(reward="gain", advantage=name, discount=0.9))
+        memory = estimator.init_memory(GLIMPSES)
+        before, after = (policy_loss(estimator, e, LABELS, memory).advantages for e in (episode, swapped))
         np.testing.assert_allclose(after, before[:, order], rtol=1e-5, atol=1e-6, err_msg=name)
 
 

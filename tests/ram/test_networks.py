@@ -54,7 +54,7 @@ def test_location_network(activation, function, hidden):
 
 
 def test_a_learned_sigma_is_a_factor_that_starts_at_one():
-    module = LocationNetwork(learn_sigma=True)
+    module = LocationNetwork(learned_sigma="global")
     fresh = module.init(jax.random.key(0), jnp.asarray(OUTPUT), SIGMA)
     np.testing.assert_array_equal(module.apply(fresh, jnp.asarray(OUTPUT), SIGMA)[1], SIGMA)
     (_, sigma), params = _apply(module, OUTPUT, SIGMA)

@@ -39,7 +39,7 @@ def test_zipped_groups():
     [
         ("--no-keep-best", (False,)),
         ("--keep-best False True", (False, True)),
-        ("--learn-sigma --no-keep-best", (False,)),
+        ("--no-keep-best --seeds 2", (False,)),
     ],
 )
 def test_switches(flags, value):

@@ -33,7 +33,7 @@ def test_fields_that_move_together():
 def test_explicit_seeds_and_overrides():
     plan = make_plan(Study(**RAM, axes={"replicates": [2]}, overrides={"steps": 7}, seeds=[4, 1]))
     assert [cell.seed for cell in plan.cells] == [4, 1] and plan.names == ()
-    assert all(c.config.training.steps == 7 and c.config.model.loss.replicates == 2 for c in plan.cells)
+    assert all(c.config.training.steps == 7 and c.config.model.estimator.replicates == 2 for c in plan.cells)
     assert plan.overrides == {"replicates": 2, "steps": 7}
 
 
@@ -79,7 +79,7 @@ def test_bad_studies(study, said):
     "presets, model, axes",
     [
         (RAM_PRESETS, "ram", {"sigma_final": ["-1px"], "keep_best": [False], "data": ["a b.npz"], "discount": [1e-7]}),
-        (RAM_PRESETS, "ram", {"sigma_final": [None], "sigma_schedule": ["constant"], "learn_sigma": [True]}),
+        (RAM_PRESETS, "ram", {"sigma_final": [None], "sigma_schedule": ["constant"], "learned_sigma": ["global"]}),
         (CNN_PRESETS, "cnn", {"gradient_clip": [-2.5], "resize": [9], "network": ["paper_cnn"]}),
     ],
 )

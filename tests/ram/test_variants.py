@@ -1,0 +1,198 @@
+"""Policy-gradient variants on the agent itself: several updates, pathwise gradients, exploration."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.policy_gradient import EstimatorConfig, validate_estimator
+from common.training import Given, Hyper, OptimizerConfig, init_state, make_optimizer, make_schedule, train_step
+from ram.agent import make_ram
+from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+HEIGHT, WIDTH, CLASSES, BATCH, GLIMPSES = 10, 12, 3, 6, 3
+IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
+LABELS = jnp.arange(BATCH) % CLASSES
+KEY = jax.random.key(5)
+SMALL = AgentConfig(num_glimpses=GLIMPSES, what_hidden=5, where_hidden=5, glimpse_features=6, core="rnn", core_hidden=8)
+FIXED = PolicyConfig(sigma="0.3")
+POLICY_ALONE = LossConfig(classification_weight=0.0, baseline_weight=0.0)
+
+
+def _ram(loss=POLICY_ALONE, policy=FIXED, **estimator):
+    config = RamConfig(RetinaConfig(3, 2), SMALL, policy, loss, EstimatorConfig(**{"reward": "gain"} | estimator))
+    return make_ram(config, HEIGHT, WIDTH, 1, CLASSES)
+
+
+@functools.cache
+def _params(learned_sigma="no"):
+    shapes = jax.eval_shape(_ram(policy=PolicyConfig(sigma="0.3", learned_sigma=learned_sigma)).model.init, KEY)
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32), shapes)
+
+
+def _given(model, rollout=None):
+    return Given(jnp.zeros(()), model.hyper, model.memory, rollout)
+
+
+def _gradient(ram, params, rollout=None):
+    loss = jax.jit(jax.value_and_grad(ram.model.loss, has_aux=True))
+    (_, (metrics, _)), gradient = loss(params, KEY, IMAGES, LABELS, _given(ram.model, rollout))
+    return metrics, gradient
+
+
+def _assert_close(first, second):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), first, second)
+
+
+def test_the_first_update_of_ppo_is_a_score_functions():
+    _, plain = _gradient(_ram(replicates=2), _params())
+    _, clipped = _gradient(_ram(replicates=2, surrogate="ppo_clip"), _params())
+    _assert_close(clipped, plain)
+
+
+def test_a_second_update_sees_the_same_episodes_again():
+    ram = _ram(replicates=2, surrogate="ppo_clip", passes=2)
+    played = jax.jit(ram.model.passes.play)(_params(), KEY, IMAGES, LABELS, _given(ram.model))[0]
+    assert played.samples.shape == (GLIMPSES, 2, BATCH, 2) and played.log_probs.shape == (GLIMPSES, 2, BATCH)
+    metrics, again = _gradient(ram, _params(), played)
+    assert float(metrics["kl"]) == pytest.approx(0, abs=1e-6)
+    _, fresh = _gradient(_ram(replicates=2), _params())
+    _assert_close(again, fresh)
+    # Of another policy the rewards and advantages stay those of the time.
+    moved = jax.tree.map(lambda leaf: 1.1 * leaf, _params())
+    other, _ = _gradient(ram, moved, played)
+    assert float(other["kl"]) > 1e-4
+    assert float(other["reward"]) == pytest.approx(float(metrics["reward"]), rel=1e-5)
+
+
+def _train_step(ram, rate=0.01):
+    config = OptimizerConfig(optimizer="sgd", momentum=0.0, schedule="constant", gradient_clip=0.0)
+    optimizer, schedule = make_optimizer(config), functools.partial(make_schedule, config, 10, 1.0)
+    step = train_step(ram.model, optimizer, schedule, lambda key, source: (IMAGES, LABELS), 10)
+    state = init_state(ram.model, optimizer, 0)._replace(params=_params())
+    return jax.jit(step)(state, None, Hyper(jnp.array(rate), ram.model.hyper))
+
+
+def test_several_updates_equal_their_loop():
+    ram = _ram(replicates=2, surrogate="ppo_clip", passes=2, minibatches=3)
+    state, metrics = _train_step(ram)
+    assert float(metrics["updates"]) == 6
+
+    @jax.jit
+    def by_hand(params):
+        base_key = jax.random.split(jax.random.key(0))[1]
+        key = jax.random.split(jax.random.fold_in(base_key, 0))[1]
+        play_key, order_key, loss_key = jax.random.split(key, 3)
+        rollout, _ = ram.model.passes.play(params, play_key, IMAGES, LABELS, _given(ram.model))
+        losses, keys = [], iter(jax.random.split(loss_key, 6))
+        for of_pass in jax.random.split(order_key, 2):
+            order = jax.random.permutation(of_pass, BATCH)
+            for part in order.reshape(3, 2):
+                here = _given(ram.model, jax.tree.map(lambda leaf, part=part: leaf[:, :, part], rollout))
+                loss, gradient = jax.value_and_grad(ram.model.loss, has_aux=True)(
+                    params, next(keys), IMAGES[part], LABELS[part], here
+                )
+                params = jax.tree.map(lambda p, g: p - 0.01 * g, params, gradient)
+                losses.append(loss[0])
+        return params, jnp.stack(losses).mean()
+
+    params, loss = by_hand(_params())
+    _assert_close(state.params, params)
+    assert float(metrics["loss"]) == pytest.approx(float(loss), rel=1e-3, abs=1e-5)
+
+
+def test_the_kl_stop_skips_the_rest():
+    # With a rate this high the second update already sees another policy.
+    stopped, metrics = _train_step(_ram(surrogate="ppo_clip", passes=4, max_kl=1e-6), rate=0.5)
+    assert float(metrics["updates"]) == 1
+    once, _ = _train_step(_ram(surrogate="ppo_clip", passes=2, max_kl=1e-6), rate=0.5)
+    _assert_close(stopped.params, once.params)
+    _, metrics = _train_step(_ram(surrogate="ppo_clip", passes=4), rate=0.5)
+    assert float(metrics["updates"]) == 4
+
+
+def test_pathwise_gradient_equals_finite_differences():
+    ram = _ram(advantage="plain_return", surrogate="pathwise", reward="log_probability", replicates=20)
+    with jax.enable_x64(True):
+        params, hyper = (
+            jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), tree)
+            for tree in (_params(), ram.model.hyper)
+        )
+
+        @jax.jit
+        def loss(params):
+            return ram.model.loss(params, KEY, IMAGES, LABELS, Given(jnp.zeros(()), hyper))[0]
+
+        # Along the gradient of the location network, where the loss changes most.
+        network = params["location_network"]
+        gradient = jax.grad(loss)(params)["location_network"]
+        norm = float(jnp.sqrt(sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(gradient))))
+
+        def moved(by):
+            there = jax.tree.map(lambda leaf, slope: leaf + by * slope / norm, network, gradient)
+            return float(loss(params | {"location_network": there}))
+
+        assert norm > 0.1
+        assert norm == pytest.approx((moved(1e-6) - moved(-1e-6)) / 2e-6, rel=1e-4)
+
+
+def test_antithetic_replicates_of_the_agent():
+    ram = _ram(advantage="plain_return", antithetic=True, replicates=4)
+    episode = jax.jit(ram.rollout)(_params(), KEY, IMAGES, _given(ram.model))
+    noise = np.asarray(episode.samples - episode.means)[1]
+    np.testing.assert_allclose(noise[:2], -noise[2:], atol=1e-6)
+    assert np.abs(noise[0] - noise[1]).min() > 0
+
+
+def test_a_sigma_of_the_state_is_learned_and_differs_between_images():
+    policy = PolicyConfig(sigma="0.3", learned_sigma="state")
+    ram = _ram(policy=policy, replicates=2)
+    params = _params("state")
+    episode = jax.jit(ram.rollout)(params, KEY, IMAGES, _given(ram.model))
+    assert np.asarray(episode.sigmas[1:]).std(axis=2).min() > 0
+    _, gradient = _gradient(ram, params)
+    assert np.any(gradient["location_network"]["log_sigma"]["kernel"])
+    fresh = jax.jit(ram.model.init)(KEY)
+    episode = jax.jit(ram.rollout)(fresh, KEY, IMAGES, _given(ram.model))
+    np.testing.assert_allclose(episode.sigmas[1:], 0.3, rtol=1e-6)
+
+
+def test_the_moving_average_goes_from_step_to_step():
+    ram = _ram(advantage="moving_average", average_decay=0.9)
+    state, metrics = _train_step(ram)
+    assert float(state.memory["weight"]) == pytest.approx(0.1)
+    # Of an episode's rewards, those to go from its first glimpse on are all.
+    assert float(state.memory["mean"][0] / state.memory["weight"]) == pytest.approx(float(metrics["reward"]), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"advantage": "leave_one_out"}, "replicates 1"),
+        ({"advantage": "vimco", "replicates": 2}, "give log_probability"),
+        ({"antithetic": True, "replicates": 3}, "give an even number"),
+        ({"antithetic": True, "replicates": 4, "advantage": "leave_one_out"}, "biases the gradient"),
+        ({"surrogate": "multi_sample", "replicates": 2}, "its learning signal is that of vimco"),
+        ({"surrogate": "pathwise", "reward": "correct", "advantage": "plain_return"}, "a step has no gradient"),
+        ({"surrogate": "pathwise"}, "give plain_return"),
+        ({"surrogate": "pathwise", "advantage": "plain_return", "discount": 0.5}, "discount 0.5"),
+        ({"passes": 3}, "for which ppo_clip is made"),
+        ({"surrogate": "ppo_clip", "max_kl": 0.1}, "no rest to skip"),
+        ({"passes": 0}, "passes 0: must be at least 1"),
+        ({"gae_lambda": 1.5}, "gae_lambda 1.5: must be from 0 to 1"),
+        ({"average_decay": 1.0}, "average_decay 1.0"),
+        ({"clip_ratio": 0.0}, "clip_ratio 0.0"),
+        ({"max_kl": float("nan")}, "max_kl nan"),
+    ],
+)
+def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(fields, why):
+    config = replace(EstimatorConfig(reward="gain"), **fields)
+    with pytest.raises(ValueError) as error:
+        validate_estimator(config)
+    assert why in str(error.value) and "\n" not in str(error.value)
