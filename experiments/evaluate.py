@@ -73,7 +73,7 @@ def evaluate(config: Evaluation) -> None:
     say(f"{built.summary}; after step {int(restored.step)}")
     episodes, batch_size = config.episodes or training.eval_episodes, config.batch_size or training.eval_batch_size
     errors = measure(experiment, built.model, params, dataset, episodes, batch_size)
-    Console().print(errors_table(errors))
+    Console().print(errors_table(errors, episodes))
     if config.plots:
         with user_errors(OSError):
             built.draw(params, config.run_dir)

@@ -172,7 +172,7 @@ def finish(
         say("drawing")
         built.draw(params, run_dir)
         report = write_report(run_dir)
-    Console().print(errors_table(errors))
+    Console().print(errors_table(errors, config.eval_episodes))
     test = errors["test"]
     if "average_probability" in test:
         error, how = test["average_probability"]["error"], f" (average of {config.eval_episodes} episodes)"
