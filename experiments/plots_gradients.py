@@ -1,6 +1,6 @@
 """The figure of `experiments.gradient_variance`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def variance_figure(record: Mapping[str, Any]) -> Figure:
 LINE = {"linewidth": 1.5, "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.6}
 
 
-def _finish(axes: Axes, replicates: list[int], title: str, log: bool) -> None:
+def _finish(axes: Axes, replicates: Sequence[int], title: str, log: bool) -> None:
     axes.set_xscale("log", base=2)
     if log:
         axes.set_yscale("log")
