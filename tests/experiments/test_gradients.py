@@ -152,10 +152,8 @@ def test_unbiased_estimators_have_no_bias(name):
     assert abs(summarise(_sample()[name], _true())["bias_z"]) < 3.5
 
 
-def test_estimators_that_are_biased_or_follow_another_objective():
-    # An arbitrary baseline makes lambda below 1 biased; the bound of two replicates is not the mean return.
-    for name in ("gae", "multi_sample"):
-        assert summarise(_sample()[name], _true())["bias_z"] > 4, name
+def test_gae_on_an_arbitrary_baseline_is_biased():
+    assert summarise(_sample()["gae"], _true())["bias_z"] > 4
 
 
 def test_what_lowers_the_variance_on_the_agent():
