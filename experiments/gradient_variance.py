@@ -235,7 +235,8 @@ def make_table(record: dict[str, Any], sigma: str) -> Table:
     table = Table(
         title=f"{settings['agent']}, sigma {sigma}: {settings['images']} images, {settings['estimates']} estimates",
         caption=f"bias against {settings['reference_estimates']} estimates by {reference}; of multi_sample by itself, "
-        "since it follows another objective. z: squared bias over its standard error, of a long upper tail: well above 4 there is a bias",
+        "since it follows another objective. z: squared bias over its standard error, of a long "
+        "upper tail: well above 4 there is a bias",
     )
     table.add_column("estimator", no_wrap=True)
     for name in ("M", "variance", "SNR", "bias", "bias, % of gradient", "z"):

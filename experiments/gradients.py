@@ -209,7 +209,7 @@ def summarise(estimates: Float[np.ndarray, "N d"], reference: Reference) -> dict
     Returns:
       ``variance``, the trace of the covariance; ``bias_squared`` with its ``bias_squared_error``, a standard error
       that counts the reference's noise as of the shape of the estimates'; ``bias``, its root, 0 where it is negative;
-      ``bias_z``, the square over the error that it has where there is no bias, of a long upper tail: well above 4 there is one;
+      ``bias_z``, the square over the error that it has where there is no bias, of a long upper tail;
       ``relative_bias``, over the reference's length, None where that is lost in the noise; ``mean_norm``;
       ``reference_norm``, that length, and ``reference_noise``, what its error is on average; ``snr``, its square over
       the variance, without noise.
