@@ -4,15 +4,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import tyro
 from rich.console import Console
 
 from common.checkpoint import Checkpoints
+from common.data import Dataset
+from common.training import TrainState
 from experiments.command_line import fail, interruptible, run_tyro, user_errors
-from experiments.config import from_json, load_dataset, validate_training
-from experiments.experiment import build, chosen_params, experiment_class, measure
+from experiments.config import Experiment, from_json, load_dataset, validate_training
+from experiments.experiment import Built, build, chosen_params, experiment_class, measure
 from experiments.report import write_report
 from experiments.run_directory import read_json
 from experiments.tables import errors_table
@@ -43,18 +45,20 @@ def main(args: Sequence[str] | None = None) -> None:
         evaluate(config)
 
 
-def evaluate(config: Evaluation) -> None:
-    """Restores, measures and prints.
+class RestoredRun(NamedTuple):
+    """A run as it was left: what was trained, its images, its model and its latest checkpoint."""
 
-    Exits with one line and status 2 where there is nothing to evaluate.
-    """
-    for name in ("episodes", "batch_size"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            fail(f"{name} {value}: must be at least 1")
-    saved = config.run_dir / "config.json"
+    experiment: Experiment
+    dataset: Dataset
+    built: Built
+    state: TrainState
+
+
+def restore_run(run_dir: Path) -> RestoredRun:
+    """Reads a run back; exits with one line and status 2 where there is none."""
+    saved = run_dir / "config.json"
     if not saved.is_file():
-        fail(f"run directory {str(config.run_dir)!r} holds no config.json: give the folder of a run")
+        fail(f"run directory {str(run_dir)!r} holds no config.json: give the folder of a run")
     with user_errors():
         identity = read_json(saved)
         try:
@@ -65,9 +69,22 @@ def evaluate(config: Evaluation) -> None:
             state, _ = make_initial_state(experiment, built.model, dataset)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{str(saved)!r} is damaged or of another version: {error!r}") from error
-        restored = Checkpoints(config.run_dir / "checkpoints").restore(state, warn)
+        restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)
     if restored is None:
-        fail(f"run directory {str(config.run_dir)!r} holds no checkpoint yet")
+        fail(f"run directory {str(run_dir)!r} holds no checkpoint yet")
+    return RestoredRun(experiment, dataset, built, restored)
+
+
+def evaluate(config: Evaluation) -> None:
+    """Restores, measures and prints.
+
+    Exits with one line and status 2 where there is nothing to evaluate.
+    """
+    for name in ("episodes", "batch_size"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            fail(f"{name} {value}: must be at least 1")
+    experiment, dataset, built, restored = restore_run(config.run_dir)
     training = experiment.training
     params = chosen_params(restored, training.keep_best and not config.last)
     say(f"{built.summary}; after step {int(restored.step)}")

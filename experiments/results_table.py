@@ -20,15 +20,21 @@ from experiments.tables import READOUTS
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
+def flag_name(key: str) -> str:
+    """The flag of a configuration's field, without its dashes: ``model.agent.num_glimpses`` is ``num-glimpses``."""
+    return key.rpartition(".")[2].replace("_", "-")
+
+
 def command(results: dict[str, Any]) -> str:
     """The command that made a run: its preset, and the flags that differ from the preset."""
     name, presets = ("ram", RAM_PRESETS) if results["model"] == "ram" else ("cnn", CNN_PRESETS)
     flags: list[str] = []
     if results["preset"] in presets:
-        usual = dict(flatten(to_json(presets[results["preset"]][1])))
+        # Flags have the names of fields without their parts. A field of then that is no flag today cannot be given.
+        usual = {flag_name(key): value for key, value in flatten(to_json(presets[results["preset"]][1]))}
         for key, value in flatten(results["config"]):
-            if usual.get(key) != value:
-                flag = key.rpartition(".")[2].replace("_", "-")
+            flag = flag_name(key)
+            if flag in usual and usual[flag] != value:
                 if isinstance(value, bool):
                     flags.append(f"--{flag}" if value else f"--no-{flag}")
                 else:

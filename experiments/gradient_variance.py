@@ -1,0 +1,272 @@
+"""Bias and variance of policy-gradient estimators: ``python -m experiments.gradient_variance AGENT [flags]``.
+
+A fixed minibatch of training images is played many times by a fixed agent, fresh or trained; each estimate is the
+gradient of the policy loss alone in the location network, from M episodes an image. All estimators have the same reward
+and sigma, and but for the pathwise one, which must see through the bilinear retina, the same episodes.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from common.data import sample_batch
+from common.data.augmentation import random_shift
+from common.locations import parse_sigma
+from common.policy_gradient import Estimator, make_estimator
+from experiments import run_directory
+from experiments.command_line import interruptible, run_tyro, user_errors
+from experiments.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
+from experiments.gradients import (
+    Moments,
+    Reference,
+    Setting,
+    configure,
+    make_baseline_fit,
+    make_gradients,
+    make_reference,
+    make_warm_up,
+    summarise,
+)
+from experiments.plots_gradients import variance_figure
+from experiments.plots_style import save_figure
+from experiments.train import console, say, warn
+from ram.agent import RamModel, make_hyper, make_ram
+from ram.config import PolicyConfig, RamConfig
+
+BASELINE_RATE = 0.01
+# Estimates in one compiled call.
+CALL = 20
+
+
+class Part(NamedTuple):
+    """Estimators that play the same episodes."""
+
+    names: tuple[str, ...]
+    replicates: int
+    gradients: Callable[..., Any]
+    warm_up: Callable[..., Any]
+
+
+class Plan(NamedTuple):
+    """Everything that is compiled, for any sigma.
+
+    Attributes:
+      parts: the estimators.
+      references: those whose means stand for the true gradients, with the names of the estimators that do.
+      largest: number of replicates of the reference that has the expected return as its objective.
+      fit: trains the baseline (`make_baseline_fit`).
+      draw: ``(key, source) -> (images, labels)``.
+    """
+
+    parts: list[Part]
+    references: dict[Part, list[str]]
+    largest: int
+    fit: Callable[..., Any]
+    draw: Callable[..., tuple[Any, Any]]
+
+    def episodes(self, config: VarianceConfig) -> int:
+        """Episodes of an image at one sigma."""
+        estimates = sum(part.replicates for part in self.parts) * config.estimates
+        return estimates + sum(part.replicates for part in self.references) * config.reference_estimates
+
+
+def _model(subject: Subject, sigma: str, reward: str, replicates: int, name: str) -> RamConfig:
+    policy = dataclasses.asdict(subject.experiment.model.policy)
+    policy |= {"sigma": sigma, "sigma_final": None, "sigma_schedule": "constant"}
+    estimator = configure(name, reward, replicates)
+    return dataclasses.replace(subject.experiment.model, policy=PolicyConfig(**policy), estimator=estimator)
+
+
+def _ram(subject: Subject, config: VarianceConfig, replicates: int, name: str) -> RamModel:
+    dataset = subject.dataset
+    shape = (dataset.height, dataset.width, dataset.channels, dataset.num_classes)
+    return make_ram(_model(subject, config.sigma[0], config.reward, replicates, name), *shape)
+
+
+def make_parts(subject: Subject, config: VarianceConfig, replicates: int, names: Sequence[str]) -> list[Part]:
+    """The estimators, those that play the same episodes together."""
+    glimpses, parts = subject.experiment.model.agent.num_glimpses, []
+    estimators = {name: make_estimator(configure(name, config.reward, replicates)) for name in names}
+    for pathwise in (False, True):
+        group: dict[str, Estimator] = {name: each for name, each in estimators.items() if each.pathwise == pathwise}
+        if group:
+            ram, members = _ram(subject, config, replicates, next(iter(group))), list(group.values())
+            parts.append(
+                Part(tuple(group), replicates, make_gradients(ram, members), make_warm_up(ram, members, glimpses))
+            )
+    return parts
+
+
+def _calls(part: Part, setting: Setting, memories: Any, key: Any, count: int) -> Iterator[np.ndarray]:
+    """``count`` estimates, a compiled call after the other, ``[n, E, d]`` each."""
+    size = min(count, CALL)
+    for start in range(0, count, size):
+        keys = jax.random.split(jax.random.fold_in(key, start), size)
+        yield np.asarray(part.gradients(setting, memories, keys))[: count - start]
+
+
+def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[str]]) -> Plan:
+    """What is measured of the estimators ``{replicates: names}``."""
+    dataset, shift = subject.dataset, subject.experiment.data.shift
+
+    def draw(key: Any, source: Any) -> tuple[Any, Any]:
+        draw_key, shift_key = jax.random.split(key)
+        images, labels = sample_batch(draw_key, source, dataset.canvas, config.images)
+        return (random_shift(shift_key, images, shift) if shift else images), labels
+
+    largest = max(2, *config.replicates)
+    parts = [part for replicates in names for part in make_parts(subject, config, replicates, names[replicates])]
+    # A part that is measured anyway is not compiled again for the reference.
+    references = {part: ["multi_sample"] for part in parts if "multi_sample" in part.names}
+    of_return = next((p for p in parts if p.replicates == largest and "leave_one_out" in p.names), None)
+    if of_return is None:
+        (of_return,) = make_parts(subject, config, largest, ["leave_one_out"])
+    references[of_return] = [*references.get(of_return, ()), "leave_one_out"]
+    fit = make_baseline_fit(_ram(subject, config, largest, "plain_return"), draw, BASELINE_RATE)
+    return Plan(parts, references, largest, fit, draw)
+
+
+def measure_at(
+    plan: Plan, config: VarianceConfig, sigma: str, setting: Setting, advance: Callable[[str, int], None]
+) -> Iterator[dict[str, Any]]:
+    """The numbers of every estimator at one sigma.
+
+    Args:
+      plan: what is measured.
+      config: how often.
+      sigma: its name in the results; ``setting`` has its value.
+      setting: the agent and its minibatch.
+      advance: called with what is measured and the episodes of an image that were played.
+    """
+    warm_key, reference_key, key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), 3)
+    found: dict[tuple[str, int], Reference] = {}
+    memories = {}
+    for part in {id(part): part for part in [*plan.parts, *plan.references]}.values():
+        memories[id(part)] = part.warm_up(setting, jax.random.split(warm_key, config.warm_up))
+    for part, names in plan.references.items():
+        what = f"sigma {sigma}, M = {part.replicates}: reference"
+        advance(what, 0)
+        chosen = [part.names.index(name) for name in names]
+        moments = [Moments(0, np.zeros(()), 0.0) for _ in names]
+        for estimates in _calls(part, setting, memories[id(part)], reference_key, config.reference_estimates):
+            moments = [each.add(estimates[:, index]) for index, each in zip(chosen, moments, strict=True)]
+            advance(what, len(estimates) * part.replicates)
+        found |= {(name, part.replicates): make_reference(m) for name, m in zip(names, moments, strict=True)}
+    for part in plan.parts:
+        what = f"sigma {sigma}, M = {part.replicates}: {part.names[0]}"
+        advance(what, 0)
+        calls = []
+        for estimates in _calls(part, setting, memories[id(part)], key, config.estimates):
+            calls.append(estimates)
+            advance(what, len(estimates) * part.replicates)
+        together = np.concatenate(calls)
+        for index, name in enumerate(part.names):
+            own = name == "multi_sample"
+            reference = found[(name, part.replicates) if own else ("leave_one_out", plan.largest)]
+            yield {
+                "sigma": sigma,
+                "estimator": name,
+                "replicates": part.replicates,
+                "objective": "bound of M replicates" if own else "expected return",
+            } | summarise(together[:, index], reference)
+
+
+def measure(config: VarianceConfig) -> dict[str, Any]:
+    """Measures everything.
+
+    Returns:
+      What is written as JSON.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    validate(config)
+    names, subject = allowed(config), load_subject(config)
+    size = (subject.dataset.height, subject.dataset.width)
+    for sigma in config.sigma:
+        parse_sigma(sigma, *size)
+    commit = run_directory.commit()
+    plan = make_plan(subject, config, names)
+    image_key, fit_key = jax.random.split(jax.random.key(config.seed))
+    images, labels = jax.jit(plan.draw)(image_key, subject.dataset.train)
+    say(f"{subject.dataset.name}; {config.agent} after step {subject.trained_steps}; {run_directory.device()}")
+    if not subject.trained_steps and not config.baseline_steps and {"learned_baseline", "gae"} & {*config.estimators}:
+        warn("the agent is fresh, so its learned baseline is untrained (--baseline-steps trains it)")
+    columns = (TaskProgressColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    results: list[dict[str, Any]] = []
+    with Progress(*columns, console=console, disable=not console.is_interactive) as bar:
+        task = bar.add_task("", total=plan.episodes(config) * len(config.sigma))
+
+        def advance(what: str, episodes: int) -> None:
+            bar.update(task, advance=episodes, description=what)
+
+        for sigma in config.sigma:
+            hyper = make_hyper(_model(subject, sigma, config.reward, 1, "plain_return"), *size)
+            setting = Setting(subject.params, images, labels, hyper)
+            if config.baseline_steps:
+                advance(f"sigma {sigma}: baseline", 0)
+                keys = jax.random.split(fit_key, config.baseline_steps)
+                setting = setting._replace(params=plan.fit(setting, subject.dataset.train, keys))
+            results += measure_at(plan, config, sigma, setting, advance)
+    settings = dataclasses.asdict(config)
+    del settings["output"], settings["figure"]
+    return {
+        "settings": settings,
+        "trained_steps": subject.trained_steps,
+        "reference_replicates": plan.largest,
+        "commit": commit,
+        "device": run_directory.device(),
+        "jax_version": jax.__version__,
+        "results": results,
+    }
+
+
+def make_table(record: dict[str, Any], sigma: str) -> Table:
+    """The results of `measure` at one sigma for people: a row for each estimator and number of replicates."""
+    settings, reference = record["settings"], f"leave_one_out at M = {record['reference_replicates']}"
+    table = Table(
+        title=f"{settings['agent']}, sigma {sigma}: {settings['images']} images, {settings['estimates']} estimates",
+        caption=f"bias against {settings['reference_estimates']} estimates by {reference}; of multi_sample by itself, "
+        "since it follows another objective. z: squared bias over its standard error, of a long "
+        "upper tail: well above 4 there is a bias",
+    )
+    table.add_column("estimator", no_wrap=True)
+    for name in ("M", "variance", "SNR", "bias", "bias, % of gradient", "z"):
+        table.add_column(name, justify="right")
+    rows = [row for row in record["results"] if row["sigma"] == sigma]
+    order = {name: index for index, name in enumerate(settings["estimators"])}
+    last = None
+    for row in sorted(rows, key=lambda row: (order[row["estimator"]], row["replicates"])):
+        if last not in (None, row["estimator"]):
+            table.add_section()
+        share = "-" if row["relative_bias"] is None else f"{row['relative_bias']:.1%}"
+        numbers = (f"{row['variance']:.3g}", f"{row['snr']:.3g}", f"{row['bias']:.2g}", share, f"{row['bias_z']:.1f}")
+        table.add_row(row["estimator"] if row["estimator"] != last else "", str(row["replicates"]), *numbers)
+        last = row["estimator"]
+    return table
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    args = sys.argv[1:] if args is None else args
+    config = run_tyro(lambda: tyro.cli(VarianceConfig, prog="python -m experiments.gradient_variance", args=args))
+    with interruptible("interrupted; nothing was written"), user_errors(ValueError, OSError):
+        record = measure(config)
+        if config.output is not None:
+            run_directory.write_json(config.output, record)
+        if config.figure is not None:
+            save_figure(variance_figure(record), config.figure)
+    for sigma in config.sigma:
+        Console().print(make_table(record, sigma))
+
+
+if __name__ == "__main__":
+    main()
