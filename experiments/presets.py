@@ -55,7 +55,7 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
         _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256),
     ),
     "mnist28": (
-        "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error). 25 min on one busy CPU core: 0.9% error.",
+        "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error). 13 min on one CPU core: 0.8% error.",
         _ram("mnist28", SMALL, "5px", "1.5px", 30_000, glimpses=7, shift=2),
     ),
     "translated60": (
@@ -82,15 +82,15 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         _cnn("augmented100", BaselineConfig("article_cnn"), ADADELTA, 5_000),
     ),
     "mnist28": (
-        "The 2-layer CNN of Mnih et al. 2014 (1.21% error). Minutes; not run yet.",
+        "The 2-layer CNN of Mnih et al. 2014 (1.21% error). 1 min on one CPU core: 1.6% error.",
         _cnn("mnist28", BaselineConfig("paper_cnn", 256), OptimizerConfig(), 20_000),
     ),
     "translated60": (
-        "The 2-layer CNN of Mnih et al. 2014 (1.62% error). Minutes; not run yet.",
+        "The 2-layer CNN of Mnih et al. 2014 (1.62% error). 11 min on one CPU core: 2.1% error.",
         _cnn("translated60", BaselineConfig("paper_cnn", 256), OptimizerConfig(), 40_000),
     ),
     "cluttered60": (
-        "The 2-layer CNN of Mnih et al. 2014 (8.09% error). Minutes; not run yet.",
+        "The 2-layer CNN of Mnih et al. 2014 (8.09% error). 11 min on one CPU core: 9.2% error.",
         _cnn("cluttered60", BaselineConfig("paper_cnn", 256), OptimizerConfig(), 40_000),
     ),
     "cluttered100": (
