@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from common.checkpoint import CheckpointError, Checkpoints, state_digest
-from common.training import init_state
+from common.training import Model, init_state
 
 
 @functools.cache
@@ -21,7 +21,7 @@ def initial_state(size):
     def init(key):
         return {"dense": {"kernel": jax.random.normal(key, (5, size)), "bias": jnp.zeros(3)}, "scale": jnp.ones(())}
 
-    return init_state(init, optax.adam(1e-3), seed=7)
+    return init_state(Model(init, lambda *_: None, lambda *_: None), optax.adam(1e-3), seed=7)
 
 
 def state_at(step, size=3):
