@@ -20,6 +20,10 @@ MOST_LINES = 12
 Records = Sequence[Mapping[str, Any]]
 
 
+# Characters of a tick label above which labels would overlap, and stand upright.
+LONGEST_LABEL = 12
+
+
 def colours(count: int) -> list[str]:
     """``count`` colours: those of the other figures where they suffice, else a ramp."""
     if count <= len(SERIES):
@@ -89,7 +93,9 @@ def error_against(dimensions: Sequence[Dimension], settings: Sequence[Setting], 
         if others:
             axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
     if not ordered or len(shown) <= 10:
-        axes.set_xticks(shown, [", ".join(map(str, values)) for values in dimension.values])
+        ticks = [", ".join(map(str, values)) for values in dimension.values]
+        upright = max(map(len, ticks)) > LONGEST_LABEL
+        axes.set_xticks(shown, ticks, rotation=90 if upright else 0, fontsize=7.5 if upright else None)
     axes.set_xlabel(", ".join(dimension.names), fontsize=9, color=INK)
     axes.set_ylabel("test error (%)", fontsize=9, color=INK)
     tidy(axes, f"Error against {' and '.join(dimension.names)}")

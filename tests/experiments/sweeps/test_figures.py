@@ -63,6 +63,16 @@ def test_error_against_an_axis(plan, settings):
         np.testing.assert_allclose(ends, [[i.low, i.high] for i in intervals])
 
 
+def test_long_labels_of_an_axis_stand_upright(plan, settings):
+    zipped = [{"learning_rate": [0.001, 0.002], "optimizer": ["adam", "adadelta"]}]
+    long = make_plan(Study("cnn", "mnist28", zipped=zipped))
+    done = [Outcome(cell, long.values(cell), {"test": {"greedy": {"error": 1.0}}}) for cell in long.cells]
+    axes = error_against(long.dimensions, group_settings(long, done), 0).axes[0]
+    assert {text.get_rotation() for text in axes.get_xticklabels()} == {90.0}
+    axes = error_against(plan.dimensions, settings, 0).axes[0]
+    assert {text.get_rotation() for text in axes.get_xticklabels()} == {0.0}
+
+
 def test_heat_map(plan, settings):
     axes = heat_map(plan.dimensions, settings, 0, 1).axes[0]
     expected = [[np.mean([error(u, m, seed) for seed in range(3)]) for m in (0.5, 0.9)] for u in (16, 4, 8)]
