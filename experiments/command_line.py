@@ -6,6 +6,7 @@ import difflib
 import io
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -33,7 +34,11 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Turns Ctrl-C into one line on standard error and exit status 130."""
+    """Turns Ctrl-C into one line on standard error and exit status 130.
+
+    From here on Ctrl-C raises KeyboardInterrupt again, which `experiments` has switched off while Python imports.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:

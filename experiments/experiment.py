@@ -1,6 +1,5 @@
 """One experiment from its configuration to its report; `experiments.ram` and `experiments.cnn` are thin over it."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,11 +120,9 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
         built = build(experiment, dataset)
         state, chunk = make_initial_state(experiment, built.model, dataset)
         run_directory.open_run(run_dir, identity, resume=output.resume)
-    # From here on there is something to save.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     parameters = parameter_count(state.params)
-    say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
     try:
+        say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
         with user_errors(NotFinite, CheckpointError):
             outcome = train(experiment, built.model, dataset, state, chunk, run_dir)
             finish(experiment, identity, commit, dataset, built, outcome, parameters, run_dir)

@@ -259,4 +259,5 @@ class _Stop:
         self.asked = True
         signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
+            console.show_cursor()  # The progress bar hid it, and would not show it again after a second signal.
             say("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

@@ -197,6 +197,23 @@ def test_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
     assert handlers == [signal.SIG_DFL]
 
 
+def test_first_ctrl_c_shows_the_cursor_that_the_bar_hid(tmp_path, monkeypatch):
+    """The second one ends the program, which would leave it hidden."""
+    screen, seen = io.StringIO(), []
+    monkeypatch.setattr(train_module, "console", Console(file=screen, force_terminal=True, width=80))
+
+    def append(self, record):
+        seen.append(screen.getvalue())
+        signal.raise_signal(signal.SIGINT)
+        seen.append(screen.getvalue())
+
+    monkeypatch.setattr(MetricsWriter, "append", append)
+    with pytest.raises(Interrupted):
+        run(tmp_path, WRONG, evaluate_every=3)
+    hide, show = "\x1b[?25l", "\x1b[?25h"
+    assert [text.rfind(show) > text.rfind(hide) for text in seen] == [False, True] and hide in seen[0]
+
+
 def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
     heard = threading.Event()
     monkeypatch.setattr(train_module, "say", lambda line, style=None: heard.set())
