@@ -33,6 +33,7 @@ from common.training import (
 )
 from experiments import run_directory
 from experiments.config import Experiment, TrainingConfig
+from experiments.stopping import Stop
 
 console = Console(stderr=True, markup=False, highlight=False)
 
@@ -240,23 +241,14 @@ def _attentively(chunk: Any, *args: Any) -> tuple[TrainState, dict[str, np.ndarr
     return result
 
 
-class _Stop:
+class _Stop(Stop):
     """Turns the first Ctrl-C (or a polite kill) into a request, which the loop grants at the end of a chunk.
 
     A second one ends the program.
     """
 
-    def __enter__(self) -> "_Stop":
-        self.asked = False
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        super()._ask(number, frame)
         signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
             console.show_cursor()  # The progress bar hid it, and would not show it again after a second signal.
