@@ -3,8 +3,8 @@
 import contextlib
 import functools
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -222,23 +222,16 @@ def _progress_bar() -> Progress:
 
 def _attentively(chunk: Any, *args: Any) -> tuple[TrainState, dict[str, np.ndarray]]:
     """Runs a chunk in a thread of its own, so that a signal is heard at once and not at the chunk's end."""
-    done: list[Any] = []
 
-    def run() -> None:
-        try:
-            state, metrics = chunk(*args)
-            done.append((state, jax.tree.map(np.asarray, metrics)))
-        except BaseException as error:
-            done.append(error)
+    def run() -> tuple[TrainState, dict[str, np.ndarray]]:
+        state, metrics = chunk(*args)
+        return state, jax.tree.map(np.asarray, metrics)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
-    (result,) = done
-    if isinstance(result, BaseException):
-        raise result
-    return result
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(run)
+        while not wait([future], timeout=0.1).done:  # Not every system lets a signal end a wait.
+            pass
+        return future.result()
 
 
 class _Stop(Stop):

@@ -3,7 +3,10 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +24,7 @@ from experiments.experiment import chosen_params
 from experiments.run_directory import MetricsWriter, read_metrics
 from experiments.train import Interrupted, NotFinite, first_not_finite, make_initial_state, next_stop, train
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("quick_compile", "compile_once")
 CLASSES = 4
 STEPS_OF_SGD = OptimizerConfig("sgd", learning_rate=1.0, momentum=0.0, schedule="constant", gradient_clip=0.0)
@@ -228,6 +232,28 @@ def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
     state, _ = make_initial_state(experiment, model, dataset)
     with pytest.raises(Interrupted, match="stopped after step 3"):
         train(experiment, model, dataset, state, chunk, tmp_path)
+
+
+def test_second_ctrl_c_ends_a_process_in_the_middle_of_a_chunk():
+    code = """
+import time
+from experiments import train
+
+def chunk():
+    print("begun", flush=True)
+    time.sleep(1e6)
+
+with train._Stop():
+    train._attentively(chunk)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert "press Ctrl-C again" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT and process.stderr.read() == ""
 
 
 def bar_at(width, now):
