@@ -12,10 +12,10 @@ from common.baselines import make_baseline, validate_baseline
 from common.checkpoint import CheckpointError
 from common.data import Dataset
 from common.locations import describe_sigma
-from common.training import Model, TrainState, validate_optimizer
+from common.training import Model, TrainState
 from experiments import run_directory
 from experiments.command_line import fail, interruptible, user_errors
-from experiments.config import CnnExperiment, Experiment, RamExperiment, load_dataset, to_json, validate_training
+from experiments.config import CnnExperiment, Experiment, RamExperiment, load_dataset, to_json, validate_budget
 from experiments.pictures import draw_baseline, draw_ram
 from experiments.report import write_report
 from experiments.tables import errors_table
@@ -114,8 +114,7 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
     too_large = jax.errors.JaxRuntimeError  # For the device.
     with interruptible("interrupted before the first step"), user_errors(ValueError, OSError, too_large):
         run_directory.check_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
-        validate_training(experiment.training)
-        validate_optimizer(experiment.optimizer, experiment.training.steps)
+        validate_budget(experiment)
         dataset = load_dataset(experiment.data)
         built = build(experiment, dataset)
         state, chunk = make_initial_state(experiment, built.model, dataset)
