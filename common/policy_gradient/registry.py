@@ -1,11 +1,11 @@
 """Finds a reward, an advantage or a surrogate by its name or as ``module:function``."""
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from common.names import unknown
 from common.policy_gradient import advantages, rewards, surrogates
 from common.policy_gradient.advantages import Stateful
 
@@ -53,8 +53,8 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """
     if name in table:
         return table[name]
-    allowed = f"choose from {', '.join(table)}, or give module:function"
     if ":" in name:
+        allowed = f"choose from {', '.join(table)}, or give module:function"
         module, _, function = name.partition(":")
         try:
             found = getattr(importlib.import_module(module), function)
@@ -66,9 +66,7 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
             raise ValueError(f"{kind} {name!r}: not a function; {allowed}")
         _require_arguments(kind, name, found)
         return found
-    close = difflib.get_close_matches(name, table, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"{kind} {name!r} is unknown: {hint}{allowed}")
+    raise unknown(kind, name, table, "module:function")
 
 
 def _require_arguments(kind: str, name: str, function: Callable) -> None:
