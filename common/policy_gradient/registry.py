@@ -69,16 +69,25 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     raise unknown(kind, name, table, "module:function")
 
 
+def named(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``values`` that a function has an argument for, by name."""
+    names = _signature(function).parameters
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _signature(function: Callable) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except ValueError:  # Written in C, it tells nothing of itself, and may take whatever stands in order.
+        return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])
+
+
 def _require_arguments(kind: str, name: str, function: Callable) -> None:
     arguments, keywords = ARGUMENTS[kind], () if kind == "reward" else KEYWORDS
     if kind == "surrogate":
         keywords = (*keywords, "rewards")
     try:
-        signature = inspect.signature(function)
-    except ValueError:  # Written in C, it tells nothing of itself.
-        return
-    try:
-        signature.bind(*arguments, **{word: None for word in keywords if word in signature.parameters})
+        _signature(function).bind(*arguments, **named(function, dict.fromkeys(keywords)))
     except TypeError as error:
         more = f", and may name {', '.join(keywords)}" if keywords else ""
         raise ValueError(f"{kind} {name!r}: {error}; it is called with ({', '.join(arguments)}){more}") from error
