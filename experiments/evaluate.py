@@ -13,7 +13,7 @@ from common.checkpoint import Checkpoints
 from common.data import Dataset
 from common.training import TrainState
 from experiments.command_line import fail, interruptible, run_tyro, user_errors
-from experiments.config import Experiment, from_json, load_dataset, validate_training
+from experiments.config import Experiment, from_json, load_dataset, validate_budget
 from experiments.experiment import Built, build, chosen_params, experiment_class, measure
 from experiments.programs import final_predictor
 from experiments.report import write_report
@@ -64,7 +64,7 @@ def restore_run(run_dir: Path) -> RestoredRun:
         identity = read_json(saved)
         try:
             experiment = from_json(experiment_class(identity["model"]), identity["config"])
-            validate_training(experiment.training)
+            validate_budget(experiment)
             dataset = load_dataset(experiment.data)
             built = build(experiment, dataset)
             state = make_initial_state(experiment, built.model, dataset)

@@ -1,6 +1,5 @@
 """One experiment from its configuration to its report; `experiments.ram` and `experiments.cnn` are thin over it."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from common.checkpoint import CheckpointError
 from common.data import Dataset
 from common.evaluation import Predictions
 from common.locations import describe_sigma
-from common.training import Model, TrainState, validate_optimizer
+from common.training import Model, TrainState
 from experiments import run_directory
 from experiments.command_line import fail, interruptible, user_errors
 from experiments.config import (
@@ -24,7 +23,7 @@ from experiments.config import (
     RamExperiment,
     load_dataset,
     to_json,
-    validate_training,
+    validate_budget,
 )
 from experiments.pictures import draw_baseline, draw_ram
 from experiments.programs import Compile, compile_alone
@@ -134,18 +133,15 @@ def run(
     too_large = jax.errors.JaxRuntimeError  # For the device.
     with interruptible("interrupted before the first step"), user_errors(ValueError, OSError, too_large):
         run_directory.check_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
-        validate_training(experiment.training)
-        validate_optimizer(experiment.optimizer, experiment.training.steps)
+        validate_budget(experiment)
         dataset = load(experiment.data)
         built = build(experiment, dataset)
         state = make_initial_state(experiment, built.model, dataset)
         programs = compile(experiment, built.model, dataset)
         run_directory.open_run(run_dir, identity, resume=output.resume)
-    # From here on there is something to save.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     parameters = parameter_count(state.params)
-    say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
     try:
+        say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
         with user_errors(NotFinite, CheckpointError):
             training = Run(experiment, dataset, state, programs.validate, run_dir)
             train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])

@@ -1,7 +1,6 @@
 """What `experiments.gradient_variance` measures: its settings, and the agent."""
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from common.data import Dataset
+from common.names import unknown
 from common.policy_gradient import REWARDS, resolve, validate_estimator
 from experiments.command_line import fail
 from experiments.config import RamExperiment, load_dataset
@@ -87,9 +87,7 @@ def validate(config: VarianceConfig) -> None:
             raise ValueError(f"replicates {replicates}: must be at least 1")
     for name in config.estimators:
         if name not in ESTIMATORS:
-            close = difflib.get_close_matches(name, ESTIMATORS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ValueError(f"estimator {name!r} is unknown: {hint}choose from {', '.join(ESTIMATORS)}")
+            raise unknown("estimator", name, ESTIMATORS)
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
     resolve("reward", config.reward, REWARDS)

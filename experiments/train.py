@@ -3,9 +3,9 @@
 import contextlib
 import functools
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ from common.training import (
 )
 from experiments import run_directory
 from experiments.config import Experiment, TrainingConfig
+from experiments.stopping import Stop
 
 console = Console(stderr=True, markup=False, highlight=False)
 
@@ -317,41 +318,26 @@ def _progress_bar() -> Progress:
 
 def _attentively(advance: Advance, runs: Sequence[Run], num_steps: int) -> list[tuple[TrainState, dict[str, Any]]]:
     """Runs a chunk in a thread of its own, so that a signal is heard at once and not at the chunk's end."""
-    done: list[Any] = []
 
-    def run() -> None:
-        try:
-            done.append([(state, jax.tree.map(np.asarray, metrics)) for state, metrics in advance(runs, num_steps)])
-        except BaseException as error:
-            done.append(error)
+    def run() -> list[tuple[TrainState, dict[str, Any]]]:
+        return [(state, jax.tree.map(np.asarray, metrics)) for state, metrics in advance(runs, num_steps)]
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
-    (result,) = done
-    if isinstance(result, BaseException):
-        raise result
-    return result
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(run)
+        while not wait([future], timeout=0.1).done:  # Not every system lets a signal end a wait.
+            pass
+        return future.result()
 
 
-class _Stop:
+class _Stop(Stop):
     """Turns the first Ctrl-C (or a polite kill) into a request, which the loop grants at the end of a chunk.
 
     A second one ends the program.
     """
 
-    def __enter__(self) -> "_Stop":
-        self.asked = False
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        super()._ask(number, frame)
         signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
+            console.show_cursor()  # The progress bar hid it, and would not show it again after a second signal.
             say("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

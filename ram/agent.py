@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common import Scalar
 from common.cores import CORES
 from common.episode import Agent, Episode, Policy, replicate, unroll
 from common.glimpse import Retina, make_sensor
@@ -71,10 +72,10 @@ class Ram(nn.Module):
 class Weights(NamedTuple):
     """Weights of the hybrid loss; the fields of `LossConfig`."""
 
-    classification: float | Float[Array, ""]
-    policy: float | Float[Array, ""]
-    baseline: float | Float[Array, ""]
-    entropy: float | Float[Array, ""]
+    classification: Scalar
+    policy: Scalar
+    baseline: Scalar
+    entropy: Scalar
 
 
 class RamHyper(NamedTuple):
@@ -117,8 +118,7 @@ class RamModel(NamedTuple):
 
 def make_weights(config: LossConfig) -> Weights:
     """The weights of a configuration."""
-    names = ("classification_weight", "policy_weight", "baseline_weight", "entropy_weight")
-    return Weights(*(getattr(config, name) for name in names))
+    return Weights(*(getattr(config, f"{name}_weight") for name in Weights._fields))
 
 
 def make_hyper(config: RamConfig, height: int, width: int) -> RamHyper:
@@ -229,10 +229,9 @@ def make_ram(config: RamConfig, height: int, width: int, channels: int, num_clas
     ) -> Array:
         return play(params, key, images, kind, hyper).logits[-1]
 
-    several = config.estimator.passes > 1 or config.estimator.minibatches > 1
     passes = Passes(play_first, config.estimator.passes, config.estimator.minibatches, config.estimator.max_kl)
     memory = estimator.init_memory(num_glimpses)
-    model = Model(init, loss, predict, hyper, memory, passes if several else None)
+    model = Model(init, loss, predict, hyper, memory, passes if config.estimator.several_updates else None)
     sigma = functools.partial(sigma_at, config.policy.sigma_schedule, hyper)
     return RamModel(model, play, rollout, retina, sigma, estimator)
 

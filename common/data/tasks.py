@@ -5,7 +5,6 @@ once from the seed published in the task (`fixed_split`), one for each image of 
 checked against the digests published here. Distractors of a split come from images of the same split.
 """
 
-import difflib
 import functools
 import hashlib
 import os
@@ -20,6 +19,7 @@ from common.data.canvas import Canvas, check_canvas, draw_canvas, draw_canvas_of
 from common.data.mnist import load_mnist
 from common.data.own_images import EXPECTED_DATA, load_own_images
 from common.data.source import SPLITS, Source
+from common.names import unknown
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,7 @@ def find_task(name: str) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    near = difflib.get_close_matches(name, TASKS, n=1)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown task {name!r};{hint} allowed: {', '.join(TASKS)}")
+    raise unknown("task", name, TASKS)
 
 
 def load_task(
@@ -231,7 +229,7 @@ def fixed_split(source: Source, task: Task, split_name: str) -> Source:
         ValueError: if the split is unknown, or the images do not fit the canvas.
     """
     if split_name not in SPLITS:
-        raise ValueError(f"unknown split {split_name!r}; allowed: {', '.join(SPLITS)}")
+        raise unknown("split", split_name, SPLITS)
     check_canvas(source, task.canvas)
     labels = np.asarray(source.labels, np.int32)
     if task.canvas is None:

@@ -1,6 +1,5 @@
 """The estimator seam: in the way an optimiser is a pair of functions, an estimator is a triple."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from common.episode import Episode
 from common.policy_gradient.advantages import Stateful
 from common.policy_gradient.config import EstimatorConfig
-from common.policy_gradient.registry import ADVANTAGES, REWARDS, SURROGATES, resolve
+from common.policy_gradient.registry import ADVANTAGES, KEYWORDS, REWARDS, SURROGATES, named, resolve
 
 
 class Estimator(NamedTuple):
@@ -89,7 +88,7 @@ def make_estimator(config: EstimatorConfig) -> Estimator:
 
 def hyperparameters(config: EstimatorConfig) -> dict[str, float]:
     """The numbers that an estimator's functions may name."""
-    return {name: getattr(config, name) for name in ("discount", "gae_lambda", "average_decay", "clip_ratio")}
+    return {name: getattr(config, name) for name in KEYWORDS}
 
 
 def policy_loss(
@@ -123,7 +122,7 @@ def policy_loss(
     else:
         advantages, memory = _advantages(estimator, rewards, episode, memory)
     values = {**estimator.hyperparameters, "rewards": live}
-    loss = estimator.surrogate(episode.log_probs, behaviour, advantages, **_named(estimator.surrogate, values))
+    loss = estimator.surrogate(episode.log_probs, behaviour, advantages, **named(estimator.surrogate, values))
     return PolicyLoss(loss, rewards, advantages, memory)
 
 
@@ -131,24 +130,15 @@ def _advantages(estimator: Estimator, rewards: Array, episode: Episode, memory: 
     values = estimator.hyperparameters
     if isinstance(estimator.advantage, Stateful):
         update = estimator.advantage.update
-        advantages, memory = update(rewards, episode, memory, **_named(update, values))
+        advantages, memory = update(rewards, episode, memory, **named(update, values))
     else:
-        advantages = estimator.advantage(rewards, episode, **_named(estimator.advantage, values))
+        advantages = estimator.advantage(rewards, episode, **named(estimator.advantage, values))
     _require_shape("advantage", advantages, episode)
     if estimator.normalise and len(advantages) > 1:
         # The first location is the start policy's, from which nothing is learned.
         learned = advantages[1:]
         advantages = (advantages - learned.mean()) / (learned.std() + 1e-6)
     return jax.lax.stop_gradient((advantages, memory))
-
-
-def _named(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``values`` that a function has an argument for, by name."""
-    try:
-        names = inspect.signature(function).parameters
-    except ValueError:  # Written in C, it tells nothing of itself.
-        return {}
-    return {name: value for name, value in values.items() if name in names}
 
 
 def _require_shape(name: str, value: Array, episode: Episode) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from common.data import Dataset, sample_batch
 from common.glimpse import Retina, glimpse, summed_area_table
 from experiments.benchmarks.arithmetic import program_flops
-from experiments.config import RamExperiment, validate_training
+from experiments.config import RamExperiment, validate_budget
 from experiments.programs import compile_alone
 from experiments.train import make_initial_state
 from ram.agent import make_ram
@@ -40,7 +40,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     training, height, width = experiment.training, dataset.height, dataset.width
-    validate_training(training)
+    validate_budget(experiment)
     validate_ram(experiment.model, height, width)
     model = make_ram(experiment.model, height, width, dataset.channels, dataset.num_classes).model
     state, chunk = make_initial_state(experiment, model, dataset), compile_alone(experiment, model, dataset).chunk

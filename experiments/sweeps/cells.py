@@ -11,8 +11,7 @@ from typing import Any
 import jax
 
 from common.data import Dataset
-from common.training import validate_optimizer
-from experiments.config import Experiment, load_dataset, to_json, validate_training
+from experiments.config import Experiment, load_dataset, to_json, validate_budget
 from experiments.experiment import build
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
 from experiments.sweeps.models import MODELS, find_preset
@@ -97,8 +96,7 @@ def validate(cells: Iterable[Cell], describe: Any = None) -> None:
     traced: set[str] = set()
     for cell in cells:
         try:
-            validate_training(cell.config.training)
-            validate_optimizer(cell.config.optimizer, cell.config.training.steps)
+            validate_budget(cell.config)
             if cell.config.data not in datasets:
                 datasets[cell.config.data] = load_dataset(cell.config.data)
             dataset = datasets[cell.config.data]

@@ -140,6 +140,7 @@ DAMAGE = [
     change("training", "seed", 1.5),
     change("optimizer", "optimizer", "none"),
     change("optimizer", "learning_rate", None),
+    change("optimizer", "momentum", 2.0),
     change("model", "network", "resnet"),
     change("data", "data", "gone.npz"),
     change("data", "task", 7),

@@ -3,7 +3,10 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,7 @@ from experiments.programs import compile_alone
 from experiments.run_directory import MetricsWriter, read_metrics
 from experiments.train import Interrupted, NotFinite, Run, first_not_finite, make_initial_state, next_stop, train
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("quick_compile", "compile_once")
 CLASSES = 4
 STEPS_OF_SGD = OptimizerConfig("sgd", learning_rate=1.0, momentum=0.0, schedule="constant", gradient_clip=0.0)
@@ -201,6 +205,23 @@ def test_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
     assert handlers == [signal.SIG_DFL]
 
 
+def test_first_ctrl_c_shows_the_cursor_that_the_bar_hid(tmp_path, monkeypatch):
+    """The second one ends the program, which would leave it hidden."""
+    screen, seen = io.StringIO(), []
+    monkeypatch.setattr(train_module, "console", Console(file=screen, force_terminal=True, width=80))
+
+    def append(self, record):
+        seen.append(screen.getvalue())
+        signal.raise_signal(signal.SIGINT)
+        seen.append(screen.getvalue())
+
+    monkeypatch.setattr(MetricsWriter, "append", append)
+    with pytest.raises(Interrupted):
+        run(tmp_path, WRONG, evaluate_every=3)
+    hide, show = "\x1b[?25l", "\x1b[?25h"
+    assert [text.rfind(show) > text.rfind(hide) for text in seen] == [False, True] and hide in seen[0]
+
+
 def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
     heard = threading.Event()
     monkeypatch.setattr(train_module, "say", lambda line, style=None: heard.set())
@@ -216,6 +237,28 @@ def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
     state = make_initial_state(experiment, model, dataset)
     with pytest.raises(Interrupted, match="stopped after step 3"):
         train([Run(experiment, dataset, state, lambda *args: None, tmp_path)], advance)
+
+
+def test_second_ctrl_c_ends_a_process_in_the_middle_of_a_chunk():
+    code = """
+import time
+from experiments import train
+
+def advance(runs, num_steps):
+    print("begun", flush=True)
+    time.sleep(1e6)
+
+with train._Stop():
+    train._attentively(advance, [], 1)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert "press Ctrl-C again" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT and process.stderr.read() == ""
 
 
 def bar_at(width, now):

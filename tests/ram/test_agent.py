@@ -212,7 +212,7 @@ def test_the_random_control_is_random_however_it_is_asked(quick_compile):
 
 @pytest.mark.parametrize("part", ["reward", "advantage", "surrogate"])
 def test_an_unknown_part_of_the_estimator_is_quoted(part):
-    with pytest.raises(ValueError, match=f"{part} 'nonsense' is unknown"):
+    with pytest.raises(ValueError, match=f"unknown {part} 'nonsense'"):
         _make(_config(**{part: "nonsense"}))
 
 

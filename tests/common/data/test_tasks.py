@@ -176,9 +176,9 @@ def test_pool_is_an_argument_not_a_constant():
     [
         (
             lambda: load_task("clutered60"),
-            "unknown task 'clutered60'; did you mean 'cluttered60'.*allowed: mnist28",
+            r"unknown task 'clutered60': did you mean 'cluttered60'\? choose from mnist28",
         ),
-        (lambda: find_task("?"), r"unknown task '\?'; allowed: mnist28, translated60"),
+        (lambda: find_task("?"), r"unknown task '\?': choose from mnist28, translated60"),
         (
             lambda: load_task("images"),
             r"'images' needs data \(--data\): it must be a folder with a subfolder for each class, or a .npz file",
@@ -192,7 +192,7 @@ def test_pool_is_an_argument_not_a_constant():
             lambda: load_task("mnist28", data="/nowhere/at-all"),
             "'/nowhere/at-all'; data must be a folder with a subfolder for each class, or a .npz file",
         ),
-        (lambda: fixed_split(_source(3), SMALL, "dev"), "'dev'; allowed: train, validation, test"),
+        (lambda: fixed_split(_source(3), SMALL, "dev"), "unknown split 'dev': choose from train, validation, test"),
         (lambda: fixed_split(_source(3, size=13), SMALL, "test"), "13x13 pixels; at most 12x14"),
         (lambda: sample_batch(KEY, _source(3, size=2), SMALL.canvas, 4), "3x3 pixels; at most 2x2"),
     ],
