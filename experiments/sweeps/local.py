@@ -100,7 +100,8 @@ def execute(
                         waiting.append((cell,))
                         tell(cell, Status("waiting", "for a process that a sweep before this left running"))
             for child in running:
-                _follow(child, sweep, tell)
+                going = [cell for cell in child.cells if told.get(cell) != Status("finished")]
+                _follow(child, going, sweep, tell)
             for child in [child for child in running if child.process.poll() is not None]:
                 running.remove(child)
                 free.insert(0, child.cores)
@@ -163,13 +164,13 @@ def _start(
     return Child(tuple(logs), process, cores), held
 
 
-def _follow(child: Child, sweep: Path, notify: Notify) -> None:
-    """Tells which cells of a living process run, and which it has finished."""
-    for index, cell in enumerate(child.cells):
+def _follow(child: Child, cells: Sequence[Cell], sweep: Path, notify: Notify) -> None:
+    """Tells which of these cells of a living process run, and which it has finished."""
+    for cell in cells:
         folder = cell_folder(sweep, cell)
         if (folder / "results.json").is_file() and read_results(sweep, cell):
             notify(cell, Status("finished"))
-        elif index == 0 or (folder / MARKER).is_file():
+        elif cell is child.cells[0] or (folder / MARKER).is_file():
             notify(cell, Status("running"))
 
 
