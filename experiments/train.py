@@ -18,7 +18,6 @@ from rich.table import Column
 
 from common.checkpoint import Checkpoints
 from common.data import Dataset, sample_batch
-from common.data.augmentation import random_shift
 from common.evaluation import make_predictor, summarise
 from common.training import (
     Hyper,
@@ -95,11 +94,7 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
     optimizer = make_optimizer(experiment.optimizer)
 
     def draw(key: Any, source: Any) -> Any:
-        if not experiment.data.shift:
-            return sample_batch(key, source, dataset.canvas, config.batch_size)
-        draw_key, shift_key = jax.random.split(key)
-        images, labels = sample_batch(draw_key, source, dataset.canvas, config.batch_size)
-        return random_shift(shift_key, images, experiment.data.shift), labels
+        return sample_batch(key, source, dataset.canvas, config.batch_size, experiment.data.shift)
 
     step = train_step(model, optimizer, schedule, draw, config.steps)
     state, hyper = init_state(model, optimizer, config.seed), configured_hyper(experiment, model)

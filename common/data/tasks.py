@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
+from common.data.augmentation import random_shift
 from common.data.canvas import Canvas, check_canvas, draw_canvas, draw_canvas_of
 from common.data.mnist import load_mnist
 from common.data.own_images import EXPECTED_DATA, load_own_images
@@ -179,11 +180,11 @@ def load_task(
 
 
 def sample_batch(
-    key: Key[Array, ""], train: Source, canvas: Canvas | None, batch_size: int
+    key: Key[Array, ""], train: Source, canvas: Canvas | None, batch_size: int, shift: int = 0
 ) -> tuple[UInt8[Array, "B H W C"], Int[Array, " B"]]:
     """Draws a batch of training images, independently and with replacement.
 
-    Jit it with `canvas` and `batch_size` static, and pass `train` as an argument: captured as a constant, the
+    Jit it with `canvas`, `batch_size` and `shift` static, and pass `train` as an argument: captured as a constant, the
     pool would be copied into the program.
 
     Args:
@@ -191,6 +192,7 @@ def sample_batch(
         train: the pool, images uint8 `[N, h, w, C]`, labels int32 `[N]`.
         canvas: what is painted, or None for the images as they are.
         batch_size: B.
+        shift: largest move of each image in x and in y, in pixels (see `random_shift`).
 
     Returns:
         Images uint8 `[B, H, W, C]` and labels int32 `[B]`.
@@ -198,6 +200,10 @@ def sample_batch(
     Raises:
         ValueError: if the images do not fit the canvas.
     """
+    if shift:
+        draw_key, shift_key = jax.random.split(key)
+        images, labels = sample_batch(draw_key, train, canvas, batch_size)
+        return random_shift(shift_key, images, shift), labels
     train = jax.tree.map(jnp.asarray, train)
     return jax.vmap(lambda one: draw_canvas(one, train, canvas))(jax.random.split(key, batch_size))
 
