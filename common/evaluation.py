@@ -60,9 +60,7 @@ def over_batches(
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
 
-def make_predictor(
-    predict: Callable[..., Array], num_episodes: int, batch_size: int
-) -> Callable[[PyTree, Key[Array, ""], UInt8[AnyArray, "N H W C"]], Predictions]:
+def make_predictor(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Predictions]:
     """Compiles the evaluation of all methods.
 
     Args:
@@ -71,20 +69,23 @@ def make_predictor(
       batch_size: images in one compiled call.
 
     Returns:
-      ``(params, key, images) -> Predictions``.
+      ``(params, key, images [N, H, W, C]) -> Predictions``; after them the model's hyperparameters may be given, in
+      place of the configured ones.
     """
 
     @jax.jit
-    def of_batch(params: PyTree, key: Key[Array, ""], images: Array) -> Predictions:
+    def of_batch(params: PyTree, key: Key[Array, ""], images: Array, hyper: tuple[PyTree, ...]) -> Predictions:
         *_, greedy_key = keys = jax.random.split(key, num_episodes + 1)
-        greedy = predict(params, greedy_key, images, "greedy").argmax(-1)
+        greedy = predict(params, greedy_key, images, "greedy", *hyper).argmax(-1)
         # One episode at a time bounds the memory whatever their number.
-        logits = jax.lax.map(lambda k: predict(params, k, images, "sampled"), keys[:-1])
+        logits = jax.lax.map(lambda k: predict(params, k, images, "sampled", *hyper), keys[:-1])
         return Predictions(greedy, logits[0].argmax(-1), *average_over_episodes(logits))
 
-    def of_split(params: PyTree, key: Key[Array, ""], images: AnyArray) -> Predictions:
+    def of_split(
+        params: PyTree, key: Key[Array, ""], images: UInt8[AnyArray, "N H W C"], *hyper: PyTree
+    ) -> Predictions:
         size = min(batch_size, len(images))
-        return over_batches(lambda k, batch: of_batch(params, k, batch), key, images, size)
+        return over_batches(lambda k, batch: of_batch(params, k, batch, hyper), key, images, size)
 
     return of_split
 

@@ -11,15 +11,25 @@ from rich.console import Console
 from common.baselines import make_baseline, validate_baseline
 from common.checkpoint import CheckpointError
 from common.data import Dataset
+from common.evaluation import Predictions
 from common.locations import describe_sigma
 from common.training import Model, TrainState
 from experiments import run_directory
 from experiments.command_line import fail, interruptible, user_errors
-from experiments.config import CnnExperiment, Experiment, RamExperiment, load_dataset, to_json, validate_budget
+from experiments.config import (
+    CnnExperiment,
+    DataConfig,
+    Experiment,
+    RamExperiment,
+    load_dataset,
+    to_json,
+    validate_budget,
+)
 from experiments.pictures import draw_baseline, draw_ram
+from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.tables import errors_table
-from experiments.train import Interrupted, NotFinite, Outcome, evaluate, make_initial_state, say, train
+from experiments.train import Interrupted, NotFinite, Outcome, Run, evaluate, make_initial_state, say, train
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
 
@@ -95,7 +105,14 @@ def model_name(experiment: Experiment) -> str:
     return "ram" if isinstance(experiment, RamExperiment) else experiment.model.network
 
 
-def run(experiment: Experiment, preset: str, again: str) -> Path:
+def run(
+    experiment: Experiment,
+    preset: str,
+    again: str,
+    *,
+    load: Callable[[DataConfig], Dataset] = load_dataset,
+    compile: Compile = compile_alone,
+) -> Path:
     """Trains, evaluates once on the test set, draws and reports. Returns the folder of the run.
 
     Exits with one line and status 2 on bad input, on a step that is not finite, on a full disk and on too little memory
@@ -105,6 +122,8 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
       experiment: what to train.
       preset: the name it started from.
       again: what to type in order to go on with the run, for people.
+      load: gives the images, which runs one after another may share.
+      compile: gives the compiled functions, likewise.
     """
     output = experiment.output
     name = model_name(experiment)
@@ -115,16 +134,18 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
     with interruptible("interrupted before the first step"), user_errors(ValueError, OSError, too_large):
         run_directory.check_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
         validate_budget(experiment)
-        dataset = load_dataset(experiment.data)
+        dataset = load(experiment.data)
         built = build(experiment, dataset)
-        state, chunk = make_initial_state(experiment, built.model, dataset)
+        state = make_initial_state(experiment, built.model, dataset)
+        programs = compile(experiment, built.model, dataset)
         run_directory.open_run(run_dir, identity, resume=output.resume)
     parameters = parameter_count(state.params)
     try:
         say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
         with user_errors(NotFinite, CheckpointError):
-            outcome = train(experiment, built.model, dataset, state, chunk, run_dir)
-            finish(experiment, identity, commit, dataset, built, outcome, parameters, run_dir)
+            training = Run(experiment, dataset, state, programs.validate, run_dir)
+            train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])
+            finish(experiment, identity, commit, dataset, built, training.outcome(), programs.evaluate, run_dir)
     except too_large as error:
         fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
     except OSError as error:
@@ -142,14 +163,14 @@ def finish(
     dataset: Dataset,
     built: Built,
     outcome: Outcome,
-    parameters: int,
+    predict: Callable[..., Predictions],
     run_dir: Path,
 ) -> None:
     """Evaluates the chosen parameters, writes ``results.json``, and draws the pictures and the report."""
     config = experiment.training
     params = chosen_params(outcome.state, config.keep_best)
     say("evaluating on the validation and test sets")
-    errors = measure(experiment, built.model, params, dataset, config.eval_episodes, config.eval_batch_size)
+    errors = measure(experiment, predict, params, dataset)
     results = {
         "task": dataset.name,
         **identity,
@@ -160,7 +181,7 @@ def finish(
         "wall_seconds": round(outcome.seconds, 1),
         "steps": int(outcome.state.step),
         "episodes": outcome.episodes,
-        "parameters": parameters,
+        "parameters": parameter_count(params),
         **errors,
     }
     run_directory.write_json(run_dir / "results.json", results)
@@ -180,12 +201,12 @@ def finish(
 
 
 def measure(
-    experiment: Experiment, model: Model, params: Any, dataset: Dataset, num_episodes: int, batch_size: int
+    experiment: Experiment, predict: Callable[..., Predictions], params: Any, dataset: Dataset
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """`experiments.train.evaluate`; of a network that sees the whole image only ``greedy``, since it draws nothing."""
+    errors = evaluate(predict, params, dataset)
     if isinstance(experiment, RamExperiment):
-        return evaluate(model, params, dataset, num_episodes=num_episodes, batch_size=batch_size)
-    errors = evaluate(model, params, dataset, num_episodes=1, batch_size=batch_size)
+        return errors
     return {split: {"greedy": methods["greedy"]} for split, methods in errors.items()}
 
 

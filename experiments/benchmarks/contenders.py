@@ -14,6 +14,7 @@ from common.data import Dataset, sample_batch
 from common.glimpse import Retina, glimpse, summed_area_table
 from experiments.benchmarks.arithmetic import program_flops
 from experiments.config import RamExperiment, validate_budget
+from experiments.programs import compile_alone
 from experiments.train import make_initial_state
 from ram.agent import make_ram
 from ram.config import make_retina
@@ -42,7 +43,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
     validate_budget(experiment)
     validate_ram(experiment.model, height, width)
     model = make_ram(experiment.model, height, width, dataset.channels, dataset.num_classes).model
-    state, chunk = make_initial_state(experiment, model, dataset)
+    state, chunk = make_initial_state(experiment, model, dataset), compile_alone(experiment, model, dataset).chunk
     flops = program_flops(chunk, state, dataset.train, 1)
 
     def work() -> float:

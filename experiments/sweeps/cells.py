@@ -103,7 +103,7 @@ def validate(cells: Iterable[Cell], describe: Any = None) -> None:
             built = build(cell.config, dataset)
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
-                jax.eval_shape(lambda c=cell, b=built, d=dataset: make_initial_state(c.config, b.model, d)[0])
+                jax.eval_shape(lambda c=cell, b=built, d=dataset: make_initial_state(c.config, b.model, d))
         except ValueError as error:
             where = f" (cell {describe(cell)})" if describe else ""
             raise ValueError(f"{error}{where}") from error
