@@ -18,7 +18,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from common.data import sample_batch
-from common.data.augmentation import random_shift
 from common.locations import parse_sigma
 from common.policy_gradient import Estimator, make_estimator
 from experiments import run_directory
@@ -118,9 +117,7 @@ def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[st
     dataset, shift = subject.dataset, subject.experiment.data.shift
 
     def draw(key: Any, source: Any) -> tuple[Any, Any]:
-        draw_key, shift_key = jax.random.split(key)
-        images, labels = sample_batch(draw_key, source, dataset.recipe, config.images)
-        return (random_shift(shift_key, images, shift) if shift else images), labels
+        return sample_batch(key, source, dataset.recipe, config.images, shift)
 
     largest = max(2, *config.replicates)
     parts = [part for replicates in names for part in make_parts(subject, config, replicates, names[replicates])]

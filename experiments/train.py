@@ -20,7 +20,6 @@ from rich.table import Column
 
 from common.checkpoint import Checkpoints
 from common.data import Dataset, sample_batch
-from common.data.augmentation import random_shift
 from common.evaluation import Predictions, summarise
 from common.training import (
     Hyper,
@@ -90,11 +89,7 @@ def make_step(experiment: Experiment, model: Model, dataset: Dataset) -> Step:
     schedule = functools.partial(make_schedule, experiment.optimizer, config.steps, steps_per_epoch)
 
     def draw(key: Any, source: Any) -> Any:
-        if not experiment.data.shift:
-            return sample_batch(key, source, dataset.recipe, config.batch_size)
-        draw_key, shift_key = jax.random.split(key)
-        images, labels = sample_batch(draw_key, source, dataset.recipe, config.batch_size)
-        return random_shift(shift_key, images, experiment.data.shift), labels
+        return sample_batch(key, source, dataset.recipe, config.batch_size, experiment.data.shift)
 
     return train_step(model, make_optimizer(experiment.optimizer), schedule, draw, config.steps)
 

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
 from common.checkpoint import Checkpoints, state_digest
@@ -26,20 +25,9 @@ from experiments.run_directory import MetricsWriter, read_metrics
 from experiments.train import Interrupted, NotFinite, Run, first_not_finite, make_initial_state, next_stop, train
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.usefixtures("quick_compile", "compile_once")
+pytestmark = pytest.mark.usefixtures("compile_once")
 CLASSES = 4
 STEPS_OF_SGD = OptimizerConfig("sgd", learning_rate=1.0, momentum=0.0, schedule="constant", gradient_clip=0.0)
-
-
-@pytest.fixture(scope="module")
-def compile_once(tmp_path_factory):
-    """The runs of these tests share their compiled programs."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
 
 
 def make_dataset(images=10):

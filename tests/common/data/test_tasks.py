@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from common.data import tasks
+from common.data.augmentation import random_shift
 from common.data.canvas import Canvas
 from common.data.mnist import load_mnist
 from common.data.pairs import Pair
@@ -227,6 +228,18 @@ def test_batch_draws_images_uniformly():
     drawn, labels = sample_batch(KEY, source, Plain(), 20_000)
     np.testing.assert_array_equal(np.asarray(drawn).ravel(), labels)
     assert stats.chisquare(np.bincount(labels, minlength=count)).pvalue > 1e-4
+
+
+def test_shifted_batch_is_that_of_its_own_key_moved():
+    source = _source()
+    draw_key, shift_key = jax.random.split(KEY)
+    images, labels = sample_batch(draw_key, source, SMALL.recipe, 16)
+    moved, same = sample_batch(KEY, source, SMALL.recipe, 16, 2)
+    np.testing.assert_array_equal(same, labels)
+    np.testing.assert_array_equal(moved, random_shift(shift_key, images, 2))
+    assert (moved != images).any()
+    unmoved, _ = sample_batch(KEY, source, SMALL.recipe, 16, 0)
+    np.testing.assert_array_equal(unmoved, sample_batch(KEY, source, SMALL.recipe, 16)[0])
 
 
 def test_pool_is_an_argument_not_a_constant():
