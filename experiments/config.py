@@ -10,6 +10,7 @@ from typing import Any
 from common.baselines import BaselineConfig
 from common.data import Dataset, load_task
 from common.training import OptimizerConfig, validate_optimizer
+from dram.config import DramConfig
 from ram.config import RamConfig
 
 
@@ -88,6 +89,17 @@ class RamExperiment:
 
 
 @dataclass(frozen=True)
+class DramExperiment:
+    """A DRAM agent on a task."""
+
+    data: DataConfig = DataConfig()
+    model: DramConfig = DramConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
 class CnnExperiment:
     """A network that sees the whole image, on a task."""
 
@@ -98,7 +110,8 @@ class CnnExperiment:
     output: OutputConfig = OutputConfig()
 
 
-Experiment = RamExperiment | CnnExperiment
+AgentExperiment = RamExperiment | DramExperiment
+Experiment = AgentExperiment | CnnExperiment
 
 
 def validate_budget(experiment: Experiment) -> None:

@@ -14,7 +14,8 @@ from common.data import Dataset
 from common.training import TrainState
 from experiments.command_line import fail, interruptible, run_tyro, user_errors
 from experiments.config import Experiment, from_json, load_dataset, validate_budget
-from experiments.experiment import Built, build, chosen_params, experiment_class, measure
+from experiments.experiment import chosen_params, measure
+from experiments.models import Built, build, experiment_class
 from experiments.programs import final_predictor
 from experiments.report import write_report
 from experiments.run_directory import read_json

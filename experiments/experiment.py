@@ -2,107 +2,35 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from rich.console import Console
 
-from common.baselines import make_baseline, validate_baseline
 from common.checkpoint import CheckpointError
 from common.data import Dataset
 from common.evaluation import Predictions
-from common.locations import describe_sigma
-from common.training import Model, TrainState
+from common.training import TrainState
 from experiments import run_directory
 from experiments.command_line import fail, interruptible, user_errors
 from experiments.config import (
     CnnExperiment,
     DataConfig,
     Experiment,
-    RamExperiment,
     load_dataset,
     to_json,
     validate_budget,
 )
-from experiments.pictures import draw_baseline, draw_ram
+from experiments.models import Built, build, model_name
 from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.tables import errors_table
 from experiments.train import Interrupted, NotFinite, Outcome, Run, evaluate, make_initial_state, say, train
-from ram.agent import make_ram
-from ram.config import validate as validate_ram
-
-
-class Built(NamedTuple):
-    """What an experiment trains on.
-
-    Attributes:
-      model: the functions that are trained and evaluated.
-      draw: ``(params, run_dir) -> None``, the pictures.
-      summary: one line for people.
-    """
-
-    model: Model
-    draw: Callable[[Any, Path], None]
-    summary: str
-
-
-def build(experiment: Experiment, dataset: Dataset) -> Built:
-    """Builds the model of an experiment for a data set.
-
-    Raises:
-      ValueError: a bad configuration; quotes the value and says what is allowed.
-    """
-    config, height, width = experiment.training, dataset.height, dataset.width
-    size = len(dataset.train.labels)
-    if config.batch_size > size:
-        raise ValueError(f"batch_size {config.batch_size}: larger than the train split, so at most {size}")
-    if experiment.data.shift >= min(height, width):
-        raise ValueError(
-            f"shift {experiment.data.shift}: must be below the side of the {height}x{width} images, so at most "
-            f"{min(height, width) - 1}"
-        )
-    minibatches = experiment.model.estimator.minibatches if isinstance(experiment, RamExperiment) else 1
-    if minibatches > 0 and config.batch_size % minibatches:
-        raise ValueError(f"minibatches {minibatches}: must divide batch_size {config.batch_size}")
-    if config.steps >= 2**31:
-        raise ValueError(f"steps {config.steps}: must be below {2**31}, since the step is counted in 32 bits")
-    shape = (height, width, dataset.channels, dataset.num_classes)
-    images = f"{dataset.name}: {height}x{width}x{dataset.channels}, {dataset.num_classes} classes"
-    if isinstance(experiment, CnnExperiment):
-        validate_baseline(experiment.model, height, width)
-        model = make_baseline(experiment.model, *shape)
-
-        def draw(params: Any, run_dir: Path) -> None:
-            draw_baseline(model, params, dataset, run_dir, config.eval_batch_size)
-
-        return Built(model, draw, f"{images}; {experiment.model.network}")
-    validate_ram(experiment.model, height, width)
-    ram = make_ram(experiment.model, *shape)
-
-    def draw_agent(params: Any, run_dir: Path) -> None:
-        draw_ram(ram, params, dataset, run_dir, config.eval_batch_size)
-
-    first, last = (describe_sigma(ram.sigma(jnp.array(p)).tolist(), height, width) for p in (0.0, 1.0))
-    sigma = first if first == last else f"{first} to {last}"
-    agent, retina = experiment.model.agent, experiment.model.retina
-    return Built(
-        ram.model,
-        draw_agent,
-        f"{images}; {agent.num_glimpses} glimpses of {retina.num_scales} x {retina.glimpse_size}x{retina.glimpse_size}"
-        f", {agent.core}, M = {experiment.model.estimator.replicates}, sigma {sigma}",
-    )
 
 
 def parameter_count(params: Any) -> int:
     """Number of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def model_name(experiment: Experiment) -> str:
-    """``ram``, or the network's name."""
-    return "ram" if isinstance(experiment, RamExperiment) else experiment.model.network
 
 
 def run(
@@ -205,7 +133,7 @@ def measure(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """`experiments.train.evaluate`; of a network that sees the whole image only ``greedy``, since it draws nothing."""
     errors = evaluate(predict, params, dataset)
-    if isinstance(experiment, RamExperiment):
+    if not isinstance(experiment, CnnExperiment):
         return errors
     return {split: {"greedy": methods["greedy"]} for split, methods in errors.items()}
 
@@ -213,15 +141,3 @@ def measure(
 def chosen_params(state: TrainState, best: bool) -> Any:
     """The parameters that are reported: those of the lowest validation error, or the last."""
     return state.best_params if best and int(state.best_step) else state.params
-
-
-def experiment_class(model: str) -> type[Experiment]:
-    """The class of the experiment that trained a model.
-
-    Raises:
-      ValueError: the model is unknown.
-    """
-    classes = {"ram": RamExperiment} | dict.fromkeys(("fc", "paper_cnn", "article_cnn"), CnnExperiment)
-    if model not in classes:
-        raise ValueError(f"model {model!r} of the run is unknown: must be one of {', '.join(classes)}")
-    return classes[model]

@@ -13,8 +13,9 @@ from common.policy_gradient import REWARDS, resolve, validate_estimator
 from experiments.command_line import fail
 from experiments.config import RamExperiment, load_dataset
 from experiments.evaluate import restore_run
-from experiments.experiment import build, chosen_params
+from experiments.experiment import chosen_params
 from experiments.gradients import ESTIMATORS, configure
+from experiments.models import build
 from experiments.presets import RAM_PRESETS
 from experiments.train import make_initial_state, warn
 

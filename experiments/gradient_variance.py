@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from common.attention.config import PolicyConfig
+from common.attention.model import AttentionModel, make_hyper
 from common.data import sample_batch
 from common.locations import parse_sigma
 from common.policy_gradient import Estimator, make_estimator
@@ -37,8 +39,8 @@ from experiments.gradients import (
 from experiments.plots_gradients import variance_figure
 from experiments.plots_style import save_figure
 from experiments.train import console, say, warn
-from ram.agent import RamModel, make_hyper, make_ram
-from ram.config import PolicyConfig, RamConfig
+from ram.agent import make_ram
+from ram.config import RamConfig
 
 BASELINE_RATE = 0.01
 # Estimates in one compiled call.
@@ -84,7 +86,7 @@ def _model(subject: Subject, sigma: str, reward: str, replicates: int, name: str
     return dataclasses.replace(subject.experiment.model, policy=PolicyConfig(**policy), estimator=estimator)
 
 
-def _ram(subject: Subject, config: VarianceConfig, replicates: int, name: str) -> RamModel:
+def _ram(subject: Subject, config: VarianceConfig, replicates: int, name: str) -> AttentionModel:
     dataset = subject.dataset
     shape = (dataset.height, dataset.width, dataset.channels, dataset.num_classes)
     return make_ram(_model(subject, config.sigma[0], config.reward, replicates, name), *shape)

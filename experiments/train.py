@@ -184,7 +184,7 @@ class Run:
         if until % config.evaluate_every == 0 or until == config.steps:
             validation = self._dataset.validation
             predictions = self._validate(self.state.params, jax.random.key(VALIDATION_SEED), validation.images)
-            errors = summarise(predictions, validation.labels)
+            errors = summarise(predictions, validation.labels, self._dataset.end_symbol)
             record |= {
                 "validation_error": errors["average_probability"]["error"],
                 "validation_greedy_error": errors["greedy"]["error"],
@@ -292,7 +292,7 @@ def evaluate(
         ("validation", dataset.validation, VALIDATION_SEED),
         ("test", dataset.test, TEST_SEED),
     ):
-        results[name] = summarise(predict(params, jax.random.key(seed), split.images), split.labels)
+        results[name] = summarise(predict(params, jax.random.key(seed), split.images), split.labels, dataset.end_symbol)
     return results
 
 

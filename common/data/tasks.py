@@ -129,6 +129,11 @@ class Dataset:
         """Number of symbols S of a label, or None if a label is one class."""
         return self.validation.labels.shape[1] if self.validation.labels.ndim == 2 else None
 
+    @property
+    def end_symbol(self) -> int | None:
+        """The symbol that ends a sequence, the last one; None if a label is one class."""
+        return None if self.num_targets is None else self.num_classes - 1
+
 
 def find_task(name: str) -> Task:
     """Looks up a task by name.

@@ -94,9 +94,10 @@ def hyperparameters(config: EstimatorConfig) -> dict[str, float]:
 def policy_loss(
     estimator: Estimator,
     episode: Episode,
-    labels: Int[Array, "B"],
+    labels: Int[Array, "B *S"],
     memory: PyTree = (),
     rollout: Rollout | None = None,
+    counted: Float[Array, "T M B"] | None = None,
 ) -> PolicyLoss:
     """The surrogate loss of an episode.
 
@@ -105,10 +106,11 @@ def policy_loss(
     Args:
       estimator: the estimator.
       episode: fields ``[T, M, B]``.
-      labels: true classes.
+      labels: true classes, or the symbols of each sequence.
       memory: of a `Stateful` advantage.
       rollout: the same locations when they were drawn, with the rewards and advantages of then; the episode itself
         when not given.
+      counted: 1 for the glimpses whose locations are learned from, else 0; all of them when not given.
 
     Raises:
       ValueError: a reward or an advantage of another shape, which would broadcast in silence.
@@ -121,6 +123,7 @@ def policy_loss(
         rewards, behaviour, advantages = rollout.rewards, rollout.log_probs, rollout.advantages
     else:
         advantages, memory = _advantages(estimator, rewards, episode, memory)
+        advantages = advantages if counted is None else advantages * counted
     values = {**estimator.hyperparameters, "rewards": live}
     loss = estimator.surrogate(episode.log_probs, behaviour, advantages, **named(estimator.surrogate, values))
     return PolicyLoss(loss, rewards, advantages, memory)

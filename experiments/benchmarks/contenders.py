@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from common.attention.config import make_retina
 from common.data import Dataset, sample_batch
 from common.glimpse import Retina, glimpse, summed_area_table
 from experiments.benchmarks.arithmetic import program_flops
@@ -17,7 +18,6 @@ from experiments.config import RamExperiment, validate_budget
 from experiments.programs import compile_alone
 from experiments.train import make_initial_state
 from ram.agent import make_ram
-from ram.config import make_retina
 from ram.config import validate as validate_ram
 
 Work = Callable[[], float]

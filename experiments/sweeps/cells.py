@@ -12,7 +12,7 @@ import jax
 
 from common.data import Dataset
 from experiments.config import Experiment, load_dataset, to_json, validate_budget
-from experiments.experiment import build
+from experiments.models import build
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
 from experiments.sweeps.models import MODELS, find_preset
 from experiments.train import make_initial_state

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig, make_retina
 from common.glimpse import glimpse, summed_area_table
 from common.policy_gradient import EstimatorConfig
 from common.training import Given, OptimizerConfig
@@ -22,7 +23,7 @@ from experiments.benchmarks import training_speed
 from experiments.benchmarks.arithmetic import matrix_products, program_flops
 from experiments.benchmarks.training_speed import SpeedConfig, make_experiment, make_table, measure_rate, summarise
 from ram.agent import make_ram
-from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig, make_retina
+from ram.config import AgentConfig, RamConfig
 
 ROOT = Path(__file__).parents[2]
 # Neither square nor of one channel, so that a swapped axis shows.

@@ -6,7 +6,8 @@ import pytest
 from common.training import Model
 from experiments.command_line import with_output
 from experiments.config import load_dataset
-from experiments.experiment import build, run
+from experiments.experiment import run
+from experiments.models import build
 from experiments.programs import program_digest
 from experiments.run_directory import read_json, read_metrics
 from experiments.sweeps import local
