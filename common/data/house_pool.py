@@ -10,9 +10,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from common.data.array_cache import make_folder, read_arrays, write_arrays
 from common.data.fonts import FACES, NEW_FACES, fonts_digest
 from common.data.house_numbers import MAX_DIGITS, RENDERER, draw_scene
 
@@ -100,14 +99,12 @@ def load_pool(
         ValueError: if a font is missing, or the folder cannot be written.
     """
     path = pool_path(config, folder)
-    pool = _read(path, config)
-    if pool is None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"the cache folder {str(path.parent)!r} cannot be made: {error}") from error
-        pool = render_pool(config, progress, processes)
-        _write(path, pool)
+    arrays = read_arrays(path)
+    if arrays is not None:
+        return Pool(**arrays)
+    make_folder(path.parent)  # Before the work, which would be lost.
+    pool = render_pool(config, progress, processes)
+    write_arrays(path, pool._asdict())
     return pool
 
 
@@ -134,14 +131,6 @@ def render_pool(config: PoolConfig, progress: Progress | None = None, processes:
     else:
         _render_in_processes(config, pool, workers, report)
     return pool
-
-
-def pool_digest(pool: Pool) -> str:
-    """SHA-256, in hexadecimal, of the images, labels and boxes in C order, little-endian."""
-    sha = hashlib.sha256(np.ascontiguousarray(pool.images).data)
-    sha.update(np.ascontiguousarray(pool.labels, "<i4").data)
-    sha.update(np.ascontiguousarray(pool.boxes, "<f4").data)
-    return sha.hexdigest()
 
 
 class _Count:
@@ -256,31 +245,3 @@ def _serve() -> None:
             for array in part:
                 sys.stdout.buffer.write(array.tobytes())
         sys.stdout.buffer.flush()
-
-
-def _read(path: Path, config: PoolConfig) -> Pool | None:
-    """The pool in a file, or None if there is no file or it is damaged."""
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            pool, expected = Pool(*(arrays[name] for name in Pool._fields)), str(arrays["digest"])
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
-    return pool if len(pool.images) == config.count and pool_digest(pool) == expected else None
-
-
-def _write(path: Path, pool: Pool) -> None:
-    """Writes the file beside its place, then moves it there, so that nobody ever sees half of it."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
-            try:
-                np.savez(file, digest=np.array(pool_digest(pool)), **pool._asdict())
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        raise ValueError(f"the cache file {str(path)!r} cannot be written: {error}") from error
