@@ -1,6 +1,8 @@
-"""Tasks made from labelled images: MNIST, or your own."""
+"""Tasks made from labelled images: MNIST, rendered house numbers, or your own."""
 
 from common.data.canvas import Canvas
+from common.data.crops import Crop
+from common.data.house_pool import Pool, PoolConfig, load_pool
 from common.data.mnist import load_mnist
 from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
 from common.data.pairs import Pair
@@ -23,10 +25,13 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "Canvas",
+    "Crop",
     "Dataset",
     "OwnImages",
     "Pair",
     "Plain",
+    "Pool",
+    "PoolConfig",
     "Recipe",
     "Source",
     "Task",
@@ -37,6 +42,7 @@ __all__ = [
     "load_mnist",
     "load_npz",
     "load_own_images",
+    "load_pool",
     "load_task",
     "sample_batch",
 ]

@@ -27,7 +27,7 @@ from common.data.tasks import TASKS, find_task, fixed_split
 
 # The only format that needs TensorFlow neither to write nor to read.
 FILE_FORMAT = "array_record"
-_TASKS = {name: task for name, task in TASKS.items() if name != "images"}
+_TASKS = {name: task for name, task in TASKS.items() if name != "images" and task.numbers is None}
 
 
 @dataclass(kw_only=True)

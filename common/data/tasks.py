@@ -5,6 +5,7 @@ once from the seed published in the task (`fixed_split`), one for each image of 
 checked against the digests published here. Distractors of a split come from images of the same split.
 """
 
+import dataclasses
 import functools
 import hashlib
 import os
@@ -17,7 +18,10 @@ from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.augmentation import random_shift
 from common.data.canvas import Canvas
+from common.data.crops import Crop
+from common.data.house_pool import Progress
 from common.data.mnist import load_mnist
+from common.data.numbers import CACHE, SYMBOLS, Numbers, fit_crop, load_numbers
 from common.data.own_images import EXPECTED_DATA, load_own_images
 from common.data.pairs import Pair
 from common.data.recipe import Plain, Recipe, sample_shapes
@@ -34,12 +38,14 @@ class Task:
         recipe: how its images and labels are made from those of the source.
         description: one line for people.
         seed: the seed of the fixed validation and test images, 0..2**32-1.
+        numbers: the images of whole numbers, or None for a task made from MNIST or from your own images.
     """
 
     name: str
     recipe: Recipe
     description: str
     seed: int
+    numbers: Numbers | None = None
 
 
 TASKS = {
@@ -54,6 +60,32 @@ TASKS = {
         Task("pairs100", Pair("set", 100, 100, 8, 8), "100x100, a set of two digits, eight 8x8 distractors", 1002),
         Task("pairs100_sequence", Pair("sequence", 100, 100, 8, 8), "the same, digits from left to right", 1002),
         Task("addition100", Pair("sum", 100, 100), "100x100, two digits, labelled with their sum", 1019),
+        Task("house_numbers", Crop(54, 54), "54x54, rendered house numbers of 1 to 5 digits", 7, Numbers()),
+        Task(
+            "house_numbers_110", Crop(110, 110), "110x110, the same in a wider view", 7, Numbers(size=128, growth=2.6)
+        ),
+        Task(
+            "house_numbers_new_fonts",
+            Crop(54, 54),
+            "house_numbers, tested on fonts never trained on",
+            7,
+            Numbers(test="new_fonts"),
+        ),
+        Task("svhn_numbers", Crop(54, 54), "54x54, the full numbers of SVHN", 8, Numbers(svhn=True)),
+        Task(
+            "svhn_numbers_110",
+            Crop(110, 110),
+            "110x110, the same in a wider view",
+            8,
+            Numbers(svhn=True, size=128, growth=2.6),
+        ),
+        Task(
+            "svhn_numbers_32",
+            Crop(32, 32),
+            "32x32, the same tightly cropped, gray, labels of five digits without an end symbol",
+            8,
+            Numbers(svhn=True, size=32, growth=1.0, grayscale=True, num_symbols=5),
+        ),
         Task("images", Plain(), "your own images, as they are", 0),
     )
 }
@@ -154,18 +186,28 @@ def load_task(
     test_fraction: float = 0.1,
     split_seed: int = 0,
     grayscale: bool | None = None,
+    num_images: tuple[int, int, int] | None = None,
+    cache_dir: str | os.PathLike[str] = CACHE,
+    progress: Progress | None = None,
 ) -> Dataset:
-    """Loads a task, made from MNIST or from your own images.
+    """Loads a task, made from MNIST, from your own images, from SVHN, or from rendered house numbers.
 
     Args:
         name: a key of `TASKS`.
-        data: None for MNIST; else a folder (see `load_folder`) or an `.npz` file (see `load_npz`).
-        resize: own images only: their size in pixels, (rows, columns) or one number for both.
+        data: None for MNIST and for what is rendered; for SVHN the folder of its files (see `load_svhn`); else a folder
+            (see `load_folder`) or an `.npz` file (see `load_npz`).
+        resize: own images: their size in pixels, (rows, columns) or one number for both. Whole numbers: the side of
+            a crop, instead of that of the task.
         validation_fraction: own images only: the share of each class set apart if they come with no
             validation split.
         test_fraction: the same for the test split.
         split_seed: own images only: seed of that choice.
-        grayscale: own images only: True for one channel, False for RGB, None to keep what the files have.
+        grayscale: own images: True for one channel, False for RGB, None to keep what the files have. Whole numbers:
+            True for one channel, False for RGB.
+        num_images: house numbers only: how many are rendered for train, validation and test; None for 60,000, 5,000
+            and 10,000.
+        cache_dir: whole numbers only: the folder where they are kept once they are rendered or cropped.
+        progress: whole numbers only: called with the split, the number of images made so far, and of all.
 
     Returns:
         The data set. `train` is on the default device, `validation` and `test` are on the host.
@@ -175,7 +217,25 @@ def load_task(
             the fixed MNIST images are not the published ones.
     """
     task = find_task(name)
-    if data is not None:
+    if num_images is not None and task.numbers is None:
+        raise ValueError(f"num_images {num_images} is for house numbers only; {name!r} has the images it has")
+    if task.numbers is not None:
+        assert isinstance(task.recipe, Crop)
+        numbers = task.numbers
+        crop, size = fit_crop(task.recipe, numbers, resize)
+        task, class_names = dataclasses.replace(task, recipe=crop), SYMBOLS
+        sources = load_numbers(
+            name,
+            numbers,
+            size,
+            task.seed,
+            grayscale,
+            data,
+            num_images=num_images,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
+    elif data is not None:
         sources, class_names = load_own_images(
             data,
             resize=resize,
@@ -196,7 +256,7 @@ def load_task(
         task.recipe.check(source)
     class_names = task.recipe.name_classes(class_names)
     fixed = {split: fixed_split(sources[split], task, split) for split in ("validation", "test")}
-    if data is None:
+    if data is None and task.numbers is None:
         for split, source in fixed.items():
             _verify(source, name, split)
     train = jax.tree.map(jnp.asarray, sources["train"])

@@ -1,0 +1,95 @@
+"""House numbers as tasks: crops of pools, in colour and gray, at any size."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.data.crops import Crop
+from common.data.house_pool import PoolConfig, render_pool
+from common.data.numbers import Numbers, fit_crop, to_gray
+from common.data.recipe import sample_shapes
+from common.data.source import Source
+from common.data.tasks import TASKS, load_task, sample_batch
+
+KEY = jax.random.key(5)
+COUNTS = (12, 4, 6)
+
+
+def _source(count=30, side=9):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, side, side + 1, 2), dtype=np.uint8)
+    return Source(images, rng.integers(0, 11, (count, 3)).astype(np.int32))
+
+
+def test_training_crops_are_uniform_over_places():
+    source = _source()
+    crop = Crop(7, 7)
+    assert sample_shapes(crop, source) == ((7, 7, 2), (3,))
+    draw = jax.jit(sample_batch, static_argnames=("recipe", "batch_size"))
+    images, labels = (np.asarray(leaf) for leaf in draw(KEY, source, crop, 2000))
+    windows = np.lib.stride_tricks.sliding_window_view(source.images, (7, 7), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
+    places = {windows[i, y, x].tobytes(): (i, y, x) for i in range(30) for y in range(3) for x in range(4)}
+    found = [places[image.tobytes()] for image in images]
+    np.testing.assert_array_equal(source.labels[[i for i, _, _ in found]], labels)
+    assert len(set(found)) > 330 and {y for _, y, _ in found} == {0, 1, 2} and {x for _, _, x in found} == {0, 1, 2, 3}
+
+
+def test_fixed_crops_are_the_middle():
+    source = _source()
+    image, label = Crop(7, 7).draw_of(KEY, 4, source)
+    np.testing.assert_array_equal(image, source.images[4, 1:8, 1:8])
+    np.testing.assert_array_equal(label, source.labels[4])
+    assert label.dtype == np.int32
+
+
+def test_house_numbers_at_a_small_size(tmp_path):
+    said = []
+    options = {"resize": 27, "num_images": COUNTS, "cache_dir": tmp_path}
+    data = load_task("house_numbers", **options, progress=lambda *args: said.append(args))
+    assert (data.height, data.width, data.channels) == (27, 27, 3) and data.recipe == Crop(27, 27)
+    assert data.num_classes == 11 and data.num_targets == 6 and data.class_names == (*"0123456789", "end")
+    assert said == [("train", 12, 12), ("validation", 4, 4), ("test", 6, 6)]
+    assert data.train.images.shape == (12, 32, 32, 3) and isinstance(data.train.images, jax.Array)
+    pool = render_pool(PoolConfig("test", 6, 32, seed=TASKS["house_numbers"].seed))
+    np.testing.assert_array_equal(data.test.images, pool.images[:, 2:29, 2:29])
+    np.testing.assert_array_equal(data.test.labels, pool.labels)
+    gray = load_task("house_numbers", **options, grayscale=True)
+    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in data.test.images])
+    np.testing.assert_array_equal(gray.test.images[..., 0], expected)
+    new = load_task("house_numbers_new_fonts", **options)
+    np.testing.assert_array_equal(new.train.images, data.train.images)
+    assert (new.test.images != data.test.images).any()
+
+
+@pytest.mark.parametrize(("name", "side", "pool"), [("house_numbers", 54, 64), ("house_numbers_110", 110, 128)])
+def test_published_sizes(name, side, pool):
+    task = TASKS[name]
+    assert fit_crop(task.recipe, task.numbers, None) == (Crop(side, side), pool)
+    assert fit_crop(task.recipe, task.numbers, side // 2) == (Crop(side // 2, side // 2), pool // 2)
+    assert task.numbers.growth == {54: 1.3, 110: 2.6}[side]
+
+
+def test_gray_is_that_of_pillow():
+    images = np.random.default_rng(0).integers(0, 256, (1003, 5, 4, 3), dtype=np.uint8)
+    expected = [np.asarray(Image.fromarray(image).convert("L")) for image in images]
+    np.testing.assert_array_equal(to_gray(images)[..., 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "quoted"),
+    [
+        (lambda: load_task("house_numbers", data="folder"), r"'house_numbers' is rendered.*--data.*'folder'"),
+        (lambda: load_task("house_numbers", resize=(20, 30)), r"\(20, 30\); house numbers are square"),
+        (lambda: load_task("house_numbers", num_images=(5, 0, 5), resize=10), "validation has 0 house numbers"),
+        (lambda: load_task("house_numbers", resize=120, num_images=COUNTS), "size of house numbers is 142"),
+        (lambda: load_task("mnist28", num_images=COUNTS), r"num_images \(12, 4, 6\) is for house numbers only"),
+        (lambda: Crop(0, 5), "crop height is 0"),
+        (lambda: Crop(10, 5).check(_source()), "9x10 pixels; at least 10x5"),
+        (lambda: fit_crop(Crop(54, 54), Numbers(), 0), "resize is 0"),
+    ],
+)
+def test_mistakes_are_quoted(call, quoted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=quoted):
+        call()
