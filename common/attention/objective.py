@@ -82,7 +82,8 @@ def hybrid_loss(
         right = episode.logits[-1].argmax(-1) == targets[-1]
     else:
         predicted = sequence.read(episode.logits).argmax(-1)
-        right = whole_right(predicted, sequence.read(targets[..., None])[..., 0], episode.logits.shape[-1])
+        symbols = jnp.broadcast_to(labels.T[:, None], predicted.shape)
+        right = whole_right(predicted, symbols, episode.logits.shape[-1])
     metrics = {
         "loss": loss,
         "classification_loss": classification,
