@@ -124,13 +124,19 @@ def small_numbers(monkeypatch):
 
 @pytest.fixture(scope="session")
 def readers(tmp_path_factory):
-    """The folder of small trained runs, which tests may not write to: ``forward``, ``backward`` and others."""
+    """The folder of small runs that tests may not write to: `forward` and `backward` are trained, others are not."""
     folder = tmp_path_factory.mktemp("readers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.config.load_task", numbers_maker.load_task)
         jax.config.update("jax_disable_most_optimizations", True)
-        for name, more in numbers_maker.RUNS.items():
-            flags = [flag.format(folder=folder) for flag in more]
-            dram.main([*numbers_maker.FLAGS, "--no-plots", "--run-dir", str(folder / name), *flags])
+        dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "forward")])
+        shared = ["--reverse", "--glimpse-network-from", str(folder / "forward")]
+        dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "backward"), *shared])
+        for name, flags in {
+            "single": ["--task", "pairs100"],
+            "smaller": ["--task", "house_numbers", "--resize", "10"],
+            "other_backward": ["--resize", "16", "--reverse"],
+        }.items():
+            numbers_maker.untrained_run(folder / name, flags)
         jax.config.update("jax_disable_most_optimizations", False)
     return folder

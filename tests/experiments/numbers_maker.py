@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.data import Crop, Dataset, Plain, Source
+from common.checkpoint import Checkpoints
+from common.data import Crop, Dataset, Plain, Source, reverse_dataset
+from experiments.command_line import parse_preset
+from experiments.config import to_json
+from experiments.models import build
+from experiments.presets import DRAM_PRESETS
+from experiments.run_directory import open_run
+from experiments.train import make_initial_state
 
 SYMBOLS, MOST = 3, 2
 SIZES = {"pairs100_sequence": 12, "house_numbers": 12, "house_numbers_110": 24, "pairs100": 12}
@@ -35,16 +42,22 @@ def load_task(name, data=None, resize=None, **options):
     return Dataset(name, jax.tree.map(jnp.asarray, train), validation, test, recipe, names)
 
 
-LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1 --eval-episodes 3 --seed 5"
+LOOP = (
+    "--steps 150 --batch-size 16 --learning-rate 0.01 --log-every 150 --evaluate-every 150 --validation-episodes 1"
+    " --eval-episodes 3 --seed 5 --no-plots"
+)
 NETWORKS = (
-    "--glimpse-size 4 --num-scales 2 --glimpses-per-target 2 --core rnn --lower-hidden 8 --upper-hidden 8"
-    " --glimpse-features 8 --context-size 4 --context-channels 2 --sigma 3px --sigma-final 1px --sigma-schedule linear"
+    "--glimpse-size 8 --num-scales 2 --glimpses-per-target 1 --core rnn --lower-hidden 24 --upper-hidden 8"
+    " --glimpse-features 24 --context-size 4 --context-channels 2 --sigma 2px --sigma-final 1px --sigma-schedule linear"
 )
 FLAGS = f"pairs100_sequence {NETWORKS} {LOOP}".split()
-# Runs of `experiments.dram` by the name of their folder: flags beside these.
-RUNS = {
-    "forward": [],
-    "backward": ["--reverse", "--glimpse-network-from", "{folder}/forward"],
-    "single": ["--task", "pairs100"],
-    "other": ["--resize", "16", "--reverse"],
-}
+
+
+def untrained_run(folder, flags):
+    """Leaves a run of `experiments.dram` as it is before its first step, as if it had been stopped there."""
+    preset, experiment = parse_preset("dram", "", DRAM_PRESETS, [*FLAGS, *flags])
+    dataset = load_task(experiment.data.task, resize=experiment.data.resize)
+    dataset = reverse_dataset(dataset) if experiment.data.reverse else dataset
+    state = make_initial_state(experiment, build(experiment, dataset).model, dataset)
+    open_run(folder, {"model": "dram", "preset": preset, "config": to_json(experiment)}, resume=False)
+    Checkpoints(folder / "checkpoints").save(state)

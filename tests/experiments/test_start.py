@@ -28,7 +28,7 @@ def train(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(*flags):
-        dram.main([*FLAGS, "--no-plots", "--run-dir", "run", *map(str, flags)])
+        dram.main([*FLAGS, "--run-dir", "run", *map(str, flags)])
         return read_run(Path("run"))
 
     return call
@@ -71,7 +71,7 @@ def test_a_run_is_resumed_without_the_one_that_it_took_from(readers, train, caps
     Path("former").symlink_to(readers / "forward")
     train(*flags)
     Path("former").unlink()
-    dram.main([*FLAGS, "--no-plots", *flags, "--resume"])
+    dram.main([*FLAGS, *flags, "--resume"])
     assert "test accuracy" in capsys.readouterr().out
 
 
