@@ -115,8 +115,9 @@ def make_agent(module: Dram, images: UInt8[Array, "B H W C"]) -> Agent:
         del batch_size  # That of the images.
         return method(Dram.initial_state)(params, images)
 
-    parts = (method(f) for f in (Dram.look, Dram.locate, Dram.classify, Dram.baseline))
-    return Agent(initial_state, *parts, method(Dram.glance) if module.config.agent.context else None)
+    look, locate, classify, baseline = (method(f) for f in (Dram.look, Dram.locate, Dram.classify, Dram.baseline))
+    glance = method(Dram.glance) if module.config.agent.context else None
+    return Agent(initial_state, look, locate, classify, baseline, glance)
 
 
 def make_dram(
