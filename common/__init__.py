@@ -1,4 +1,9 @@
 """What every agent uses: sensor, locations, cores, episodes, estimators, training, data."""
 
+from jaxtyping import Array, Float
+
+# A number, or one that is an argument of a compiled program.
+Scalar = float | Float[Array, ""]
+
 # Near the end of single precision, in which everything is computed: larger settings would be infinite.
 LARGEST = 1e38

@@ -19,10 +19,13 @@ class Agent(NamedTuple):
 
     Attributes:
       initial_state: ``(params, batch_size) -> state``.
-      look: ``(params, state, glimpses [B, K, G, G, C], locations [B, 2]) -> (state, output [B, D])``.
-      locate: ``(params, output [B, D], sigma [2]) -> (mean [B, 2], sigma [..., 2])``, the location policy.
-      classify: ``(params, output [..., D]) -> logits [..., num_classes]``.
-      baseline: ``(params, output [..., D]) -> value [...]``, the expected return before the next location is drawn.
+      look: ``(params, state, glimpses [B, K, G, G, C], locations [B, 2]) -> (state, output)``; the output is an array
+        ``[B, D]`` or a tree of such.
+      locate: ``(params, output, sigma [2]) -> (mean [B, 2], sigma [..., 2])``, the location policy.
+      classify: ``(params, output) -> logits [..., num_classes]``.
+      baseline: ``(params, output) -> value [...]``, the expected return before the next location is drawn.
+      glance: ``(params, state) -> output`` before the first glimpse, from which the policy then draws the first
+        location too; None where the start policy chooses it.
     """
 
     initial_state: Callable[..., PyTree]
@@ -30,6 +33,7 @@ class Agent(NamedTuple):
     locate: Callable[..., tuple[Array, Array]]
     classify: Callable[..., Array]
     baseline: Callable[..., Array]
+    glance: Callable[..., PyTree] | None = None
 
 
 POLICY_KINDS = ("sampled", "greedy", "random", "given")
@@ -39,7 +43,7 @@ class Policy(NamedTuple):
     """How locations are chosen; the same agent can be unrolled under any of these.
 
     Attributes:
-      start: ``(key, batch_size) -> locations [B, 2]``.
+      start: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.
       kind: ``sampled`` from the Gaussian policy, ``greedy`` (its mean), ``random`` (uniform over the image), or
         ``given``: those of another episode, whose log-probabilities under this agent are then told.
       mirrored: samples lie on the other side of their means: the antithetic episode of the same key.
@@ -124,10 +128,10 @@ def unroll(
         raise ValueError(f"policy kind {policy.kind!r}: samples belong to 'given', and it needs them")
     start_key, *keys = jax.random.split(key, num_glimpses)
 
-    def look(state: PyTree, move: _Move) -> tuple[PyTree, Array]:
+    def look(state: PyTree, move: _Move) -> tuple[PyTree, PyTree]:
         return agent.look(params, state, see(move.locations), move.locations)
 
-    def choose(output: Array, key: Any, given: Any) -> _Move:
+    def choose(output: PyTree, key: Any, given: Any) -> _Move:
         mean, spread = agent.locate(params, output, sigma)
         spread = jnp.broadcast_to(spread, mean.shape)
         if policy.kind == "given":
@@ -144,11 +148,17 @@ def unroll(
             sample = locations.uniform_location(key, batch_size)
         return _unlearned(locations.clip_location(sample), sample, mean)
 
-    start = policy.start(start_key, batch_size) if policy.samples is None else policy.samples[0]
-    first = _unlearned(start, start, start)
-    state, output = look(agent.initial_state(params, batch_size), first)
+    state = agent.initial_state(params, batch_size)
+    given_first = None if policy.samples is None else policy.samples[0]
+    glanced = None if agent.glance is None else agent.glance(params, state)
+    if glanced is None:
+        start = policy.start(start_key, batch_size) if given_first is None else given_first
+        first = _unlearned(start, start, start)
+    else:
+        first = choose(glanced, start_key, given_first)
+    state, output = look(state, first)
 
-    def step(carry: tuple[PyTree, Array], drawn: Any) -> tuple[tuple[PyTree, Array], tuple[_Move, Array]]:
+    def step(carry: tuple[PyTree, PyTree], drawn: Any) -> tuple[tuple[PyTree, PyTree], tuple[_Move, PyTree]]:
         state, output = carry
         move = choose(output, *drawn)
         state, output = look(state, move)
@@ -160,12 +170,14 @@ def unroll(
         given = None if policy.samples is None else policy.samples[1:]
         _, (moves, outputs) = jax.lax.scan(step, (state, output), (jnp.stack(keys), given), unroll=True)
         moves = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, moves)
-        outputs = jnp.concatenate([output[None], outputs])
+        outputs = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), output, outputs)
     else:
         moves, outputs = jax.tree.map(lambda x: x[None], (first, output))
-    # Rule: the baseline learns from detached features.
-    baselines = agent.baseline(params, jax.lax.stop_gradient(outputs[:-1]))
-    baselines = jnp.concatenate([jnp.zeros((1, batch_size)), baselines])
+    # Rule: the baseline learns from detached features, those that each location was chosen by.
+    before, begin = jax.tree.map(lambda leaf: leaf[:-1], outputs), jnp.zeros((1, batch_size))
+    if glanced is not None:
+        begin = agent.baseline(params, jax.lax.stop_gradient(glanced))[None]
+    baselines = jnp.concatenate([begin, agent.baseline(params, jax.lax.stop_gradient(before))])
     return Episode(**moves._asdict(), baselines=baselines, logits=agent.classify(params, outputs))
 
 

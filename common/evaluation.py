@@ -16,27 +16,37 @@ METHODS = ("greedy", "sampled", "average_probability", "average_log_probability"
 
 
 class Predictions(NamedTuple):
-    """Predicted classes of N images by each method.
+    """Predictions for N images by each method: classes ``[N]``, or sequences of S symbols ``[N, S]``.
 
     Attributes:
-      greedy: episode that follows the mean locations, ``[N]``.
-      sampled: the first sampled episode, ``[N]``.
-      average_probability: highest mean probability over the sampled episodes, ``[N]``.
-      average_log_probability: highest mean log-probability over them (Ba et al. 2014, section 3), ``[N]``.
+      greedy: episode that follows the mean locations.
+      sampled: the first sampled episode.
+      average_probability: highest mean probability over the sampled episodes.
+      average_log_probability: highest mean log-probability over them, of each target by itself (Ba et al. 2014,
+        section 3).
     """
 
-    greedy: Int[AnyArray, "N"]
-    sampled: Int[AnyArray, "N"]
-    average_probability: Int[AnyArray, "N"]
-    average_log_probability: Int[AnyArray, "N"]
+    greedy: Int[AnyArray, "N *S"]
+    sampled: Int[AnyArray, "N *S"]
+    average_probability: Int[AnyArray, "N *S"]
+    average_log_probability: Int[AnyArray, "N *S"]
+
+
+def predicted(scores: Float[Array, "B *S num_classes"]) -> Int[Array, "B *S"]:
+    """The class of the highest score; of a sequence the symbols, all end symbols (the last class) from the first on."""
+    best = scores.argmax(-1)
+    if scores.ndim == 2:
+        return best
+    end = scores.shape[-1] - 1
+    return jnp.where(jnp.cumsum(best == end, axis=-1) > 0, end, best)
 
 
 def average_over_episodes(
-    logits: Float[Array, "M B num_classes"],
-) -> tuple[Int[Array, "B"], Int[Array, "B"]]:
-    """Classes of the highest mean probability, and of the highest mean log-probability, over M episodes."""
+    logits: Float[Array, "M B *S num_classes"],
+) -> tuple[Int[Array, "B *S"], Int[Array, "B *S"]]:
+    """Predictions of the highest mean probability, and of the highest mean log-probability, over M episodes."""
     log_probs = jax.nn.log_softmax(logits)
-    return jnp.exp(log_probs).mean(axis=0).argmax(-1), log_probs.mean(axis=0).argmax(-1)
+    return predicted(jnp.exp(log_probs).mean(axis=0)), predicted(log_probs.mean(axis=0))
 
 
 def over_batches(
@@ -60,9 +70,7 @@ def over_batches(
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
 
-def make_predictor(
-    predict: Callable[..., Array], num_episodes: int, batch_size: int
-) -> Callable[[PyTree, Key[Array, ""], UInt8[AnyArray, "N H W C"]], Predictions]:
+def make_predictor(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Predictions]:
     """Compiles the evaluation of all methods.
 
     Args:
@@ -71,31 +79,70 @@ def make_predictor(
       batch_size: images in one compiled call.
 
     Returns:
-      ``(params, key, images) -> Predictions``.
+      ``(params, key, images [N, H, W, C]) -> Predictions``; after them the model's hyperparameters may be given, in
+      place of the configured ones.
     """
 
     @jax.jit
-    def of_batch(params: PyTree, key: Key[Array, ""], images: Array) -> Predictions:
+    def of_batch(params: PyTree, key: Key[Array, ""], images: Array, hyper: tuple[PyTree, ...]) -> Predictions:
         *_, greedy_key = keys = jax.random.split(key, num_episodes + 1)
-        greedy = predict(params, greedy_key, images, "greedy").argmax(-1)
+        greedy = predicted(predict(params, greedy_key, images, "greedy", *hyper))
         # One episode at a time bounds the memory whatever their number.
-        logits = jax.lax.map(lambda k: predict(params, k, images, "sampled"), keys[:-1])
-        return Predictions(greedy, logits[0].argmax(-1), *average_over_episodes(logits))
+        logits = jax.lax.map(lambda k: predict(params, k, images, "sampled", *hyper), keys[:-1])
+        return Predictions(greedy, predicted(logits[0]), *average_over_episodes(logits))
 
-    def of_split(params: PyTree, key: Key[Array, ""], images: AnyArray) -> Predictions:
+    def of_split(
+        params: PyTree, key: Key[Array, ""], images: UInt8[AnyArray, "N H W C"], *hyper: PyTree
+    ) -> Predictions:
         size = min(batch_size, len(images))
-        return over_batches(lambda k, batch: of_batch(params, k, batch), key, images, size)
+        return over_batches(lambda k, batch: of_batch(params, k, batch, hyper), key, images, size)
 
     return of_split
 
 
-def error_interval(predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"]) -> dict[str, Any]:
-    """Error in per cent with its 95% Wilson interval: ``{error, low, high, n}``."""
-    wrong, total = int(np.sum(predictions != labels)), len(labels)
+def error_interval(predictions: Int[AnyArray, "N *S"], labels: Int[AnyArray, "N *S"]) -> dict[str, Any]:
+    """Error in per cent with its 95% Wilson interval: ``{error, low, high, n}``; of sequences that of whole ones."""
+    wrong = np.asarray(predictions != labels)
+    return _interval(int(wrong.reshape(len(wrong), -1).any(axis=1).sum()), len(wrong))
+
+
+def _interval(wrong: int, total: int) -> dict[str, Any]:
     interval = scipy.stats.binomtest(wrong, total).proportion_ci(0.95, method="wilson")
     return {"error": 100 * wrong / total, "low": 100 * interval.low, "high": 100 * interval.high, "n": total}
 
 
-def summarise(predictions: Predictions, labels: Int[AnyArray, "N"]) -> dict[str, dict[str, Any]]:
-    """`error_interval` of each method."""
-    return {name: error_interval(getattr(predictions, name), labels) for name in METHODS}
+def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N S"], end: int) -> dict[str, Any]:
+    """Errors of sequences in detail, each ``{error, low, high, n}``.
+
+    Args:
+      predictions: symbols, end symbols from the first on.
+      labels: likewise.
+      end: the end symbol.
+
+    Returns:
+      ``symbol``: of the symbols before the end of the labels, those predicted otherwise at their place. ``end``: of the
+      sequences, those predicted too long or too short. ``by_length``: whole-sequence errors by the number of symbols.
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    inside = labels != end
+    lengths, guessed = inside.sum(axis=1), (predictions != end).sum(axis=1)
+    wrong = (predictions != labels).any(axis=1)
+    by_length = {
+        str(n): _interval(int(wrong[lengths == n].sum()), int((lengths == n).sum())) for n in np.unique(lengths)
+    }
+    return {
+        "symbol": _interval(int((predictions != labels)[inside].sum()), max(int(inside.sum()), 1)),
+        "end": _interval(int((lengths != guessed).sum()), len(labels)),
+        "by_length": by_length,
+    }
+
+
+def summarise(
+    predictions: Predictions, labels: Int[AnyArray, "N *S"], end: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """`error_interval` of each method; of sequences, with the end symbol, together with `sequence_errors`."""
+    summary = {name: error_interval(getattr(predictions, name), labels) for name in METHODS}
+    if end is not None:
+        for name in METHODS:
+            summary[name] |= sequence_errors(getattr(predictions, name), labels, end)
+    return summary

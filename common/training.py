@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from common import LARGEST
+from common import LARGEST, Scalar
 
 SampleBatch = Callable[[Key[Array, ""], Any], tuple[Array, Array]]
 
@@ -112,7 +112,7 @@ def validate_optimizer(config: OptimizerConfig, steps: int) -> None:
 
 
 def make_schedule(
-    config: OptimizerConfig, steps: int, steps_per_epoch: float, rate: float | Float[Array, ""] | None = None
+    config: OptimizerConfig, steps: int, steps_per_epoch: float, rate: Scalar | None = None
 ) -> optax.Schedule:
     """Learning rate by step, for a run of ``steps`` steps; ``rate`` stands in for the configured one."""
     rate, rest = config.learning_rate if rate is None else rate, steps - config.warmup_steps

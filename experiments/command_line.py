@@ -2,15 +2,17 @@
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import tyro
+
+from common.names import unknown
 
 Config = TypeVar("Config")
 
@@ -33,7 +35,11 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Turns Ctrl-C into one line on standard error and exit status 130."""
+    """Turns Ctrl-C into one line on standard error and exit status 130.
+
+    From here on Ctrl-C raises KeyboardInterrupt again, which `experiments` has switched off while Python imports.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
@@ -57,9 +63,7 @@ def parse_preset(
     """
     args = list(args)
     if args and not args[0].startswith("-") and args[0] not in presets:
-        close = difflib.get_close_matches(args[0], presets, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        fail(f"unknown preset {args[0]!r}: {hint}choose from {', '.join(presets)}")
+        fail(str(unknown("preset", args[0], presets)))
     if not args:
         fail(f"no preset given: choose from {', '.join(presets)} (see --help)")
     config = run_tyro(

@@ -9,7 +9,8 @@ from typing import Any
 
 from common.baselines import BaselineConfig
 from common.data import Dataset, load_task
-from common.training import OptimizerConfig
+from common.training import OptimizerConfig, validate_optimizer
+from dram.config import DramConfig
 from ram.config import RamConfig
 
 
@@ -88,6 +89,17 @@ class RamExperiment:
 
 
 @dataclass(frozen=True)
+class DramExperiment:
+    """A DRAM agent on a task."""
+
+    data: DataConfig = DataConfig()
+    model: DramConfig = DramConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
 class CnnExperiment:
     """A network that sees the whole image, on a task."""
 
@@ -98,15 +110,17 @@ class CnnExperiment:
     output: OutputConfig = OutputConfig()
 
 
-Experiment = RamExperiment | CnnExperiment
+AgentExperiment = RamExperiment | DramExperiment
+Experiment = AgentExperiment | CnnExperiment
 
 
-def validate_training(config: TrainingConfig) -> None:
-    """Checks the budget.
+def validate_budget(experiment: Experiment) -> None:
+    """Checks the budget, and the optimiser that is to make do with it.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
+    config = experiment.training
     for name in ("steps", "batch_size", "log_every", "evaluate_every", "validation_episodes", "eval_episodes"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
@@ -117,6 +131,7 @@ def validate_training(config: TrainingConfig) -> None:
         raise ValueError(f"patience {config.patience}: must be 0 (never stop early) or more")
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
+    validate_optimizer(experiment.optimizer, config.steps)
 
 
 def load_dataset(config: DataConfig) -> Dataset:

@@ -13,8 +13,10 @@ from common.checkpoint import Checkpoints
 from common.data import Dataset
 from common.training import TrainState
 from experiments.command_line import fail, interruptible, run_tyro, user_errors
-from experiments.config import Experiment, from_json, load_dataset, validate_training
-from experiments.experiment import Built, build, chosen_params, experiment_class, measure
+from experiments.config import Experiment, from_json, load_dataset, validate_budget
+from experiments.experiment import chosen_params, measure
+from experiments.models import Built, build, experiment_class
+from experiments.programs import final_predictor
 from experiments.report import write_report
 from experiments.run_directory import read_json
 from experiments.tables import errors_table
@@ -63,10 +65,10 @@ def restore_run(run_dir: Path) -> RestoredRun:
         identity = read_json(saved)
         try:
             experiment = from_json(experiment_class(identity["model"]), identity["config"])
-            validate_training(experiment.training)
+            validate_budget(experiment)
             dataset = load_dataset(experiment.data)
             built = build(experiment, dataset)
-            state, _ = make_initial_state(experiment, built.model, dataset)
+            state = make_initial_state(experiment, built.model, dataset)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{str(saved)!r} is damaged or of another version: {error!r}") from error
         restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)
@@ -88,9 +90,9 @@ def evaluate(config: Evaluation) -> None:
     training = experiment.training
     params = chosen_params(restored, training.keep_best and not config.last)
     say(f"{built.summary}; after step {int(restored.step)}")
-    episodes, batch_size = config.episodes or training.eval_episodes, config.batch_size or training.eval_batch_size
-    errors = measure(experiment, built.model, params, dataset, episodes, batch_size)
-    Console().print(errors_table(errors, episodes))
+    predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
+    errors = measure(experiment, predict, params, dataset)
+    Console().print(errors_table(errors, config.episodes or training.eval_episodes))
     if config.plots:
         with user_errors(OSError):
             built.draw(params, config.run_dir)

@@ -1,89 +1,31 @@
 """One experiment from its configuration to its report; `experiments.ram` and `experiments.cnn` are thin over it."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from rich.console import Console
 
-from common.baselines import make_baseline, validate_baseline
 from common.checkpoint import CheckpointError
 from common.data import Dataset
-from common.locations import describe_sigma
-from common.training import Model, TrainState, validate_optimizer
+from common.evaluation import Predictions
+from common.training import TrainState
 from experiments import run_directory
 from experiments.command_line import fail, interruptible, user_errors
-from experiments.config import CnnExperiment, Experiment, RamExperiment, load_dataset, to_json, validate_training
-from experiments.pictures import draw_baseline, draw_ram
+from experiments.config import (
+    CnnExperiment,
+    DataConfig,
+    Experiment,
+    load_dataset,
+    to_json,
+    validate_budget,
+)
+from experiments.models import Built, build, model_name
+from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.tables import errors_table
-from experiments.train import Interrupted, NotFinite, Outcome, evaluate, make_initial_state, say, train
-from ram.agent import make_ram
-from ram.config import validate as validate_ram
-
-
-class Built(NamedTuple):
-    """What an experiment trains on.
-
-    Attributes:
-      model: the functions that are trained and evaluated.
-      draw: ``(params, run_dir) -> None``, the pictures.
-      summary: one line for people.
-    """
-
-    model: Model
-    draw: Callable[[Any, Path], None]
-    summary: str
-
-
-def build(experiment: Experiment, dataset: Dataset) -> Built:
-    """Builds the model of an experiment for a data set.
-
-    Raises:
-      ValueError: a bad configuration; quotes the value and says what is allowed.
-    """
-    config, height, width = experiment.training, dataset.height, dataset.width
-    size = len(dataset.train.labels)
-    if config.batch_size > size:
-        raise ValueError(f"batch_size {config.batch_size}: larger than the train split, so at most {size}")
-    if experiment.data.shift >= min(height, width):
-        raise ValueError(
-            f"shift {experiment.data.shift}: must be below the side of the {height}x{width} images, so at most "
-            f"{min(height, width) - 1}"
-        )
-    minibatches = experiment.model.estimator.minibatches if isinstance(experiment, RamExperiment) else 1
-    if minibatches > 0 and config.batch_size % minibatches:
-        raise ValueError(f"minibatches {minibatches}: must divide batch_size {config.batch_size}")
-    if config.steps >= 2**31:
-        raise ValueError(f"steps {config.steps}: must be below {2**31}, since the step is counted in 32 bits")
-    shape = (height, width, dataset.channels, dataset.num_classes)
-    images = f"{dataset.name}: {height}x{width}x{dataset.channels}, {dataset.num_classes} classes"
-    if isinstance(experiment, CnnExperiment):
-        validate_baseline(experiment.model, height, width)
-        model = make_baseline(experiment.model, *shape)
-
-        def draw(params: Any, run_dir: Path) -> None:
-            draw_baseline(model, params, dataset, run_dir, config.eval_batch_size)
-
-        return Built(model, draw, f"{images}; {experiment.model.network}")
-    validate_ram(experiment.model, height, width)
-    ram = make_ram(experiment.model, *shape)
-
-    def draw_agent(params: Any, run_dir: Path) -> None:
-        draw_ram(ram, params, dataset, run_dir, config.eval_batch_size)
-
-    first, last = (describe_sigma(ram.sigma(jnp.array(p)).tolist(), height, width) for p in (0.0, 1.0))
-    sigma = first if first == last else f"{first} to {last}"
-    agent, retina = experiment.model.agent, experiment.model.retina
-    return Built(
-        ram.model,
-        draw_agent,
-        f"{images}; {agent.num_glimpses} glimpses of {retina.num_scales} x {retina.glimpse_size}x{retina.glimpse_size}"
-        f", {agent.core}, M = {experiment.model.estimator.replicates}, sigma {sigma}",
-    )
+from experiments.train import Interrupted, NotFinite, Outcome, Run, evaluate, make_initial_state, say, train
 
 
 def parameter_count(params: Any) -> int:
@@ -91,12 +33,14 @@ def parameter_count(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def model_name(experiment: Experiment) -> str:
-    """``ram``, or the network's name."""
-    return "ram" if isinstance(experiment, RamExperiment) else experiment.model.network
-
-
-def run(experiment: Experiment, preset: str, again: str) -> Path:
+def run(
+    experiment: Experiment,
+    preset: str,
+    again: str,
+    *,
+    load: Callable[[DataConfig], Dataset] = load_dataset,
+    compile: Compile = compile_alone,
+) -> Path:
     """Trains, evaluates once on the test set, draws and reports. Returns the folder of the run.
 
     Exits with one line and status 2 on bad input, on a step that is not finite, on a full disk and on too little memory
@@ -106,6 +50,8 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
       experiment: what to train.
       preset: the name it started from.
       again: what to type in order to go on with the run, for people.
+      load: gives the images, which runs one after another may share.
+      compile: gives the compiled functions, likewise.
     """
     output = experiment.output
     name = model_name(experiment)
@@ -115,20 +61,19 @@ def run(experiment: Experiment, preset: str, again: str) -> Path:
     too_large = jax.errors.JaxRuntimeError  # For the device.
     with interruptible("interrupted before the first step"), user_errors(ValueError, OSError, too_large):
         run_directory.check_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
-        validate_training(experiment.training)
-        validate_optimizer(experiment.optimizer, experiment.training.steps)
-        dataset = load_dataset(experiment.data)
+        validate_budget(experiment)
+        dataset = load(experiment.data)
         built = build(experiment, dataset)
-        state, chunk = make_initial_state(experiment, built.model, dataset)
+        state = make_initial_state(experiment, built.model, dataset)
+        programs = compile(experiment, built.model, dataset)
         run_directory.open_run(run_dir, identity, resume=output.resume)
-    # From here on there is something to save.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     parameters = parameter_count(state.params)
-    say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
     try:
+        say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
         with user_errors(NotFinite, CheckpointError):
-            outcome = train(experiment, built.model, dataset, state, chunk, run_dir)
-            finish(experiment, identity, commit, dataset, built, outcome, parameters, run_dir)
+            training = Run(experiment, dataset, state, programs.validate, run_dir)
+            train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])
+            finish(experiment, identity, commit, dataset, built, training.outcome(), programs.evaluate, run_dir)
     except too_large as error:
         fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
     except OSError as error:
@@ -146,14 +91,14 @@ def finish(
     dataset: Dataset,
     built: Built,
     outcome: Outcome,
-    parameters: int,
+    predict: Callable[..., Predictions],
     run_dir: Path,
 ) -> None:
     """Evaluates the chosen parameters, writes ``results.json``, and draws the pictures and the report."""
     config = experiment.training
     params = chosen_params(outcome.state, config.keep_best)
     say("evaluating on the validation and test sets")
-    errors = measure(experiment, built.model, params, dataset, config.eval_episodes, config.eval_batch_size)
+    errors = measure(experiment, predict, params, dataset)
     results = {
         "task": dataset.name,
         **identity,
@@ -164,7 +109,7 @@ def finish(
         "wall_seconds": round(outcome.seconds, 1),
         "steps": int(outcome.state.step),
         "episodes": outcome.episodes,
-        "parameters": parameters,
+        "parameters": parameter_count(params),
         **errors,
     }
     run_directory.write_json(run_dir / "results.json", results)
@@ -184,27 +129,15 @@ def finish(
 
 
 def measure(
-    experiment: Experiment, model: Model, params: Any, dataset: Dataset, num_episodes: int, batch_size: int
+    experiment: Experiment, predict: Callable[..., Predictions], params: Any, dataset: Dataset
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """`experiments.train.evaluate`; of a network that sees the whole image only ``greedy``, since it draws nothing."""
-    if isinstance(experiment, RamExperiment):
-        return evaluate(model, params, dataset, num_episodes=num_episodes, batch_size=batch_size)
-    errors = evaluate(model, params, dataset, num_episodes=1, batch_size=batch_size)
+    errors = evaluate(predict, params, dataset)
+    if not isinstance(experiment, CnnExperiment):
+        return errors
     return {split: {"greedy": methods["greedy"]} for split, methods in errors.items()}
 
 
 def chosen_params(state: TrainState, best: bool) -> Any:
     """The parameters that are reported: those of the lowest validation error, or the last."""
     return state.best_params if best and int(state.best_step) else state.params
-
-
-def experiment_class(model: str) -> type[Experiment]:
-    """The class of the experiment that trained a model.
-
-    Raises:
-      ValueError: the model is unknown.
-    """
-    classes = {"ram": RamExperiment} | dict.fromkeys(("fc", "paper_cnn", "article_cnn"), CnnExperiment)
-    if model not in classes:
-        raise ValueError(f"model {model!r} of the run is unknown: must be one of {', '.join(classes)}")
-    return classes[model]

@@ -1,7 +1,6 @@
 """What `experiments.gradient_variance` measures: its settings, and the agent."""
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -9,12 +8,14 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from common.data import Dataset
+from common.names import unknown
 from common.policy_gradient import REWARDS, resolve, validate_estimator
 from experiments.command_line import fail
 from experiments.config import RamExperiment, load_dataset
 from experiments.evaluate import restore_run
-from experiments.experiment import build, chosen_params
+from experiments.experiment import chosen_params
 from experiments.gradients import ESTIMATORS, configure
+from experiments.models import build
 from experiments.presets import RAM_PRESETS
 from experiments.train import make_initial_state, warn
 
@@ -87,9 +88,7 @@ def validate(config: VarianceConfig) -> None:
             raise ValueError(f"replicates {replicates}: must be at least 1")
     for name in config.estimators:
         if name not in ESTIMATORS:
-            close = difflib.get_close_matches(name, ESTIMATORS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ValueError(f"estimator {name!r} is unknown: {hint}choose from {', '.join(ESTIMATORS)}")
+            raise unknown("estimator", name, ESTIMATORS)
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
     resolve("reward", config.reward, REWARDS)
@@ -109,7 +108,7 @@ def load_subject(config: VarianceConfig) -> Subject:
         fresh = RAM_PRESETS[config.agent][1]
         fresh = dataclasses.replace(fresh, data=dataclasses.replace(fresh.data, data=config.data))
         dataset = load_dataset(fresh.data)
-        state, _ = make_initial_state(fresh, build(fresh, dataset).model, dataset)
+        state = make_initial_state(fresh, build(fresh, dataset).model, dataset)
         subject = Subject(fresh, dataset, state.params, 0)
     else:
         if not Path(config.agent).is_dir():

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from common.attention.config import PolicyConfig
+from common.attention.model import AttentionModel, make_hyper
 from common.data import sample_batch
-from common.data.augmentation import random_shift
 from common.locations import parse_sigma
 from common.policy_gradient import Estimator, make_estimator
 from experiments import run_directory
@@ -38,8 +39,8 @@ from experiments.gradients import (
 from experiments.plots_gradients import variance_figure
 from experiments.plots_style import save_figure
 from experiments.train import console, say, warn
-from ram.agent import RamModel, make_hyper, make_ram
-from ram.config import PolicyConfig, RamConfig
+from ram.agent import make_ram
+from ram.config import RamConfig
 
 BASELINE_RATE = 0.01
 # Estimates in one compiled call.
@@ -85,7 +86,7 @@ def _model(subject: Subject, sigma: str, reward: str, replicates: int, name: str
     return dataclasses.replace(subject.experiment.model, policy=PolicyConfig(**policy), estimator=estimator)
 
 
-def _ram(subject: Subject, config: VarianceConfig, replicates: int, name: str) -> RamModel:
+def _ram(subject: Subject, config: VarianceConfig, replicates: int, name: str) -> AttentionModel:
     dataset = subject.dataset
     shape = (dataset.height, dataset.width, dataset.channels, dataset.num_classes)
     return make_ram(_model(subject, config.sigma[0], config.reward, replicates, name), *shape)
@@ -118,9 +119,7 @@ def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[st
     dataset, shift = subject.dataset, subject.experiment.data.shift
 
     def draw(key: Any, source: Any) -> tuple[Any, Any]:
-        draw_key, shift_key = jax.random.split(key)
-        images, labels = sample_batch(draw_key, source, dataset.recipe, config.images)
-        return (random_shift(shift_key, images, shift) if shift else images), labels
+        return sample_batch(key, source, dataset.recipe, config.images, shift)
 
     largest = max(2, *config.replicates)
     parts = [part for replicates in names for part in make_parts(subject, config, replicates, names[replicates])]

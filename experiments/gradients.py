@@ -16,10 +16,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common.attention.model import AttentionHyper, AttentionModel
 from common.policy_gradient import Estimator, EstimatorConfig, policy_loss
 from common.policy_gradient.advantages import returns_to_go
 from common.training import Given
-from ram.agent import RamHyper, RamModel
 
 NETWORK, BASELINE = "location_network", "baseline_network"
 
@@ -54,14 +54,14 @@ class Setting(NamedTuple):
     params: PyTree
     images: UInt8[Array, "B H W C"]
     labels: Int[Array, "B"]
-    hyper: RamHyper
+    hyper: AttentionHyper
 
 
-def _play(ram: RamModel, params: PyTree, key: Key[Array, ""], setting: Setting) -> Any:
+def _play(ram: AttentionModel, params: PyTree, key: Key[Array, ""], setting: Setting) -> Any:
     return ram.rollout(params, key, setting.images, Given(jnp.zeros(()), setting.hyper))
 
 
-def make_gradients(ram: RamModel, estimators: Sequence[Estimator]) -> Callable[..., Array]:
+def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Callable[..., Array]:
     """Gradients of the policy loss alone in the location network, by several estimators on the same episodes.
 
     Args:
@@ -90,7 +90,9 @@ def make_gradients(ram: RamModel, estimators: Sequence[Estimator]) -> Callable[.
     return gradients
 
 
-def make_warm_up(ram: RamModel, estimators: Sequence[Estimator], num_glimpses: int) -> Callable[..., list[PyTree]]:
+def make_warm_up(
+    ram: AttentionModel, estimators: Sequence[Estimator], num_glimpses: int
+) -> Callable[..., list[PyTree]]:
     """What estimators remember after some steps: ``(setting, keys [N]) -> memories``, compiled."""
 
     fresh = [each.init_memory(num_glimpses) for each in estimators]
@@ -109,7 +111,9 @@ def make_warm_up(ram: RamModel, estimators: Sequence[Estimator], num_glimpses: i
     return warm_up
 
 
-def make_baseline_fit(ram: RamModel, draw: Callable[..., tuple[Array, Array]], rate: float) -> Callable[..., PyTree]:
+def make_baseline_fit(
+    ram: AttentionModel, draw: Callable[..., tuple[Array, Array]], rate: float
+) -> Callable[..., PyTree]:
     """Trains the baseline network alone, by its own loss, for the reward of the agent's estimator and discount 1.
 
     Args:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common.attention.model import AttentionModel
 from common.data import Dataset
 from common.evaluation import error_interval, make_predictor, over_batches
 from common.glimpse import glimpse, glimpse_boxes, summed_area_table
@@ -19,7 +20,6 @@ from experiments.plots_style import save_figure
 from experiments.report import write_episodes
 from experiments.run_directory import read_metrics
 from experiments.train import TEST_SEED
-from ram.agent import RamModel
 
 SHEET_IMAGES = 12
 
@@ -31,12 +31,12 @@ class Played(NamedTuple):
     logits: Any  # [N, T, num_classes]
 
 
-def play_greedy(ram: RamModel, params: object, images: np.ndarray, batch_size: int) -> Played:
+def play_greedy(agent: AttentionModel, params: object, images: np.ndarray, batch_size: int) -> Played:
     """Plays the greedy policy on every image."""
 
     @jax.jit
     def play(key: jax.Array, batch: jax.Array) -> Played:
-        episode = ram.play(params, key, batch, "greedy")
+        episode = agent.play(params, key, batch, "greedy")
         return Played(jnp.swapaxes(episode.locations, 0, 1), jnp.swapaxes(episode.logits, 0, 1))
 
     return over_batches(play, jax.random.key(TEST_SEED), images, min(batch_size, len(images)))
@@ -47,12 +47,12 @@ def draw_learning_curves(run_dir: Path) -> None:
     save_figure(learning_curves(read_metrics(run_dir)), run_dir / "plots" / "learning_curves.png")
 
 
-def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
-    """Draws everything there is to see of a RAM agent on the test images, and the data of the report's viewer."""
+def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+    """Draws everything there is to see of an agent on the test images, and the data of the report's viewer."""
     plots = run_dir / "plots"
     test_images, test_labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     height, width, names = dataset.height, dataset.width, dataset.class_names
-    played = play_greedy(ram, params, test_images, batch_size)
+    played = play_greedy(agent, params, test_images, batch_size)
     guesses = played.logits.argmax(-1)
     by_glimpse = [error_interval(guess, test_labels) for guess in guesses.T]
 
@@ -60,12 +60,12 @@ def draw_ram(ram: RamModel, params: object, dataset: Dataset, run_dir: Path, bat
     locations = np.swapaxes(played.locations[:SHEET_IMAGES], 0, 1)
     logits = jnp.swapaxes(played.logits[:SHEET_IMAGES], 0, 1)
     probabilities = np.asarray(jax.nn.softmax(logits))
-    rewards = np.asarray(ram.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
+    rewards = np.asarray(agent.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
     over_images = jax.vmap(glimpse, in_axes=(0, 0, None))
     tables = jax.vmap(summed_area_table)(jnp.asarray(images))
-    glimpses = np.asarray(jax.vmap(over_images, in_axes=(None, 0, None))(tables, jnp.asarray(locations), ram.retina))
+    glimpses = np.asarray(jax.vmap(over_images, in_axes=(None, 0, None))(tables, jnp.asarray(locations), agent.retina))
     over_locations = jax.vmap(jax.vmap(glimpse_boxes, in_axes=(0, None, None, None)), in_axes=(0, None, None, None))
-    boxes = np.asarray(over_locations(jnp.asarray(locations), ram.retina, height, width), np.float64)
+    boxes = np.asarray(over_locations(jnp.asarray(locations), agent.retina, height, width), np.float64)
 
     draw_learning_curves(run_dir)
     figures = {

@@ -1,10 +1,15 @@
 """Named configurations, each with what ``--help`` shows: what it reproduces, its run time, the error it reached."""
 
+from typing import Any
+
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.baselines import BaselineConfig
 from common.policy_gradient import EstimatorConfig
 from common.training import OptimizerConfig
-from experiments.config import CnnExperiment, DataConfig, RamExperiment, TrainingConfig
-from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
+from dram.config import AgentConfig as DramAgentConfig
+from dram.config import DramConfig
+from experiments.config import CnnExperiment, DataConfig, DramExperiment, RamExperiment, TrainingConfig
+from ram.config import AgentConfig, RamConfig
 
 # Found on validation images of augmented100. Each location is credited with little more than its own glimpse gains, and
 # the policy loss is too weak to disturb what the core learns by classification.
@@ -46,6 +51,23 @@ def _cnn(task: str, model: BaselineConfig, optimizer: OptimizerConfig, steps: in
     )
 
 
+def _dram(task: str, steps: int, **agent: Any) -> DramExperiment:
+    """An agent on two digits of a 100x100 image."""
+    networks = DramAgentConfig(lower_hidden=256, upper_hidden=256, **agent)
+    return DramExperiment(
+        data=DataConfig(task=task),
+        model=DramConfig(
+            retina=RetinaConfig(12, 3),
+            agent=networks,
+            policy=PolicyConfig(sigma="25px", sigma_final="4px", sigma_schedule="exponential"),
+            loss=LossConfig(policy_weight=0.01),
+            estimator=GAIN,
+        ),
+        optimizer=OptimizerConfig(learning_rate=2e-3),
+        training=TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1)),
+    )
+
+
 SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12, 4)
 ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="constant", gradient_clip=0.0)
 
@@ -70,9 +92,32 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
         "Cluttered MNIST 100x100, 8 glimpses (Mnih et al. 2014: 8.11% error). 63 min on one CPU core: 4.3% error.",
         _ram("cluttered100", LARGE, "25px", "4px", 60_000),
     ),
+    "pairs100": (
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error). Not run yet.",
+        _ram("pairs100", RetinaConfig(12, 3), "25px", "4px", 20_000, glimpses=4),
+    ),
     "images": (
         "Your own images as they are, 6 glimpses: give --data.",
         _ram("images", MEDIUM, "0.4", "0.1", 10_000, glimpses=6),
+    ),
+}
+
+DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
+    "pairs100": (
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). Not run yet.",
+        _dram("pairs100", 20_000, glimpses_per_target=4),
+    ),
+    "pairs100_no_context": (
+        "The same without the context network (Ba et al. 2014: 7% error). Not run yet.",
+        _dram("pairs100", 20_000, glimpses_per_target=4, context=False),
+    ),
+    "pairs100_sequence": (
+        "The same digits read from left to right, 2 glimpses a digit and 2 for the end. Not run yet.",
+        _dram("pairs100_sequence", 20_000, glimpses_per_target=2),
+    ),
+    "addition100": (
+        "The sum of two digits on 100x100, 4 glimpses (Ba et al. 2014: 2.5% error). Not run yet.",
+        _dram("addition100", 20_000, glimpses_per_target=4),
     ),
 }
 

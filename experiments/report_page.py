@@ -81,6 +81,12 @@ def scrollable(table: str, name: str) -> str:
     return f'<div class="scroll" role="region" aria-label="{escape(name)}" tabindex="0">{table}</div>'
 
 
+def fact_list(facts: Iterable[tuple[str, str]]) -> str:
+    """Names and their values, as text, beside each other."""
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    return f'<dl class="facts">{items}</dl>'
+
+
 def picture(data: bytes, text: str, caption: str) -> str:
     """The PNG or GIF `data`, embedded, with its alternative `text` and a caption."""
     with PillowImage.open(io.BytesIO(data)) as opened:

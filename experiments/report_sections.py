@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import flatten
-from experiments.report_page import notice, picture, scrollable, value_text
+from experiments.report_page import fact_list, notice, picture, scrollable, value_text
 from experiments.report_table import sortable_table
 from experiments.tables import MEANS, READOUTS, means_text, readout_name
 
@@ -99,8 +99,8 @@ def facts(values: Mapping[str, Any]) -> str:
             text = f"{value:,}"
         else:
             text = value_text(value)
-        items.append(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>")
-    return f'<dl class="facts">{"".join(items)}</dl>' if items else notice("Nothing is recorded about this run.")
+        items.append((name, text))
+    return fact_list(items) if items else notice("Nothing is recorded about this run.")
 
 
 def results_table(results: Mapping[str, Any] | None) -> str:

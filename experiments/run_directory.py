@@ -55,11 +55,19 @@ def check_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrit
 
 
 def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> None:
-    """Makes or reopens the folder of a run that `check_run` has passed; what it holds is kept only to resume."""
+    """Makes or reopens the folder of a run that `check_run` has passed; what it holds is kept only to resume.
+
+    Raises:
+      OSError: what it holds cannot be deleted, or the folder cannot be written.
+    """
     if resume:
         return
-    shutil.rmtree(run_dir, ignore_errors=True)
     run_dir.mkdir(parents=True, exist_ok=True)
+    for path in list(run_dir.iterdir()):  # Not the folder itself, which may be a link or a disk of its own.
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     write_json(run_dir / MARKER, identity)
 
 

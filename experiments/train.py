@@ -3,8 +3,9 @@
 import contextlib
 import functools
 import signal
-import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -12,27 +13,28 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from common.checkpoint import Checkpoints
 from common.data import Dataset, sample_batch
-from common.data.augmentation import random_shift
-from common.evaluation import make_predictor, summarise
+from common.evaluation import Predictions, summarise
 from common.training import (
     Hyper,
     Model,
+    Step,
     TrainState,
     init_state,
     keep_best,
-    make_chunk,
     make_optimizer,
     make_schedule,
     train_step,
 )
 from experiments import run_directory
 from experiments.config import Experiment, TrainingConfig
+from experiments.stopping import Stop
 
 console = Console(stderr=True, markup=False, highlight=False)
 
@@ -80,31 +82,30 @@ def first_not_finite(metrics: dict[str, np.ndarray], first_step: int) -> tuple[i
     return min(bad, default=None)
 
 
-def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -> tuple[TrainState, Any]:
-    """A fresh state, and the compiled chunk of training steps ``(state, source, num_steps)``.
+def make_step(experiment: Experiment, model: Model, dataset: Dataset) -> Step:
+    """The training step of an experiment (see `common.training.train_step`)."""
+    config = experiment.training
+    steps_per_epoch = len(dataset.train.labels) / config.batch_size
+    schedule = functools.partial(make_schedule, experiment.optimizer, config.steps, steps_per_epoch)
+
+    def draw(key: Any, source: Any) -> Any:
+        return sample_batch(key, source, dataset.recipe, config.batch_size, experiment.data.shift)
+
+    return train_step(model, make_optimizer(experiment.optimizer), schedule, draw, config.steps)
+
+
+def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -> TrainState:
+    """A fresh state.
 
     The loss is traced here, so that what does not fit together is an error before anything is written.
 
     Raises:
       ValueError: parts of the configuration that do not fit together.
     """
-    config = experiment.training
-    steps_per_epoch = len(dataset.train.labels) / config.batch_size
-    schedule = functools.partial(make_schedule, experiment.optimizer, config.steps, steps_per_epoch)
-    optimizer = make_optimizer(experiment.optimizer)
-
-    def draw(key: Any, source: Any) -> Any:
-        if not experiment.data.shift:
-            return sample_batch(key, source, dataset.recipe, config.batch_size)
-        draw_key, shift_key = jax.random.split(key)
-        images, labels = sample_batch(draw_key, source, dataset.recipe, config.batch_size)
-        return random_shift(shift_key, images, experiment.data.shift), labels
-
-    step = train_step(model, optimizer, schedule, draw, config.steps)
-    state, hyper = init_state(model, optimizer, config.seed), configured_hyper(experiment, model)
-    jax.eval_shape(step, state, dataset.train, hyper)
-    # Closed over, so that a run of its own is compiled with its numbers as constants.
-    return state, make_chunk(lambda state, source: step(state, source, hyper))
+    step = make_step(experiment, model, dataset)
+    state = init_state(model, make_optimizer(experiment.optimizer), experiment.training.seed)
+    jax.eval_shape(step, state, dataset.train, configured_hyper(experiment, model))
+    return state
 
 
 def configured_hyper(experiment: Experiment, model: Model) -> Hyper:
@@ -112,96 +113,187 @@ def configured_hyper(experiment: Experiment, model: Model) -> Hyper:
     return Hyper(jnp.float32(experiment.optimizer.learning_rate), model.hyper)
 
 
-def train(
-    experiment: Experiment, model: Model, dataset: Dataset, state: TrainState, chunk: Any, run_dir: Path
-) -> Outcome:
-    """Trains until the budget or the patience is used up, from the latest checkpoint if there is one.
+class Run:
+    """A run on its way: its state, its metrics and its checkpoints. It goes on from its latest checkpoint, if any.
+
+    Args:
+      experiment: what is trained.
+      dataset: its images.
+      state: a fresh state.
+      validate: ``(params, key, images) -> Predictions``.
+      run_dir: its folder.
+
+    Attributes:
+      state: as it is now; a chunk of steps takes it away, and leaves nothing where one was not finite.
+      step: steps done.
+      seconds: it took so far, with all resumptions.
+      failure: why it cannot go on.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        state: TrainState,
+        validate: Callable[..., Predictions],
+        run_dir: Path,
+    ):
+        self.config = config = experiment.training
+        self._dataset, self._validate, size = dataset, validate, len(dataset.train.labels)
+        self._schedule = make_schedule(experiment.optimizer, config.steps, size / config.batch_size)
+        self._replicates = getattr(getattr(experiment.model, "estimator", None), "replicates", 1)
+        self._checkpoints = Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
+        restored = self._checkpoints.restore(state, warn)
+        self.state = state if restored is None else restored
+        self.step = int(self.state.step)
+        if restored is not None:
+            say(f"resuming after step {self.step}")
+        self._checkpoints.discard_after(self.step)
+        self._metrics = run_directory.MetricsWriter(run_dir, self.step)
+        self.seconds = self._metrics.records[-1]["seconds"] if self._metrics.records else 0.0
+        self.failure: NotFinite | None = None
+
+    @property
+    def going(self) -> bool:
+        """Whether there is more to train: budget and patience are left, and every step was finite."""
+        config = self.config
+        if self.failure or self.step >= config.steps:
+            return False
+        best = int(self.state.best_step)
+        return not (config.patience and best and self.step - best >= config.patience * config.evaluate_every)
+
+    def take(self, state: TrainState, metrics: dict[str, np.ndarray]) -> bool:
+        """Takes the state that a chunk of steps led to, unless one of them was not finite; tells whether it was."""
+        if bad := first_not_finite(metrics, self.step):
+            saved = self._checkpoints.steps()
+            good = f"{self._checkpoints.directory / str(saved[-1])}" if saved else "none"
+            self.failure = NotFinite(f"step {bad[0]}: {bad[1]} is not finite; last good checkpoint: {good}")
+            return False
+        self.state, self.step = state, int(state.step)
+        return True
+
+    def measure(self, metrics: dict[str, np.ndarray], images_per_second: float) -> dict[str, Any]:
+        """The line of ``metrics.jsonl`` of the steps just taken, with the errors where it is time to validate."""
+        config, until = self.config, self.step
+        record: dict[str, Any] = {
+            "step": until,
+            "epoch": until * config.batch_size / len(self._dataset.train.labels),
+            "images_per_second": images_per_second,
+            "learning_rate": float(self._schedule(until - 1)),
+        } | {name: float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
+        if until % config.evaluate_every == 0 or until == config.steps:
+            validation = self._dataset.validation
+            predictions = self._validate(self.state.params, jax.random.key(VALIDATION_SEED), validation.images)
+            errors = summarise(predictions, validation.labels, self._dataset.end_symbol)
+            record |= {
+                "validation_error": errors["average_probability"]["error"],
+                "validation_greedy_error": errors["greedy"]["error"],
+                "validation_sampled_error": errors["sampled"]["error"],
+            }
+            self.state = keep_best(self.state, record["validation_error"])
+        return record
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Writes a line of metrics.
+
+        Raises:
+          OSError: it could not be written.
+        """
+        self._metrics.append(record | {"seconds": self.seconds})
+
+    def save(self) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+          OSError: it could not be written.
+        """
+        self._checkpoints.save(self.state)
+
+    def outcome(self) -> Outcome:
+        """How it ended.
+
+        Raises:
+          NotFinite: a step was not finite; names the step, the quantity and the last good checkpoint.
+        """
+        if self.failure:
+            raise self.failure
+        return Outcome(self.state, self.seconds, self.step * self.config.batch_size * self._replicates)
+
+
+Advance = Callable[[Sequence[Run], int], list[tuple[TrainState, dict[str, Array]]]]
+
+
+def train(runs: Sequence[Run], advance: Advance) -> None:
+    """Trains one run, or several that share a program, until budget or patience are used up or a step is not finite.
+
+    Args:
+      runs: runs of one batch size and the same stops, after the same step.
+      advance: ``(runs, num_steps) -> [(state, metrics [num_steps])]``: takes the states of runs, all still going, so
+        many steps on.
 
     Raises:
-      NotFinite: a step was not finite; names the step, the quantity and the last good checkpoint.
-      Interrupted: after Ctrl-C, with the state saved.
+      Interrupted: after Ctrl-C, with the states saved.
       OSError: a checkpoint could not be written.
     """
-    config = experiment.training
-    replicates = getattr(getattr(experiment.model, "estimator", None), "replicates", 1)
-    checkpoints = Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
-    restored = checkpoints.restore(state, warn)
-    if restored is not None:
-        state = restored
-        say(f"resuming after step {int(state.step)}")
-    checkpoints.discard_after(int(state.step))
-    metrics_writer = run_directory.MetricsWriter(run_dir, int(state.step))
-    seconds_before = metrics_writer.records[-1]["seconds"] if metrics_writer.records else 0.0
-    validate = make_predictor(model.predict, config.validation_episodes, config.eval_batch_size)
-    schedule = make_schedule(experiment.optimizer, config.steps, len(dataset.train.labels) / config.batch_size)
-    begun = time.monotonic()
-
+    config = runs[0].config
     with _Stop() as stop, _progress_bar() as bar:
-        task = bar.add_task("", total=config.steps, completed=int(state.step), now="compiling")
-        while (step := int(state.step)) < config.steps and not _out_of_patience(state, config):
+        task = bar.add_task("", total=config.steps, completed=runs[0].step, now="compiling")
+        while going := [run for run in runs if run.going]:
+            step, begun = going[0].step, time.monotonic()
             until = next_stop(step, config)
-            chunk_begun = time.monotonic()
-            state, metrics = _attentively(chunk, state, dataset.train, until - step)
-            if bad := first_not_finite(metrics, step):
-                saved = checkpoints.steps()
-                good = f"{checkpoints.directory / str(saved[-1])}" if saved else "none"
-                raise NotFinite(f"step {bad[0]}: {bad[1]} is not finite; last good checkpoint: {good}")
-            rate = (until - step) * config.batch_size / (time.monotonic() - chunk_begun)
-            record: dict[str, Any] = {
-                "step": until,
-                "epoch": until * config.batch_size / len(dataset.train.labels),
-                "images_per_second": rate,
-                "learning_rate": float(schedule(until - 1)),
-            } | {name: float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
+            results = _attentively(advance, going, until - step)
+            rate = (until - step) * config.batch_size / (time.monotonic() - begun)
+            share = (time.monotonic() - begun) / len(going)
             validated = until % config.evaluate_every == 0 or until == config.steps
             if validated:
                 bar.update(task, now="validating")
-                predictions = validate(state.params, jax.random.key(VALIDATION_SEED), dataset.validation.images)
-                errors = summarise(predictions, dataset.validation.labels)
-                record |= {
-                    "validation_error": errors["average_probability"]["error"],
-                    "validation_greedy_error": errors["greedy"]["error"],
-                    "validation_sampled_error": errors["sampled"]["error"],
-                }
-                state = keep_best(state, record["validation_error"])
-            record["seconds"] = seconds_before + time.monotonic() - begun
-            metrics_writer.append(record)
-            now = f"epoch {record['epoch']:.1f}  {rate:,.0f} images/s  loss {record['loss']:.4g}"
-            now += f"  acc {record['accuracy']:.1%}"
-            bar.update(task, completed=until, now=now)
-            if validated:
-                say(
-                    f"step {until}  {now}  validation error {record['validation_error']:.2f}% "
-                    f"(greedy {record['validation_greedy_error']:.2f}%)"
-                )
-            if validated or stop.asked:
-                checkpoints.save(state)
-            if stop.asked:
+            for run, (state, metrics) in zip(going, results, strict=True):
+                if not run.take(state, metrics):
+                    continue
+                begun = time.monotonic()
+                record = run.measure(metrics, rate)
+                run.seconds += share + time.monotonic() - begun
+                now = _describe(record)
+                bar.update(task, completed=until, now=now)
+                if validated:
+                    said = "validation error {validation_error:.2f}% (greedy {validation_greedy_error:.2f}%)"
+                    say(f"step {until}  {now}  {said.format(**record)}")
+                run.append(record)
+            stopping, begun = stop.asked, time.monotonic()
+            for run in going if validated or stopping else ():
+                if run.failure is None:
+                    run.save()
+            for run in going:
+                run.seconds += (time.monotonic() - begun) / len(going)
+            if stopping:
                 raise Interrupted(f"stopped after step {until}, which is saved")
-    if int(state.step) < config.steps:
-        say(f"stopped early: no lower validation error since step {int(state.best_step)}")
-    seconds = seconds_before + time.monotonic() - begun
-    return Outcome(state, seconds, int(state.step) * config.batch_size * replicates)
+    for run in runs:
+        if run.failure is None and run.step < config.steps:
+            say(f"stopped early: no lower validation error since step {int(run.state.best_step)}")
+
+
+def _describe(record: dict[str, Any]) -> str:
+    said = "epoch {epoch:.1f}  {images_per_second:,.0f} images/s  loss {loss:.4g}  acc {accuracy:.1%}"
+    return said.format(**record)
 
 
 def evaluate(
-    model: Model, params: Any, dataset: Dataset, *, num_episodes: int, batch_size: int
+    predict: Callable[..., Predictions], params: Any, dataset: Dataset
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Errors on the validation and the test split by every method: ``{split: {method: {error, low, high, n}}}``."""
-    predict = make_predictor(model.predict, num_episodes, batch_size)
+    """Errors on the validation and the test split by every method: ``{split: {method: {error, low, high, n}}}``.
+
+    Args:
+      predict: ``(params, key, images) -> Predictions``.
+      params: of the model.
+      dataset: the images.
+    """
     results = {}
     for name, split, seed in (
         ("validation", dataset.validation, VALIDATION_SEED),
         ("test", dataset.test, TEST_SEED),
     ):
-        results[name] = summarise(predict(params, jax.random.key(seed), split.images), split.labels)
+        results[name] = summarise(predict(params, jax.random.key(seed), split.images), split.labels, dataset.end_symbol)
     return results
-
-
-def _out_of_patience(state: TrainState, config: TrainingConfig) -> bool:
-    if not config.patience or not int(state.best_step):
-        return False
-    return int(state.step) - int(state.best_step) >= config.patience * config.evaluate_every
 
 
 def _progress_bar() -> Progress:
@@ -219,44 +311,28 @@ def _progress_bar() -> Progress:
     )
 
 
-def _attentively(chunk: Any, *args: Any) -> tuple[TrainState, dict[str, np.ndarray]]:
+def _attentively(advance: Advance, runs: Sequence[Run], num_steps: int) -> list[tuple[TrainState, dict[str, Any]]]:
     """Runs a chunk in a thread of its own, so that a signal is heard at once and not at the chunk's end."""
-    done: list[Any] = []
 
-    def run() -> None:
-        try:
-            state, metrics = chunk(*args)
-            done.append((state, jax.tree.map(np.asarray, metrics)))
-        except BaseException as error:
-            done.append(error)
+    def run() -> list[tuple[TrainState, dict[str, Any]]]:
+        return [(state, jax.tree.map(np.asarray, metrics)) for state, metrics in advance(runs, num_steps)]
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
-    (result,) = done
-    if isinstance(result, BaseException):
-        raise result
-    return result
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(run)
+        while not wait([future], timeout=0.1).done:  # Not every system lets a signal end a wait.
+            pass
+        return future.result()
 
 
-class _Stop:
+class _Stop(Stop):
     """Turns the first Ctrl-C (or a polite kill) into a request, which the loop grants at the end of a chunk.
 
     A second one ends the program.
     """
 
-    def __enter__(self) -> "_Stop":
-        self.asked = False
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        super()._ask(number, frame)
         signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
+            console.show_cursor()  # The progress bar hid it, and would not show it again after a second signal.
             say("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

@@ -1,6 +1,7 @@
 """Strict settings for all tests: shapes and types are checked at run time, and ranks must agree."""
 
 import os
+import subprocess
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -35,3 +36,23 @@ def quick_compile():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a disk of so many MiB as ``disk`` in the folder of the test."""
+    disk = tmp_path / "disk"
+
+    def mount(size):
+        disk.mkdir()
+        try:
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", disk], check=True, capture_output=True
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no disk of a limited size can be mounted here: {error}")
+        return disk
+
+    yield mount
+    if disk.is_mount():
+        subprocess.run(["umount", "-l", disk], check=True)

@@ -6,7 +6,6 @@ checked against the digests published here. Distractors of a split come from ima
 """
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import os
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
+from common.data.augmentation import random_shift
 from common.data.canvas import Canvas
 from common.data.crops import Crop
 from common.data.house_pool import Progress
@@ -26,6 +26,7 @@ from common.data.own_images import EXPECTED_DATA, load_own_images
 from common.data.pairs import Pair
 from common.data.recipe import Plain, Recipe, sample_shapes
 from common.data.source import SPLITS, Source
+from common.names import unknown
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,11 @@ class Dataset:
         """Number of symbols S of a label, or None if a label is one class."""
         return self.validation.labels.shape[1] if self.validation.labels.ndim == 2 else None
 
+    @property
+    def end_symbol(self) -> int | None:
+        """The symbol that ends a sequence, the last one; None if a label is one class."""
+        return None if self.num_targets is None else self.num_classes - 1
+
 
 def find_task(name: str) -> Task:
     """Looks up a task by name.
@@ -169,9 +175,7 @@ def find_task(name: str) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    near = difflib.get_close_matches(name, TASKS, n=1)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown task {name!r};{hint} allowed: {', '.join(TASKS)}")
+    raise unknown("task", name, TASKS)
 
 
 def load_task(
@@ -260,11 +264,11 @@ def load_task(
 
 
 def sample_batch(
-    key: Key[Array, ""], train: Source, recipe: Recipe, batch_size: int
+    key: Key[Array, ""], train: Source, recipe: Recipe, batch_size: int, shift: int = 0
 ) -> tuple[UInt8[Array, "B H W C"], Int[Array, "B *S"]]:
     """Draws a batch of training images, independently and with replacement.
 
-    Jit it with `recipe` and `batch_size` static, and pass `train` as an argument: captured as a constant, the
+    Jit it with `recipe`, `batch_size` and `shift` static, and pass `train` as an argument: captured as a constant, the
     pool would be copied into the program.
 
     Args:
@@ -272,6 +276,7 @@ def sample_batch(
         train: the pool, images uint8 `[N, h, w, C]`, labels int32 `[N]` or `[N, S]`.
         recipe: how each image and label is made.
         batch_size: B.
+        shift: largest move of each image in x and in y, in pixels (see `random_shift`).
 
     Returns:
         Images uint8 `[B, H, W, C]` and labels int32, `[B]` or `[B, S]`.
@@ -279,6 +284,10 @@ def sample_batch(
     Raises:
         ValueError: if the images do not fit the recipe.
     """
+    if shift:
+        draw_key, shift_key = jax.random.split(key)
+        images, labels = sample_batch(draw_key, train, recipe, batch_size)
+        return random_shift(shift_key, images, shift), labels
     train = jax.tree.map(jnp.asarray, train)
     return jax.vmap(lambda one: recipe.draw(one, train))(jax.random.split(key, batch_size))
 
@@ -306,7 +315,7 @@ def fixed_split(source: Source, task: Task, split_name: str) -> Source:
         ValueError: if the split is unknown, or the images do not fit the recipe.
     """
     if split_name not in SPLITS:
-        raise ValueError(f"unknown split {split_name!r}; allowed: {', '.join(SPLITS)}")
+        raise unknown("split", split_name, SPLITS)
     count = len(source.images)
     image_shape, label_shape = sample_shapes(task.recipe, source)
     if task.recipe == Plain():

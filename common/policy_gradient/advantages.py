@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float, PyTree
 
+from common import Scalar
 from common.episode import Episode
-
-Scalar = float | Float[Array, ""]
 
 
 class Stateful(NamedTuple):

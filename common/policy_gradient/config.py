@@ -39,12 +39,16 @@ class EstimatorConfig:
     """Skip the rest of a step's updates once the policy's KL divergence from the one that played exceeds this, in
     nats a location; 0 for never."""
 
+    @property
+    def several_updates(self) -> bool:
+        """Whether a step makes several updates on the same episodes."""
+        return self.passes > 1 or self.minibatches > 1
+
 
 def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
     """(refused, why) for every combination that makes no sense."""
     advantage, surrogate, reward = config.advantage, config.surrogate, config.reward
     among_replicates = advantage in ("leave_one_out", "vimco")
-    several = config.passes > 1 or config.minibatches > 1
     return [
         (
             among_replicates and config.replicates < 2,
@@ -87,12 +91,12 @@ def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
             f"surrogate 'pathwise' with discount {config.discount}: it differentiates the whole return; give 1",
         ),
         (
-            surrogate in ("score_function", "pathwise", "multi_sample") and several,
+            surrogate in ("score_function", "pathwise", "multi_sample") and config.several_updates,
             f"surrogate {surrogate!r} with passes {config.passes} and minibatches {config.minibatches}: from the "
             "second update on the episodes are of another policy, for which ppo_clip is made",
         ),
         (
-            config.max_kl > 0 and not several,
+            config.max_kl > 0 and not config.several_updates,
             f"max_kl {config.max_kl}: with one update a step there is no rest to skip; give more passes or minibatches",
         ),
     ]

@@ -1,6 +1,5 @@
 """The estimator seam: in the way an optimiser is a pair of functions, an estimator is a triple."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from common.episode import Episode
 from common.policy_gradient.advantages import Stateful
 from common.policy_gradient.config import EstimatorConfig
-from common.policy_gradient.registry import ADVANTAGES, REWARDS, SURROGATES, resolve
+from common.policy_gradient.registry import ADVANTAGES, KEYWORDS, REWARDS, SURROGATES, named, resolve
 
 
 class Estimator(NamedTuple):
@@ -89,15 +88,16 @@ def make_estimator(config: EstimatorConfig) -> Estimator:
 
 def hyperparameters(config: EstimatorConfig) -> dict[str, float]:
     """The numbers that an estimator's functions may name."""
-    return {name: getattr(config, name) for name in ("discount", "gae_lambda", "average_decay", "clip_ratio")}
+    return {name: getattr(config, name) for name in KEYWORDS}
 
 
 def policy_loss(
     estimator: Estimator,
     episode: Episode,
-    labels: Int[Array, "B"],
+    labels: Int[Array, "B *S"],
     memory: PyTree = (),
     rollout: Rollout | None = None,
+    counted: Float[Array, "T M B"] | None = None,
 ) -> PolicyLoss:
     """The surrogate loss of an episode.
 
@@ -106,10 +106,11 @@ def policy_loss(
     Args:
       estimator: the estimator.
       episode: fields ``[T, M, B]``.
-      labels: true classes.
+      labels: true classes, or the symbols of each sequence.
       memory: of a `Stateful` advantage.
       rollout: the same locations when they were drawn, with the rewards and advantages of then; the episode itself
         when not given.
+      counted: 1 for the glimpses whose locations are learned from, else 0; all of them when not given.
 
     Raises:
       ValueError: a reward or an advantage of another shape, which would broadcast in silence.
@@ -122,8 +123,9 @@ def policy_loss(
         rewards, behaviour, advantages = rollout.rewards, rollout.log_probs, rollout.advantages
     else:
         advantages, memory = _advantages(estimator, rewards, episode, memory)
+        advantages = advantages if counted is None else advantages * counted
     values = {**estimator.hyperparameters, "rewards": live}
-    loss = estimator.surrogate(episode.log_probs, behaviour, advantages, **_named(estimator.surrogate, values))
+    loss = estimator.surrogate(episode.log_probs, behaviour, advantages, **named(estimator.surrogate, values))
     return PolicyLoss(loss, rewards, advantages, memory)
 
 
@@ -131,24 +133,15 @@ def _advantages(estimator: Estimator, rewards: Array, episode: Episode, memory: 
     values = estimator.hyperparameters
     if isinstance(estimator.advantage, Stateful):
         update = estimator.advantage.update
-        advantages, memory = update(rewards, episode, memory, **_named(update, values))
+        advantages, memory = update(rewards, episode, memory, **named(update, values))
     else:
-        advantages = estimator.advantage(rewards, episode, **_named(estimator.advantage, values))
+        advantages = estimator.advantage(rewards, episode, **named(estimator.advantage, values))
     _require_shape("advantage", advantages, episode)
     if estimator.normalise and len(advantages) > 1:
         # The first location is the start policy's, from which nothing is learned.
         learned = advantages[1:]
         advantages = (advantages - learned.mean()) / (learned.std() + 1e-6)
     return jax.lax.stop_gradient((advantages, memory))
-
-
-def _named(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``values`` that a function has an argument for, by name."""
-    try:
-        names = inspect.signature(function).parameters
-    except ValueError:  # Written in C, it tells nothing of itself.
-        return {}
-    return {name: value for name, value in values.items() if name in names}
 
 
 def _require_shape(name: str, value: Array, episode: Episode) -> None:

@@ -1,11 +1,11 @@
 """Finds a reward, an advantage or a surrogate by its name or as ``module:function``."""
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from common.names import unknown
 from common.policy_gradient import advantages, rewards, surrogates
 from common.policy_gradient.advantages import Stateful
 
@@ -53,8 +53,8 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """
     if name in table:
         return table[name]
-    allowed = f"choose from {', '.join(table)}, or give module:function"
     if ":" in name:
+        allowed = f"choose from {', '.join(table)}, or give module:function"
         module, _, function = name.partition(":")
         try:
             found = getattr(importlib.import_module(module), function)
@@ -66,9 +66,20 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
             raise ValueError(f"{kind} {name!r}: not a function; {allowed}")
         _require_arguments(kind, name, found)
         return found
-    close = difflib.get_close_matches(name, table, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"{kind} {name!r} is unknown: {hint}{allowed}")
+    raise unknown(kind, name, table, "module:function")
+
+
+def named(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``values`` that a function has an argument for, by name."""
+    names = _signature(function).parameters
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _signature(function: Callable) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except ValueError:  # Written in C, it tells nothing of itself, and may take whatever stands in order.
+        return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])
 
 
 def _require_arguments(kind: str, name: str, function: Callable) -> None:
@@ -76,11 +87,7 @@ def _require_arguments(kind: str, name: str, function: Callable) -> None:
     if kind == "surrogate":
         keywords = (*keywords, "rewards")
     try:
-        signature = inspect.signature(function)
-    except ValueError:  # Written in C, it tells nothing of itself.
-        return
-    try:
-        signature.bind(*arguments, **{word: None for word in keywords if word in signature.parameters})
+        _signature(function).bind(*arguments, **named(function, dict.fromkeys(keywords)))
     except TypeError as error:
         more = f", and may name {', '.join(keywords)}" if keywords else ""
         raise ValueError(f"{kind} {name!r}: {error}; it is called with ({', '.join(arguments)}){more}") from error

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
-Scalar = float | Float[Array, ""]
+from common import Scalar
 
 
 def score_function(

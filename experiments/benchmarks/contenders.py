@@ -10,13 +10,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from common.attention.config import make_retina
 from common.data import Dataset, sample_batch
 from common.glimpse import Retina, glimpse, summed_area_table
 from experiments.benchmarks.arithmetic import program_flops
-from experiments.config import RamExperiment, validate_training
+from experiments.config import RamExperiment, validate_budget
+from experiments.programs import compile_alone
 from experiments.train import make_initial_state
 from ram.agent import make_ram
-from ram.config import make_retina
 from ram.config import validate as validate_ram
 
 Work = Callable[[], float]
@@ -39,10 +40,10 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     training, height, width = experiment.training, dataset.height, dataset.width
-    validate_training(training)
+    validate_budget(experiment)
     validate_ram(experiment.model, height, width)
     model = make_ram(experiment.model, height, width, dataset.channels, dataset.num_classes).model
-    state, chunk = make_initial_state(experiment, model, dataset)
+    state, chunk = make_initial_state(experiment, model, dataset), compile_alone(experiment, model, dataset).chunk
     flops = program_flops(chunk, state, dataset.train, 1)
 
     def work() -> float:

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from common.attention.config import LossConfig, RetinaConfig
 from common.locations import parse_sigma
 from common.training import OptimizerConfig
-from ram.config import LossConfig, RamConfig, RetinaConfig
+from ram.config import RamConfig
 from ram.networks import GLIMPSE_SCALE
 
 try:

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from common.attention.config import RetinaConfig
 from common.data import TASKS, find_task, load_task
 from common.policy_gradient import EstimatorConfig
 from common.training import OptimizerConfig
@@ -32,7 +33,7 @@ from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import DataConfig, RamExperiment, TrainingConfig
-from ram.config import AgentConfig, RamConfig, RetinaConfig
+from ram.config import AgentConfig, RamConfig
 
 console = Console(stderr=True)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import docstring_parser
 
-from experiments.sweeps.models import unknown
+from common.names import unknown
 
 
 class Field(NamedTuple):

@@ -11,9 +11,8 @@ from typing import Any
 import jax
 
 from common.data import Dataset
-from common.training import validate_optimizer
-from experiments.config import Experiment, load_dataset, to_json, validate_training
-from experiments.experiment import build
+from experiments.config import Experiment, load_dataset, to_json, validate_budget
+from experiments.models import build
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
 from experiments.sweeps.models import MODELS, find_preset
 from experiments.train import make_initial_state
@@ -97,15 +96,14 @@ def validate(cells: Iterable[Cell], describe: Any = None) -> None:
     traced: set[str] = set()
     for cell in cells:
         try:
-            validate_training(cell.config.training)
-            validate_optimizer(cell.config.optimizer, cell.config.training.steps)
+            validate_budget(cell.config)
             if cell.config.data not in datasets:
                 datasets[cell.config.data] = load_dataset(cell.config.data)
             dataset = datasets[cell.config.data]
             built = build(cell.config, dataset)
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
-                jax.eval_shape(lambda c=cell, b=built, d=dataset: make_initial_state(c.config, b.model, d)[0])
+                jax.eval_shape(lambda c=cell, b=built, d=dataset: make_initial_state(c.config, b.model, d))
         except ValueError as error:
             where = f" (cell {describe(cell)})" if describe else ""
             raise ValueError(f"{error}{where}") from error

@@ -38,7 +38,7 @@ def launcher(options: Options) -> Execute:
             retries=options.retries,
             reports=options.cell_reports,
         )
-    return functools.partial(local.execute, jobs=options.jobs, reports=options.cell_reports)
+    return functools.partial(local.execute, jobs=options.jobs, reports=options.cell_reports, together=options.together)
 
 
 def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:

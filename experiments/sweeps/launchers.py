@@ -1,11 +1,10 @@
 """The interface behind which cells are run, and what it reports."""
 
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Literal, NamedTuple
 
+from experiments.stopping import Stop
 from experiments.sweeps.cells import Cell
 
 
@@ -17,25 +16,6 @@ class Status(NamedTuple):
 
 
 Notify = Callable[[Cell, Status], None]
-
-
-class Stop:
-    """Counts Ctrl-C and polite kills, while it is entered: ``asked`` is 1 to stop politely, more to stop at once."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def __enter__(self) -> "Stop":
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked += 1
-
 
 # A launcher: ``(cells, sweep, notify, stop)``. It runs cells, none of which is finished, in whatever order and company,
 # until each has ended or a stop is asked for; leaves the run of each in ``cell_folder(sweep, cell)``; and calls notify,

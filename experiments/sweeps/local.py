@@ -1,27 +1,34 @@
 """Cells as processes of this machine, each on its share of the cores."""
 
+import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Literal, NamedTuple
 
+from experiments.run_directory import MARKER
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.directory import begun, cell_folder, read_results
 from experiments.sweeps.launchers import Notify, Status, Stop
 from experiments.sweeps.logs import last_error, log_path, open_log
+from experiments.sweeps.together import How, Job, command, write_jobs
 
 POLL_SECONDS = 0.05
 
+Together = How | Literal["no"]
+
 
 class Child(NamedTuple):
-    """A cell that runs, and the cores it has."""
+    """A process, the cells that it runs, and the cores it has."""
 
-    cell: Cell
+    cells: tuple[Cell, ...]
     process: subprocess.Popen[bytes]
     cores: tuple[int, ...]
 
@@ -41,14 +48,37 @@ def available_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
+def parts(cells: Sequence[Cell], jobs: int) -> list[tuple[Cell, ...]]:
+    """Cells that are one process each, in order: as many parts as ``jobs``, as equal as can be, or fewer."""
+    size = math.ceil(len(cells) / jobs)
+    return [tuple(cells[start : start + size]) for start in range(0, len(cells), size)]
+
+
 def execute(
-    cells: Sequence[Cell], sweep: Path, notify: Notify, stop: Stop, *, jobs: int = 1, reports: bool = False
+    cells: Sequence[Cell],
+    sweep: Path,
+    notify: Notify,
+    stop: Stop,
+    *,
+    jobs: int = 1,
+    reports: bool = False,
+    together: Together = "no",
 ) -> None:
-    """Runs cells as processes, ``jobs`` at a time; see `experiments.sweeps.launchers.Execute`."""
-    waiting, running = deque(cells), list[Child]()
+    """Runs cells as processes, ``jobs`` at a time; see `experiments.sweeps.launchers.Execute`.
+
+    With ``together`` other than ``no`` a process runs many cells (see `experiments.sweeps.together`). When it dies,
+    the first cell that it left unfinished has failed, and the others go on in another process.
+    """
+    waiting, running = deque(parts(cells, len(cells) if together == "no" else jobs)), list[Child]()
     cores = available_cores()
     free: list[tuple[int, ...]] = shares(cores, jobs) if cores else [()] * jobs
-    signalled = 0
+    signalled, told = 0, dict[Cell, Status]()
+
+    def tell(cell: Cell, status: Status) -> None:
+        if told.get(cell) != status:
+            told[cell] = status
+            notify(cell, status)
+
     try:
         while running or (waiting and not stop.asked):
             if stop.asked > signalled:
@@ -58,37 +88,60 @@ def execute(
             for _ in range(0 if stop.asked else len(waiting)):
                 if not free:
                     break
-                cell = waiting.popleft()
-                started = _start(cell, sweep, free[0], jobs, reports)
+                part = waiting.popleft()
+                started, held = _start(part, sweep, free[0], jobs, reports, together)
                 if started is not None:
                     free.pop(0)
                     running.append(started)
-                    notify(cell, Status("running"))
-                elif read_results(sweep, cell):
-                    notify(cell, Status("finished"))
-                else:
-                    waiting.append(cell)
-                    notify(cell, Status("waiting", "for a process that a sweep before this left running"))
+                for cell in held:
+                    if read_results(sweep, cell):
+                        tell(cell, Status("finished"))
+                    else:
+                        waiting.append((cell,))
+                        tell(cell, Status("waiting", "for a process that a sweep before this left running"))
+            for child in running:
+                going = [cell for cell in child.cells if told.get(cell) != Status("finished")]
+                _follow(child, going, sweep, tell)
             for child in [child for child in running if child.process.poll() is not None]:
                 running.remove(child)
                 free.insert(0, child.cores)
-                notify(child.cell, _ended(child, sweep, stop))
+                if rest := _end(child, sweep, tell, stop):
+                    waiting.appendleft(rest)
             time.sleep(POLL_SECONDS)
     finally:
         for child in running:
             child.process.kill()
 
 
-def _start(cell: Cell, sweep: Path, cores: tuple[int, ...], jobs: int, reports: bool) -> Child | None:
-    """Starts a cell; None where a process of an earlier sweep runs it, or has just finished it."""
-    run_dir = cell_folder(sweep, cell)
-    log = open_log(run_dir)
-    if log is None:
-        return None
-    with log:
-        if read_results(sweep, cell):
-            return None
-        resume = begun(run_dir)
+def _start(
+    cells: tuple[Cell, ...], sweep: Path, cores: tuple[int, ...], jobs: int, reports: bool, together: Together
+) -> tuple[Child | None, list[Cell]]:
+    """Starts a process, if there is anything for it to do.
+
+    Also tells the cells that it does not run: a process of an earlier sweep runs them, or has just finished them.
+    """
+    with contextlib.ExitStack() as stack:
+        logs: dict[Cell, IO[bytes]] = {}
+        for cell in cells:
+            log = open_log(cell_folder(sweep, cell))
+            if log is None:
+                continue
+            stack.enter_context(log)
+            if not read_results(sweep, cell):
+                logs[cell] = log
+        held = [cell for cell in cells if cell not in logs]
+        if not logs:
+            return None, held
+        begins = [(cell, cell_folder(sweep, cell), begun(cell_folder(sweep, cell)), log) for cell, log in logs.items()]
+        if together == "no":
+            ((cell, run_dir, resume, output),) = begins
+            line, standard_input = arguments(cell, run_dir, resume=resume, reports=reports), None
+        else:
+            line, standard_input = command(together), stack.enter_context(tempfile.TemporaryFile())
+            output = begins[0][-1]
+            work = [Job(c.identity(), str(at), resume, reports, log.fileno()) for c, at, resume, log in begins]
+            write_jobs(work, standard_input)
+            standard_input.seek(0)
         environment = dict(os.environ)
         if jobs > 1:  # Of a GPU, each process would take three quarters.
             environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.75 / jobs:.4f}")
@@ -97,26 +150,48 @@ def _start(cell: Cell, sweep: Path, cores: tuple[int, ...], jobs: int, reports: 
             if cores:
                 os.sched_setaffinity(0, cores)  # Of this thread; the child inherits it with its first instruction.
             process = subprocess.Popen(
-                [sys.executable, *arguments(cell, run_dir, resume=resume, reports=reports)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
+                [sys.executable, *line],
+                stdin=standard_input or subprocess.DEVNULL,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 process_group=0,  # Ctrl-C in the terminal goes to the sweep alone, which passes on one.
+                pass_fds=[log.fileno() for log in logs.values()],  # And with them their locks.
             )
         finally:
             if before is not None:
                 os.sched_setaffinity(0, before)
-    return Child(cell, process, cores)
+    return Child(tuple(logs), process, cores), held
 
 
-def _ended(child: Child, sweep: Path, stop: Stop) -> Status:
-    log = log_path(cell_folder(sweep, child.cell))
-    code = child.process.returncode
-    if code == 0 and read_results(sweep, child.cell):
-        return Status("finished")
+def _follow(child: Child, cells: Sequence[Cell], sweep: Path, notify: Notify) -> None:
+    """Tells which of these cells of a living process run, and which it has finished."""
+    for cell in cells:
+        folder = cell_folder(sweep, cell)
+        if (folder / "results.json").is_file() and read_results(sweep, cell):
+            notify(cell, Status("finished"))
+        elif cell is child.cells[0] or (folder / MARKER).is_file():
+            notify(cell, Status("running"))
+
+
+def _end(child: Child, sweep: Path, notify: Notify, stop: Stop) -> tuple[Cell, ...]:
+    """Tells how the cells of a process ended; returns those that it did not get to, since it died of another."""
+    code, together, unfinished = child.process.returncode, len(child.cells) > 1, list[Cell]()
+    logs = {cell: log_path(cell_folder(sweep, cell)) for cell in child.cells}
+    for cell in child.cells:
+        if read_results(sweep, cell):
+            notify(cell, Status("finished"))
+        else:
+            unfinished.append(cell)
     if stop.asked:
-        return Status("stopped")
-    if code == 0:
-        return Status("failed", f"ended without results; see {log}")
-    return Status("failed", last_error(log, code))
+        for cell in unfinished:
+            if (cell_folder(sweep, cell) / MARKER).is_file() or not together:
+                notify(cell, Status("stopped"))
+        return ()
+    # A process that ran to its end says in the log of each cell why it failed.
+    failed = unfinished if code == 0 else unfinished[:1]
+    for cell in failed:
+        silent = code == 0 and not together
+        why = f"ended without results; see {logs[cell]}" if silent else last_error(logs[cell], code or 1)
+        notify(cell, Status("failed", why))
+    return tuple(unfinished[len(failed) :])

@@ -1,11 +1,11 @@
 """The models that can be swept. A new one is a line here."""
 
-import difflib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from common.names import unknown
 from experiments.config import Experiment
-from experiments.presets import CNN_PRESETS, RAM_PRESETS
+from experiments.presets import CNN_PRESETS, DRAM_PRESETS, RAM_PRESETS
 
 
 class SweepModel(NamedTuple):
@@ -22,15 +22,9 @@ class SweepModel(NamedTuple):
 
 MODELS = {
     "ram": SweepModel("ram", RAM_PRESETS),
+    "dram": SweepModel("dram", DRAM_PRESETS),
     "cnn": SweepModel("cnn", CNN_PRESETS),
 }
-
-
-def unknown(kind: str, name: str, known: Mapping[str, object]) -> ValueError:
-    """The error about a name that is not among those known, with the one that may have been meant."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(known)}")
 
 
 def find_preset(model: str, preset: str) -> Experiment:

@@ -27,6 +27,10 @@ class Options:
     """Where cells run: local, as processes of this machine; ray, on a cluster."""
     jobs: int = 1
     """Cells at a time of the local launcher; each has an equal share of the cores."""
+    together: Literal["auto", "vmap", "in_turn", "no"] = "auto"
+    """Which cells of the local launcher share a process, and compile once what they have in common: in_turn, one after
+    another; vmap, agents that differ in seeds and continuous hyperparameters at once, in one batched program; auto,
+    vmap on a GPU or TPU, in_turn on a CPU; no, a process for each cell, as if run by itself."""
     ray_address: str | None = None
     """Address of the Ray cluster, HOST:PORT; a cluster of this machine alone when it is not given."""
     cpus: float = 1.0

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.names import unknown
 from experiments.sweeps.axes import Field, convert, fields_of, find_field, replace, to_text
 from experiments.sweeps.cells import Cell
-from experiments.sweeps.models import find_preset, unknown
+from experiments.sweeps.models import find_preset
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import errno
 import functools
 import shutil
-import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -177,21 +176,12 @@ def test_failed_write_leaves_the_earlier_checkpoints(folder, monkeypatch, kind):
     assert checkpoints.steps() == [4, 6]
 
 
-def test_full_disk(tmp_path, capfd):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no disk of a limited size can be mounted here: {error}")
-    try:
-        size = 25_000  # 2 MB of parameters, best parameters, and moments.
-        checkpoints = Checkpoints(disk / "checkpoints", keep=1)
-        checkpoints.save(state_at(2, size))
-        with pytest.raises(OSError, match=r"checkpoint .*4'.*no space left .* MiB are needed, .* are free") as error:
-            checkpoints.save(state_at(4, size))
-        assert "\n" not in str(error.value)
-        assert state_digest(checkpoints.restore(state_at(0, size), pytest.fail)) == state_digest(state_at(2, size))
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
+def test_full_disk(small_disk, capfd):
+    size = 25_000  # 2 MB of parameters, best parameters, and moments.
+    checkpoints = Checkpoints(small_disk(3) / "checkpoints", keep=1)
+    checkpoints.save(state_at(2, size))
+    with pytest.raises(OSError, match=r"checkpoint .*4'.*no space left .* MiB are needed, .* are free") as error:
+        checkpoints.save(state_at(4, size))
+    assert "\n" not in str(error.value)
+    assert state_digest(checkpoints.restore(state_at(0, size), pytest.fail)) == state_digest(state_at(2, size))
     assert capfd.readouterr() == ("", "")

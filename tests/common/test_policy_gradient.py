@@ -268,6 +268,7 @@ def test_make_estimator_finds_each_part():
 def test_resolve_imports_a_function():
     assert resolve("reward", "gain", REWARDS) is REWARDS["gain"]
     assert resolve("reward", "math:atan2", REWARDS) is math.atan2
+    assert resolve("reward", "builtins:max", REWARDS) is max, "which tells nothing of its arguments"
     assert resolve("advantage", "common.policy_gradient.advantages:leave_one_out", {}) is ADVANTAGES["leave_one_out"]
 
 

@@ -11,12 +11,13 @@ from jax.experimental.compilation_cache import compilation_cache
 
 @pytest.fixture(scope="module")
 def compile_once(tmp_path_factory):
-    """The runs of these tests share their compiled programs."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    """The folder of compiled programs that the runs of these tests share."""
+    folder = tmp_path_factory.mktemp("compiled")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_disable_most_optimizations", True)
     compilation_cache.reset_cache()
-    yield
+    yield folder
     jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_compilation_cache_dir", None)
     compilation_cache.reset_cache()

@@ -5,13 +5,17 @@ import importlib.util
 import json
 import math
 import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig, make_retina
 from common.glimpse import glimpse, summed_area_table
 from common.policy_gradient import EstimatorConfig
 from common.training import Given, OptimizerConfig
@@ -19,8 +23,9 @@ from experiments.benchmarks import training_speed
 from experiments.benchmarks.arithmetic import matrix_products, program_flops
 from experiments.benchmarks.training_speed import SpeedConfig, make_experiment, make_table, measure_rate, summarise
 from ram.agent import make_ram
-from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig, make_retina
+from ram.config import AgentConfig, RamConfig
 
+ROOT = Path(__file__).parents[2]
 # Neither square nor of one channel, so that a swapped axis shows.
 HEIGHT, WIDTH, CHANNELS, CLASSES, BATCH, REPLICATES = 40, 30, 2, 5, 12, 2
 CONFIG = RamConfig(
@@ -272,6 +277,22 @@ def test_bad_flags_are_one_line(flags, message, capsys, monkeypatch, tmp_path):
         training_speed.main(["--no-torch", "--task", "mnist28", *flags])
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and "loading" not in error
+
+
+def test_ctrl_c_of_a_process_is_one_line():
+    """As typed in a shell: Ctrl-C just ends the program while Python imports, and no longer when it measures."""
+    flags = ["--no-torch", "--task", "mnist28", "--batch-size", "2", "--seconds", "1e6"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.benchmarks.training_speed", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert any(line.startswith("loading mnist28") for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    err, out = process.stderr.read(), process.stdout.read()
+    assert process.wait() == 130 and out == "" and err == "interrupted; nothing was written\n"
 
 
 def test_summary_is_the_arithmetic_of_medians():

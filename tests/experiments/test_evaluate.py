@@ -4,14 +4,14 @@ import json
 import re
 import shutil
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from common.checkpoint import Checkpoints
 from experiments import cnn, evaluate
 from experiments.run_directory import read_json, read_metrics
+
+pytestmark = pytest.mark.usefixtures("compile_once")
 
 LAST = 8
 FLAGS = (
@@ -20,19 +20,8 @@ FLAGS = (
 ).split()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory):
-    """The runs of these tests share their compiled programs."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, compile_once):
     folder = tmp_path_factory.mktemp("trained")
     # Noise has nothing to teach, so that the best parameters are not the last.
     noise = np.random.default_rng(0).integers(0, 256, (150, 4, 4), dtype=np.uint8)
@@ -140,6 +129,7 @@ DAMAGE = [
     change("training", "seed", 1.5),
     change("optimizer", "optimizer", "none"),
     change("optimizer", "learning_rate", None),
+    change("optimizer", "momentum", 2.0),
     change("model", "network", "resnet"),
     change("data", "data", "gone.npz"),
     change("data", "task", 7),

@@ -5,12 +5,13 @@ import math
 
 import pytest
 
+from common.attention.config import PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig
 from experiments import gradient_options, gradient_variance, ram
 from experiments.config import DataConfig, RamExperiment, TrainingConfig
 from experiments.plots_gradients import variance_figure
 from experiments.run_directory import read_json
-from ram.config import AgentConfig, PolicyConfig, RamConfig, RetinaConfig
+from ram.config import AgentConfig, RamConfig
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig, make_estimator
 from common.training import Given
 from experiments.gradients import (
@@ -24,7 +25,7 @@ from experiments.gradients import (
     summarise,
 )
 from ram.agent import make_ram
-from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
+from ram.config import AgentConfig, RamConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -10,14 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import cnn
 from experiments.run_directory import read_json, read_metrics
 
+pytestmark = pytest.mark.usefixtures("compile_once")
 ROOT = Path(__file__).parents[2]
 STEPS = 40
 FLAGS = (
@@ -26,20 +25,8 @@ FLAGS = (
 ).split()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-    """The folder of compiled programs that all runs of these tests share, whatever process they are in."""
-    folder = tmp_path_factory.mktemp("compiled")
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    compilation_cache.reset_cache()
-    yield folder
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, compiled):
+def whole(tmp_path_factory, compile_once):
     """A folder with the images and a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
     labels = np.arange(90) % 3
@@ -59,18 +46,24 @@ def here(whole, tmp_path, monkeypatch):
     return tmp_path
 
 
-def start(compiled, *flags):
-    """Starts a process of its own, with the settings that this one has."""
-    settings = {
+@pytest.fixture
+def settings(compile_once):
+    """The environment that gives a process of its own the settings that this one has."""
+    return os.environ | {
         "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_COMPILATION_CACHE_DIR": str(compile_once),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_DEFAULT_MATMUL_PRECISION": "highest",
         "JAX_NUMPY_RANK_PROMOTION": "raise",
     }
+
+
+def start(settings, *flags):
+    """Starts a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.cnn", *FLAGS, *flags],
-        env=os.environ | settings,
+        env=settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -113,11 +106,11 @@ def assert_same_run(folder, whole):
     assert sorted(os.listdir(folder / "run" / "checkpoints")) == sorted(os.listdir(whole / "run" / "checkpoints"))
 
 
-def test_killed_run_goes_on_to_the_same_bits(here, whole, compiled):
+def test_killed_run_goes_on_to_the_same_bits(here, whole, settings):
     delays = []
     for attempt in range(3):
         begin = latest()
-        process = start(compiled, *(["--resume"] if attempt else []))
+        process = start(settings, *(["--resume"] if attempt else []))
         wait_until(process, lambda begin=begin: latest() > begin)
         if attempt == 0:  # In the middle of writing a checkpoint.
             wait_until(process, Path("run/checkpoints/partial").is_dir)
@@ -134,8 +127,8 @@ def test_killed_run_goes_on_to_the_same_bits(here, whole, compiled):
     assert_same_run(here, whole)
 
 
-def test_ctrl_c_prints_the_command_that_goes_on(here, whole, compiled):
-    process = start(compiled, "--overwrite")
+def test_ctrl_c_prints_the_command_that_goes_on(here, whole, settings):
+    process = start(settings, "--overwrite")
     wait_until(process, lambda: latest() >= 4)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
@@ -145,9 +138,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(here, whole, compiled):
     step = int(said.removeprefix("stopped after step ").removesuffix(", which is saved"))
     assert step == latest() and 4 <= step <= STEPS
     assert command.endswith(" --run-dir run --resume") and "--overwrite" not in command
-    settings = {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(compiled)}
-    settings |= {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "JAX_NUMPY_RANK_PROMOTION": "raise"}
-    pasted = subprocess.run(command, shell=True, env=os.environ | settings, capture_output=True, text=True)
+    pasted = subprocess.run(command, shell=True, env=settings, capture_output=True, text=True)
     assert pasted.returncode == 0, pasted.stderr
     assert f"resuming after step {step}" in pasted.stderr
     assert_same_run(here, whole)

@@ -46,6 +46,31 @@ def test_resume_leaves_all_as_it_is_and_overwrite_starts_empty(tmp_path):
     assert read_json(run_dir / "config.json")["preset"] == "other"
 
 
+def test_folder_that_is_there_stays_and_is_emptied(tmp_path):
+    elsewhere, run_dir = tmp_path / "elsewhere", tmp_path / "run"
+    (elsewhere / "kept").mkdir(parents=True)
+    run_dir.symlink_to(elsewhere / "kept")
+    (elsewhere / "precious").write_text("text")
+    for flags in ({}, {"overwrite": True}):
+        reopen(run_dir, **flags)
+        assert run_dir.is_symlink() and [path.name for path in run_dir.iterdir()] == ["config.json"]
+        (run_dir / "checkpoints" / "4").mkdir(parents=True)
+        (run_dir / "plots").symlink_to(elsewhere)
+    assert (elsewhere / "precious").exists()
+
+
+def test_what_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
+    reopen(tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "4").mkdir(parents=True)
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", "4")
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+    with pytest.raises(PermissionError):
+        reopen(tmp_path / "run", overwrite=True)
+
+
 def test_run_without_a_checkpoint_may_begin_anew(tmp_path):
     reopen(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("{}")

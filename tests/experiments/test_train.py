@@ -3,13 +3,15 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
 from common.checkpoint import Checkpoints, state_digest
@@ -18,23 +20,14 @@ from common.training import Model, OptimizerConfig
 from experiments import train as train_module
 from experiments.config import CnnExperiment, TrainingConfig
 from experiments.experiment import chosen_params
+from experiments.programs import compile_alone
 from experiments.run_directory import MetricsWriter, read_metrics
-from experiments.train import Interrupted, NotFinite, first_not_finite, make_initial_state, next_stop, train
+from experiments.train import Interrupted, NotFinite, Run, first_not_finite, make_initial_state, next_stop, train
 
-pytestmark = pytest.mark.usefixtures("quick_compile", "compile_once")
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("compile_once")
 CLASSES = 4
 STEPS_OF_SGD = OptimizerConfig("sgd", learning_rate=1.0, momentum=0.0, schedule="constant", gradient_clip=0.0)
-
-
-@pytest.fixture(scope="module")
-def compile_once(tmp_path_factory):
-    """The runs of these tests share their compiled programs."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
 
 
 def make_dataset(images=10):
@@ -69,7 +62,10 @@ def run(run_dir, wrong, not_finite_from=None, **training):
     experiment = CnnExperiment(optimizer=STEPS_OF_SGD, training=config)
     model, dataset = make_model(wrong, not_finite_from), make_dataset()
     run_dir.mkdir(exist_ok=True)
-    return train(experiment, model, dataset, *make_initial_state(experiment, model, dataset), run_dir)
+    programs = compile_alone(experiment, model, dataset)
+    one = Run(experiment, dataset, make_initial_state(experiment, model, dataset), programs.validate, run_dir)
+    train([one], lambda runs, number: [programs.chunk(runs[0].state, dataset.train, number)])
+    return one.outcome()
 
 
 def best_count(outcome):
@@ -116,7 +112,7 @@ def test_best_parameters_are_those_of_the_lowest_validation_error(tmp_path):
 
 def test_best_before_any_validation_is_the_last():
     experiment = CnnExperiment(training=TrainingConfig(batch_size=5))
-    state, _ = make_initial_state(experiment, make_model([0]), make_dataset())
+    state = make_initial_state(experiment, make_model([0]), make_dataset())
     assert chosen_params(state, True) is state.params
 
 
@@ -197,20 +193,60 @@ def test_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
     assert handlers == [signal.SIG_DFL]
 
 
+def test_first_ctrl_c_shows_the_cursor_that_the_bar_hid(tmp_path, monkeypatch):
+    """The second one ends the program, which would leave it hidden."""
+    screen, seen = io.StringIO(), []
+    monkeypatch.setattr(train_module, "console", Console(file=screen, force_terminal=True, width=80))
+
+    def append(self, record):
+        seen.append(screen.getvalue())
+        signal.raise_signal(signal.SIGINT)
+        seen.append(screen.getvalue())
+
+    monkeypatch.setattr(MetricsWriter, "append", append)
+    with pytest.raises(Interrupted):
+        run(tmp_path, WRONG, evaluate_every=3)
+    hide, show = "\x1b[?25l", "\x1b[?25h"
+    assert [text.rfind(show) > text.rfind(hide) for text in seen] == [False, True] and hide in seen[0]
+
+
 def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
     heard = threading.Event()
     monkeypatch.setattr(train_module, "say", lambda line, style=None: heard.set())
 
-    def chunk(state, source, steps):
+    def advance(runs, steps):
         os.kill(os.getpid(), signal.SIGINT)
         assert heard.wait(60)
-        return state._replace(step=state.step + steps), {"loss": jnp.zeros(steps), "accuracy": jnp.zeros(steps)}
+        state = runs[0].state
+        return [(state._replace(step=state.step + steps), {"loss": jnp.zeros(steps), "accuracy": jnp.zeros(steps)})]
 
     experiment = CnnExperiment(optimizer=STEPS_OF_SGD, training=TrainingConfig(steps=9, batch_size=5, log_every=3))
     model, dataset = make_model(WRONG), make_dataset()
-    state, _ = make_initial_state(experiment, model, dataset)
+    state = make_initial_state(experiment, model, dataset)
     with pytest.raises(Interrupted, match="stopped after step 3"):
-        train(experiment, model, dataset, state, chunk, tmp_path)
+        train([Run(experiment, dataset, state, lambda *args: None, tmp_path)], advance)
+
+
+def test_second_ctrl_c_ends_a_process_in_the_middle_of_a_chunk():
+    code = """
+import time
+from experiments import train
+
+def advance(runs, num_steps):
+    print("begun", flush=True)
+    time.sleep(1e6)
+
+with train._Stop():
+    train._attentively(advance, [], 1)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert "press Ctrl-C again" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT and process.stderr.read() == ""
 
 
 def bar_at(width, now):

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
+from common.attention.objective import hybrid_loss, make_weights
 from common.cores import CORES
 from common.episode import Episode
 from common.policy_gradient import EstimatorConfig, make_estimator
@@ -23,8 +25,8 @@ from common.training import (
     make_schedule,
     train_step,
 )
-from ram.agent import hybrid_loss, make_ram, make_weights
-from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
+from ram.agent import make_ram
+from ram.config import AgentConfig, RamConfig
 
 HEIGHT, WIDTH, CLASSES, BATCH = 10, 12, 3, 6
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
@@ -212,7 +214,7 @@ def test_the_random_control_is_random_however_it_is_asked(quick_compile):
 
 @pytest.mark.parametrize("part", ["reward", "advantage", "surrogate"])
 def test_an_unknown_part_of_the_estimator_is_quoted(part):
-    with pytest.raises(ValueError, match=f"{part} 'nonsense' is unknown"):
+    with pytest.raises(ValueError, match=f"unknown {part} 'nonsense'"):
         _make(_config(**{part: "nonsense"}))
 
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig, make_retina
 from common.glimpse import Retina
 from common.policy_gradient import EstimatorConfig
-from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig, make_retina, validate
+from ram.config import AgentConfig, RamConfig, validate
 
 DEFAULT = RamConfig()
 

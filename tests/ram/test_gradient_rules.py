@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.episode import Episode, Policy, unroll
 from common.glimpse import make_sensor
 from common.locations import START_POLICIES
 from common.policy_gradient import ADVANTAGES, REWARDS, EstimatorConfig, make_estimator, policy_loss
 from common.training import Given
 from ram.agent import Ram, make_agent, make_ram
-from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
+from ram.config import AgentConfig, RamConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ram.networks import GLIMPSE_SCALE, ActionNetwork, BaselineNetwork, GlimpseNetwork, LocationNetwork
+from common.attention.heads import ActionNetwork, BaselineNetwork, LocationNetwork
+from ram.networks import GLIMPSE_SCALE, GlimpseNetwork
 
 OUTPUT = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
 SIGMA = jnp.array([0.1, 0.4])

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig, validate_estimator
 from common.training import Given, Hyper, OptimizerConfig, init_state, make_optimizer, make_schedule, train_step
 from ram.agent import make_ram
-from ram.config import AgentConfig, LossConfig, PolicyConfig, RamConfig, RetinaConfig
+from ram.config import AgentConfig, RamConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

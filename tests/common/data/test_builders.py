@@ -77,7 +77,7 @@ def test_found_by_name(builders, prepared):
 @pytest.mark.parametrize(
     ("call", "quoted"),
     [
-        (lambda b, folder: b.prepare("clutered60", folder), "'clutered60'; did you mean 'cluttered60'"),
+        (lambda b, folder: b.prepare("clutered60", folder), "'clutered60': did you mean 'cluttered60'"),
         (lambda b, folder: b.prepare("images", folder), "'images' is not made from MNIST"),
         (lambda b, folder: b.prepare("mnist28", folder, num_examples=0), "num_examples is 0"),
         (lambda b, folder: b.read_split("translated60", "test", folder), "'translated60' is not prepared"),

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from common.data import tasks
+from common.data.augmentation import random_shift
 from common.data.canvas import Canvas
 from common.data.mnist import load_mnist
 from common.data.pairs import Pair
@@ -230,6 +231,18 @@ def test_batch_draws_images_uniformly():
     assert stats.chisquare(np.bincount(labels, minlength=count)).pvalue > 1e-4
 
 
+def test_shifted_batch_is_that_of_its_own_key_moved():
+    source = _source()
+    draw_key, shift_key = jax.random.split(KEY)
+    images, labels = sample_batch(draw_key, source, SMALL.recipe, 16)
+    moved, same = sample_batch(KEY, source, SMALL.recipe, 16, 2)
+    np.testing.assert_array_equal(same, labels)
+    np.testing.assert_array_equal(moved, random_shift(shift_key, images, 2))
+    assert (moved != images).any()
+    unmoved, _ = sample_batch(KEY, source, SMALL.recipe, 16, 0)
+    np.testing.assert_array_equal(unmoved, sample_batch(KEY, source, SMALL.recipe, 16)[0])
+
+
 def test_pool_is_an_argument_not_a_constant():
     source = jax.tree.map(jax.numpy.asarray, _source())
     program = jax.make_jaxpr(sample_batch, static_argnums=(2, 3))(KEY, source, SMALL.recipe, 4)
@@ -241,9 +254,9 @@ def test_pool_is_an_argument_not_a_constant():
     [
         (
             lambda: load_task("clutered60"),
-            "unknown task 'clutered60'; did you mean 'cluttered60'.*allowed: mnist28",
+            r"unknown task 'clutered60': did you mean 'cluttered60'\? choose from mnist28",
         ),
-        (lambda: find_task("?"), r"unknown task '\?'; allowed: mnist28, translated60"),
+        (lambda: find_task("?"), r"unknown task '\?': choose from mnist28, translated60"),
         (
             lambda: load_task("images"),
             r"'images' needs data \(--data\): it must be a folder with a subfolder for each class, or a .npz file",
@@ -257,7 +270,7 @@ def test_pool_is_an_argument_not_a_constant():
             lambda: load_task("mnist28", data="/nowhere/at-all"),
             "'/nowhere/at-all'; data must be a folder with a subfolder for each class, or a .npz file",
         ),
-        (lambda: fixed_split(_source(3), SMALL, "dev"), "'dev'; allowed: train, validation, test"),
+        (lambda: fixed_split(_source(3), SMALL, "dev"), "unknown split 'dev': choose from train, validation, test"),
         (lambda: fixed_split(_source(3, size=13), SMALL, "test"), "13x13 pixels; at most 12x14"),
         (lambda: sample_batch(KEY, _source(3, size=2), SMALL.recipe, 4), "3x3 pixels; at most 2x2"),
     ],

@@ -39,6 +39,7 @@ def fake(tmp_path, monkeypatch):
     folder = tmp_path / "fake"
     folder.mkdir()
     monkeypatch.setenv("FAKE", str(folder))
+    monkeypatch.setattr("experiments.sweeps.local.command", lambda how: ["-S", "-E", str(FAKE), "together"])
     for launcher in ("local", "ray_cluster"):
         monkeypatch.setattr(f"experiments.sweeps.{launcher}.arguments", fake_arguments)
     return Fake(folder)
@@ -58,7 +59,7 @@ def sweep(images, tmp_path, monkeypatch, capfd):
         out, err = capfd.readouterr()
         return status, out, err
 
-    base = "cnn --preset mnist28 --task images --network fc --steps 4 --batch-size 8 --sweep-dir s --data"
+    base = "cnn --preset mnist28 --task images --network fc --steps 4 --batch-size 8 --together no --sweep-dir s --data"
     call.base = [*base.split(), str(images)]
     call.run = lambda *flags: call(*call.base, *flags)
     return call

@@ -3,6 +3,7 @@
 Its errors follow from its configuration and seed. ``FAKE`` names a folder that tells it how to behave, by files named
 after ``units``: ``fail-8`` ends with an error, ``kill-8`` is killed once, ``wait-8`` waits until ``go`` is there,
 ``stop-8`` presses Ctrl-C on the sweep and waits for it to be passed on. Starts are written into ``starts``.
+With the argument ``together`` it stands in for the process that runs many cells, which standard input names.
 """
 
 import json
@@ -14,10 +15,26 @@ import time
 
 
 def main():
+    """Behaves like a run, or like one run after another."""
+    if sys.argv[1] == "together":
+        for job in json.load(sys.stdin):
+            sys.stdout.flush()
+            os.dup2(job["log"], 1)
+            os.dup2(job["log"], 2)
+            try:
+                run(job["identity"], pathlib.Path(job["run_dir"]), job["resume"])
+            except SystemExit as stop:
+                print(stop.code, file=sys.stderr)
+                if stop.code == 130:
+                    raise
+    else:
+        run_dir = pathlib.Path(next(a for a in sys.argv if a.startswith("--run-dir="))[10:])
+        run(json.loads(sys.argv[1]), run_dir, "--resume" in sys.argv)
+
+
+def run(identity, run_dir, resume):
     """Behaves like a run."""
-    identity, units = json.loads(sys.argv[1]), json.loads(sys.argv[1])["config"]["model"]["units"]
-    run_dir = pathlib.Path(next(a for a in sys.argv if a.startswith("--run-dir="))[10:])
-    resume, tells = "--resume" in sys.argv, pathlib.Path(os.environ["FAKE"])
+    units, tells = identity["config"]["model"]["units"], pathlib.Path(os.environ["FAKE"])
     assert resume == (run_dir / "config.json").is_file() and (resume or not run_dir.exists()), "as a run would refuse"
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "config.json").write_text(json.dumps(identity))

@@ -1,14 +1,11 @@
-"""Figures, terminal and page of a sweep: what is drawn and said is what the cells came to."""
+"""Figures and terminal of a sweep: what is drawn and said is what the cells came to."""
 
 import io
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.sweeps import page
 from experiments.sweeps.figures import error_against, heat_map, positions, sweep_curves
 from experiments.sweeps.launchers import Status
 from experiments.sweeps.outcomes import Outcome, group_settings
@@ -114,67 +111,3 @@ def test_live_table_on_a_terminal(plan, tmp_path):
     assert "seed 0 at 25%; seed 1 failed: disk [full]" in text and "18 cells: 1 running, 1 failed, 16 waiting" in text
     assert "[1/18] units 16, momentum 0.5, seed 1: failed: disk [full]" in text and "\x1b[" in text
     assert board.failures() == [(plan.cells[1], "disk [full]")]
-
-
-class Reader(HTMLParser):
-    """The links, the table rows and the addresses of a page."""
-
-    def __init__(self):
-        super().__init__()
-        self.links, self.rows, self.sources, self.values = [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        """Collects."""
-        attributes = dict(attrs)
-        self.links += [attributes["href"]] if tag == "a" else []
-        self.sources += [value for name, value in attrs if name in ("src", "href") and tag != "a"]
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-            self.values.append(attributes.get("data-value"))
-
-    def handle_data(self, data):
-        """Collects."""
-        if self.rows and self.rows[-1]:
-            self.rows[-1][-1] += data.strip()
-
-
-def test_page(tmp_path):
-    table = page.Table(
-        "Cells",
-        "All <of> them",
-        ["units", "error"],
-        [[page.Entry("a & b", link="cells/x"), page.number(1.23456)], [page.Entry("c"), page.number(float("nan"))]],
-    )
-    written = page.write_page(tmp_path / "report.html", "A <b>", [("model", "x&y")], [table])
-    text, reader = written.read_text(), Reader()
-    reader.feed(text)
-    assert reader.rows[:3] == [["units", "error"], ["a & b", "1.23"], ["c", "–"]] or reader.rows[0] == [
-        "units",
-        "error",
-    ]
-    assert reader.links == ["cells/x"] and reader.sources == [] and "://" not in text
-    assert reader.values == [None, None, None, "1.23456", None, ""] and "<b>" not in text and "x&amp;y" in text
-    assert "default-src 'none'" in text and 'class="sortable"' in text
-
-
-def test_page_of_a_sweep(sweep, fake):
-    fake.tell("fail-16")
-    sweep.run("--units", "4", "8", "16", "--momentum", "0.5", "0.6", "--seeds", "2")
-    reader = Reader()
-    reader.feed(Path("s/report.html").read_text())
-    assert len(reader.links) == 12 and all(Path("s", link).is_dir() for link in reader.links)
-    assert all(source.startswith("data:image/png;base64,") for source in reader.sources) and len(reader.sources) == 4
-    text = Path("s/report.html").read_text()
-    for said in (
-        "Settings",
-        "Paired differences",
-        "units by momentum",
-        "Learning curves",
-        "8 of 12 finished, 4 failed",
-    ):
-        assert said in text
-    assert {path.stem for path in Path("s/figures").iterdir()} == {
-        *("error_units", "error_momentum", "heat_map_units_momentum", "learning_curves")
-    }

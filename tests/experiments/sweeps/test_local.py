@@ -10,7 +10,7 @@ import pytest
 from experiments.sweeps import local
 from experiments.sweeps.directory import cell_folder, read_results
 from experiments.sweeps.launchers import Stop
-from experiments.sweeps.local import shares
+from experiments.sweeps.local import parts, shares
 from experiments.sweeps.logs import last_error, log_path, open_log
 from experiments.sweeps.study import Study, make_plan
 
@@ -153,6 +153,45 @@ def test_the_log_moves_into_the_folder_of_the_run(tmp_path):
         (run_dir / "config.json").write_text("{}")
         assert log_path(run_dir) == run_dir / "log.txt" and open_log(run_dir) is None
     assert (run_dir / "log.txt").read_text() == "begun\n" and not (tmp_path / "cell.log").exists()
+
+
+@pytest.mark.parametrize(
+    "cells, jobs, expected", [(5, 2, ["abc", "de"]), (4, 2, ["ab", "cd"]), (2, 3, ["a", "b"]), (3, 1, ["abc"])]
+)
+def test_parts_are_in_order_and_as_equal_as_can_be(cells, jobs, expected):
+    plan = make_plan(Study("cnn", "mnist28", {}, seeds=cells))
+    made = ["".join("abcde"[cell.seed] for cell in part) for part in parts(plan.cells, jobs)]
+    assert made == expected
+
+
+def test_together_in_one_process_with_a_log_each(run, fake):
+    said = run(8, 4, seeds=2, together="auto")
+    assert [s[:2] for s in said if s[2] == "finished"] == [(8, 0), (8, 1), (4, 0), (4, 1)]
+    assert fake.starts() == ["8 0", "8 1", "4 0", "4 1"] and {s[2] for s in said} == {"running", "finished"}
+    for cell in run.cells:
+        assert (cell_folder(run.sweep, cell) / "log.txt").read_text().count("cores") == 1
+
+
+def test_a_failing_cell_does_not_stop_those_together_with_it(run, fake):
+    fake.tell("fail-8")
+    said = run(4, 8, 16, together="auto")
+    assert said[-1] == (8, 0, "failed", "step 3: loss is not finite; last good checkpoint: none")
+    assert sorted(s[0] for s in said if s[2] == "finished") == [4, 16]
+
+
+def test_a_process_of_several_that_dies_takes_one_with_it(run, fake):
+    fake.tell("kill-8")
+    said = run(4, 8, 16, 32, together="auto")
+    assert (8, 0, "failed", "killed by signal 9") in said
+    assert sorted(s[0] for s in said if s[2] == "finished") == [4, 16, 32]
+    assert fake.starts() == ["4 0", "8 0", "16 0", "32 0"]
+    assert run(8, together="auto")[-1] == (8, 0, "finished", "")
+
+
+def test_ctrl_c_stops_those_together_and_the_rest_wait(run, fake):
+    fake.tell("stop-8")
+    said = run(4, 8, 16, together="auto")
+    assert said[-1] == (8, 0, "stopped", "") and not [s for s in said if s[0] == 16]
 
 
 @pytest.mark.parametrize(

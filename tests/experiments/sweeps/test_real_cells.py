@@ -17,7 +17,7 @@ from experiments.sweeps.launchers import Status
 
 ROOT = Path(__file__).parents[3]
 LOOP = "--steps 40 --batch-size 8 --log-every 2 --evaluate-every 2"
-FLAGS = f"cnn --preset mnist28 --task images --network fc --units 4 8 {LOOP}".split()
+FLAGS = f"cnn --preset mnist28 --task images --network fc --units 4 8 --together no {LOOP}".split()
 
 
 def in_this_process(cells, sweep, notify, stop, **options):

@@ -1,0 +1,1 @@
+"""What agents of hard attention share: configuration, heads, sequences of targets, the hybrid loss, the model."""

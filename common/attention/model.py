@@ -1,0 +1,193 @@
+"""An agent of hard attention as a model: its training loss, its episodes and its predictions, as pure functions."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+
+from common.attention.config import Attention, make_retina
+from common.attention.objective import Weights, hybrid_loss, make_weights
+from common.attention.sequences import Sequence
+from common.episode import Agent, Episode, Policy, replicate, unroll
+from common.glimpse import Retina, make_sensor
+from common.locations import START_POLICIES, parse_sigma
+from common.policy_gradient import (
+    Estimator,
+    Rollout,
+    hyperparameters,
+    make_estimator,
+    policy_loss,
+)
+from common.training import Given, Model, Passes
+
+
+class AttentionHyper(NamedTuple):
+    """The continuous hyperparameters of an agent: settings that differ in these alone share a compiled program.
+
+    Attributes:
+      sigma: normalised standard deviation of the location noise in x and y, at the start of training.
+      sigma_final: at its end.
+      weights: of the loss.
+      estimator: those that the estimator's functions may name.
+    """
+
+    sigma: Float[Array, "2"]
+    sigma_final: Float[Array, "2"]
+    weights: Weights
+    estimator: dict[str, Float[Array, ""]]
+
+
+class AttentionModel(NamedTuple):
+    """An agent for images of one size, as pure functions.
+
+    Attributes:
+      model: its initialisation, loss and prediction; ``progress`` sets the schedule of sigma.
+      play: ``(params, key, images [B, H, W, C], policy kind) -> Episode`` with fields ``[T, B]``; the policy kind is
+        that of `common.episode.Policy`.
+      rollout: ``(params, key, images [B, H, W, C], given) -> Episode`` with fields ``[T, M, B]``: the episodes of a
+        training step.
+      retina: the geometry of its retina.
+      sigma: ``progress -> normalised sigma [2]``, as configured.
+      estimator: the policy-gradient estimator.
+      num_glimpses: T.
+      sequence: how the targets of a sequence are read; None where the label is one class.
+    """
+
+    model: Model
+    play: Callable[..., Episode]
+    rollout: Callable[..., Episode]
+    retina: Retina
+    sigma: Callable[[Array], Array]
+    estimator: Estimator
+    num_glimpses: int
+    sequence: Sequence | None = None
+
+
+def make_hyper(config: Attention, height: int, width: int) -> AttentionHyper:
+    """The continuous hyperparameters of a configuration, for images of ``height x width`` pixels."""
+    policy = config.policy
+    sigma = jnp.array(parse_sigma(policy.sigma, height, width))
+    sigma_final = jnp.array(parse_sigma(policy.sigma_final or policy.sigma, height, width))
+    numbers = (make_weights(config.loss), hyperparameters(config.estimator))
+    return AttentionHyper(sigma, sigma_final, *jax.tree.map(jnp.float32, numbers))
+
+
+def sigma_at(schedule: str, hyper: AttentionHyper, progress: Float[Array, ""]) -> Float[Array, "2"]:
+    """Sigma, normalised in x and y, when a part ``progress`` of the run is done."""
+    first, last = hyper.sigma, hyper.sigma_final
+    if schedule == "exponential":
+        return first * (last / first) ** progress
+    if schedule == "cosine":
+        return last + (first - last) * (1 + jnp.cos(jnp.pi * progress)) / 2
+    if schedule == "linear":
+        return first + (last - first) * progress
+    return first
+
+
+def make_attention(
+    config: Attention,
+    init: Callable[[Key[Array, ""]], PyTree],
+    agent_of: Callable[[UInt8[Array, "B H W C"]], Agent],
+    *,
+    num_glimpses: int,
+    height: int,
+    width: int,
+    sequence: Sequence | None = None,
+) -> AttentionModel:
+    """Makes a model of an agent for images of ``height x width`` pixels.
+
+    Args:
+      config: retina, location policy, loss and estimator.
+      init: ``key -> params``.
+      agent_of: the agent before a batch of images, of which it may know more than its glimpses.
+      num_glimpses: T.
+      height: image rows.
+      width: image columns.
+      sequence: how the targets of a sequence are read; None where the label is one class.
+
+    Raises:
+      ValueError: an unknown name of an estimator's part.
+    """
+    retina, hyper = make_retina(config.retina), make_hyper(config, height, width)
+    estimator = make_estimator(config.estimator)
+    if sequence is not None:
+        estimator = estimator._replace(reward=sequence.reward(estimator.reward))
+    start = START_POLICIES[config.policy.start]
+    random = config.policy.policy == "random"
+    replicates = config.estimator.replicates
+
+    def unroll_batch(params: PyTree, images: Array, see: Callable, sigma: Array, key: Array, policy: Policy) -> Episode:
+        agent, size = agent_of(images), images.shape[0]
+        return unroll(agent, params, see, key, batch_size=size, num_glimpses=num_glimpses, policy=policy, sigma=sigma)
+
+    def rollout(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], given: Given) -> Episode:
+        sigma = sigma_at(config.policy.sigma_schedule, given.hyper, given.progress)
+        see = make_sensor(images, retina, differentiable=estimator.pathwise)
+        one = functools.partial(unroll_batch, params, images, see, sigma)
+        if given.rollout is not None:
+            again = jax.vmap(lambda samples: one(key, Policy(start, "given", samples=samples)), in_axes=1, out_axes=1)
+            return again(given.rollout.samples)
+        policy = Policy(start, "random" if random else "sampled", detached=not estimator.pathwise)
+        if config.estimator.antithetic:
+
+            def mirrored(key: Array, mirror: Array) -> Episode:
+                return one(key, policy._replace(mirrored=mirror))
+
+            return replicate(mirrored, key, replicates, antithetic=True)
+        return replicate(lambda key: one(key, policy), key, replicates)
+
+    def first_learned(images: Array) -> int:
+        return 1 if agent_of(images).glance is None else 0
+
+    def configured(given: Given) -> Estimator:
+        return estimator._replace(hyperparameters=given.hyper.estimator)
+
+    def loss(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B *S"], given: Given
+    ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        episode = rollout(params, key, images, given)
+        value, (metrics, memory) = hybrid_loss(
+            config.loss.classify_at,
+            given.hyper.weights,
+            configured(given),
+            episode,
+            labels,
+            memory=given.memory,
+            rollout=given.rollout,
+            sequence=sequence,
+            first=first_learned(images),
+        )
+        drawn = episode.sigmas[first_learned(images) :, ..., 0]
+        sigma = drawn.mean() if drawn.size else given.hyper.sigma[0]
+        return value, (metrics | {"sigma_px": sigma * width / 2}, memory)
+
+    def play_first(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B *S"], given: Given
+    ) -> tuple[Rollout, PyTree]:
+        episode = rollout(params, key, images, given)
+        counted = None if sequence is None else sequence.counted(episode.logits, labels)
+        found = policy_loss(configured(given), episode, labels, given.memory, counted=counted)
+        kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages)
+        return jax.lax.stop_gradient(kept), found.memory
+
+    def play(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper
+    ) -> Episode:
+        sigma = sigma_at(config.policy.sigma_schedule, hyper, jnp.ones(()))
+        policy = Policy(start, "random" if random else kind)
+        return unroll_batch(params, images, make_sensor(images, retina), sigma, key, policy)
+
+    def predict(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper
+    ) -> Array:
+        logits = play(params, key, images, kind, hyper).logits
+        return logits[-1] if sequence is None else jnp.moveaxis(sequence.read(logits), 0, 1)
+
+    passes = Passes(play_first, config.estimator.passes, config.estimator.minibatches, config.estimator.max_kl)
+    memory = estimator.init_memory(num_glimpses)
+    model = Model(init, loss, predict, hyper, memory, passes if config.estimator.several_updates else None)
+    sigma = functools.partial(sigma_at, config.policy.sigma_schedule, hyper)
+    return AttentionModel(model, play, rollout, retina, sigma, estimator, num_glimpses, sequence)

@@ -1,0 +1,99 @@
+"""The hybrid loss of hard attention: classification by its gradient, locations by an estimator's."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from common import Scalar
+from common.attention.config import LossConfig
+from common.attention.sequences import Sequence, whole_right
+from common.episode import Episode
+from common.policy_gradient import Estimator, Rollout, policy_loss
+from common.policy_gradient.advantages import returns_to_go
+
+
+class Weights(NamedTuple):
+    """Weights of the hybrid loss; the fields of `LossConfig`."""
+
+    classification: Scalar
+    policy: Scalar
+    baseline: Scalar
+    entropy: Scalar
+
+
+def make_weights(config: LossConfig) -> Weights:
+    """The weights of a configuration."""
+    return Weights(*(getattr(config, f"{name}_weight") for name in Weights._fields))
+
+
+def hybrid_loss(
+    classify_at: str,
+    weights: Weights,
+    estimator: Estimator,
+    episode: Episode,
+    labels: Int[Array, "B *S"],
+    *,
+    memory: PyTree = (),
+    rollout: Rollout | None = None,
+    sequence: Sequence | None = None,
+    first: int = 1,
+) -> tuple[Float[Array, ""], tuple[dict[str, Array], PyTree]]:
+    """Classification, policy, baseline and entropy, weighted (Mnih et al. 2014, section 3.1, 'hybrid' training).
+
+    Args:
+      classify_at: ``last`` or ``every`` glimpse.
+      weights: of the four.
+      estimator: the policy-gradient estimator.
+      episode: fields ``[T, M, B]``.
+      labels: true classes, or the symbols of each sequence.
+      memory: of the estimator.
+      rollout: where this is not the first update on the episode (see `policy_loss`).
+      sequence: how the targets of a sequence are read; its losses are sums over the targets that count.
+      first: the first glimpse whose location a learned policy draws.
+
+    Returns:
+      ``(loss, (metrics, memory))``; metrics are scalars.
+    """
+    counted = None if sequence is None else sequence.counted(episode.logits, labels)
+    per_glimpse = labels if sequence is None else sequence.targets(labels)[:, None]
+    targets = jnp.broadcast_to(per_glimpse, episode.logits.shape[:-1])
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(episode.logits, targets)
+    if sequence is None:
+        classification = cross_entropy[-1].mean() if classify_at == "last" else cross_entropy.mean()
+    else:
+        by_target = sequence.by_target(cross_entropy * counted)
+        by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
+        classification = by_target.sum(axis=0).mean()
+    policy, rewards, _, memory = policy_loss(estimator, episode, labels, memory, rollout, counted)
+    # Where the start policy draws the first location it has no baseline, and nothing is learned there.
+    error = returns_to_go(rewards, estimator.hyperparameters["discount"])[first:] - episode.baselines[first:]
+    weight = jnp.ones_like(error) if counted is None else counted[first:]
+    baseline = (weight * jnp.square(error)).sum() / jnp.maximum(weight.sum(), 1) if error.size else jnp.zeros(())
+    entropy = episode.entropies.sum(axis=0).mean()
+    loss = (
+        weights.classification * classification
+        + weights.policy * policy
+        + weights.baseline * baseline
+        - weights.entropy * entropy
+    )
+    if sequence is None:
+        right = episode.logits[-1].argmax(-1) == targets[-1]
+    else:
+        predicted = sequence.read(episode.logits).argmax(-1)
+        right = whole_right(predicted, sequence.read(targets[..., None])[..., 0], episode.logits.shape[-1])
+    metrics = {
+        "loss": loss,
+        "classification_loss": classification,
+        "policy_loss": policy,
+        "baseline_loss": baseline,
+        "entropy": entropy,
+        "reward": rewards.sum(axis=0).mean(),
+        "accuracy": right.mean(),
+    }
+    if rollout is not None:
+        moved = (episode.log_probs - rollout.log_probs)[first:]
+        # Never negative, and less noisy than -moved (Schulman 2020, http://joschu.net/blog/kl-approx.html).
+        metrics["kl"] = (jnp.expm1(moved) - moved).mean()
+    return loss, (metrics, memory)

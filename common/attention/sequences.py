@@ -1,0 +1,80 @@
+"""Sequences of targets: what each glimpse should say, and which glimpses count (Ba et al. 2014, section 3).
+
+A sequence is labelled with S symbols ``[B, S]``, of which the last class is the end symbol; after its end it is padded
+with end symbols. Each target has the same number of glimpses, after the last of which it is predicted.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Sequence(NamedTuple):
+    """How the targets of a sequence are read.
+
+    Attributes:
+      glimpses: N, the glimpses of each target; an episode has ``T = S * N``.
+      stop_at_wrong: learn nothing from the targets after the first that is predicted wrong.
+    """
+
+    glimpses: int
+    stop_at_wrong: bool = True
+
+    def targets(self, labels: Int[Array, "B S"]) -> Int[Array, "T B"]:
+        """The target of each glimpse."""
+        return jnp.repeat(labels.T, self.glimpses, axis=0)
+
+    def by_target(self, values: Float[Array, "T *rest"]) -> Float[Array, "S N *rest"]:
+        """What belongs to each glimpse, by target."""
+        return values.reshape(-1, self.glimpses, *values.shape[1:])
+
+    def read(self, logits: Float[Array, "T *batch C"]) -> Float[Array, "S *batch C"]:
+        """The belief about each target: that after its last glimpse."""
+        return self.by_target(logits)[:, -1]
+
+    def counted(self, logits: Float[Array, "T M B C"], labels: Int[Array, "B S"]) -> Float[Array, "T M B"]:
+        """1 for the glimpses that are learned from, else 0.
+
+        Those of a target count up to the first end symbol, that one included, and with ``stop_at_wrong`` while all
+        targets before were predicted right.
+        """
+        counts = jnp.broadcast_to(within(labels, logits.shape[-1]).T[:, None], (labels.shape[1], *logits.shape[1:3]))
+        if self.stop_at_wrong:
+            right = self.read(logits).argmax(-1) == labels.T[:, None]
+            counts = counts & all_before(right)
+        return jnp.repeat(counts, self.glimpses, axis=0).astype(jnp.float32)
+
+    def reward(self, reward: Callable[..., Array]) -> Callable[..., Array]:
+        """A reward for one target as one for a sequence: that of each target from its own glimpses, if they count.
+
+        The return to go is then the cumulative reward of the targets to come.
+        """
+
+        def of_sequence(logits: Float[Array, "T M B C"], labels: Int[Array, "B S"]) -> Float[Array, "T M B"]:
+            parts = self.by_target(logits)
+            each = [reward(part, labels[:, index]) for index, part in enumerate(parts)]
+            return jnp.concatenate(each) * self.counted(logits, labels)
+
+        return of_sequence
+
+
+def within(labels: Int[Array, "*batch S"], num_classes: int) -> Bool[Array, "*batch S"]:
+    """Whether a position comes no later than the first end symbol (the last of ``num_classes``)."""
+    ended = labels == num_classes - 1
+    return jnp.cumsum(ended, axis=-1) - ended == 0
+
+
+def all_before(right: Bool[Array, "S *rest"]) -> Bool[Array, "S *rest"]:
+    """Whether every earlier position is true; of the first position always."""
+    so_far = jnp.cumprod(right, axis=0).astype(bool)
+    return jnp.concatenate([jnp.ones_like(so_far[:1]), so_far[:-1]])
+
+
+def whole_right(
+    predicted: Int[Array, "S *batch"], labels: Int[Array, "S *batch"], num_classes: int
+) -> Bool[Array, "*batch"]:
+    """Whether every symbol up to the first end symbol of the labels is predicted right."""
+    counts = jnp.moveaxis(within(jnp.moveaxis(labels, 0, -1), num_classes), -1, 0)
+    return ((predicted == labels) | ~counts).all(axis=0)

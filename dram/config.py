@@ -1,0 +1,100 @@
+"""Configuration of the DRAM agent. Every field is a flag of the command line."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from common.attention.config import (
+    LossConfig,
+    PolicyConfig,
+    RetinaConfig,
+    require_positive,
+    validate_glimpses,
+    validate_policy,
+    validate_retina,
+)
+from common.locations import parse_sigma
+from common.policy_gradient import EstimatorConfig, validate_estimator
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The networks."""
+
+    glimpses_per_target: int = 3
+    """Number N of glimpses of each target of a sequence; of a single class all of them."""
+    glimpse_network: Literal["dense", "conv"] = "dense"
+    """What reads a glimpse: one dense layer, or convolutions 5x5, 3x3, 3x3 without pooling and a dense layer."""
+    conv_channels: int = 64
+    """Filters of the first two convolutions on a glimpse; the third has twice as many."""
+    glimpse_features: int = 256
+    """Units of the glimpse network's output."""
+    combine: Literal["add", "multiply"] = "multiply"
+    """How what and where are joined: DRAM multiplies, RAM adds."""
+    core: Literal["rnn", "lstm", "gru"] = "lstm"
+    """Both recurrent cores."""
+    lower_hidden: int = 512
+    """Units of the lower core, which the classifier reads."""
+    upper_hidden: int = 512
+    """Units of the upper core, which the location network and the baseline read."""
+    two_layers: bool = True
+    """A lower and an upper core; else the lower one does the work of both."""
+    stop_gradient: bool = False
+    """Stop the gradient of the upper core at its input, so that the lower one learns by classification alone."""
+    context: bool = True
+    """Initialise the upper core from the coarse image, and predict the first location from it; else it is the
+    start policy's."""
+    context_size: int = 16
+    """Side of the coarse image, in pixels."""
+    context_channels: int = 16
+    """Filters of the context network's three 3x3 convolutions."""
+    mean_activation: Literal["linear", "tanh", "hard_tanh"] = "tanh"
+    """Activation of the mean location."""
+    unit_width: str = "1"
+    """What 1 of the location network's output is: normalised ('1', half the image) or in pixels ('20px')."""
+    stop_at_wrong: bool = True
+    """Learn nothing from the targets after the first that is predicted wrong."""
+
+
+@dataclass(frozen=True)
+class DramConfig:
+    """A DRAM agent."""
+
+    retina: RetinaConfig = RetinaConfig(12, 2)
+    agent: AgentConfig = AgentConfig()
+    policy: PolicyConfig = PolicyConfig()
+    loss: LossConfig = LossConfig()
+    estimator: EstimatorConfig = EstimatorConfig()
+
+
+def num_glimpses(config: DramConfig, num_targets: int | None) -> int:
+    """Number T of glimpses of an episode that reads ``num_targets`` symbols, or a single class."""
+    return config.agent.glimpses_per_target * (num_targets or 1)
+
+
+def validate(config: DramConfig, height: int, width: int, num_targets: int | None) -> None:
+    """Checks a configuration against the images' size in pixels and the number of symbols of a target sequence.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    agent = config.agent
+    names = ("glimpses_per_target", "conv_channels", "glimpse_features", "lower_hidden", "upper_hidden")
+    require_positive(agent, *names, "context_size", "context_channels")
+    validate_estimator(config.estimator)
+    validate_retina(config.retina, height, width)
+    validate_glimpses(num_glimpses(config, num_targets))
+    least = min(height, width)
+    if agent.context and agent.context_size > least:
+        raise ValueError(
+            f"context_size {agent.context_size}: the coarse image cannot be larger than the {height}x{width} image, "
+            f"so at most {least}"
+        )
+    if agent.glimpse_network == "conv" and config.retina.glimpse_size < 9:
+        raise ValueError(
+            f"glimpse_size {config.retina.glimpse_size} with glimpse_network 'conv': its convolutions need at least 9"
+        )
+    try:
+        parse_sigma(agent.unit_width, height, width)
+    except ValueError as error:
+        raise ValueError(str(error).replace("sigma", "unit_width", 1)) from error
+    validate_policy(config.policy, config.loss, height, width)

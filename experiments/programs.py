@@ -1,0 +1,135 @@
+"""The compiled functions of a run: its own, or those of runs that are the same but for continuous hyperparameters."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from common.data import Dataset
+from common.evaluation import Predictions, make_predictor
+from common.training import Hyper, Model, Step, TrainState, make_chunk
+from experiments.config import CnnExperiment, Experiment
+from experiments.train import configured_hyper, make_initial_state, make_step
+
+
+class Programs(NamedTuple):
+    """What a run compiles.
+
+    Attributes:
+      chunk: ``(state, source, num_steps) -> (state, metrics [num_steps])``; the state is donated.
+      validate: ``(params, key, images) -> Predictions``, over as many episodes as a validation.
+      evaluate: the same over as many as the final evaluation.
+    """
+
+    chunk: Callable[[TrainState, Any, int], tuple[TrainState, dict[str, Array]]]
+    validate: Callable[..., Predictions]
+    evaluate: Callable[..., Predictions]
+
+
+Compile = Callable[[Experiment, Model, Dataset], Programs]
+
+
+def final_predictor(
+    experiment: Experiment, model: Model, episodes: int | None = None, batch_size: int | None = None
+) -> Callable[..., Predictions]:
+    """The predictor of the final evaluation; other numbers of episodes and of images in a call may be given.
+
+    A network that sees the whole image plays no episodes: one forward pass.
+    """
+    config = experiment.training
+    episodes = 1 if isinstance(experiment, CnnExperiment) else (episodes or config.eval_episodes)
+    return make_predictor(model.predict, episodes, batch_size or config.eval_batch_size)
+
+
+def compile_alone(experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
+    """The programs of a run of its own, with its hyperparameters as constants."""
+    step, hyper = make_step(experiment, model, dataset), configured_hyper(experiment, model)
+    config = experiment.training
+    return Programs(
+        make_chunk(lambda state, source: step(state, source, hyper)),
+        make_predictor(model.predict, config.validation_episodes, config.eval_batch_size),
+        final_predictor(experiment, model),
+    )
+
+
+class General(NamedTuple):
+    """Programs that take the hyperparameters as an argument.
+
+    Attributes:
+      step: see `common.training.train_step`.
+      chunk: ``(state, (source, hyper), num_steps) -> (state, metrics [num_steps])``.
+      validate: ``(params, key, images, hyper) -> Predictions``.
+      evaluate: the same.
+    """
+
+    step: Step
+    chunk: Callable[..., tuple[TrainState, dict[str, Array]]]
+    validate: Callable[..., Predictions]
+    evaluate: Callable[..., Predictions]
+
+
+class SharedPrograms:
+    """Compiles once for all runs whose traced programs are the same; a `Compile`."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, General] = {}
+
+    def __call__(self, experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
+        """The programs of a run, compiled at most once for all that are the same."""
+        general, hyper = self.general(experiment, model, dataset), configured_hyper(experiment, model)
+
+        def bound(predict: Callable[..., Predictions]) -> Callable[..., Predictions]:
+            return lambda params, key, images: predict(params, key, images, hyper.model)
+
+        return Programs(
+            lambda state, source, num_steps: general.chunk(state, (source, hyper), num_steps),
+            bound(general.validate),
+            bound(general.evaluate),
+        )
+
+    def general(self, experiment: Experiment, model: Model, dataset: Dataset) -> General:
+        """The programs that a run shares with others."""
+        digest = program_digest(experiment, model, dataset)
+        if digest not in self._known:
+            step, config = make_step(experiment, model, dataset), experiment.training
+            self._known[digest] = General(
+                step,
+                make_chunk(lambda state, given: step(state, *given)),
+                make_predictor(model.predict, config.validation_episodes, config.eval_batch_size),
+                final_predictor(experiment, model),
+            )
+        return self._known[digest]
+
+
+def program_digest(experiment: Experiment, model: Model, dataset: Dataset) -> str:
+    """SHA-256 of everything that a run computes but for its seed and its continuous hyperparameters.
+
+    It is that of the traced step and prediction with their constants, and of the budget and the images' configuration,
+    so runs of the same digest share their programs, their stops and their images whatever fields they differ in.
+    """
+    hyper: Hyper = configured_hyper(experiment, model)
+    state = jax.eval_shape(lambda: make_initial_state(experiment, model, dataset))
+    images = dataset.validation.images[:1]
+
+    def predict(params: Any, key: Any, images: Any, hyper: Any) -> list[Array]:
+        return [model.predict(params, key, images, kind, hyper) for kind in ("greedy", "sampled")]
+
+    step = jax.make_jaxpr(make_step(experiment, model, dataset))(state, dataset.train, hyper)
+    predictions = jax.make_jaxpr(predict)(state.params, state.base_key, images, hyper.model)
+    budget = {name: value for name, value in vars(experiment.training).items() if name != "seed"}
+    sha = hashlib.sha256(repr((type(experiment), sorted(budget.items()), experiment.data)).encode())
+    for jaxpr in (step, predictions):
+        # The text names some functions by their address in memory.
+        sha.update(re.sub(r"0x[0-9a-f]+", "", str(jaxpr)).encode())
+        for constant in jaxpr.consts:
+            array = np.asarray(jax.random.key_data(constant) if _is_key(constant) else constant)
+            sha.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return sha.hexdigest()
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)

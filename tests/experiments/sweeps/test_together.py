@@ -1,0 +1,147 @@
+"""Cells that share a process and a compiled program: what they learn is what each learns by itself."""
+
+import numpy as np
+import pytest
+
+from common.training import Model
+from experiments.command_line import with_output
+from experiments.config import load_dataset
+from experiments.experiment import run
+from experiments.models import build
+from experiments.programs import program_digest
+from experiments.run_directory import read_json, read_metrics
+from experiments.sweeps import local
+from experiments.sweeps.directory import cell_folder
+from experiments.sweeps.launchers import Stop
+from experiments.sweeps.study import Study, make_plan
+
+SMALL = {
+    "task": "images",
+    "glimpse_size": 4,
+    "num_scales": 1,
+    "num_glimpses": 2,
+    "core_hidden": 8,
+    "what_hidden": 8,
+    "where_hidden": 8,
+    "glimpse_features": 8,
+    "replicates": 2,
+    "steps": 6,
+    "batch_size": 8,
+    "log_every": 3,
+    "evaluate_every": 3,
+    "eval_episodes": 2,
+    "validation_episodes": 1,
+}
+
+
+def plan_of(images, axes=(), zipped=(), seeds=1, **overrides):
+    settings = SMALL | {"data": str(images)} | overrides
+    return make_plan(Study("ram", "quick", dict(axes), list(zipped), seeds, settings))
+
+
+def digests(cells):
+    found = []
+    for cell in cells:
+        dataset = load_dataset(cell.config.data)
+        found.append(program_digest(cell.config, build(cell.config, dataset).model, dataset))
+    return found
+
+
+def test_continuous_hyperparameters_and_seeds_share_a_program(images):
+    continuous = {
+        "sigma": ("2px", "0.3"),
+        "sigma_final": ("1px", "0.2"),
+        "learning_rate": (0.1, 0.2),
+        "policy_weight": (0.5, 0.6),
+        "baseline_weight": (0.5, 0.6),
+        "classification_weight": (0.5, 0.6),
+        "discount": (0.5, 0.6),
+    }
+    zipped = plan_of(images, zipped=[continuous], seeds=2)
+    first, *_, last = zipped.cells
+    assert all(first.value(name) != last.value(name) for name in (*continuous, "seed"))
+    one, other = digests((first, last))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"num_glimpses": 3},
+        {"core": "gru"},
+        {"sigma_schedule": "linear"},
+        {"advantage": "leave_one_out"},
+        {"steps": 9},
+        {"shift": 1},
+        {"eval_episodes": 3},
+        {"mean_activation": "linear"},
+        {"schedule": "linear"},
+        {"policy": "random"},
+    ],
+)
+def test_what_changes_the_program_does_not_share_it(images, other):
+    (plain,), (changed,) = digests(plan_of(images).cells), digests(plan_of(images, **other).cells)
+    assert plain != changed
+
+
+def test_constants_belong_to_the_program(images):
+    plan = plan_of(images)
+    (cell,), dataset = plan.cells, load_dataset(plan.cells[0].config.data)
+    model = build(cell.config, dataset).model
+
+    def shifted(by):
+        table = np.full((1, 3), by, np.float32)
+
+        def predict(*args):
+            return model.predict(*args) + table
+
+        return Model(**(model._asdict() | {"predict": predict}))
+
+    one, same, other = (program_digest(cell.config, shifted(by), dataset) for by in (1.0, 1.0, 2.0))
+    assert one == same != other
+
+
+@pytest.fixture(scope="module")
+def swept(images, tmp_path_factory):
+    """Two cells that differ in seed and sigma, by themselves, in turn and batched: their folders, and what was told."""
+    plan = plan_of(images, {"sigma": ("2px", "0.3")}, seeds=2)
+    cells = [plan.cells[0], plan.cells[-1]]
+    folders = {how: tmp_path_factory.mktemp(how) for how in ("no", "in_turn", "vmap")}
+    told = {how: [] for how in folders}
+    for cell in cells:
+        output = {"run_dir": cell_folder(folders["no"], cell), "plots": False}
+        run(with_output(cell.config, **output), cell.preset, "")
+    for how in ("in_turn", "vmap"):
+        (folders[how] / "cells").mkdir()
+        with Stop() as stop:
+            local.execute(cells, folders[how], lambda *said, to=told[how]: to.append(said), stop, together=how)
+    return cells, folders, told
+
+
+def test_batched_in_turn_and_separate_cells_agree(swept):
+    cells, folders, _ = swept
+    timed = {"seconds", "images_per_second"}
+    for cell in cells:
+        separate, *shared = (cell_folder(folders[how], cell) for how in ("no", "in_turn", "vmap"))
+        for folder in shared:
+            for one, other in zip(read_metrics(separate), read_metrics(folder), strict=True):
+                assert one.keys() == other.keys()
+                names = sorted(set(one) - timed)
+                np.testing.assert_allclose([one[n] for n in names], [other[n] for n in names], rtol=1e-4, atol=1e-5)
+            ours, theirs = (read_json(at / "results.json") for at in (folder, separate))
+            for name in ("task", "model", "preset", "config", "seed", "steps", "episodes", "parameters", "test"):
+                assert ours[name] == theirs[name], name
+            assert read_json(folder / "config.json") == read_json(separate / "config.json")
+
+
+def test_seeds_and_settings_differ_in_a_batch(swept):
+    cells, folders, _ = swept
+    one, other = (read_metrics(cell_folder(folders["vmap"], cell))[-1] for cell in cells)
+    assert one["loss"] != other["loss"] and one["sigma_px"] != other["sigma_px"]
+
+
+@pytest.mark.parametrize("how", ["in_turn", "vmap"])
+def test_every_cell_is_told_to_have_finished(swept, how):
+    cells, _, told = swept
+    assert [cell for cell, status in told[how] if status.state == "finished"] == cells
+    assert {status.state for _, status in told[how]} == {"running", "finished"}
