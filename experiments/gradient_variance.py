@@ -119,7 +119,7 @@ def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[st
 
     def draw(key: Any, source: Any) -> tuple[Any, Any]:
         draw_key, shift_key = jax.random.split(key)
-        images, labels = sample_batch(draw_key, source, dataset.canvas, config.images)
+        images, labels = sample_batch(draw_key, source, dataset.recipe, config.images)
         return (random_shift(shift_key, images, shift) if shift else images), labels
 
     largest = max(2, *config.replicates)

@@ -95,9 +95,9 @@ def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -
 
     def draw(key: Any, source: Any) -> Any:
         if not experiment.data.shift:
-            return sample_batch(key, source, dataset.canvas, config.batch_size)
+            return sample_batch(key, source, dataset.recipe, config.batch_size)
         draw_key, shift_key = jax.random.split(key)
-        images, labels = sample_batch(draw_key, source, dataset.canvas, config.batch_size)
+        images, labels = sample_batch(draw_key, source, dataset.recipe, config.batch_size)
         return random_shift(shift_key, images, experiment.data.shift), labels
 
     step = train_step(model, optimizer, schedule, draw, config.steps)

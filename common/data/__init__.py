@@ -1,8 +1,9 @@
 """Tasks made from labelled images: MNIST, or your own."""
 
-from common.data.canvas import Canvas, draw_canvas, draw_canvas_of
+from common.data.canvas import Canvas
 from common.data.mnist import load_mnist
 from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
+from common.data.recipe import Plain, Recipe
 from common.data.source import SPLITS, Source
 from common.data.tasks import (
     DIGESTS,
@@ -23,11 +24,11 @@ __all__ = [
     "Canvas",
     "Dataset",
     "OwnImages",
+    "Plain",
+    "Recipe",
     "Source",
     "Task",
     "digest",
-    "draw_canvas",
-    "draw_canvas_of",
     "find_task",
     "fixed_split",
     "load_folder",

@@ -5,9 +5,9 @@
     examples = builder.as_data_source("test")
 
 Once this module is imported, `tfds.builder("attention_mnist/cluttered60", ...)` finds it too. An example is
-`image` uint8 `[H, W, C]`, `label` in 0..9 and `index`, its place in the split: array_record keeps examples in
-the order of a hash. Every task has its fixed validation and test images; mnist28 also has the training
-digits, which the other tasks draw their training images from.
+`image` uint8 `[H, W, C]`, `label`, a class or symbols int32 `[S]`, and `index`, its place in the split: array_record
+keeps examples in the order of a hash. Every task has its fixed validation and test images; mnist28 also has the
+training digits, which the other tasks draw their training images from.
 
 Nothing else imports this module, because importing tensorflow_datasets is slow.
 """
@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from common.data.mnist import load_mnist
+from common.data.recipe import Plain, sample_shapes
 from common.data.source import Source
 from common.data.tasks import TASKS, find_task, fixed_split
 
@@ -71,13 +72,17 @@ class AttentionMnist(tfds.core.GeneratorBasedBuilder):
         super().__init__(file_format=file_format, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        canvas = TASKS[self.builder_config.task].canvas
-        shape = (28, 28, 1) if canvas is None else (canvas.height, canvas.width, 1)
+        recipe = TASKS[self.builder_config.task].recipe
+        # Shapes do not depend on the pixels.
+        shape, label_shape = sample_shapes(recipe, Source(np.zeros((2, 28, 28, 1), np.uint8), np.zeros(2, np.int32)))
+        names = recipe.name_classes(tuple("0123456789"))
         features = {
             # The image feature encodes arrays with TensorFlow, so the images are stored as compressed
             # tensors.
             "image": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib"),
-            "label": tfds.features.ClassLabel(num_classes=10),
+            "label": tfds.features.Tensor(shape=label_shape, dtype=np.int32)
+            if label_shape
+            else tfds.features.ClassLabel(names=names),
             "index": tfds.features.Scalar(dtype=np.int64),
         }
         # Not dataset_info_from_configs, which would take the README of this folder for the description.
@@ -92,7 +97,7 @@ class AttentionMnist(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         splits = load_mnist()
-        if TASKS[self.builder_config.task].canvas is not None:
+        if TASKS[self.builder_config.task].recipe != Plain():
             splits.pop("train")
         return {split: self._generate_examples(source, split) for split, source in splits.items()}
 
@@ -101,7 +106,7 @@ class AttentionMnist(tfds.core.GeneratorBasedBuilder):
         images, labels = fixed_split(source, TASKS[self.builder_config.task], split)
         count = self.builder_config.num_examples
         for index, (image, label) in enumerate(zip(images[:count], labels[:count], strict=True)):
-            yield index, {"image": image, "label": int(label), "index": index}
+            yield index, {"image": image, "label": label, "index": index}
 
 
 def _builder(task: str, data_dir: str | os.PathLike[str], num_examples: int | None) -> AttentionMnist:
@@ -139,7 +144,7 @@ def read_split(task: str, split: str, data_dir: str | os.PathLike[str], num_exam
         num_examples: as given to `prepare`.
 
     Returns:
-        NumPy arrays: images uint8 `[N, H, W, C]`, labels int32 `[N]`.
+        NumPy arrays: images uint8 `[N, H, W, C]`, labels int32 `[N]` or `[N, S]`.
 
     Raises:
         ValueError: if the task is unknown, not prepared there, or has no such split.
@@ -150,8 +155,9 @@ def read_split(task: str, split: str, data_dir: str | os.PathLike[str], num_exam
     if split not in builder.info.splits:
         raise ValueError(f"task {task!r} has no split {split!r}; allowed: {', '.join(builder.info.splits)}")
     examples = builder.as_data_source(split)
-    shape = builder.info.features["image"].shape
-    images, labels = np.empty((len(examples), *shape), np.uint8), np.empty(len(examples), np.int32)
+    features, count = builder.info.features, len(examples)
+    images = np.empty((count, *features["image"].shape), np.uint8)
+    labels = np.empty((count, *features["label"].shape), np.int32)
     for example in examples:
         images[example["index"]] = example["image"]
         labels[example["index"]] = example["label"]

@@ -4,7 +4,7 @@ Source: the translated and cluttered MNIST tasks of Mnih et al., "Recurrent Mode
 (2014).
 
 Everything random is an integer. `draw_layout` draws the integers, `paint` turns them into pixels, and
-`draw_canvas` does one after the other. Integers are `bits % n`, because JAX keeps `random.bits` the same from
+`Canvas.draw_of` does one after the other. Integers are `bits % n`, because JAX keeps `random.bits` the same from
 version to version and promises nothing of the kind for `random.randint`; the probability of a value is off by
 less than n / 2**32 of itself.
 
@@ -20,14 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
+from common.data.recipe import Index, Sample, check_source, draw_any, label_of
 from common.data.source import Source
-
-Index = Int[Array, ""] | Int[np.ndarray, ""] | np.integer | int
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """What to paint. Sizes are in pixels. Hashable, so it can be a static argument of a jitted function.
+    """What to paint. Sizes are in pixels. A `Recipe`.
 
     Attributes:
         height: rows of the canvas.
@@ -50,6 +49,60 @@ class Canvas:
             if value < least:
                 raise ValueError(f"canvas {name} is {value}; it must be at least {least}")
 
+    def check(self, source: Source) -> None:
+        """Raises a `ValueError` unless images of the source, and their distractors, fit the canvas.
+
+        Looks at shapes only, so it also works on traced arrays.
+
+        Args:
+            source: images uint8 `[N, h, w, C]`, labels `[N]`.
+
+        Raises:
+            ValueError: if the source is empty or not of the shape above, if its images are larger than the
+                canvas, if a distractor is larger than an image or than the canvas, or if there is no other
+                image to crop one from.
+        """
+        check_source(source)
+        n, h, w, _ = source.images.shape
+        if h > self.height or w > self.width:
+            raise ValueError(
+                f"source images are {h}x{w} pixels; at most {self.height}x{self.width} (canvas) is allowed"
+            )
+        if self.num_distractors == 0:
+            return
+        # Images fit the canvas, so a crop that fits the images fits the canvas too.
+        if self.distractor_size > min(h, w):
+            raise ValueError(
+                f"distractors are {self.distractor_size}x{self.distractor_size} pixels; at most "
+                f"{min(h, w)}x{min(h, w)} is allowed for source images of {h}x{w} pixels"
+            )
+        if n < 2:
+            raise ValueError(f"the source has {n} image; distractors come from other images, so at least 2 are needed")
+
+    def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the source."""
+        return class_names
+
+    def draw(self, key: Key[Array, ""], source: Source) -> Sample:
+        """Makes one sample that shows a uniformly drawn image of the source: see `draw_of`."""
+        return draw_any(self.draw_of, key, source)
+
+    def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
+        """Makes one sample that shows a given image of the source.
+
+        Args:
+            key: typed key `[]`.
+            index: int `[]`: the image to show, in 0..N-1.
+            source: images uint8 `[N, h, w, C]`, labels `[N]`.
+
+        Returns:
+            The image uint8 `[H, W, C]` and its label int32 `[]`.
+
+        Raises:
+            ValueError: see `check`.
+        """
+        return paint(source, draw_layout(key, index, source, self), self), label_of(index, source)
+
 
 class Layout(NamedTuple):
     """Where everything on one canvas comes from and goes to; D distractors, all integers int32.
@@ -69,49 +122,6 @@ class Layout(NamedTuple):
     paste_corner: Int[Array, "D 2"]
 
 
-def check_canvas(source: Source, canvas: Canvas | None) -> None:
-    """Raises a `ValueError` unless images of the source, and their distractors, fit the canvas.
-
-    Looks at shapes only, so it also works on traced arrays.
-
-    Args:
-        source: images uint8 `[N, h, w, C]`, labels `[N]`.
-        canvas: the canvas, or None (then only the source is checked).
-
-    Raises:
-        ValueError: if the source is empty or not of the shape above, if its images are larger than the
-            canvas, if a distractor is larger than an image or than the canvas, or if there is no other image
-            to crop one from.
-    """
-    shape = tuple(source.images.shape)
-    if len(shape) != 4 or min(shape) < 1:
-        raise ValueError(f"source images have shape {shape}; expected [N, h, w, C] with every axis at least 1")
-    if tuple(source.labels.shape) != shape[:1]:
-        raise ValueError(f"source labels have shape {tuple(source.labels.shape)}; expected {shape[:1]}")
-    if canvas is None:
-        return
-    n, h, w, _ = shape
-    if h > canvas.height or w > canvas.width:
-        raise ValueError(
-            f"source images are {h}x{w} pixels; at most {canvas.height}x{canvas.width} (canvas) is allowed"
-        )
-    if canvas.num_distractors == 0:
-        return
-    # Images fit the canvas, so a crop that fits the images fits the canvas too.
-    if canvas.distractor_size > min(h, w):
-        raise ValueError(
-            f"distractors are {canvas.distractor_size}x{canvas.distractor_size} pixels; at most "
-            f"{min(h, w)}x{min(h, w)} is allowed for source images of {h}x{w} pixels"
-        )
-    if n < 2:
-        raise ValueError(f"the source has {n} image; distractors come from other images, so at least 2 are needed")
-
-
-def draw_index(key: Key[Array, ""], num_images: int) -> Int[Array, ""]:
-    """Draws an image of a source uniformly: int32 `[]` in 0..num_images-1."""
-    return (jax.random.bits(key, (), "uint32") % np.uint32(num_images)).astype(jnp.int32)
-
-
 def draw_layout(key: Key[Array, ""], index: Index, source: Source, canvas: Canvas) -> Layout:
     """Draws the places of one canvas for a given image of the source.
 
@@ -128,9 +138,9 @@ def draw_layout(key: Key[Array, ""], index: Index, source: Source, canvas: Canva
         The layout, arrays of int32.
 
     Raises:
-        ValueError: see `check_canvas`.
+        ValueError: see `Canvas.check`.
     """
-    check_canvas(source, canvas)
+    canvas.check(source)
     n, h, w, _ = source.images.shape
     count, size = canvas.num_distractors, canvas.distractor_size
     place = [canvas.height - h + 1, canvas.width - w + 1]
@@ -172,49 +182,3 @@ def paint(source: Source, layout: Layout, canvas: Canvas) -> UInt8[Array, "H W C
         under = jax.lax.dynamic_slice(picture, place, crop.shape)
         picture = jax.lax.dynamic_update_slice(picture, jnp.maximum(under, crop), place)
     return picture
-
-
-def draw_canvas_of(
-    key: Key[Array, ""], index: Index, source: Source, canvas: Canvas | None
-) -> tuple[UInt8[Array, "H W C"], Int[Array, ""]]:
-    """Makes one sample that shows a given image of the source.
-
-    Args:
-        key: typed key `[]`.
-        index: int `[]`: the image to show, in 0..N-1.
-        source: images uint8 `[N, h, w, C]`, labels `[N]`.
-        canvas: what to paint, or None for the image as it is (the key is then unused).
-
-    Returns:
-        The image uint8 `[H, W, C]` and its label int32 `[]`.
-
-    Raises:
-        ValueError: see `check_canvas`.
-    """
-    check_canvas(source, canvas)
-    label = jnp.asarray(source.labels)[index].astype(jnp.int32)
-    if canvas is None:
-        return jnp.asarray(source.images)[index], label
-    return paint(source, draw_layout(key, index, source, canvas), canvas), label
-
-
-def draw_canvas(
-    key: Key[Array, ""], source: Source, canvas: Canvas | None
-) -> tuple[UInt8[Array, "H W C"], Int[Array, ""]]:
-    """Makes one sample that shows a uniformly drawn image of the source.
-
-    Args:
-        key: typed key `[]`.
-        source: images uint8 `[N, h, w, C]`, labels `[N]`.
-        canvas: what to paint, or None for the image as it is.
-
-    Returns:
-        The image uint8 `[H, W, C]` and its label int32 `[]`.
-
-    Raises:
-        ValueError: see `check_canvas`.
-    """
-    check_canvas(source, canvas)
-    index_key, layout_key = jax.random.split(key)
-    index = draw_index(index_key, source.images.shape[0])
-    return draw_canvas_of(layout_key, index, source, canvas)

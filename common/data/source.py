@@ -8,7 +8,7 @@ from jaxtyping import Array, Int, UInt8
 SPLITS = ("train", "validation", "test")
 
 Images = UInt8[Array, "N h w C"] | UInt8[np.ndarray, "N h w C"]
-Labels = Int[Array, " N"] | Int[np.ndarray, " N"]
+Labels = Int[Array, "N *S"] | Int[np.ndarray, "N *S"]
 
 
 class Source(NamedTuple):
@@ -16,7 +16,8 @@ class Source(NamedTuple):
 
     Attributes:
         images: uint8 `[N, h, w, C]`: images, rows from the top, columns from the left, channels.
-        labels: int32 `[N]`: class of each image, from 0.
+        labels: int32 `[N]`: class of each image, from 0; or `[N, S]`: its symbols in the order of reading, filled
+            up with the end symbol, which is the last class and stands there at least once.
     """
 
     images: Images

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
-from common.data.canvas import Canvas, check_canvas, draw_canvas, draw_canvas_of
+from common.data.canvas import Canvas
 from common.data.mnist import load_mnist
 from common.data.own_images import EXPECTED_DATA, load_own_images
+from common.data.recipe import Plain, Recipe, sample_shapes
 from common.data.source import SPLITS, Source
 
 
@@ -28,13 +29,13 @@ class Task:
 
     Attributes:
         name: the name under which it is loaded.
-        canvas: what is painted for each image, or None if the images are shown as they are.
+        recipe: how its images and labels are made from those of the source.
         description: one line for people.
         seed: the seed of the fixed validation and test images, 0..2**32-1.
     """
 
     name: str
-    canvas: Canvas | None
+    recipe: Recipe
     description: str
     seed: int
 
@@ -42,12 +43,12 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task("mnist28", None, "28x28, the digits", 28),
+        Task("mnist28", Plain(), "28x28, the digits", 28),
         Task("translated60", Canvas(60, 60), "60x60, one digit at a uniform place", 600),
         Task("cluttered60", Canvas(60, 60, 4, 8), "60x60, one digit and four 8x8 distractors", 604),
         Task("cluttered100", Canvas(100, 100, 8, 8), "100x100, one digit and eight 8x8 distractors", 1008),
         Task("augmented100", Canvas(100, 100, 8, 9), "100x100, one digit and eight 9x9 distractors", 1009),
-        Task("images", None, "your own images, as they are", 0),
+        Task("images", Plain(), "your own images, as they are", 0),
     )
 }
 
@@ -76,18 +77,19 @@ class Dataset:
     Attributes:
         name: the name of the task.
         train: the pool that training images are drawn from, JAX arrays: images uint8 `[N, h, w, C]`, labels
-            int32 `[N]`.
-        validation: fixed images, NumPy arrays: images uint8 `[N, H, W, C]`, labels int32 `[N]`.
+            int32 `[N]` or `[N, S]`.
+        validation: fixed images, NumPy arrays: images uint8 `[N, H, W, C]`, labels int32 `[N]`, or `[N, S]` if
+            a label is a sequence of S symbols (see `Source`).
         test: as validation.
-        canvas: what is painted around each training image, or None.
-        class_names: the name of each label.
+        recipe: how training images and their labels are made from the pool.
+        class_names: the name of each label or symbol; the last symbol is the end symbol.
     """
 
     name: str
     train: Source
     validation: Source
     test: Source
-    canvas: Canvas | None
+    recipe: Recipe
     class_names: tuple[str, ...]
 
     @property
@@ -107,8 +109,13 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; labels are 0..num_classes-1."""
+        """Number of classes, or of symbols with the end symbol; labels are 0..num_classes-1."""
         return len(self.class_names)
+
+    @property
+    def num_targets(self) -> int | None:
+        """Number of symbols S of a label, or None if a label is one class."""
+        return self.validation.labels.shape[1] if self.validation.labels.ndim == 2 else None
 
 
 def find_task(name: str) -> Task:
@@ -149,8 +156,8 @@ def load_task(
         The data set. `train` is on the default device, `validation` and `test` are on the host.
 
     Raises:
-        ValueError: if the name is unknown, the data are missing or malformed, or the images do not fit the
-            canvas, or the fixed MNIST images are not the published ones.
+        ValueError: if the name is unknown, the data are missing or malformed, or do not fit the recipe, or
+            the fixed MNIST images are not the published ones.
     """
     task = find_task(name)
     if data is not None:
@@ -171,81 +178,78 @@ def load_task(
         sources, class_names = load_mnist(), tuple(str(digit) for digit in range(10))
     # All splits are checked before any is made, so that a misfit costs no time.
     for source in sources.values():
-        check_canvas(source, task.canvas)
+        task.recipe.check(source)
+    class_names = task.recipe.name_classes(class_names)
     fixed = {split: fixed_split(sources[split], task, split) for split in ("validation", "test")}
     if data is None:
         for split, source in fixed.items():
             _verify(source, name, split)
     train = jax.tree.map(jnp.asarray, sources["train"])
-    return Dataset(name, train, fixed["validation"], fixed["test"], task.canvas, class_names)
+    return Dataset(name, train, fixed["validation"], fixed["test"], task.recipe, class_names)
 
 
 def sample_batch(
-    key: Key[Array, ""], train: Source, canvas: Canvas | None, batch_size: int
-) -> tuple[UInt8[Array, "B H W C"], Int[Array, " B"]]:
+    key: Key[Array, ""], train: Source, recipe: Recipe, batch_size: int
+) -> tuple[UInt8[Array, "B H W C"], Int[Array, "B *S"]]:
     """Draws a batch of training images, independently and with replacement.
 
-    Jit it with `canvas` and `batch_size` static, and pass `train` as an argument: captured as a constant, the
+    Jit it with `recipe` and `batch_size` static, and pass `train` as an argument: captured as a constant, the
     pool would be copied into the program.
 
     Args:
         key: typed key `[]`.
-        train: the pool, images uint8 `[N, h, w, C]`, labels int32 `[N]`.
-        canvas: what is painted, or None for the images as they are.
+        train: the pool, images uint8 `[N, h, w, C]`, labels int32 `[N]` or `[N, S]`.
+        recipe: how each image and label is made.
         batch_size: B.
 
     Returns:
-        Images uint8 `[B, H, W, C]` and labels int32 `[B]`.
+        Images uint8 `[B, H, W, C]` and labels int32, `[B]` or `[B, S]`.
 
     Raises:
-        ValueError: if the images do not fit the canvas.
+        ValueError: if the images do not fit the recipe.
     """
     train = jax.tree.map(jnp.asarray, train)
-    return jax.vmap(lambda one: draw_canvas(one, train, canvas))(jax.random.split(key, batch_size))
+    return jax.vmap(lambda one: recipe.draw(one, train))(jax.random.split(key, batch_size))
 
 
-@functools.partial(jax.jit, static_argnames="canvas")
-def _draw_chunk(key, indices, source, canvas):
-    def draw(index):
-        return draw_canvas_of(jax.random.fold_in(key, index), index, source, canvas)
-
-    return jax.vmap(draw)(indices)
+@functools.partial(jax.jit, static_argnames="recipe")
+def _draw_chunk(key, indices, source, recipe):
+    return jax.vmap(lambda index: recipe.draw_of(jax.random.fold_in(key, index), index, source))(indices)
 
 
 def fixed_split(source: Source, task: Task, split_name: str) -> Source:
     """Makes the fixed images of a split: image i shows image i of the source.
 
-    The places on image i depend on the seed of the task, the split and i alone, besides the number and sizes
-    of the images; the threefry generator makes them the same on every device.
+    What else is on image i depends on the seed of the task, the split and i alone, besides the number and sizes
+    of the images; the threefry generator makes its integers the same on every device.
 
     Args:
-        source: images uint8 `[N, h, w, C]`, labels `[N]`.
+        source: images uint8 `[N, h, w, c]`, labels `[N]` or `[N, S]`.
         task: the task.
         split_name: train, validation or test.
 
     Returns:
-        NumPy arrays: images uint8 `[N, H, W, C]`, labels int32 `[N]`. The source itself for a task without a
-        canvas.
+        NumPy arrays: images uint8 `[N, H, W, C]`, labels int32 `[N]` or `[N, S]`.
 
     Raises:
-        ValueError: if the split is unknown, or the images do not fit the canvas.
+        ValueError: if the split is unknown, or the images do not fit the recipe.
     """
     if split_name not in SPLITS:
         raise ValueError(f"unknown split {split_name!r}; allowed: {', '.join(SPLITS)}")
-    check_canvas(source, task.canvas)
-    labels = np.asarray(source.labels, np.int32)
-    if task.canvas is None:
-        return Source(np.asarray(source.images), labels)
+    count = len(source.images)
+    image_shape, label_shape = sample_shapes(task.recipe, source)
+    if task.recipe == Plain():
+        return Source(np.asarray(source.images), np.asarray(source.labels, np.int32))
     key = jax.random.fold_in(jax.random.key(task.seed, impl="threefry2x32"), SPLITS.index(split_name))
     on_device = jax.tree.map(jnp.asarray, source)
-    count, (_, _, channels) = len(labels), source.images.shape[1:]
-    images = np.empty((count, task.canvas.height, task.canvas.width, channels), np.uint8)
+    images, labels = np.empty((count, *image_shape), np.uint8), np.empty((count, *label_shape), np.int32)
     size = min(_CHUNK, count)
     for start in range(0, count, size):
         # The last chunk repeats the last image up to the full length, so that it needs no program of its own.
         indices = np.minimum(np.arange(start, start + size, dtype=np.int32), count - 1)
-        drawn, _ = _draw_chunk(key, indices, on_device, task.canvas)
+        drawn, drawn_labels = _draw_chunk(key, indices, on_device, task.recipe)
         images[start : start + size] = np.asarray(drawn)[: count - start]
+        labels[start : start + size] = np.asarray(drawn_labels)[: count - start]
     return Source(images, labels)
 
 
@@ -253,7 +257,7 @@ def digest(source: Source) -> str:
     """SHA-256, in hexadecimal, of the images in C order followed by the labels as little-endian int32.
 
     Args:
-        source: images uint8 `[N, h, w, C]`, labels `[N]`.
+        source: images uint8 `[N, h, w, C]`, labels `[N]` or `[N, S]`.
     """
     sha = hashlib.sha256(np.ascontiguousarray(source.images).data)
     sha.update(np.ascontiguousarray(source.labels, "<i4").data)

@@ -56,7 +56,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
 
 def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W C"], Int[np.ndarray, "size"]]:
     """Training images drawn as training draws them: ``size`` images and labels, on the host."""
-    draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.canvas, _POOL_BATCH))
+    draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.recipe, _POOL_BATCH))
     batches = -(-size // _POOL_BATCH)
     drawn = [jax.device_get(draw(key, dataset.train)) for key in jax.random.split(jax.random.key(0), batches)]
     images, labels = (np.concatenate(arrays)[:size] for arrays in zip(*drawn, strict=True))
@@ -129,7 +129,7 @@ def step_parts(experiment: RamExperiment, dataset: Dataset) -> dict[str, Work]:
       ``images``: making the batch; ``sensor``: the batch's tables and all glimpses, at uniform locations.
     """
     model, batch_size = experiment.model, experiment.training.batch_size
-    draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.canvas, batch_size)[0])
+    draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.recipe, batch_size)[0])
     sensor = jax.jit(see_all, static_argnums=2)
     key, retina = jax.random.key(0), make_retina(model.retina)
     batch = draw(key, dataset.train)

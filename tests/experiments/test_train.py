@@ -13,7 +13,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
 from common.checkpoint import Checkpoints, state_digest
-from common.data import Dataset, Source
+from common.data import Dataset, Plain, Source
 from common.training import Model, OptimizerConfig
 from experiments import train as train_module
 from experiments.config import CnnExperiment, TrainingConfig
@@ -40,7 +40,7 @@ def compile_once(tmp_path_factory):
 def make_dataset(images=10):
     source = Source(np.zeros((images, 4, 4, 1), np.uint8), np.arange(images, dtype=np.int32) % CLASSES)
     train_source = jax.tree.map(jnp.asarray, source)
-    return Dataset("toy", train_source, source, source, None, tuple("abcd"))
+    return Dataset("toy", train_source, source, source, Plain(), tuple("abcd"))
 
 
 def make_model(wrong, not_finite_from=None):

@@ -9,13 +9,10 @@ from scipy import stats
 
 from common.data.canvas import (
     Canvas,
-    check_canvas,
-    draw_canvas,
-    draw_canvas_of,
-    draw_index,
     draw_layout,
     paint,
 )
+from common.data.recipe import Plain, draw_index
 from common.data.source import Source
 
 CANVAS = Canvas(11, 13, 3, 4)
@@ -113,9 +110,9 @@ def test_distractors_never_darken_the_image_and_every_pixel_comes_from_the_sourc
 
 def test_64_bits_change_nothing():
     source = _source()
-    expected = draw_canvas(KEY, source, CANVAS)
+    expected = CANVAS.draw(KEY, source)
     with jax.enable_x64(True):
-        image, label = draw_canvas(KEY, source, CANVAS)
+        image, label = CANVAS.draw(KEY, source)
     assert image.dtype == np.uint8 and label.dtype == np.int32
     np.testing.assert_array_equal(image, expected[0])
     assert label == expected[1]
@@ -123,29 +120,28 @@ def test_64_bits_change_nothing():
 
 def test_image_of_the_size_of_the_canvas_is_itself():
     source = _source()
-    image, label = draw_canvas_of(KEY, 4, source, Canvas(5, 6))
+    image, label = Canvas(5, 6).draw_of(KEY, 4, source)
     np.testing.assert_array_equal(image, source.images[4])
     assert label == source.labels[4]
 
 
-def test_no_canvas_is_the_image_as_it_is():
+def test_plain_is_the_image_as_it_is():
     source = _source()
-    image, label = draw_canvas_of(KEY, 4, source, None)
+    image, label = Plain().draw_of(KEY, 4, source)
     np.testing.assert_array_equal(image, source.images[4])
     assert label == source.labels[4]
-    image, label = draw_canvas(KEY, source, None)
+    image, label = Plain().draw(KEY, source)
     assert any((np.asarray(image) == one).all() and label == of for one, of in zip(*source, strict=True))
 
 
-@pytest.mark.parametrize("canvas", [CANVAS, None])
-def test_jit_and_vmap_equal_eager_single(canvas):
+@pytest.mark.parametrize("recipe", [CANVAS, Plain()])
+def test_jit_and_vmap_equal_eager_single(recipe):
     source = _source()
     keys = jax.random.split(KEY, 4)
-    draw = functools.partial(draw_canvas, canvas=canvas)
-    images, labels = jax.jit(jax.vmap(draw, in_axes=(0, None)))(keys, source)
+    images, labels = jax.jit(jax.vmap(recipe.draw, in_axes=(0, None)))(keys, source)
     assert images.dtype == np.uint8 and labels.dtype == np.int32
     for i, key in enumerate(keys):
-        image, label = draw(key, source)
+        image, label = recipe.draw(key, source)
         np.testing.assert_array_equal(images[i], image)
         assert labels[i] == label
 
@@ -165,26 +161,26 @@ def test_bad_canvas_is_quoted(options, quoted):
 
 
 @pytest.mark.parametrize(
-    ("source", "canvas", "quoted"),
+    ("source", "recipe", "quoted"),
     [
         (_source(), Canvas(4, 9), "5x6 pixels; at most 4x9"),
         (_source(), Canvas(9, 5), "5x6 pixels; at most 9x5"),
         (_source(), Canvas(20, 20, 1, 6), "6x6 pixels; at most 5x5"),
         (_source(count=1), Canvas(20, 20, 1, 2), "has 1 image"),
-        (Source(np.zeros((0, 5, 5, 1), np.uint8), np.zeros(0, np.int32)), None, r"\(0, 5, 5, 1\)"),
-        (Source(np.zeros((3, 5, 5), np.uint8), np.zeros(3, np.int32)), None, r"\(3, 5, 5\)"),
-        (Source(np.zeros((3, 5, 5, 1), np.uint8), np.zeros(2, np.int32)), None, r"\(2,\); expected \(3,\)"),
+        (Source(np.zeros((0, 5, 5, 1), np.uint8), np.zeros(0, np.int32)), Plain(), r"\(0, 5, 5, 1\)"),
+        (Source(np.zeros((3, 5, 5), np.uint8), np.zeros(3, np.int32)), Plain(), r"\(3, 5, 5\)"),
+        (Source(np.zeros((3, 5, 5, 1), np.uint8), np.zeros(2, np.int32)), Plain(), r"\(2,\); expected \(3,\)"),
     ],
 )
-def test_bad_source_is_quoted(source, canvas, quoted):
+def test_bad_source_is_quoted(source, recipe, quoted):
     with pytest.raises(ValueError, match=quoted):
-        check_canvas(source, canvas)
+        recipe.check(source)
     with pytest.raises(ValueError, match=quoted):
-        draw_canvas(KEY, source, canvas)
+        recipe.draw(KEY, source)
     with pytest.raises(ValueError, match=quoted):
-        jax.jit(functools.partial(draw_canvas, canvas=canvas))(KEY, source)
+        jax.jit(recipe.draw)(KEY, source)
 
 
 def test_distractors_do_not_limit_a_canvas_without_them():
-    image, _ = draw_canvas(KEY, _source(count=1, height=2, width=2), Canvas(3, 3, 0, 50))
+    image, _ = Canvas(3, 3, 0, 50).draw(KEY, _source(count=1, height=2, width=2))
     assert image.shape == (3, 3, 1)

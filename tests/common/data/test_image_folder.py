@@ -6,6 +6,7 @@ from PIL import Image
 
 from common.data.image_folder import load_folder
 from common.data.own_images import load_own_images
+from common.data.recipe import Plain
 from common.data.tasks import load_task
 
 
@@ -155,7 +156,7 @@ def test_as_tasks(tmp_path):
     _fill(tmp_path, size=(12, 12))
     data = load_task("images", data=tmp_path)
     assert (data.height, data.width, data.channels, data.num_classes) == (12, 12, 1, 2)
-    assert data.class_names == ("cat", "dog") and data.canvas is None
+    assert data.class_names == ("cat", "dog") and data.recipe == Plain()
     assert (len(data.train.labels), len(data.validation.labels), len(data.test.labels)) == (16, 2, 2)
     data = load_task("cluttered60", data=str(tmp_path), resize=20, grayscale=False, split_seed=1)
     assert data.validation.images.shape == (2, 60, 60, 3) and data.train.images.shape == (16, 20, 20, 3)

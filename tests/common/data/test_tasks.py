@@ -1,16 +1,19 @@
 """Tasks: the published digests, batches, and the splits staying apart."""
 
+import dataclasses
 import functools
 import hashlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
 from common.data import tasks
-from common.data.canvas import Canvas, draw_canvas_of
+from common.data.canvas import Canvas
 from common.data.mnist import load_mnist
+from common.data.recipe import Plain, Recipe, check_source, draw_any, label_of, sample_shapes
 from common.data.source import Source
 from common.data.tasks import DIGESTS, TASKS, Task, digest, find_task, fixed_split, load_task, sample_batch
 
@@ -37,11 +40,28 @@ def cluttered60():
 @pytest.mark.parametrize(("name", "split"), list(DIGESTS))
 def test_published_digests(mnist, name, split):
     made = fixed_split(mnist[split], TASKS[name], split)
-    canvas = TASKS[name].canvas
-    shape = (28, 28) if canvas is None else (canvas.height, canvas.width)
-    assert made.images.shape == (len(mnist[split].labels), *shape, 1) and made.images.dtype == np.uint8
+    shape, _ = sample_shapes(TASKS[name].recipe, mnist[split])
+    assert made.images.shape == (len(mnist[split].labels), *shape) and made.images.dtype == np.uint8
     np.testing.assert_array_equal(made.labels, mnist[split].labels)
     assert digest(made) == DIGESTS[name, split]
+
+
+# SHA-256 of 64 training images from key 0: training draws, too, stay as they are.
+TRAINING_DIGESTS = {
+    "mnist28": "1be42bb56e14470201d79368b94dde103d9630a39dea14c698f3c48802b98292",
+    "translated60": "8fba36261aa8932a45d646f4a8e33fc2bdc2e1106da6414d7d3cbb6661647d15",
+    "cluttered60": "6391df15cdd2f1a43dd6daa5ba92f7145d1f010c2b98373952f5be9302351cae",
+    "cluttered100": "908a7ff9db1ff510e7bd7136899f3ca8dcec8018441c2bf9d301f5d40b89cc1e",
+    "augmented100": "d3f308d4139b2fb7520c28e7b09d9d237a6786f0ce50dbc28385b243832ff03a",
+}
+
+
+@pytest.mark.parametrize("name", TRAINING_DIGESTS)
+def test_training_batches_stay_as_they_are(mnist, name):
+    drawn = jax.jit(functools.partial(sample_batch, recipe=TASKS[name].recipe, batch_size=64))(
+        jax.random.key(0, impl="threefry2x32"), mnist["train"]
+    )
+    assert digest(Source(*map(np.asarray, drawn))) == TRAINING_DIGESTS[name]
 
 
 def test_every_mnist_task_has_digests_and_a_seed_of_its_own():
@@ -60,7 +80,7 @@ def test_every_mnist_task_has_digests_and_a_seed_of_its_own():
     ],
 )
 def test_recipes(name, height, distractors, size):
-    canvas = TASKS[name].canvas
+    canvas = TASKS[name].recipe
     assert (canvas.height, canvas.width, canvas.num_distractors) == (height, height, distractors)
     assert size is None or canvas.distractor_size == size
 
@@ -68,7 +88,7 @@ def test_recipes(name, height, distractors, size):
 def test_dataset(cluttered60, mnist):
     data = cluttered60
     assert (data.height, data.width, data.channels, data.num_classes) == (60, 60, 1, 10)
-    assert data.class_names == tuple("0123456789") and data.canvas == TASKS["cluttered60"].canvas
+    assert data.class_names == tuple("0123456789") and data.recipe == TASKS["cluttered60"].recipe
     assert isinstance(data.train.images, jax.Array) and data.train.labels.dtype == np.int32
     np.testing.assert_array_equal(data.train.images, mnist["train"].images)
     # The ink of the digit is on its canvas, and no more than the ink of the distractors is added.
@@ -103,7 +123,7 @@ def test_image_of_a_fixed_split_depends_on_seed_split_and_place_only():
         key = jax.random.fold_in(jax.random.key(SMALL.seed, impl="threefry2x32"), number)
         made = fixed_split(source, SMALL, split)
         for i in (0, 255, 256, 299):  # at the ends of the chunks
-            image, label = draw_canvas_of(jax.random.fold_in(key, i), i, source, SMALL.canvas)
+            image, label = SMALL.recipe.draw_of(jax.random.fold_in(key, i), i, source)
             np.testing.assert_array_equal(made.images[i], image)
             assert made.labels[i] == label == source.labels[i]
 
@@ -120,7 +140,7 @@ def test_splits_and_seeds_differ():
     made = [
         fixed_split(source, SMALL, "test"),
         fixed_split(source, SMALL, "validation"),
-        fixed_split(source, Task("other", SMALL.canvas, "", 6), "test"),
+        fixed_split(source, Task("other", SMALL.recipe, "", 6), "test"),
     ]
     assert len({digest(one) for one in made}) == 3
     assert digest(fixed_split(source, SMALL, "test")) == digest(made[0])
@@ -134,7 +154,7 @@ def test_distractors_come_from_the_same_split(tmp_path):
         arrays[f"{split}_labels"] = np.arange(20) % 2
     np.savez(tmp_path / "colours.npz", **arrays)
     data = load_task("cluttered60", data=str(tmp_path / "colours.npz"))
-    batch, _ = sample_batch(KEY, data.train, data.canvas, 64)
+    batch, _ = sample_batch(KEY, data.train, data.recipe, 64)
     for split, images in (
         ("train", batch),
         ("validation", data.validation.images),
@@ -143,31 +163,72 @@ def test_distractors_come_from_the_same_split(tmp_path):
         assert set(np.unique(images).tolist()) == {0, colours[split]}
 
 
-@pytest.mark.parametrize("canvas", [SMALL.canvas, None])
-def test_batch_is_a_function_of_the_key(canvas):
+@pytest.mark.parametrize("recipe", [SMALL.recipe, Plain()])
+def test_batch_is_a_function_of_the_key(recipe):
     source = _source()
-    draw = functools.partial(sample_batch, train=source, canvas=canvas, batch_size=32)
+    draw = functools.partial(sample_batch, train=source, recipe=recipe, batch_size=32)
     images, labels = draw(KEY)
-    assert images.shape == (32, *((6, 6) if canvas is None else (12, 14)), 1)
+    assert images.shape == (32, *((6, 6) if recipe == Plain() else (12, 14)), 1)
     assert images.dtype == np.uint8 and labels.dtype == np.int32
-    jitted = jax.jit(sample_batch, static_argnames=("canvas", "batch_size"))(KEY, source, canvas, 32)
+    jitted = jax.jit(sample_batch, static_argnames=("recipe", "batch_size"))(KEY, source, recipe, 32)
     np.testing.assert_array_equal(images, jitted[0])
     np.testing.assert_array_equal(labels, jitted[1])
     assert (np.asarray(draw(jax.random.key(4))[0]) != np.asarray(images)).any()
+
+
+@dataclasses.dataclass(frozen=True)
+class Mirrored:
+    """A recipe of one's own: each image beside its mirror image, labelled with a sequence."""
+
+    end: int
+
+    def check(self, source):
+        check_source(source)
+
+    def name_classes(self, class_names):
+        return (*class_names, "end")
+
+    def draw(self, key, source):
+        return draw_any(self.draw_of, key, source)
+
+    def draw_of(self, key, index, source):
+        image = jnp.asarray(source.images)[index]
+        label = label_of(index, source)
+        return jnp.concatenate([image, image[:, ::-1]], axis=-1), jnp.stack([label, label, jnp.int32(self.end)])
+
+
+def test_a_recipe_decides_on_shapes_labels_and_names(monkeypatch, tmp_path):
+    monkeypatch.setitem(TASKS, "mirrored", Task("mirrored", Mirrored(4), "for these tests", 5))
+    source = _source(60)
+    np.savez(tmp_path / "own.npz", images=source.images, labels=source.labels)
+    data = load_task("mirrored", data=tmp_path / "own.npz")
+    assert isinstance(data.recipe, Recipe) and sample_shapes(data.recipe, source) == ((6, 6, 2), (3,))
+    assert (data.height, data.width, data.channels) == (6, 6, 2)
+    assert data.class_names == ("0", "1", "2", "3", "end") and data.num_classes == 5 and data.num_targets == 3
+    images, labels = sample_batch(KEY, data.train, data.recipe, 8)
+    assert images.shape == (8, 6, 6, 2) and labels.shape == (8, 3)
+    for seen, targets in ((images, labels), data.validation):
+        np.testing.assert_array_equal(seen[..., 1], seen[:, :, ::-1, 0])
+        np.testing.assert_array_equal(targets[:, 0], targets[:, 1])
+        assert targets.dtype == np.int32 and (np.asarray(targets[:, 2]) == 4).all()
+
+
+def test_a_task_of_single_classes_has_no_number_of_targets(cluttered60):
+    assert cluttered60.num_targets is None
 
 
 def test_batch_draws_images_uniformly():
     count = 50
     images = np.arange(count, dtype=np.uint8)[:, None, None, None]
     source = Source(images, np.arange(count, dtype=np.int32))
-    drawn, labels = sample_batch(KEY, source, None, 20_000)
+    drawn, labels = sample_batch(KEY, source, Plain(), 20_000)
     np.testing.assert_array_equal(np.asarray(drawn).ravel(), labels)
     assert stats.chisquare(np.bincount(labels, minlength=count)).pvalue > 1e-4
 
 
 def test_pool_is_an_argument_not_a_constant():
     source = jax.tree.map(jax.numpy.asarray, _source())
-    program = jax.make_jaxpr(sample_batch, static_argnums=(2, 3))(KEY, source, SMALL.canvas, 4)
+    program = jax.make_jaxpr(sample_batch, static_argnums=(2, 3))(KEY, source, SMALL.recipe, 4)
     assert all(np.size(constant) < 100 for constant in program.consts)
 
 
@@ -194,7 +255,7 @@ def test_pool_is_an_argument_not_a_constant():
         ),
         (lambda: fixed_split(_source(3), SMALL, "dev"), "'dev'; allowed: train, validation, test"),
         (lambda: fixed_split(_source(3, size=13), SMALL, "test"), "13x13 pixels; at most 12x14"),
-        (lambda: sample_batch(KEY, _source(3, size=2), SMALL.canvas, 4), "3x3 pixels; at most 2x2"),
+        (lambda: sample_batch(KEY, _source(3, size=2), SMALL.recipe, 4), "3x3 pixels; at most 2x2"),
     ],
 )
 def test_mistakes_are_quoted(call, quoted):
