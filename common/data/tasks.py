@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.canvas import Canvas
+from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.mnist import load_mnist
 from common.data.own_images import EXPECTED_DATA, load_own_images
 from common.data.recipe import Plain, Recipe, sample_shapes
@@ -48,6 +49,14 @@ TASKS = {
         Task("cluttered60", Canvas(60, 60, 4, 8), "60x60, one digit and four 8x8 distractors", 604),
         Task("cluttered100", Canvas(100, 100, 8, 8), "100x100, one digit and eight 8x8 distractors", 1008),
         Task("augmented100", Canvas(100, 100, 8, 9), "100x100, one digit and eight 9x9 distractors", 1009),
+        Task("distorted/R", Rotated(), "28x28, a digit turned by up to 90 degrees", 2801),
+        Task("distorted/RTS", RotatedScaledMoved(), "42x42, a digit turned, scaled and moved", 4202),
+        Task("distorted/P", Projected(), "28x28, a digit in perspective", 2803),
+        Task("distorted/E", Elastic(), "28x28, a digit bent by a thin-plate spline", 2804),
+        Task("tc60", Canvas(60, 60, 6, 6), "60x60, one digit and six 6x6 distractors", 606),
+        Task("two_channel_addition42", TwoChannelSum(), "42x42, two digits in two channels, their sum", 4205),
+        Task("T84", Canvas(84, 84), "84x84, one digit at a uniform place", 840),
+        Task("TC84", Canvas(84, 84, 16, 6), "84x84, one digit and sixteen 6x6 distractors", 846),
         Task("images", Plain(), "your own images, as they are", 0),
     )
 }
@@ -64,6 +73,22 @@ DIGESTS = {
     ("cluttered100", "test"): "f583ed5565cf731aec0d4f46aba3c07f0c447b6d0675d533532a5d3e65897238",
     ("augmented100", "validation"): "a73d264c106de9d84d674fb20c70a321ed072b82f97e1c5807ed23b37478c6c1",
     ("augmented100", "test"): "e953bdef501d0551a0bfe28a50e895b2c48f0844ee65824fca9e1446e63b721c",
+    ("distorted/R", "validation"): "bfb0c28b25fac38bbe3aa6d62943e494ae23864b049aeb14e3b9501020ad20a1",
+    ("distorted/R", "test"): "8770cc413775616bfc17859c41f232c3a25a472cd16fabb726eb6ac572c4440c",
+    ("distorted/RTS", "validation"): "dd7744c6b87f2594289b781b3faaa1e6adc3a5c1f1d5d34336d3469398cf31c6",
+    ("distorted/RTS", "test"): "46cbce8655fe15fe82c9107f3c711756e34b67237e33c51198953eee76151bbf",
+    ("distorted/P", "validation"): "d07de32304dc42d28e69870637fc36b12dfd876e314387c6166be4a5af92dbde",
+    ("distorted/P", "test"): "187c14dd2adbae2c6dda72457cdbe96cd9a836ff9aa10df966e7500ab95088c8",
+    ("distorted/E", "validation"): "426c4443564ccdc14a570df2265559624a2b71ad6c9e13d0a8612b18eca772eb",
+    ("distorted/E", "test"): "cff2e9eab9478576a6d9a1af492bac5528214ac252f8d57bc8115a414ac2a42c",
+    ("tc60", "validation"): "86294def98b3595d755eee05e2ebe5eadda3fb342b27a9e8ace22d016f4b35b1",
+    ("tc60", "test"): "16e2b863ac23eb362d1a0c8145291af5beb0dd58f69efe668b470c0fcf8d0d00",
+    ("two_channel_addition42", "validation"): "630ba6d65a3e47b1a68f065a7f5de1302c6ce82221dd8dfada02fa2d0bacc11e",
+    ("two_channel_addition42", "test"): "03d33552759c7ef9a3cfdc20953357d87c1d69cca2197577d0b8c76eebfcf074",
+    ("T84", "validation"): "285be1acc7ef70eaf8deda8713097f7e8f93d82c0af6a552c948fa181c895621",
+    ("T84", "test"): "ee1bcd22f7ad361923f03779ae89ec5c80fd7f1732d7aa8490c7c1f27f262fe4",
+    ("TC84", "validation"): "1fa326701fc6b8cee04b01dfcf294fce0a9dbf7693eb048a8ee58fd2b85fb13f",
+    ("TC84", "test"): "3223455f2c5c66d32dd7e387c63e8e7e3d98a2aafcb7eaf85a63090143aff687",
 }
 
 # Bounds the memory of one call; a split of any length then compiles one program.
@@ -217,6 +242,11 @@ def _draw_chunk(key, indices, source, recipe):
     return jax.vmap(lambda index: recipe.draw_of(jax.random.fold_in(key, index), index, source))(indices)
 
 
+def split_key(task: Task, split_name: str) -> Key[Array, ""]:
+    """The key of a fixed split: image i is drawn with this key and i folded in."""
+    return jax.random.fold_in(jax.random.key(task.seed, impl="threefry2x32"), SPLITS.index(split_name))
+
+
 def fixed_split(source: Source, task: Task, split_name: str) -> Source:
     """Makes the fixed images of a split: image i shows image i of the source.
 
@@ -240,7 +270,7 @@ def fixed_split(source: Source, task: Task, split_name: str) -> Source:
     image_shape, label_shape = sample_shapes(task.recipe, source)
     if task.recipe == Plain():
         return Source(np.asarray(source.images), np.asarray(source.labels, np.int32))
-    key = jax.random.fold_in(jax.random.key(task.seed, impl="threefry2x32"), SPLITS.index(split_name))
+    key = split_key(task, split_name)
     on_device = jax.tree.map(jnp.asarray, source)
     images, labels = np.empty((count, *image_shape), np.uint8), np.empty((count, *label_shape), np.int32)
     size = min(_CHUNK, count)
