@@ -18,7 +18,8 @@ class DataConfig:
     """The images."""
 
     task: str = "augmented100"
-    """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, or images (your own, as they are)."""
+    """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, pairs100, pairs100_sequence, addition100,
+    or images (your own, as they are)."""
     data: str | None = None
     """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file."""
     resize: int | None = None

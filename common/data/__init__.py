@@ -3,6 +3,7 @@
 from common.data.canvas import Canvas
 from common.data.mnist import load_mnist
 from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
+from common.data.pairs import Pair
 from common.data.recipe import Plain, Recipe
 from common.data.source import SPLITS, Source
 from common.data.tasks import (
@@ -24,6 +25,7 @@ __all__ = [
     "Canvas",
     "Dataset",
     "OwnImages",
+    "Pair",
     "Plain",
     "Recipe",
     "Source",

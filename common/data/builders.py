@@ -74,8 +74,9 @@ class AttentionMnist(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         recipe = TASKS[self.builder_config.task].recipe
-        # Shapes do not depend on the pixels.
-        shape, label_shape = sample_shapes(recipe, Source(np.zeros((2, 28, 28, 1), np.uint8), np.zeros(2, np.int32)))
+        # Shapes depend on nothing but the size of the digits.
+        digits = Source(np.zeros((10, 28, 28, 1), np.uint8), np.zeros(10, np.int32))
+        shape, label_shape = sample_shapes(recipe, digits)
         names = recipe.name_classes(tuple("0123456789"))
         features = {
             # The image feature encodes arrays with TensorFlow, so the images are stored as compressed

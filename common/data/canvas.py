@@ -169,16 +169,41 @@ def paint(source: Source, layout: Layout, canvas: Canvas) -> UInt8[Array, "H W C
         uint8 `[H, W, C]`, H and W of the canvas.
     """
     images = jnp.asarray(source.images)
-    channels, size = images.shape[-1], canvas.distractor_size
+    picture = jnp.zeros((canvas.height, canvas.width, images.shape[-1]), images.dtype)
     # A plain 0 would be int64 beside int32 when 64 bits are enabled.
+    picture = jax.lax.dynamic_update_slice(picture, images[layout.image], (*layout.corner, np.int32(0)))
+    return paste_crops(
+        picture, images, layout.distractor_index, layout.crop_corner, layout.paste_corner, canvas.distractor_size
+    )
+
+
+def paste_crops(
+    picture: UInt8[Array, "H W C"],
+    images: UInt8[Array, "N h w C"],
+    index: Int[Array, " D"],
+    crop_corner: Int[Array, "D 2"],
+    paste_corner: Int[Array, "D 2"],
+    size: int,
+) -> UInt8[Array, "H W C"]:
+    """Pastes crops of images on a picture, one after another by pixelwise maximum.
+
+    Args:
+        picture: the picture.
+        images: what is cropped.
+        index: the image of each crop.
+        crop_corner: (row, column) of the upper left pixel of each crop in its image.
+        paste_corner: the same on the picture.
+        size: side of each crop in pixels.
+
+    Returns:
+        uint8 `[H, W, C]`.
+    """
     zero = np.int32(0)
-    picture = jnp.zeros((canvas.height, canvas.width, channels), images.dtype)
-    picture = jax.lax.dynamic_update_slice(picture, images[layout.image], (*layout.corner, zero))
     # A Python loop, not a scan: it is unrolled into a few slices and measured faster.
-    for d in range(canvas.num_distractors):
-        start = (layout.distractor_index[d], *layout.crop_corner[d], zero)
-        crop = jax.lax.dynamic_slice(images, start, (1, size, size, channels))[0]
-        place = (*layout.paste_corner[d], zero)
+    for d in range(index.shape[0]):
+        start = (index[d], *crop_corner[d], zero)
+        crop = jax.lax.dynamic_slice(images, start, (1, size, size, images.shape[-1]))[0]
+        place = (*paste_corner[d], zero)
         under = jax.lax.dynamic_slice(picture, place, crop.shape)
         picture = jax.lax.dynamic_update_slice(picture, jnp.maximum(under, crop), place)
     return picture

@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Array, Int32, Key
 
 from common.data import warps
+from common.data.pairs import DIGITS
 from common.data.recipe import Index, Sample, check_source, draw_any, label_of
 from common.data.source import Source
-
-DIGITS = tuple("0123456789")
 
 
 def _uniform(bits: Array, low: int, high: int) -> Array:

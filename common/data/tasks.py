@@ -20,6 +20,7 @@ from common.data.canvas import Canvas
 from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.mnist import load_mnist
 from common.data.own_images import EXPECTED_DATA, load_own_images
+from common.data.pairs import Pair
 from common.data.recipe import Plain, Recipe, sample_shapes
 from common.data.source import SPLITS, Source
 
@@ -49,6 +50,10 @@ TASKS = {
         Task("cluttered60", Canvas(60, 60, 4, 8), "60x60, one digit and four 8x8 distractors", 604),
         Task("cluttered100", Canvas(100, 100, 8, 8), "100x100, one digit and eight 8x8 distractors", 1008),
         Task("augmented100", Canvas(100, 100, 8, 9), "100x100, one digit and eight 9x9 distractors", 1009),
+        # Both show the same images.
+        Task("pairs100", Pair("set", 100, 100, 8, 8), "100x100, a set of two digits, eight 8x8 distractors", 1002),
+        Task("pairs100_sequence", Pair("sequence", 100, 100, 8, 8), "the same, digits from left to right", 1002),
+        Task("addition100", Pair("sum", 100, 100), "100x100, two digits, labelled with their sum", 1019),
         Task("distorted/R", Rotated(), "28x28, a digit turned by up to 90 degrees", 2801),
         Task("distorted/RTS", RotatedScaledMoved(), "42x42, a digit turned, scaled and moved", 4202),
         Task("distorted/P", Projected(), "28x28, a digit in perspective", 2803),
@@ -73,6 +78,12 @@ DIGESTS = {
     ("cluttered100", "test"): "f583ed5565cf731aec0d4f46aba3c07f0c447b6d0675d533532a5d3e65897238",
     ("augmented100", "validation"): "a73d264c106de9d84d674fb20c70a321ed072b82f97e1c5807ed23b37478c6c1",
     ("augmented100", "test"): "e953bdef501d0551a0bfe28a50e895b2c48f0844ee65824fca9e1446e63b721c",
+    ("pairs100", "validation"): "a5789f7e5e7b8cfd7ba1ae7a4a11a680e57b78129a978bcc4f89d935a98ced34",
+    ("pairs100", "test"): "ac607f2b3d4cd59f91e8681cade451d4dcde4e4d2155e95480e918012194ac5d",
+    ("pairs100_sequence", "validation"): "cffb7985c8a554126c92afae19e9a899f853b3b1772f52e995a3de0f2320588a",
+    ("pairs100_sequence", "test"): "4e163a32b7b183bb2fb50633fa54f3c9921b9ba873fee68f109fc261e386beda",
+    ("addition100", "validation"): "8c035cc03a4b7fcfe6aeab9ff0a46deb8f595bf8dffb3358760dce365bef7f4d",
+    ("addition100", "test"): "9ccbba6ee188db1ec5066dcdb8a4ebbb8973f3c9d44b0f9e81772a9215b943c3",
     ("distorted/R", "validation"): "bfb0c28b25fac38bbe3aa6d62943e494ae23864b049aeb14e3b9501020ad20a1",
     ("distorted/R", "test"): "8770cc413775616bfc17859c41f232c3a25a472cd16fabb726eb6ac572c4440c",
     ("distorted/RTS", "validation"): "dd7744c6b87f2594289b781b3faaa1e6adc3a5c1f1d5d34336d3469398cf31c6",

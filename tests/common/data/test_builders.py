@@ -26,10 +26,11 @@ def prepared(builders, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tfds")
     builders.prepare("cluttered60", folder)
     builders.prepare("mnist28", folder)
+    builders.prepare("pairs100_sequence", folder)
     return folder
 
 
-@pytest.mark.parametrize("task", ["cluttered60", "mnist28"])
+@pytest.mark.parametrize("task", ["cluttered60", "mnist28", "pairs100_sequence"])
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_prepared_split_is_the_published_one(builders, prepared, task, split):
     assert digest(builders.read_split(task, split, prepared)) == DIGESTS[task, split]
@@ -53,6 +54,14 @@ def test_first_examples_alone(builders, tmp_path):
 def test_works_without_tensorflow(builders, prepared):
     assert builders.read_split("cluttered60", "test", prepared).images.any()
     assert "tensorflow" not in sys.modules
+
+
+def test_labels_of_pairs(builders):
+    features = builders.make_config("pairs100"), builders.make_config("addition100")
+    names = [builders.AttentionMnist(config=config.name).info.features["label"].names for config in features]
+    assert (
+        len(names[0]) == 55 and names[0][:12:11] == ["0 0", "1 2"] and names[1] == [str(total) for total in range(19)]
+    )
 
 
 def test_found_by_name(builders, prepared):
