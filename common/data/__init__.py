@@ -1,6 +1,7 @@
 """Tasks made from labelled images: MNIST, or your own."""
 
 from common.data.canvas import Canvas
+from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.mnist import load_mnist
 from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
 from common.data.pairs import Pair
@@ -13,6 +14,7 @@ from common.data.tasks import (
     Task,
     digest,
     find_task,
+    fixed_corners,
     fixed_split,
     load_task,
     sample_batch,
@@ -24,14 +26,20 @@ __all__ = [
     "TASKS",
     "Canvas",
     "Dataset",
+    "Elastic",
     "OwnImages",
     "Pair",
     "Plain",
+    "Projected",
     "Recipe",
+    "Rotated",
+    "RotatedScaledMoved",
     "Source",
     "Task",
+    "TwoChannelSum",
     "digest",
     "find_task",
+    "fixed_corners",
     "fixed_split",
     "load_folder",
     "load_mnist",

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
-from common.data.canvas import Canvas
+from common.data.canvas import Canvas, draw_layout
 from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.mnist import load_mnist
 from common.data.own_images import EXPECTED_DATA, load_own_images
@@ -292,6 +292,32 @@ def fixed_split(source: Source, task: Task, split_name: str) -> Source:
         images[start : start + size] = np.asarray(drawn)[: count - start]
         labels[start : start + size] = np.asarray(drawn_labels)[: count - start]
     return Source(images, labels)
+
+
+def fixed_corners(source: Source, task: Task, split_name: str) -> Int[np.ndarray, "N 2"]:
+    """Where the images of a fixed split show the images of the source.
+
+    Args:
+        source: images uint8 `[N, h, w, c]`, labels `[N]`.
+        task: a task whose recipe is a `Canvas`.
+        split_name: train, validation or test.
+
+    Returns:
+        int32 `[N, 2]`: (row, column) on the canvas of the upper left pixel.
+
+    Raises:
+        ValueError: if the recipe is another one.
+    """
+    canvas = task.recipe
+    if not isinstance(canvas, Canvas):
+        raise ValueError(f"task {task.name!r} puts no image at a place of its own on a canvas")
+    key = split_key(task, split_name)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), source)
+
+    def corner(index: Array) -> Array:
+        return draw_layout(jax.random.fold_in(key, index), index, shapes, canvas).corner
+
+    return np.asarray(jax.jit(jax.vmap(corner))(np.arange(len(source.images), dtype=np.int32)))
 
 
 def digest(source: Source) -> str:

@@ -117,8 +117,9 @@ def elastic_map(
       height: rows of the image.
       width: columns of the image.
     """
-    table = spline_table(height, width, round(len(displacements) ** 0.5))
-    bent = _from_centre(height, width, PIXEL) + _divide(jnp.einsum("hwk,kd->hwd", table, displacements), UNIT)
+    table = jnp.asarray(spline_table(height, width, round(len(displacements) ** 0.5)))
+    points = jnp.asarray(_from_centre(height, width, PIXEL))
+    bent = points + _divide(jnp.einsum("hwk,kd->hwd", table, displacements), UNIT)
     return _to_corner(_divide(bent * inverse, UNIT), height, width)
 
 
