@@ -12,6 +12,7 @@ from common.data import Dataset, load_task
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from ram.config import RamConfig
+from stn.config import StnConfig
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,21 @@ class CnnExperiment:
     output: OutputConfig = OutputConfig()
 
 
+@dataclass(frozen=True)
+class StnExperiment:
+    """A spatial transformer network on a task, or the same network without transformers."""
+
+    data: DataConfig = DataConfig()
+    model: StnConfig = StnConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
 AgentExperiment = RamExperiment | DramExperiment
-Experiment = AgentExperiment | CnnExperiment
+# Those that see the whole image play no episodes: one forward pass.
+WholeImageExperiment = CnnExperiment | StnExperiment
+Experiment = AgentExperiment | WholeImageExperiment
 
 
 def validate_budget(experiment: Experiment) -> None:

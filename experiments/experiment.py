@@ -14,9 +14,9 @@ from common.training import TrainState
 from experiments import run_directory
 from experiments.command_line import fail, interruptible, user_errors
 from experiments.config import (
-    CnnExperiment,
     DataConfig,
     Experiment,
+    WholeImageExperiment,
     load_dataset,
     to_json,
     validate_budget,
@@ -133,7 +133,7 @@ def measure(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """`experiments.train.evaluate`; of a network that sees the whole image only ``greedy``, since it draws nothing."""
     errors = evaluate(predict, params, dataset)
-    if not isinstance(experiment, CnnExperiment):
+    if not isinstance(experiment, WholeImageExperiment):
         return errors
     return {split: {"greedy": methods["greedy"]} for split, methods in errors.items()}
 
