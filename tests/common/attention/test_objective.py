@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -198,20 +199,27 @@ def test_what_counts_changes_something():
         assert np.asarray(getattr(gradient, field))[counted > 0].all()
 
 
+def _policy(config, sequence, episode, labels=LABELS, firsts=(0,)):
+    """What counts, and what the estimator makes of it from each of these first glimpses on."""
+    estimator, labels = make_estimator(config), jnp.asarray(labels)
+    estimator = estimator._replace(reward=sequence.reward(estimator.reward))
+
+    @jax.jit
+    def compute(episode):
+        counted = sequence.counted(episode.logits, labels)
+        given = functools.partial(policy_loss, estimator, episode, labels, counted=counted)
+        return counted, [given(first=first) for first in firsts]
+
+    counted, found = compute(episode)
+    return np.asarray(counted), found
+
+
 def test_normalised_advantages_are_those_that_count():
-    sequence, episode, labels = STOPPING, _episode(), jnp.asarray(LABELS)
-    counted = np.asarray(sequence.counted(episode.logits, labels))
-    plain, normalised = (
-        make_estimator(EstimatorConfig("gain", "plain_return", normalise_advantages=normalise))._replace(
-            reward=sequence.reward(REWARDS["gain"])
-        )
-        for normalise in (False, True)
-    )
-    for first in (0, 1, 2):
-        before, after = (
-            np.asarray(policy_loss(each, episode, labels, counted=jnp.asarray(counted), first=first).advantages)
-            for each in (plain, normalised)
-        )
+    firsts, config = (0, 1, 2), EstimatorConfig("gain", "plain_return")
+    counted, plain = _policy(config, STOPPING, _episode(), firsts=firsts)
+    _, normalised = _policy(replace(config, normalise_advantages=True), STOPPING, _episode(), firsts=firsts)
+    for first, before, after in zip(firsts, plain, normalised, strict=True):
+        before, after = np.asarray(before.advantages), np.asarray(after.advantages)
         learned = (counted > 0) & (np.arange(STEPS)[:, None, None] >= first)
         mean, deviation = before[learned].mean(), before[learned].std()
         np.testing.assert_allclose(after[learned], (before[learned] - mean) / deviation, rtol=1e-3, atol=1e-4)
@@ -219,20 +227,18 @@ def test_normalised_advantages_are_those_that_count():
 
 
 def test_later_updates_count_what_the_first_did():
-    sequence, episode, labels = STOPPING, _episode(), jnp.asarray(LABELS)
-    counted = sequence.counted(episode.logits, labels)
-    estimator = make_estimator(EstimatorConfig("gain", surrogate="ppo_clip", discount=0.5))
-    estimator = estimator._replace(reward=sequence.reward(estimator.reward))
-    found = policy_loss(estimator, episode, labels, counted=counted, first=0)
-    kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages, counted)
+    episode, labels = _episode(), jnp.asarray(LABELS)
+    config = EstimatorConfig("gain", surrogate="ppo_clip", discount=0.5)
+    counted, (found,) = _policy(config, STOPPING, episode)
+    kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages, jnp.asarray(counted))
     # By now all of it is read right, and the locations have other probabilities where nothing counted.
     right = jnp.repeat(10 * jax.nn.one_hot(labels.T[:, None], CLASSES), GLIMPSES, axis=0)
     moved = jnp.where(counted > 0, episode.log_probs, episode.log_probs + 1)
     later = episode._replace(logits=jnp.broadcast_to(right, episode.logits.shape), log_probs=moved)
     (_, (metrics, _)), gradient = _loss(later, rollout=kept, surrogate="ppo_clip")
-    assert np.asarray(sequence.counted(later.logits, labels)).sum() > np.asarray(counted).sum()
+    assert np.asarray(STOPPING.counted(later.logits, labels)).sum() > counted.sum()
     for field in ("logits", "log_probs", "baselines", "entropies"):
-        np.testing.assert_array_equal(np.asarray(getattr(gradient, field))[np.asarray(counted) == 0], 0)
+        np.testing.assert_array_equal(np.asarray(getattr(gradient, field))[counted == 0], 0)
     assert float(metrics["kl"]) == 0 and float(metrics["accuracy"]) == 1
 
 
@@ -240,12 +246,9 @@ def test_a_generalised_advantage_expects_nothing_after_the_end():
     # One target that is read wrong, and a large baseline where nothing counts: the return is 0 from the second glimpse.
     logits = np.zeros((4, 1, 1, 3), np.float32)
     logits[:, ..., 1] = 5.0
-    episode, sequence = _of_one(logits, [0.0] * 4, [0.0, 0.5, 100.0, 100.0]), Sequence(2)
-    counted = sequence.counted(episode.logits, jnp.array([[0, 2]]))
+    episode, config = _of_one(logits, [0.0] * 4, [0.0, 0.5, 100.0, 100.0]), EstimatorConfig("correct", "gae")
+    counted, (found,) = _policy(replace(config, gae_lambda=0.5), Sequence(2), episode, [[0, 2]])
     np.testing.assert_array_equal(counted[:, 0, 0], [1, 1, 0, 0])
-    estimator = make_estimator(EstimatorConfig("correct", "gae", gae_lambda=0.5, discount=1.0))
-    estimator = estimator._replace(reward=sequence.reward(REWARDS["correct"]))
-    found = policy_loss(estimator, episode, jnp.array([[0, 2]]), counted=counted, first=0)
     np.testing.assert_allclose(found.advantages[:, 0, 0], [0.5 + 0.5 * -0.5, -0.5, 0, 0], atol=1e-6)
 
 
