@@ -13,6 +13,7 @@ from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from ram.config import RamConfig
 from stn.config import StnConfig
+from stn.soft_config import SoftAttentionConfig
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,20 @@ class StnExperiment:
     output: OutputConfig = OutputConfig()
 
 
+@dataclass(frozen=True)
+class SoftExperiment:
+    """A network with soft attention on a task."""
+
+    data: DataConfig = DataConfig()
+    model: SoftAttentionConfig = SoftAttentionConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
 AgentExperiment = RamExperiment | DramExperiment
 # Those that see the whole image play no episodes: one forward pass.
-WholeImageExperiment = CnnExperiment | StnExperiment
+WholeImageExperiment = CnnExperiment | StnExperiment | SoftExperiment
 Experiment = AgentExperiment | WholeImageExperiment
 
 

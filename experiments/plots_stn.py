@@ -1,4 +1,4 @@
-"""Figures of spatial transformers: where each reads the image, and what it makes of it."""
+"""Figures of differentiable attention: where spatial transformers and soft attention read an image."""
 
 from collections.abc import Sequence
 
@@ -51,3 +51,27 @@ def _draw_grid(axes: Axes, grid: Float[np.ndarray, "h w 2"], shape: tuple[int, .
             line = np.take(points, place, axis=axis)
             axes.plot(line[:, 0], line[:, 1], color=colour, linewidth=0.8)
     axes.set(xlim=(0, width), ylim=(height, 0))
+
+
+def attention_sheet(images: UInt8[np.ndarray, "N H W C"], maps: Float[np.ndarray, "N A rows columns"]) -> Figure:
+    """A column for each image: the image, and below it the weights of each glimpse or head over it.
+
+    Args:
+      images: the input.
+      maps: weights over the image's area, at any resolution; each is drawn on a scale of its own.
+    """
+    height, width = images.shape[1:3]
+    rows, columns = 1 + maps.shape[1], len(images)
+    figure = figure_of(1.1 * columns, 1.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for index, image in enumerate(images):
+        show_image(axes[0, index], image)
+        for number, weights in enumerate(maps[index]):
+            show_image(axes[1 + number, index], image)
+            extent = (0, width, height, 0)
+            strength = weights / max(float(weights.max()), 1e-12)
+            axes[1 + number, index].imshow(strength, extent=extent, cmap="inferno", alpha=0.7, interpolation="bilinear")
+    axes[0, 0].set_ylabel("input")
+    for number in range(maps.shape[1]):
+        axes[1 + number, 0].set_ylabel(str(number + 1))
+    return figure

@@ -14,11 +14,13 @@ from experiments.config import (
     DataConfig,
     DramExperiment,
     RamExperiment,
+    SoftExperiment,
     StnExperiment,
     TrainingConfig,
 )
 from ram.config import AgentConfig, RamConfig
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
+from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 
 # Found on validation images of augmented100. Each location is credited with little more than its own glimpse gains, and
 # the policy loss is too weak to disturb what the core learns by classification.
@@ -215,5 +217,39 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "addition": (
         f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%). Not run yet.",
         _stn("two_channel_addition42", dataclasses.replace(SMALLER_DENSE, parallel=2), FCN),
+    ),
+}
+
+
+def _soft(task: str, model: SoftAttentionConfig, steps: int = 20_000) -> SoftExperiment:
+    return SoftExperiment(
+        data=DataConfig(task=task),
+        model=model,
+        training=TrainingConfig(
+            steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
+        ),
+    )
+
+
+SOFT_PRESETS: dict[str, tuple[str, SoftExperiment]] = {
+    "cluttered100": (
+        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36% error). Not run yet.",
+        _soft("cluttered100", SoftAttentionConfig()),
+    ),
+    "cluttered100_4": (
+        "The same with 4 glimpses. Not run yet.",
+        _soft("cluttered100", SoftAttentionConfig(filter_bank=FilterBankConfig(num_glimpses=4))),
+    ),
+    "cluttered60": (
+        "Differentiable RAM on 60x60, 8 glimpses. Not run yet.",
+        _soft("cluttered60", SoftAttentionConfig()),
+    ),
+    "cluttered60_additive": (
+        "Attention pooling over the features of a CNN, additive scores. Not run yet.",
+        _soft("cluttered60", SoftAttentionConfig("pooling")),
+    ),
+    "cluttered60_dot_product": (
+        "The same with scaled dot products and four heads. Not run yet.",
+        _soft("cluttered60", SoftAttentionConfig("pooling", PoolingConfig("dot_product", heads=4, size=16))),
     ),
 }

@@ -20,7 +20,7 @@ class AdditivePooling(nn.Module):
     @nn.compact
     def __call__(
         self, features: Float[Array, "B N D"], query: Float[Array, "B Q"]
-    ) -> tuple[Float[Array, "B heads*D"], Float[Array, "B heads N"]]:
+    ) -> tuple[Float[Array, "B seen"], Float[Array, "B heads N"]]:
         """Features at N places and a query to their weighted means, head by head, and the weights."""
         hidden = nn.Dense(self.heads * self.size, name="feature")(features)
         hidden = hidden + nn.Dense(self.heads * self.size, use_bias=False, name="query")(query)[:, None]
@@ -44,7 +44,7 @@ class DotProductPooling(nn.Module):
     @nn.compact
     def __call__(
         self, features: Float[Array, "B N D"], query: Float[Array, "B Q"]
-    ) -> tuple[Float[Array, "B heads*size"], Float[Array, "B heads N"]]:
+    ) -> tuple[Float[Array, "B seen"], Float[Array, "B heads N"]]:
         """Features at N places and a query to the weighted means of values, head by head, and the weights."""
 
         def project(x: Array, name: str) -> Array:

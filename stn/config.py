@@ -77,7 +77,7 @@ class StnConfig:
     network: NetworkConfig = NetworkConfig()
 
 
-def _require(config: object, least: float, *names: str) -> None:
+def _require(config: object, least: int, *names: str) -> None:
     for name in names:
         if not least <= getattr(config, name) < LARGEST:
             raise ValueError(f"{name} {getattr(config, name)}: must be {least:g} or more")

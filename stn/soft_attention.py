@@ -69,7 +69,7 @@ class AttentionPooling(nn.Module):
         features = jnp.concatenate([x, places], axis=-1).reshape(batch, rows * columns, -1)
         pooling = POOLINGS[config.scores](config.heads, config.size, name="pooling")
         seen, weights = pooling(features, features.mean(axis=1))
-        hidden = nn.relu(nn.Dense(config.units)(seen))
+        hidden = nn.relu(nn.Dense(config.hidden)(seen))
         logits = Head(self.num_classes, self.num_targets, name="head")(hidden)
         return Attended(logits[None], weights.reshape(batch, config.heads, rows, columns))
 

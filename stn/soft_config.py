@@ -20,7 +20,7 @@ class PoolingConfig:
     """Filters of the first 3x3 convolution; each further one has twice as many."""
     layers: int = 3
     """Number of convolutions, each followed by 2x2 max-pooling."""
-    units: int = 128
+    hidden: int = 128
     """Units of the layer on what the heads saw."""
 
 
@@ -80,7 +80,7 @@ def _require_positive(config: object, *names: str) -> None:
 
 
 def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
-    _require_positive(config, "heads", "size", "filters", "layers", "units")
+    _require_positive(config, "heads", "size", "filters", "layers", "hidden")
     most = min(height, width).bit_length() - 1
     if config.layers > most:
         raise ValueError(f"layers {config.layers}: {height}x{width} images can be halved {most} times at most")
