@@ -4,6 +4,8 @@ They start at the identity whatever the image (Jaderberg et al. 2015, section 3.
 is added to the identity's parameters, so that weight decay, too, pulls towards doing nothing.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,8 +28,7 @@ def rate_factors(params: PyTree, factor: float) -> PyTree:
       A tree like ``params`` with floats.
     """
 
-    def factor_of(path: tuple, leaf: Array) -> float:
-        del leaf
+    def factor_of(path: tuple, _: Any) -> float:
         return factor if any(NAME in str(getattr(key, "key", key)) for key in path) else 1.0
 
     return jax.tree_util.tree_map_with_path(factor_of, params)

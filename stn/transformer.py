@@ -67,7 +67,7 @@ def in_sequence(
 
 def in_parallel(
     branches: Sequence[Sequence[SpatialTransformer]], images: Float[Array, "B H W C"]
-) -> tuple[Float[Array, "B h w n*C"], tuple[Transformed, ...]]:
+) -> tuple[Float[Array, "B h w channels"], tuple[Transformed, ...]]:
     """Each branch, a sequence of transformers, acts on all channels of the images (appendix A.1).
 
     Returns:
