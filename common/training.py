@@ -72,6 +72,20 @@ class Model(NamedTuple):
     rate_factors: Callable[[PyTree], PyTree] | None = None
 
 
+def freeze(model: Model, *names: str) -> Model:
+    """The model with these parts of its parameters held fixed: no gradient reaches them.
+
+    Args:
+      model: its parameters are a dictionary.
+      names: keys of that.
+    """
+
+    def loss(params: PyTree, *given: Any) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        return model.loss(params | {name: jax.lax.stop_gradient(params[name]) for name in names}, *given)
+
+    return model._replace(loss=loss)
+
+
 @dataclass(frozen=True)
 class OptimizerConfig:
     """Optimiser and schedule."""

@@ -10,7 +10,7 @@ from common.attention.model import AttentionModel
 from common.baselines import make_baseline, validate_baseline
 from common.data import Dataset
 from common.locations import describe_sigma
-from common.training import Model
+from common.training import Model, freeze
 from dram.agent import make_dram
 from dram.config import validate as validate_dram
 from experiments.config import (
@@ -22,6 +22,7 @@ from experiments.config import (
     SoftExperiment,
     StnExperiment,
     WholeImageExperiment,
+    validate_start,
 )
 from experiments.pictures import draw_agent, draw_baseline
 from experiments.pictures_stn import draw_soft, draw_stn
@@ -86,6 +87,7 @@ def make_agent(experiment: AgentExperiment, dataset: Dataset) -> AttentionModel:
     shape = (height, width, dataset.channels, dataset.num_classes)
     if isinstance(experiment, DramExperiment):
         validate_dram(experiment.model, height, width, targets)
+        validate_start(experiment)
         return make_dram(experiment.model, *shape, targets)
     validate_ram(experiment.model, height, width)
     if targets is not None:
@@ -103,6 +105,7 @@ def _describe(dataset: Dataset) -> str:
 def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:
     config, height, width = experiment.training, dataset.height, dataset.width
     made = make_agent(experiment, dataset)
+    frozen = experiment.start.frozen if isinstance(experiment, DramExperiment) else ()
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_agent(made, params, dataset, run_dir, config.eval_batch_size)
@@ -111,7 +114,7 @@ def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:
     sigma = first if first == last else f"{first} to {last}"
     agent, retina = experiment.model.agent, experiment.model.retina
     return Built(
-        made.model,
+        freeze(made.model, *frozen),
         draw,
         f"{_describe(dataset)}; {made.num_glimpses} glimpses of {retina.num_scales} x "
         f"{retina.glimpse_size}x{retina.glimpse_size}, {agent.core}, M = {experiment.model.estimator.replicates}, "

@@ -62,11 +62,11 @@ def _cnn(task: str, model: BaselineConfig, optimizer: OptimizerConfig, steps: in
     )
 
 
-def _dram(task: str, steps: int, **agent: Any) -> DramExperiment:
+def _dram(task: str, steps: int, *, reverse: bool = False, **agent: Any) -> DramExperiment:
     """An agent on two digits of a 100x100 image."""
     networks = DramAgentConfig(lower_hidden=256, upper_hidden=256, **agent)
     return DramExperiment(
-        data=DataConfig(task=task),
+        data=DataConfig(task=task, reverse=reverse),
         model=DramConfig(
             retina=RetinaConfig(12, 3),
             agent=networks,
@@ -86,6 +86,56 @@ def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig, step
         training=TrainingConfig(
             steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
         ),
+    )
+
+
+def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
+    """Whole numbers at full size (Ba et al. 2014, section 4.3 and its appendix).
+
+    Theirs: the networks, the unit width, 3 glimpses for each of 5 digits and the end symbol, batches of 128. Ours:
+    glimpses of 12x12 pixels, the context network, sigma, the estimator and Adam (theirs: SGD with Nesterov momentum 0.9
+    and a rate of 0.01, times 0.97 an epoch).
+    """
+    return DramExperiment(
+        data=DataConfig(task=task, reverse=reverse),
+        model=DramConfig(
+            retina=RetinaConfig(12, 2),
+            agent=DramAgentConfig(
+                glimpses_per_target=3,
+                glimpse_network="conv",
+                conv_channels=64,
+                glimpse_features=1024,
+                mean_activation="linear",
+                unit_width="12px",
+            ),
+            policy=PolicyConfig(sigma="10px", sigma_final="2px", sigma_schedule="exponential"),
+            loss=LossConfig(policy_weight=0.01),
+            estimator=GAIN,
+        ),
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+        training=TrainingConfig(steps=150_000, evaluate_every=5_000),
+    )
+
+
+def _small_numbers(reverse: bool = False) -> DramExperiment:
+    """House numbers at a size for a CPU: 32x32 pixels, and networks to match."""
+    return DramExperiment(
+        data=DataConfig(task="house_numbers", resize=32, reverse=reverse),
+        model=DramConfig(
+            retina=RetinaConfig(10, 2),
+            agent=DramAgentConfig(
+                glimpses_per_target=2,
+                lower_hidden=256,
+                upper_hidden=256,
+                mean_activation="linear",
+                unit_width="8px",
+            ),
+            policy=PolicyConfig(sigma="6px", sigma_final="1.5px", sigma_schedule="exponential"),
+            loss=LossConfig(policy_weight=0.01),
+            estimator=GAIN,
+        ),
+        optimizer=OptimizerConfig(learning_rate=2e-3),
+        training=TrainingConfig(steps=40_000, evaluate_every=2_000),
     )
 
 
@@ -136,9 +186,41 @@ DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
         "The same digits read from left to right, 2 glimpses a digit and 2 for the end. Not run yet.",
         _dram("pairs100_sequence", 20_000, glimpses_per_target=2),
     ),
+    "pairs100_sequence_backward": (
+        "The same read from right to left, to be combined with it (experiments.forward_backward). Not run yet.",
+        _dram("pairs100_sequence", 20_000, glimpses_per_target=2, reverse=True),
+    ),
     "addition100": (
         "The sum of two digits on 100x100, 4 glimpses (Ba et al. 2014: 2.5% error). Not run yet.",
         _dram("addition100", 20_000, glimpses_per_target=4),
+    ),
+    "house_numbers": (
+        "Rendered house numbers on 54x54, 3 glimpses a symbol (Ba et al. 2014 on SVHN: 5.1% error). Not run yet.",
+        _numbers("house_numbers"),
+    ),
+    "house_numbers_backward": (
+        "The same read from right to left; take --glimpse-network-from a run of the former. Not run yet.",
+        _numbers("house_numbers", reverse=True),
+    ),
+    "house_numbers_110": (
+        "The same in a wider view, 110x110; start it with --parameters-from a run on 54x54. Not run yet.",
+        _numbers("house_numbers_110"),
+    ),
+    "house_numbers_32": (
+        "House numbers on 32x32, 2 glimpses a symbol, for a CPU. Not run yet.",
+        _small_numbers(),
+    ),
+    "house_numbers_32_backward": (
+        "The same read from right to left. Not run yet.",
+        _small_numbers(reverse=True),
+    ),
+    "svhn": (
+        "SVHN's full numbers on 54x54 (Ba et al. 2014: 5.1% error), give --data; backward with --reverse. Not run yet.",
+        _numbers("svhn_numbers"),
+    ),
+    "svhn_110": (
+        "The same in a wider view, 110x110 (Ba et al. 2014: 5.1% error with focus, fine-tuned). Not run yet.",
+        _numbers("svhn_numbers_110"),
     ),
 }
 

@@ -8,6 +8,7 @@ from common.data.mnist import load_mnist
 from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
 from common.data.pairs import Pair
 from common.data.recipe import Plain, Recipe
+from common.data.reversal import reverse_dataset, reverse_symbols
 from common.data.source import SPLITS, Source
 from common.data.tasks import (
     DIGESTS,
@@ -52,5 +53,7 @@ __all__ = [
     "load_own_images",
     "load_pool",
     "load_task",
+    "reverse_dataset",
+    "reverse_symbols",
     "sample_batch",
 ]
