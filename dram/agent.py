@@ -117,8 +117,7 @@ def make_agent(module: Dram, images: UInt8[Array, "B H W C"]) -> Agent:
         del batch_size  # That of the images.
         return method(Dram.initial_state)(params, images)
 
-    parts = (Dram.look, Dram.locate, Dram.classify, Dram.baseline)
-    look, locate, classify, baseline = (method(part) for part in parts)
+    look, locate, classify, baseline = (method(f) for f in (Dram.look, Dram.locate, Dram.classify, Dram.baseline))
     glance = method(Dram.glance) if module.config.agent.context else None
     return Agent(initial_state, look, locate, classify, baseline, glance)
 

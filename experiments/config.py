@@ -13,6 +13,8 @@ from common.data import Dataset, load_task, reverse_dataset
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from ram.config import RamConfig
+from stn.config import StnConfig
+from stn.soft_config import SoftAttentionConfig
 
 # The part of DRAM's parameters that two directions of reading can share.
 GLIMPSE_NETWORK = "glimpse_network"
@@ -136,8 +138,32 @@ class CnnExperiment:
     output: OutputConfig = OutputConfig()
 
 
+@dataclass(frozen=True)
+class StnExperiment:
+    """A spatial transformer network on a task, or the same network without transformers."""
+
+    data: DataConfig = DataConfig()
+    model: StnConfig = StnConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
+class SoftExperiment:
+    """A network with soft attention on a task."""
+
+    data: DataConfig = DataConfig()
+    model: SoftAttentionConfig = SoftAttentionConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
 AgentExperiment = RamExperiment | DramExperiment
-Experiment = AgentExperiment | CnnExperiment
+# Those that see the whole image play no episodes: one forward pass.
+WholeImageExperiment = CnnExperiment | StnExperiment | SoftExperiment
+Experiment = AgentExperiment | WholeImageExperiment
 
 
 def validate_budget(experiment: Experiment) -> None:

@@ -13,9 +13,9 @@ from common.evaluation import Predictions
 from experiments import run_directory
 from experiments.command_line import fail, interruptible, user_errors
 from experiments.config import (
-    CnnExperiment,
     DataConfig,
     Experiment,
+    WholeImageExperiment,
     load_dataset,
     to_json,
     validate_budget,
@@ -136,6 +136,6 @@ def measure(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """`experiments.train.evaluate`; of a network that sees the whole image only ``greedy``, since it draws nothing."""
     errors = evaluate(predict, params, dataset)
-    if not isinstance(experiment, CnnExperiment):
+    if not isinstance(experiment, WholeImageExperiment):
         return errors
     return {split: {"greedy": methods["greedy"]} for split, methods in errors.items()}

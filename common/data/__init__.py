@@ -2,6 +2,7 @@
 
 from common.data.canvas import Canvas
 from common.data.crops import Crop
+from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.house_pool import Pool, PoolConfig, load_pool
 from common.data.mnist import load_mnist
 from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
@@ -16,6 +17,7 @@ from common.data.tasks import (
     Task,
     digest,
     find_task,
+    fixed_corners,
     fixed_split,
     load_task,
     sample_batch,
@@ -28,16 +30,22 @@ __all__ = [
     "Canvas",
     "Crop",
     "Dataset",
+    "Elastic",
     "OwnImages",
     "Pair",
     "Plain",
     "Pool",
     "PoolConfig",
+    "Projected",
     "Recipe",
+    "Rotated",
+    "RotatedScaledMoved",
     "Source",
     "Task",
+    "TwoChannelSum",
     "digest",
     "find_task",
+    "fixed_corners",
     "fixed_split",
     "load_folder",
     "load_mnist",

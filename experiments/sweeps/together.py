@@ -23,7 +23,7 @@ from common.data import Dataset
 from common.training import Hyper, TrainState
 from experiments import run_directory
 from experiments.command_line import fail, with_output
-from experiments.config import CnnExperiment, from_json, load_dataset
+from experiments.config import WholeImageExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
 from experiments.models import build, model_name
 from experiments.programs import General, Programs, SharedPrograms, program_digest
@@ -119,7 +119,7 @@ def _groups(jobs: Sequence[Job], load: Any) -> list[list[Job]]:
     groups: dict[Any, list[Job]] = {}
     for job in jobs:
         experiment = job.cell.config
-        dense = not isinstance(experiment, CnnExperiment)
+        dense = not isinstance(experiment, WholeImageExperiment)
         dataset = load(experiment.data)
         key = program_digest(experiment, build(experiment, dataset).model, dataset) if dense else job.run_dir
         groups.setdefault(key, []).append(job)
