@@ -22,6 +22,7 @@ from experiments.config import (
     SoftExperiment,
     StnExperiment,
     WholeImageExperiment,
+    to_json,
     validate_start,
 )
 from experiments.pictures import draw_agent, draw_baseline
@@ -176,6 +177,11 @@ def model_name(experiment: Experiment) -> str:
     if isinstance(experiment, CnnExperiment):
         return experiment.model.network
     return "dram" if isinstance(experiment, DramExperiment) else "ram"
+
+
+def identity(experiment: Experiment, preset: str) -> dict[str, Any]:
+    """What a run is known by, as its ``config.json`` holds it: model, preset and configuration."""
+    return {"model": model_name(experiment), "preset": preset, "config": to_json(experiment)}
 
 
 def experiment_class(model: str) -> type[Experiment]:
