@@ -45,6 +45,10 @@ FIGURES = {
         "Where it attends",
         "Test images, and below them the weights of each glimpse or head over them, bright where they are high.",
     ),
+    "error_by_length": (
+        "Error by length",
+        "Share of the sequences of each length that are not read right as a whole, with its 95% interval.",
+    ),
     "confusion": (
         "Confusions",
         "True classes in rows, predicted in columns; colour is the share of the row, on a scale that is not linear.",
