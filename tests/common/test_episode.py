@@ -356,7 +356,7 @@ def test_the_first_location_of_a_glance_is_learned_and_its_sample_detached():
 
     of_log_probs, *others = jax.jit(jax.jacrev(totals))(PARAMS)
     episode = _glance(KEY, PARAMS, num_glimpses=1)
-    slope = np.asarray((episode.samples - episode.means)[0] / jnp.square(SIGMA)).sum(axis=0)
+    slope = (np.asarray(episode.samples - episode.means)[0] / np.square(SIGMA)).sum(axis=0)
     np.testing.assert_allclose(of_log_probs["shift"], slope, rtol=1e-3)
     # The baseline knows of the glance by detached features, and the belief of its location as a number alone.
     for leaf in jax.tree.leaves(others):

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
+from common.attention.objective import Weights
 from common.episode import Policy, unroll
 from common.glimpse import make_sensor
 from common.locations import START_POLICIES
@@ -23,19 +24,22 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 HEIGHT, WIDTH, CLASSES, BATCH, EACH, TARGETS = 10, 12, 4, 6, 2, 2
 STEPS = EACH * TARGETS
-IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
+# Noise on squares of several brightnesses, in which coarse images differ too.
+_RNG = np.random.default_rng(0)
+_SQUARES = np.kron(_RNG.integers(0, 200, (BATCH, 2, 2)), np.ones((1, HEIGHT // 2, WIDTH // 2), int))
+IMAGES = jnp.asarray((_SQUARES + _RNG.integers(0, 56, (BATCH, HEIGHT, WIDTH)))[..., None].astype(np.uint8))
 LABELS = jnp.array([[0, 3], [1, 2], [3, 3], [2, 3], [0, 1], [3, 3]])
 SAMPLES = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (STEPS, BATCH, 2)), jnp.float32)
 KEY = jax.random.key(31)
 SMALL = AgentConfig(EACH, glimpse_features=6, core="rnn", lower_hidden=7, upper_hidden=5)
-SMALL = replace(SMALL, context_size=4, context_channels=3)
+SMALL = replace(SMALL, context_size=8, context_channels=4)
 CONTEXT = {"context_network", "context_state_0"}
 
 
-def _config(agent=None, policy=None, estimator=None, **loss):
+def _config(agent=None, policy=None, estimator=None):
     policy = replace(PolicyConfig(sigma="0.5"), **policy or {})
     estimator = EstimatorConfig(**{"reward": "gain"} | (estimator or {}))
-    return DramConfig(RetinaConfig(3, 2), replace(SMALL, **agent or {}), policy, LossConfig(**loss), estimator)
+    return DramConfig(RetinaConfig(3, 2), replace(SMALL, **agent or {}), policy, LossConfig(), estimator)
 
 
 def _make(config, targets=TARGETS):
@@ -52,7 +56,7 @@ def _params(config):
     """Random parameters, biases included."""
     leaves, tree = jax.tree.flatten(_shapes(config))
     rng = np.random.default_rng(2)
-    return tree.unflatten([jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32) for leaf in leaves])
+    return tree.unflatten([jnp.asarray(rng.normal(0, 0.3, leaf.shape), jnp.float32) for leaf in leaves])
 
 
 def _given(model, rollout=None):
@@ -258,13 +262,21 @@ ABLATIONS = {
 
 
 @functools.cache
+def _gradient(config):
+    """Of the loss, ``(params, weights) -> gradient``."""
+    model = _make(config).model
+
+    def loss(params, weights):
+        given = _given(model)._replace(hyper=model.hyper._replace(weights=weights))
+        return model.loss(params, KEY, IMAGES, LABELS, given)[0]
+
+    return jax.jit(jax.grad(loss))
+
+
 def _moved(ablation, kind):
     """Names of the networks that a part of the loss has a gradient to."""
-    weights = {f"{name}_weight": float(name == kind) for name in ("classification", "policy", "baseline")}
-    config = _config(ABLATIONS[ablation], **weights)
-    model = _make(config).model
-    loss = jax.jit(jax.grad(model.loss, has_aux=True))
-    gradient, _ = loss(_params(config), KEY, IMAGES, LABELS, _given(model))
+    config = _config(ABLATIONS[ablation])
+    gradient = _gradient(config)(_params(config), Weights(*(float(name == kind) for name in Weights._fields)))
     return {name for name, part in gradient.items() if any(np.any(leaf) for leaf in jax.tree.leaves(part))}
 
 
