@@ -50,7 +50,8 @@ class AgentConfig:
     mean_activation: Literal["linear", "tanh", "hard_tanh"] = "tanh"
     """Activation of the mean location."""
     unit_width: str = "1"
-    """What 1 of the location network's output is: normalised ('1', half the image) or in pixels ('20px')."""
+    """What 1 of a location is to the networks that read or choose it: normalised ('1', half the image) or in pixels
+    ('20px'), as it then is in images of another size too."""
     stop_at_wrong: bool = True
     """Learn nothing from the targets after the first that is predicted wrong."""
 

@@ -7,16 +7,15 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from common.checkpoint import CheckpointError
+from common.checkpoint import CheckpointError, Checkpoints
 from common.data import Dataset
 from common.evaluation import Predictions
-from common.training import TrainState
 from experiments import run_directory
 from experiments.command_line import fail, interruptible, user_errors
 from experiments.config import (
-    CnnExperiment,
     DataConfig,
     Experiment,
+    WholeImageExperiment,
     load_dataset,
     to_json,
     validate_budget,
@@ -24,6 +23,8 @@ from experiments.config import (
 from experiments.models import Built, build, model_name
 from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
+from experiments.restore import chosen_params
+from experiments.start import take_over
 from experiments.tables import errors_table
 from experiments.train import Interrupted, NotFinite, Outcome, Run, evaluate, make_initial_state, say, train
 
@@ -65,6 +66,8 @@ def run(
         dataset = load(experiment.data)
         built = build(experiment, dataset)
         state = make_initial_state(experiment, built.model, dataset)
+        if not (output.resume and Checkpoints(run_dir / "checkpoints").steps()):
+            state = take_over(experiment, state, dataset, load)
         programs = compile(experiment, built.model, dataset)
         run_directory.open_run(run_dir, identity, resume=output.resume)
     parameters = parameter_count(state.params)
@@ -133,11 +136,6 @@ def measure(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """`experiments.train.evaluate`; of a network that sees the whole image only ``greedy``, since it draws nothing."""
     errors = evaluate(predict, params, dataset)
-    if not isinstance(experiment, CnnExperiment):
+    if not isinstance(experiment, WholeImageExperiment):
         return errors
     return {split: {"greedy": methods["greedy"]} for split, methods in errors.items()}
-
-
-def chosen_params(state: TrainState, best: bool) -> Any:
-    """The parameters that are reported: those of the lowest validation error, or the last."""
-    return state.best_params if best and int(state.best_step) else state.params

@@ -10,13 +10,28 @@ from common.attention.model import AttentionModel
 from common.baselines import make_baseline, validate_baseline
 from common.data import Dataset
 from common.locations import describe_sigma
-from common.training import Model
+from common.training import Model, freeze
 from dram.agent import make_dram
 from dram.config import validate as validate_dram
-from experiments.config import AgentExperiment, CnnExperiment, DramExperiment, Experiment, RamExperiment
+from experiments.config import (
+    AgentExperiment,
+    CnnExperiment,
+    DramExperiment,
+    Experiment,
+    RamExperiment,
+    SoftExperiment,
+    StnExperiment,
+    WholeImageExperiment,
+    validate_start,
+)
 from experiments.pictures import draw_agent, draw_baseline
+from experiments.pictures_stn import draw_soft, draw_stn
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
+from stn.config import validate as validate_stn
+from stn.models import make_stn
+from stn.soft_attention import make_soft_attention
+from stn.soft_config import validate_soft
 
 
 class Built(NamedTuple):
@@ -48,13 +63,17 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
             f"shift {experiment.data.shift}: must be below the side of the {height}x{width} images, so at most "
             f"{min(height, width) - 1}"
         )
-    minibatches = 1 if isinstance(experiment, CnnExperiment) else experiment.model.estimator.minibatches
+    minibatches = 1 if isinstance(experiment, WholeImageExperiment) else experiment.model.estimator.minibatches
     if minibatches > 0 and config.batch_size % minibatches:
         raise ValueError(f"minibatches {minibatches}: must divide batch_size {config.batch_size}")
     if config.steps >= 2**31:
         raise ValueError(f"steps {config.steps}: must be below {2**31}, since the step is counted in 32 bits")
     if isinstance(experiment, CnnExperiment):
         return _build_baseline(experiment, dataset)
+    if isinstance(experiment, StnExperiment):
+        return _build_stn(experiment, dataset)
+    if isinstance(experiment, SoftExperiment):
+        return _build_soft(experiment, dataset)
     return _build_agent(experiment, dataset)
 
 
@@ -68,6 +87,7 @@ def make_agent(experiment: AgentExperiment, dataset: Dataset) -> AttentionModel:
     shape = (height, width, dataset.channels, dataset.num_classes)
     if isinstance(experiment, DramExperiment):
         validate_dram(experiment.model, height, width, targets)
+        validate_start(experiment)
         return make_dram(experiment.model, *shape, targets)
     validate_ram(experiment.model, height, width)
     if targets is not None:
@@ -85,6 +105,7 @@ def _describe(dataset: Dataset) -> str:
 def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:
     config, height, width = experiment.training, dataset.height, dataset.width
     made = make_agent(experiment, dataset)
+    frozen = experiment.start.frozen if isinstance(experiment, DramExperiment) else ()
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_agent(made, params, dataset, run_dir, config.eval_batch_size)
@@ -93,7 +114,7 @@ def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:
     sigma = first if first == last else f"{first} to {last}"
     agent, retina = experiment.model.agent, experiment.model.retina
     return Built(
-        made.model,
+        freeze(made.model, *frozen),
         draw,
         f"{_describe(dataset)}; {made.num_glimpses} glimpses of {retina.num_scales} x "
         f"{retina.glimpse_size}x{retina.glimpse_size}, {agent.core}, M = {experiment.model.estimator.replicates}, "
@@ -112,8 +133,46 @@ def _build_baseline(experiment: CnnExperiment, dataset: Dataset) -> Built:
     return Built(model, draw, f"{_describe(dataset)}; {experiment.model.network}")
 
 
+def _build_stn(experiment: StnExperiment, dataset: Dataset) -> Built:
+    config, height, width = experiment.model, dataset.height, dataset.width
+    validate_stn(config, height, width)
+    made = make_stn(config, height, width, dataset.channels, dataset.num_classes, dataset.num_targets)
+
+    def draw(params: Any, run_dir: Path) -> None:
+        draw_stn(made, params, dataset, run_dir, experiment.training.eval_batch_size)
+
+    transformer = config.transformer
+    number = transformer.parallel * transformer.sequence
+    what = {
+        "none": "no transformer",
+        "input": f"{number} {transformer.transform} transformer{'s' * (number > 1)}",
+        "multi": f"{transformer.transform} transformers on the image and on features",
+    }[transformer.place]
+    return Built(made.model, draw, f"{_describe(dataset)}; {config.network.network}, {what}")
+
+
+def _build_soft(experiment: SoftExperiment, dataset: Dataset) -> Built:
+    config, height, width = experiment.model, dataset.height, dataset.width
+    validate_soft(config, height, width)
+    made = make_soft_attention(config, height, width, dataset.channels, dataset.num_classes, dataset.num_targets)
+
+    def draw(params: Any, run_dir: Path) -> None:
+        draw_soft(made, params, dataset, run_dir, experiment.training.eval_batch_size)
+
+    bank, pooling = config.filter_bank, config.pooling
+    what = {
+        "filter_bank": f"{bank.num_glimpses} glimpses of {bank.glimpse_size}x{bank.glimpse_size} filters, {bank.core}",
+        "pooling": f"{pooling.scores} attention over features, {pooling.heads} head{'s' * (pooling.heads > 1)}",
+    }[config.attention]
+    return Built(made.model, draw, f"{_describe(dataset)}; {what}")
+
+
 def model_name(experiment: Experiment) -> str:
-    """``ram``, ``dram``, or the network's name."""
+    """``ram``, ``dram``, ``stn``, ``soft_attention``, or the network's name."""
+    if isinstance(experiment, StnExperiment):
+        return "stn"
+    if isinstance(experiment, SoftExperiment):
+        return "soft_attention"
     if isinstance(experiment, CnnExperiment):
         return experiment.model.network
     return "dram" if isinstance(experiment, DramExperiment) else "ram"
@@ -125,8 +184,13 @@ def experiment_class(model: str) -> type[Experiment]:
     Raises:
       ValueError: the model is unknown.
     """
-    agents: dict[str, type[Experiment]] = {"ram": RamExperiment, "dram": DramExperiment}
-    classes = agents | dict.fromkeys(("fc", "paper_cnn", "article_cnn"), CnnExperiment)
+    classes: dict[str, type[Experiment]] = {
+        "ram": RamExperiment,
+        "dram": DramExperiment,
+        "stn": StnExperiment,
+        "soft_attention": SoftExperiment,
+        **dict.fromkeys(("fc", "paper_cnn", "article_cnn"), CnnExperiment),
+    }
     if model not in classes:
         raise ValueError(f"model {model!r} of the run is unknown: must be one of {', '.join(classes)}")
     return classes[model]

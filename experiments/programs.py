@@ -12,7 +12,7 @@ from jaxtyping import Array
 from common.data import Dataset
 from common.evaluation import Predictions, make_predictor
 from common.training import Hyper, Model, Step, TrainState, make_chunk
-from experiments.config import CnnExperiment, Experiment
+from experiments.config import Experiment, WholeImageExperiment
 from experiments.train import configured_hyper, make_initial_state, make_step
 
 
@@ -41,7 +41,7 @@ def final_predictor(
     A network that sees the whole image plays no episodes: one forward pass.
     """
     config = experiment.training
-    episodes = 1 if isinstance(experiment, CnnExperiment) else (episodes or config.eval_episodes)
+    episodes = 1 if isinstance(experiment, WholeImageExperiment) else (episodes or config.eval_episodes)
     return make_predictor(model.predict, episodes, batch_size or config.eval_batch_size)
 
 

@@ -16,7 +16,7 @@ FORBIDDEN |= {agent: (AGENTS - {agent}) | {"experiments", "tests"} for agent in 
 ONLY_IN = {
     "orbax": ("common/checkpoint.py",),
     "distrax": ("common/locations.py",),
-    "tensorflow_datasets": ("common/data/builders.py", "experiments/"),
+    "tensorflow_datasets": ("common/data/builders", "experiments/"),
     "matplotlib": ("experiments/",),
     "tensorboardX": ("experiments/",),
     "tyro": ("experiments/",),

@@ -2,11 +2,13 @@
 
 from common.data.canvas import Canvas
 from common.data.crops import Crop
+from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.house_pool import Pool, PoolConfig, load_pool
 from common.data.mnist import load_mnist
 from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
 from common.data.pairs import Pair
 from common.data.recipe import Plain, Recipe
+from common.data.reversal import reverse_dataset, reverse_symbols
 from common.data.source import SPLITS, Source
 from common.data.tasks import (
     DIGESTS,
@@ -15,6 +17,7 @@ from common.data.tasks import (
     Task,
     digest,
     find_task,
+    fixed_corners,
     fixed_split,
     load_task,
     sample_batch,
@@ -27,16 +30,22 @@ __all__ = [
     "Canvas",
     "Crop",
     "Dataset",
+    "Elastic",
     "OwnImages",
     "Pair",
     "Plain",
     "Pool",
     "PoolConfig",
+    "Projected",
     "Recipe",
+    "Rotated",
+    "RotatedScaledMoved",
     "Source",
     "Task",
+    "TwoChannelSum",
     "digest",
     "find_task",
+    "fixed_corners",
     "fixed_split",
     "load_folder",
     "load_mnist",
@@ -44,5 +53,7 @@ __all__ = [
     "load_own_images",
     "load_pool",
     "load_task",
+    "reverse_dataset",
+    "reverse_symbols",
     "sample_batch",
 ]

@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.augmentation import random_shift
-from common.data.canvas import Canvas
+from common.data.canvas import Canvas, draw_layout
 from common.data.crops import Crop
+from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.house_pool import Progress
 from common.data.mnist import load_mnist
 from common.data.numbers import CACHE, SYMBOLS, Numbers, fit_crop, load_numbers
@@ -86,6 +87,14 @@ TASKS = {
             8,
             Numbers(svhn=True, size=32, growth=1.0, grayscale=True, num_symbols=5),
         ),
+        Task("distorted/R", Rotated(), "28x28, a digit turned by up to 90 degrees", 2801),
+        Task("distorted/RTS", RotatedScaledMoved(), "42x42, a digit turned, scaled and moved", 4202),
+        Task("distorted/P", Projected(), "28x28, a digit in perspective", 2803),
+        Task("distorted/E", Elastic(), "28x28, a digit bent by a thin-plate spline", 2804),
+        Task("tc60", Canvas(60, 60, 6, 6), "60x60, one digit and six 6x6 distractors", 606),
+        Task("two_channel_addition42", TwoChannelSum(), "42x42, two digits in two channels, their sum", 4205),
+        Task("T84", Canvas(84, 84), "84x84, one digit at a uniform place", 840),
+        Task("TC84", Canvas(84, 84, 16, 6), "84x84, one digit and sixteen 6x6 distractors", 846),
         Task("images", Plain(), "your own images, as they are", 0),
     )
 }
@@ -108,6 +117,22 @@ DIGESTS = {
     ("pairs100_sequence", "test"): "4e163a32b7b183bb2fb50633fa54f3c9921b9ba873fee68f109fc261e386beda",
     ("addition100", "validation"): "8c035cc03a4b7fcfe6aeab9ff0a46deb8f595bf8dffb3358760dce365bef7f4d",
     ("addition100", "test"): "9ccbba6ee188db1ec5066dcdb8a4ebbb8973f3c9d44b0f9e81772a9215b943c3",
+    ("distorted/R", "validation"): "bfb0c28b25fac38bbe3aa6d62943e494ae23864b049aeb14e3b9501020ad20a1",
+    ("distorted/R", "test"): "8770cc413775616bfc17859c41f232c3a25a472cd16fabb726eb6ac572c4440c",
+    ("distorted/RTS", "validation"): "dd7744c6b87f2594289b781b3faaa1e6adc3a5c1f1d5d34336d3469398cf31c6",
+    ("distorted/RTS", "test"): "46cbce8655fe15fe82c9107f3c711756e34b67237e33c51198953eee76151bbf",
+    ("distorted/P", "validation"): "d07de32304dc42d28e69870637fc36b12dfd876e314387c6166be4a5af92dbde",
+    ("distorted/P", "test"): "187c14dd2adbae2c6dda72457cdbe96cd9a836ff9aa10df966e7500ab95088c8",
+    ("distorted/E", "validation"): "426c4443564ccdc14a570df2265559624a2b71ad6c9e13d0a8612b18eca772eb",
+    ("distorted/E", "test"): "cff2e9eab9478576a6d9a1af492bac5528214ac252f8d57bc8115a414ac2a42c",
+    ("tc60", "validation"): "86294def98b3595d755eee05e2ebe5eadda3fb342b27a9e8ace22d016f4b35b1",
+    ("tc60", "test"): "16e2b863ac23eb362d1a0c8145291af5beb0dd58f69efe668b470c0fcf8d0d00",
+    ("two_channel_addition42", "validation"): "630ba6d65a3e47b1a68f065a7f5de1302c6ce82221dd8dfada02fa2d0bacc11e",
+    ("two_channel_addition42", "test"): "03d33552759c7ef9a3cfdc20953357d87c1d69cca2197577d0b8c76eebfcf074",
+    ("T84", "validation"): "285be1acc7ef70eaf8deda8713097f7e8f93d82c0af6a552c948fa181c895621",
+    ("T84", "test"): "ee1bcd22f7ad361923f03779ae89ec5c80fd7f1732d7aa8490c7c1f27f262fe4",
+    ("TC84", "validation"): "1fa326701fc6b8cee04b01dfcf294fce0a9dbf7693eb048a8ee58fd2b85fb13f",
+    ("TC84", "test"): "3223455f2c5c66d32dd7e387c63e8e7e3d98a2aafcb7eaf85a63090143aff687",
 }
 
 # Bounds the memory of one call; a split of any length then compiles one program.
@@ -297,6 +322,11 @@ def _draw_chunk(key, indices, source, recipe):
     return jax.vmap(lambda index: recipe.draw_of(jax.random.fold_in(key, index), index, source))(indices)
 
 
+def split_key(task: Task, split_name: str) -> Key[Array, ""]:
+    """The key of a fixed split: image i is drawn with this key and i folded in."""
+    return jax.random.fold_in(jax.random.key(task.seed, impl="threefry2x32"), SPLITS.index(split_name))
+
+
 def fixed_split(source: Source, task: Task, split_name: str) -> Source:
     """Makes the fixed images of a split: image i shows image i of the source.
 
@@ -320,7 +350,7 @@ def fixed_split(source: Source, task: Task, split_name: str) -> Source:
     image_shape, label_shape = sample_shapes(task.recipe, source)
     if task.recipe == Plain():
         return Source(np.asarray(source.images), np.asarray(source.labels, np.int32))
-    key = jax.random.fold_in(jax.random.key(task.seed, impl="threefry2x32"), SPLITS.index(split_name))
+    key = split_key(task, split_name)
     on_device = jax.tree.map(jnp.asarray, source)
     images, labels = np.empty((count, *image_shape), np.uint8), np.empty((count, *label_shape), np.int32)
     size = min(_CHUNK, count)
@@ -331,6 +361,32 @@ def fixed_split(source: Source, task: Task, split_name: str) -> Source:
         images[start : start + size] = np.asarray(drawn)[: count - start]
         labels[start : start + size] = np.asarray(drawn_labels)[: count - start]
     return Source(images, labels)
+
+
+def fixed_corners(source: Source, task: Task, split_name: str) -> Int[np.ndarray, "N 2"]:
+    """Where the images of a fixed split show the images of the source.
+
+    Args:
+        source: images uint8 `[N, h, w, c]`, labels `[N]`.
+        task: a task whose recipe is a `Canvas`.
+        split_name: train, validation or test.
+
+    Returns:
+        int32 `[N, 2]`: (row, column) on the canvas of the upper left pixel.
+
+    Raises:
+        ValueError: if the recipe is another one.
+    """
+    canvas = task.recipe
+    if not isinstance(canvas, Canvas):
+        raise ValueError(f"task {task.name!r} puts no image at a place of its own on a canvas")
+    key = split_key(task, split_name)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), source)
+
+    def corner(index: Array) -> Array:
+        return draw_layout(jax.random.fold_in(key, index), index, shapes, canvas).corner
+
+    return np.asarray(jax.jit(jax.vmap(corner))(np.arange(len(source.images), dtype=np.int32)))
 
 
 def digest(source: Source) -> str:

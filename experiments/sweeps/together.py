@@ -23,10 +23,11 @@ from common.data import Dataset
 from common.training import Hyper, TrainState
 from experiments import run_directory
 from experiments.command_line import fail, with_output
-from experiments.config import CnnExperiment, from_json, load_dataset
+from experiments.config import WholeImageExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
 from experiments.models import build, model_name
 from experiments.programs import General, Programs, SharedPrograms, program_digest
+from experiments.start import take_over
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.models import find_preset
 from experiments.train import Interrupted, Run, configured_hyper, make_initial_state, say, train
@@ -118,7 +119,7 @@ def _groups(jobs: Sequence[Job], load: Any) -> list[list[Job]]:
     groups: dict[Any, list[Job]] = {}
     for job in jobs:
         experiment = job.cell.config
-        dense = not isinstance(experiment, CnnExperiment)
+        dense = not isinstance(experiment, WholeImageExperiment)
         dataset = load(experiment.data)
         key = program_digest(experiment, build(experiment, dataset).model, dataset) if dense else job.run_dir
         groups.setdefault(key, []).append(job)
@@ -138,7 +139,7 @@ def _run_batch(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None
         if job is not jobs[0]:
             os.write(job.log, f"runs together with {jobs[0].run_dir}, see there\n".encode())
         run_directory.open_run(Path(job.run_dir), _identity(job), resume=job.resume)
-        state = make_initial_state(experiment, model.model, dataset)
+        state = take_over(experiment, make_initial_state(experiment, model.model, dataset), dataset, load)
         runs.append(Run(experiment, dataset, state, own.validate, Path(job.run_dir)))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}
     batched = make_batched(programs.general(experiments[0], built[0].model, dataset))

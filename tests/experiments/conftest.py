@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from experiments import dram
+from tests.experiments import numbers_maker
+
 
 @pytest.fixture(scope="module")
 def compile_once(tmp_path_factory):
@@ -111,3 +114,23 @@ def browse(chromium):
     yield call
     assert console(chromium) == []
     assert requests(chromium) == call.opened
+
+
+@pytest.fixture
+def small_numbers(monkeypatch):
+    """Has every task that is loaded by name be one of small images of numbers."""
+    monkeypatch.setattr("experiments.config.load_task", numbers_maker.load_task)
+
+
+@pytest.fixture(scope="session")
+def readers(tmp_path_factory):
+    """The folder of small trained runs, which tests may not write to: ``forward``, ``backward`` and others."""
+    folder = tmp_path_factory.mktemp("readers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.config.load_task", numbers_maker.load_task)
+        jax.config.update("jax_disable_most_optimizations", True)
+        for name, more in numbers_maker.RUNS.items():
+            flags = [flag.format(folder=folder) for flag in more]
+            dram.main([*numbers_maker.FLAGS, "--no-plots", "--run-dir", str(folder / name), *flags])
+        jax.config.update("jax_disable_most_optimizations", False)
+    return folder
