@@ -165,7 +165,7 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
         _ram("cluttered100", LARGE, "25px", "4px", 60_000),
     ),
     "pairs100": (
-        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error). Not run yet.",
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error). 17 min on one CPU core: 56% error.",
         _ram("pairs100", RetinaConfig(12, 3), "25px", "4px", 20_000, glimpses=4),
     ),
     "images": (
@@ -176,7 +176,7 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
 
 DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
     "pairs100": (
-        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). Not run yet.",
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). 46 min on one CPU core: 23% error.",
         _dram("pairs100", 20_000, glimpses_per_target=4),
     ),
     "pairs100_no_context": (
