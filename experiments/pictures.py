@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 
 from common.attention.model import AttentionModel
 from common.attention.sequences import within
 from common.data import Dataset
-from common.evaluation import error_interval, make_predictor, over_batches, sequence_errors
+from common.evaluation import error_interval, make_predictor, over_batches, predicted, sequence_errors
 from common.glimpse import glimpse, glimpse_boxes, summed_area_table
 from common.training import Model
 from experiments.plots import confusion_matrix, location_heatmaps
@@ -55,8 +56,6 @@ def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir:
     test_images, test_labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     height, width, names = dataset.height, dataset.width, dataset.class_names
     played = play_greedy(agent, params, test_images, batch_size)
-    guesses = played.logits.argmax(-1)
-    by_glimpse = [error_interval(guess, test_labels) for guess in guesses.T]
 
     images, labels = test_images[:SHEET_IMAGES], test_labels[:SHEET_IMAGES]
     locations = np.swapaxes(played.locations[:SHEET_IMAGES], 0, 1)
@@ -72,12 +71,8 @@ def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir:
     draw_learning_curves(run_dir)
     figures = {
         "episodes": episode_sheet(images, labels, locations, boxes, probabilities, names),
-        "retina": retina_sheet(glimpses, images, labels, boxes, names),
-        "locations": location_heatmaps(np.swapaxes(played.locations, 0, 1), height, width),
-        "confusion": confusion_matrix(test_labels, guesses[:, -1], names, path="Greedy path"),
-        "error_by_glimpse": accuracy_by_glimpse(
-            *(np.array([entry[name] for entry in by_glimpse]) for name in ("error", "low", "high"))
-        ),
+        "retina": retina_sheet(glimpses, images, labels, boxes, probabilities, names),
+        **(_class_figures if agent.sequence is None else _sequence_figures)(played, test_labels, dataset),
     }
     for name, figure in figures.items():
         save_figure(figure, plots / f"{name}.png")
@@ -85,25 +80,64 @@ def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir:
     write_episodes(plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names, rewards)
 
 
-def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
-    """Draws what there is to see of a network that sees the whole image.
+def _class_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Figure]:
+    """The figures of all N test images where a label `[N]` is one class."""
+    guesses = played.logits.argmax(-1)
+    by_glimpse = [error_interval(guess, labels) for guess in guesses.T]
+    return {
+        "locations": location_heatmaps(np.swapaxes(played.locations, 0, 1), dataset.height, dataset.width),
+        "confusion": confusion_matrix(labels, guesses[:, -1], dataset.class_names, path="Greedy path"),
+        "error_by_glimpse": _by_glimpse(by_glimpse),
+    }
 
-    That is the learning curves and the confusion matrix; of sequences the confusions of symbols, up to the end of each
-    label, and the error by length.
+
+def _sequence_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Figure]:
+    """The same where a label `[N, S]` is a sequence: symbols up to the end of each label, and whole sequences."""
+    most, end = labels.shape[1], dataset.num_classes - 1
+    each = played.logits.shape[1] // most
+    logits = np.asarray(played.logits)
+    guesses, counted = logits.argmax(-1), np.asarray(within(jnp.asarray(labels), dataset.num_classes))
+    symbols = np.asarray(predicted(jnp.asarray(logits[:, each - 1 :: each])))
+    by_glimpse = [
+        error_interval(guesses[counted[:, step // each], step], labels[counted[:, step // each], step // each])
+        for step in range(guesses.shape[1])
+        if counted[:, step // each].any()
+    ]
+    taken = each * np.minimum((symbols != end).sum(axis=1) + 1, most)
+    locations = np.swapaxes(played.locations, 0, 1)
+    return {
+        "locations": location_heatmaps(locations, dataset.height, dataset.width, taken=taken, glimpses_per_target=each),
+        "error_by_glimpse": _by_glimpse(by_glimpse, each),
+        **_reading_figures(symbols, labels, dataset.class_names, "Greedy path, symbols"),
+    }
+
+
+def _reading_figures(symbols: np.ndarray, labels: np.ndarray, names: tuple[str, ...], path: str) -> dict[str, Figure]:
+    """What was read `[N, S]` against the labels `[N, S]`, by symbol up to the end of each label, and by length."""
+    counted = np.asarray(within(jnp.asarray(labels), len(names)))
+    return {
+        "confusion": confusion_matrix(labels[counted], symbols[counted], names, path=path),
+        "error_by_length": error_by_length(sequence_errors(symbols, labels, len(names) - 1)["by_length"]),
+    }
+
+
+def _by_glimpse(entries: list[dict[str, Any]], glimpses_per_target: int | None = None) -> Figure:
+    errors, low, high = (np.array([entry[name] for entry in entries]) for name in ("error", "low", "high"))
+    return accuracy_by_glimpse(errors, low, high, glimpses_per_target)
+
+
+def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+    """Draws the learning curves and the confusion matrix of a network that sees the whole image.
+
+    Of sequences that is the confusions of symbols, and the error by length.
     """
     draw_learning_curves(run_dir)
     predict = make_predictor(model.predict, 1, batch_size)
     images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     predictions = np.asarray(predict(params, jax.random.key(TEST_SEED), images).greedy)
-    figures = {}
     if dataset.end_symbol is None:
-        figures["confusion"] = confusion_matrix(labels, predictions, dataset.class_names)
+        figures = {"confusion": confusion_matrix(labels, predictions, dataset.class_names)}
     else:
-        counted = np.asarray(within(jnp.asarray(labels), dataset.num_classes))
-        figures["confusion"] = confusion_matrix(
-            labels[counted], predictions[counted], dataset.class_names, path="Symbols"
-        )
-        errors = sequence_errors(predictions, labels, dataset.end_symbol)
-        figures["error_by_length"] = error_by_length(errors["by_length"])
+        figures = _reading_figures(predictions, labels, dataset.class_names, "Symbols")
     for name, figure in figures.items():
         save_figure(figure, run_dir / "plots" / f"{name}.png")

@@ -59,19 +59,30 @@ def location_histogram(locations: Points, height: int, width: int, cell: int = 1
     return counts
 
 
-def location_heatmaps(locations: Locations, height: int, width: int, cell: int | None = None) -> Figure:
+def location_heatmaps(
+    locations: Locations,
+    height: int,
+    width: int,
+    cell: int | None = None,
+    taken: Labels | None = None,
+    glimpses_per_target: int | None = None,
+) -> Figure:
     """Where the greedy path looks: a heat map of `locations` `[T, N, 2]` over the image for each glimpse number.
 
     Each square of a map is `cell` pixels wide (if None, so that about 30 make a side). All maps share one
     scale of the share of images, in per cent; it is a square root, which gives counts even noise, and a
-    glimpse that puts most images in one square (a fixed start) does not stretch it.
+    glimpse that puts most images in one square (a fixed start) does not stretch it. Of sequences, whose symbols have
+    `glimpses_per_target` each, shares are of the images that take the glimpse, the first `taken` `[N]` of each.
     """
     glimpses, images = locations.shape[:2]
+    if taken is not None and images:
+        glimpses = int(taken.max())
     if not glimpses or not images:
         return message_figure("No locations to show")
     cell = cell or max(1, round(max(height, width) / 30))
-    counts = [location_histogram(steps, height, width, cell) for steps in locations]
-    shares = np.stack(counts) * (100.0 / images)
+    kept = [np.full(images, True) if taken is None else taken > step for step in range(glimpses)]
+    counts = [location_histogram(locations[step, keep], height, width, cell) for step, keep in enumerate(kept)]
+    shares = np.stack([count * (100.0 / keep.sum()) for count, keep in zip(counts, kept, strict=True)])
     peaks = shares.max(axis=(1, 2))
     high = float(np.max(peaks[peaks < 50.0], initial=0.0)) or float(peaks.max())
     norm = PowerNorm(0.5, 0.0, high)
@@ -88,7 +99,8 @@ def location_heatmaps(locations: Locations, height: int, width: int, cell: int |
         picture = axes.imshow(shares[index], extent=extent, norm=norm, cmap=COUNT_MAP, interpolation="nearest")
         axes.set(xlim=(0, width), ylim=(height, 0), xticks=[0, width], yticks=[0, height])
         axes.tick_params(labelsize=7.5, colors=FAINT, length=2)
-        axes.set_title(f"glimpse {index + 1}", fontsize=10, color=INK)
+        symbol = f" (symbol {index // glimpses_per_target + 1})" if glimpses_per_target else ""
+        axes.set_title(f"glimpse {index + 1}{symbol}", fontsize=10, color=INK)
     bar = figure.colorbar(
         picture,
         ax=list(grid.flat),
@@ -97,7 +109,8 @@ def location_heatmaps(locations: Locations, height: int, width: int, cell: int |
         aspect=24,
         extend="max" if high < peaks.max() else "neither",
     )
-    bar.set_label(f"images looked at here (of {images:,}; square-root scale)", fontsize=9, color=INK)
+    whole = f"of {images:,}" if taken is None else "of those that take the glimpse"
+    bar.set_label(f"images looked at here ({whole}; square-root scale)", fontsize=9, color=INK)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     bar.ax.tick_params(labelsize=8)
     return figure

@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image as PillowImage
 
-from experiments.plots_episodes import NUMBER_GAP, seen_rgb, verdict
+from experiments.plots_episodes import NUMBER_GAP, seen_rgb, verdict_so_far
+from experiments.plots_reading import draw_symbols
 from experiments.plots_style import (
     FAINT,
     INK,
@@ -19,9 +20,9 @@ from experiments.plots_style import (
     Boxes,
     Glimpses,
     Images,
-    Labels,
     Locations,
     Probabilities,
+    Targets,
     draw_boxes,
     draw_path,
     glimpse_colours,
@@ -32,11 +33,12 @@ from experiments.plots_style import (
     to_pixels,
     write_bytes,
 )
+from experiments.reading import glimpses_taken, read_episode
 
 
 def episode_gif(
     images: Images,
-    labels: Labels,
+    labels: Targets,
     locations: Locations,
     boxes: Boxes,
     glimpses: Glimpses,
@@ -50,11 +52,12 @@ def episode_gif(
     """An endless animation of the first `max_images` episodes; frame t shows the state after glimpse t.
 
     From top to bottom: the image with the boxes of this glimpse and the path so far; all that the retina has
-    seen so far; the belief over classes (the likeliest ten, if there are many).
+    seen so far; the belief over classes (the likeliest ten, if there are many). Of sequences the belief is about the
+    symbol that is looked for, and an episode that has come to its end stays as it is.
 
     Args:
       images: uint8 `[N, H, W, C]`.
-      labels: true classes `[N]`.
+      labels: true classes `[N]`, or symbols `[N, S]`.
       locations: `[T, N, 2]`, (x, y) in [-1, 1].
       boxes: `[T, N, K, 4]`, (left, top, right, bottom) in pixels.
       glimpses: `[T, N, K, G, G, C]` in [0, 1].
@@ -65,14 +68,16 @@ def episode_gif(
       seconds, last_seconds: how long a frame, and the last one, stay.
 
     Returns:
-      The bytes of a GIF of T frames.
+      The bytes of a GIF of a frame for each glimpse, up to the end of the longest reading.
     """
     steps, count = len(locations), min(len(images), max_images)
     if not steps or not count:
         raise ValueError(f"an animation needs a glimpse and an image, got {steps} glimpses of {count} images")
     names = names_of(class_names, probabilities.shape[-1])
+    steps = int(glimpses_taken(labels[:count], probabilities[:, :count]).max())
     frames = [
-        _frame(step, count, images, labels, locations, boxes, glimpses, probabilities, names) for step in range(steps)
+        _frame(step, steps, count, images, labels, locations, boxes, glimpses, probabilities, names)
+        for step in range(steps)
     ]
     durations = [round(1000 * seconds)] * (steps - 1) + [round(1000 * last_seconds)]
     indexed = _indexed(frames)
@@ -107,6 +112,7 @@ def _indexed(frames: Sequence[PillowImage.Image]) -> list[PillowImage.Image]:
 
 def _frame(
     step: int,
+    steps: int,
     count: int,
     images: np.ndarray,
     labels: np.ndarray,
@@ -116,8 +122,8 @@ def _frame(
     probabilities: np.ndarray,
     names: Sequence[str],
 ) -> PillowImage.Image:
-    """The state after glimpse `step` of the first `count` episodes, as an RGB picture."""
-    steps, (height, width) = len(locations), images.shape[1:3]
+    """The state after glimpse `step` of `steps`, of the first `count` episodes, as an RGB picture."""
+    height, width = images.shape[1:3]
     side = 2.1
     figure = Figure(figsize=(side * count + 0.3, 2 * side * height / width + 2.3), dpi=100)
     canvas = FigureCanvasAgg(figure)
@@ -141,27 +147,32 @@ def _frame(
         color=INK,
         va="top",
     )
-    colours = glimpse_colours(steps)
+    colours = glimpse_colours(len(locations))
     for index in range(count):
+        reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
+        # A reading that has come to its end stays as it is.
+        now = min(step, reading.taken - 1)
         axes = figure.add_subplot(grid[0, index])
         show_image(axes, images[index])
-        draw_boxes(axes, boxes[step, index], colours[step])
-        path = to_pixels(locations[:, index], height, width)
+        draw_boxes(axes, boxes[now, index], colours[now])
+        path = to_pixels(locations[: reading.taken, index], height, width)
         places = spread(path, NUMBER_GAP * width, height, width)
-        draw_path(axes, path[: step + 1], colours, places[: step + 1])
-        title, colour = verdict(int(labels[index]), int(np.argmax(probabilities[step, index])), names)
+        draw_path(axes, path[: now + 1], colours, places[: now + 1])
+        draw_symbols(axes, places, reading, names, until=now)
+        title, colour = verdict_so_far(np.asarray(labels[index]), probabilities[:, index], now, names)
         axes.set_title(title, loc="left", fontsize=9.5, color=colour, fontweight="bold")
         axes = figure.add_subplot(grid[1, index])
-        show_image(axes, seen_rgb(glimpses[: step + 1, index], boxes[: step + 1, index], height, width))
-        _draw_bars(figure.add_subplot(grid[2, index]), probabilities[:, index], step, int(labels[index]), names)
+        show_image(axes, seen_rgb(glimpses[: now + 1, index], boxes[: now + 1, index], height, width))
+        shown = likeliest_classes(probabilities[:, index], reading.label, limit=10 if reading.end is None else 12)
+        true = reading.label[reading.target(now)]
+        _draw_bars(figure.add_subplot(grid[2, index]), probabilities[now, index], shown, true, names)
     canvas.draw()
     return PillowImage.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _draw_bars(axes: Axes, beliefs: np.ndarray, step: int, label: int, names: Sequence[str]) -> None:
-    """Belief after glimpse `step` as bars over the likeliest classes; the true one on a green ground."""
-    shown = likeliest_classes(beliefs, label, limit=10)
-    bars = axes.bar(np.arange(len(shown)), beliefs[step, shown], width=0.82, color=SERIES[0])
+def _draw_bars(axes: Axes, belief: np.ndarray, shown: np.ndarray, label: int, names: Sequence[str]) -> None:
+    """Belief `[classes]` as bars over the classes `shown`; the true one on a green ground."""
+    bars = axes.bar(np.arange(len(shown)), belief[shown], width=0.82, color=SERIES[0])
     labels = [names[index] for index in shown]
     turn = 90 if max(len(name) for name in labels) > 2 else 0
     axes.set_xticks(np.arange(len(shown)), labels, fontsize=7.5 if not turn else 6.5, rotation=turn)

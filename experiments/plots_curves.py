@@ -167,20 +167,41 @@ def accuracy_by_glimpse(
     errors: Errors,
     low: Errors | None = None,
     high: Errors | None = None,
+    glimpses_per_target: int | None = None,
 ) -> Figure:
     """Error, in per cent, of the belief after each of T glimpses of the greedy path.
 
-    `low` and `high` bound its 95% interval.
+    `low` and `high` bound its 95% interval. Of sequences it is the belief about the symbol that the glimpse looks for,
+    and a curve for each symbol, of `glimpses_per_target`.
     """
     errors = np.asarray(errors, np.float64)
     if not errors.size:
         return message_figure("No errors to show")
     glimpses = np.arange(1, len(errors) + 1)
+    each = glimpses_per_target or len(errors)
+    parts = [slice(start, start + each) for start in range(0, len(errors), each)]
     figure = figure_of(max(4.6, 0.6 * len(errors) + 2.0), 3.4, gap=0.08)
     axes = figure.add_subplot()
-    if low is not None and high is not None:
-        axes.fill_between(glimpses, low, high, color=SERIES[0], alpha=0.18, linewidth=0, label="95% interval")
-    axes.plot(glimpses, errors, "-o", color=SERIES[0], linewidth=1.8, markersize=5)
+    for number, part in enumerate(parts):
+        if low is not None and high is not None:
+            label = None if number else "95% interval"
+            between = (glimpses[part], low[part], high[part])
+            axes.fill_between(*between, color=SERIES[0], alpha=0.18, linewidth=0, label=label)
+        axes.plot(glimpses[part], errors[part], "-o", color=SERIES[0], linewidth=1.8, markersize=5)
+        if glimpses_per_target:
+            axes.annotate(
+                f"symbol {number + 1}",
+                (glimpses[part].mean(), 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, -2),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=8.5,
+                color=FAINT,
+            )
+        if number:
+            axes.axvline(part.start + 0.5, color="#c9ced6", linewidth=1.0)
     if errors.min() > 0 and errors.max() / errors.min() > 8:
         axes.margins(y=0.16)
         _plain_log_axis(axes)
@@ -202,8 +223,8 @@ def accuracy_by_glimpse(
     axes.set_xticks(glimpses if len(errors) <= 20 else glimpses[:: math.ceil(len(errors) / 12)])
     axes.set_xlim(0.5, len(errors) + 0.7)
     if low is not None and high is not None:
-        axes.legend(loc="upper right", fontsize=8.5, frameon=False)
+        axes.legend(loc="upper right" if len(parts) == 1 else "best", fontsize=8.5, frameon=False)
     axes.set_xlabel("glimpses taken", fontsize=9, color=INK)
-    axes.set_ylabel("error", fontsize=9, color=INK)
+    axes.set_ylabel("error" if glimpses_per_target is None else "error of the symbol", fontsize=9, color=INK)
     tidy(axes, "Error after each glimpse of the greedy path")
     return figure

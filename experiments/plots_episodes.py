@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Integer
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from experiments.plots_reading import draw_symbols, glimpse_title, mark_symbols
 from experiments.plots_style import (
     BELIEF_MAP,
     FAINT,
@@ -18,17 +20,18 @@ from experiments.plots_style import (
     WRONG,
     Boxes,
     Canvas,
+    EpisodeBelief,
     EpisodeBoxes,
     EpisodePatches,
     GlimpseBoxes,
     GlimpsePatches,
     Glimpses,
     Images,
-    Labels,
     Locations,
     Mask,
     Probabilities,
     Rgb,
+    Targets,
     draw_boxes,
     draw_path,
     figure_of,
@@ -41,6 +44,7 @@ from experiments.plots_style import (
     to_pixels,
     to_rgb,
 )
+from experiments.reading import Reading, read_episode
 
 # Between the numbers of glimpses, as a share of the width of an image.
 NUMBER_GAP = 0.075
@@ -106,16 +110,30 @@ def seen_rgb(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: int, width: 
     return picture
 
 
-def verdict(label: int, prediction: int, names: Sequence[str]) -> tuple[str, str]:
+def verdict(reading: Reading, names: Sequence[str]) -> tuple[str, str]:
     """Title of an episode and its colour; a tick or a cross tells right from wrong without the colour."""
-    if label == prediction:
-        return f"✓ {names[label]}", RIGHT
-    return f"✗ {names[label]}, taken for {names[prediction]}", WRONG
+    true = reading.words(reading.label, names)
+    if reading.right:
+        return f"✓ {true}", RIGHT
+    return f"✗ {true}, {'taken for' if reading.end is None else 'read as'} {reading.words(reading.said, names)}", WRONG
+
+
+def verdict_so_far(
+    label: Integer[np.ndarray, "*S"], beliefs: EpisodeBelief, step: int, names: Sequence[str]
+) -> tuple[str, str]:
+    """`verdict` of an episode after glimpse `step`; of a sequence that is not at its end what was read so far."""
+    if not label.ndim:
+        return verdict(read_episode(label, beliefs[: step + 1]), names)
+    reading = read_episode(label, beliefs)
+    if step + 1 >= reading.taken:
+        return verdict(reading, names)
+    true, read = reading.words(reading.label, names), " ".join(names[symbol] for symbol in reading.so_far(step))
+    return f"{true}, read {read} …" if read else true, INK
 
 
 def episode_sheet(
     images: Images,
-    labels: Labels,
+    labels: Targets,
     locations: Locations,
     boxes: Boxes,
     probabilities: Probabilities,
@@ -124,12 +142,16 @@ def episode_sheet(
 ) -> Figure:
     """The first `max_images` episodes: the path over each image, the belief after each glimpse beside.
 
+    Of a sequence the path ends where it was read to, each symbol stands at the last of its glimpses, and of the boxes
+    only the finest are drawn.
+
     Args:
       images: uint8 `[N, H, W, C]`.
-      labels: true classes `[N]`.
+      labels: true classes `[N]`, or symbols `[N, S]`.
       locations: `[T, N, 2]`, (x, y) in [-1, 1].
       boxes: `[T, N, K, 4]`, (left, top, right, bottom) in pixels, finest scale first; may reach outside.
-      probabilities: `[T, N, classes]`; the prediction is the likeliest class after the last glimpse.
+      probabilities: `[T, N, classes]`; the prediction is the likeliest class after the last glimpse, of a symbol after
+        the last of its glimpses.
       class_names: one for each class; their numbers if None.
       max_images: how many episodes at most.
     """
@@ -145,17 +167,21 @@ def episode_sheet(
     path = to_pixels(locations, height, width)
     for index in range(count):
         row, column = divmod(index, columns)
-        label, prediction = int(labels[index]), int(np.argmax(probabilities[-1, index]))
+        reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
         axes = figure.add_subplot(grid[row, 2 * column])
         show_image(axes, images[index])
-        colours = glimpse_colours(len(locations))
+        colours = glimpse_colours(len(locations))[: reading.taken]
+        scales = None if reading.end is None else 1
         for step, colour in enumerate(colours):
-            draw_boxes(axes, boxes[step, index], colour, strength=0.7)
-        draw_path(axes, path[:, index], colours, spread(path[:, index], NUMBER_GAP * width, height, width))
-        title, colour = verdict(label, prediction, names)
+            draw_boxes(axes, boxes[step, index, :scales], colour, strength=0.7)
+        taken = path[: reading.taken, index]
+        places = spread(taken, NUMBER_GAP * width, height, width)
+        draw_path(axes, taken, colours, places)
+        draw_symbols(axes, places, reading, names)
+        title, colour = verdict(reading, names)
         axes.set_title(title, loc="left", fontsize=10.5, color=colour, fontweight="bold")
         axes = figure.add_subplot(grid[row, 2 * column + 1])
-        _draw_belief(axes, probabilities[:, index], label, names)
+        _draw_belief(axes, probabilities[:, index], reading, names)
     bar = figure.colorbar(
         ScalarMappable(Normalize(0.0, 1.0), BELIEF_MAP),
         ax=figure.axes,
@@ -168,11 +194,15 @@ def episode_sheet(
     return figure
 
 
-def _draw_belief(axes: Axes, beliefs: np.ndarray, label: int, names: Sequence[str]) -> None:
-    """Heat map of `beliefs` `[T, classes]`, a row for each glimpse, the true class marked with a triangle."""
-    shown = likeliest_classes(beliefs, label)
+def _draw_belief(axes: Axes, beliefs: np.ndarray, reading: Reading, names: Sequence[str]) -> None:
+    """Heat map of `beliefs` `[T, classes]`, a row for each glimpse, the true class marked with a triangle.
+
+    Of a sequence the true symbols are framed and what was read stands beside; rows that were not taken are empty.
+    """
+    shown = likeliest_classes(beliefs, reading.label)
     steps = len(beliefs)
-    axes.imshow(beliefs[:, shown], cmap=BELIEF_MAP, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
+    taken = np.where(np.arange(steps)[:, None] < reading.taken, beliefs, np.nan)
+    axes.imshow(taken[:, shown], cmap=BELIEF_MAP, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     axes.set_xticks(np.arange(1, len(shown)) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, steps) - 0.5, minor=True)
     axes.grid(which="minor", color="#d9dde3", linewidth=0.5)
@@ -185,6 +215,10 @@ def _draw_belief(axes: Axes, beliefs: np.ndarray, label: int, names: Sequence[st
     axes.set_ylabel("glimpse", fontsize=7.5, color=FAINT, labelpad=4)
     axes.tick_params(length=2, pad=1.5)
     axes.spines[:].set(color="#9aa0ab", linewidth=0.6)
+    if reading.end is not None:
+        mark_symbols(axes, shown, reading, names)
+        return
+    (label,) = reading.label
     for index, text in zip(shown, axes.get_xticklabels(), strict=True):
         if index == label:
             text.set(color=RIGHT, fontweight="bold")
@@ -205,8 +239,9 @@ def _draw_belief(axes: Axes, beliefs: np.ndarray, label: int, names: Sequence[st
 def retina_sheet(
     glimpses: Glimpses,
     images: Images,
-    labels: Labels,
+    labels: Targets,
     boxes: Boxes,
+    probabilities: Probabilities,
     class_names: Sequence[str] | None = None,
     max_images: int = 4,
     max_glimpses: int = 8,
@@ -216,8 +251,10 @@ def retina_sheet(
     Args:
       glimpses: `[T, N, K, G, G, C]` in [0, 1], finest scale first.
       images: uint8 `[N, H, W, C]`.
-      labels: true classes `[N]`.
+      labels: true classes `[N]`, or symbols `[N, S]`.
       boxes: `[T, N, K, 4]`, (left, top, right, bottom) in pixels.
+      probabilities: `[T, N, classes]`: of a sequence glimpses after the end that was read are left out, and what was
+        read stands above the last glimpse of each symbol.
       class_names: one for each class; their numbers if None.
       max_images, max_glimpses: how many rows and columns at most.
 
@@ -228,30 +265,33 @@ def retina_sheet(
     if not count or not steps:
         return message_figure("No glimpses to show")
     height, width = images.shape[1:3]
-    scales = glimpses.shape[2]
+    names, scales = names_of(class_names, probabilities.shape[-1]), glimpses.shape[2]
     cell = 1.45
     strip = cell / scales if scales > 1 else cell / 3
     figure = figure_of(cell * (steps + 2) + 0.3, count * (cell * height / width + strip + 0.36) + 0.1, gap=0.035)
     grid = figure.add_gridspec(2 * count, steps + 2, height_ratios=[cell * height / width, strip] * count)
     colours = glimpse_colours(len(glimpses))
     for index in range(count):
+        reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
+        taken = min(steps, reading.taken)
         axes = figure.add_subplot(grid[2 * index, 0])
         show_image(axes, images[index])
         axes.set_anchor("S")
-        name = str(int(labels[index])) if class_names is None else str(class_names[int(labels[index])])
+        name = reading.words(reading.label, names)
         axes.set_title(f"image: {name}", fontsize=9, color=INK, fontweight="bold")
-        for step in range(steps):
+        for step in range(taken):
             axes = figure.add_subplot(grid[2 * index, step + 1])
             show_image(axes, seen_rgb(glimpses[step : step + 1, index], boxes[step : step + 1, index], height, width))
             axes.spines[:].set(color=colours[step], linewidth=1.6)
             axes.set_anchor("S")
-            axes.set_title(f"glimpse {step + 1}", fontsize=9, color=INK)
+            title, colour = glimpse_title(step, reading, names)
+            axes.set_title(title, fontsize=9, color=colour)
             axes = figure.add_subplot(grid[2 * index + 1, step + 1])
             show_image(axes, patch_strip(glimpses[step, index]))
             axes.spines[:].set_visible(False)
             axes.set_anchor("N")
         axes = figure.add_subplot(grid[2 * index, steps + 1])
-        show_image(axes, seen_rgb(glimpses[:steps, index], boxes[:steps, index], height, width))
+        show_image(axes, seen_rgb(glimpses[:taken, index], boxes[:taken, index], height, width))
         axes.set_anchor("S")
         axes.set_title("all together", fontsize=9, color=INK, fontweight="bold")
     return figure

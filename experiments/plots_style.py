@@ -21,6 +21,7 @@ from matplotlib.patheffects import withStroke
 # Axes: T glimpses, N images, K scales, G samples a patch side, C channels.
 Images = UInt8[np.ndarray, "N H W C"]
 Labels = Integer[np.ndarray, "N"]
+Targets = Integer[np.ndarray, "N *S"]  # a class of each image, or its symbols, the last class being the end symbol
 Locations = Float[np.ndarray, "T N 2"]  # (x, y) in [-1, 1]
 Boxes = Float[np.ndarray, "T N K 4"] | Integer[np.ndarray, "T N K 4"]  # (left, top, right, bottom) in pixels
 Glimpses = Float[np.ndarray, "T N K G G C"]  # finest scale first, in [0, 1]
@@ -65,17 +66,17 @@ def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
     return [str(name) for name in class_names]
 
 
-def likeliest_classes(beliefs: EpisodeBelief, label: int, limit: int = 12) -> Labels:
+def likeliest_classes(beliefs: EpisodeBelief, label: int | Sequence[int], limit: int = 12) -> Labels:
     """Which classes a belief display shows, in ascending order.
 
     All of them when there are at most `limit`; otherwise the `limit` with the highest belief at any glimpse,
-    the true `label` always among them.
+    the true `label`, or labels, always among them.
     """
     classes = beliefs.shape[-1]
     if classes <= limit:
         return np.arange(classes)
-    order = np.argsort(-beliefs.max(axis=0), kind="stable")
-    order = np.concatenate([[label], order[order != label]])[:limit]
+    order, true = np.argsort(-beliefs.max(axis=0), kind="stable"), np.unique(label)
+    order = np.concatenate([true, order[~np.isin(order, true)]])[:limit]
     return np.sort(order)
 
 

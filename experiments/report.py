@@ -6,8 +6,9 @@ from typing import Any
 
 from experiments.plots_style import write_bytes
 from experiments.report_episodes import Episodes, read_episodes, write_episodes
+from experiments.report_figures import figures
 from experiments.report_page import Section, embedded_json, notice, page, part
-from experiments.report_sections import configuration, facts, figures, results_table, training_table
+from experiments.report_sections import configuration, facts, results_table, training_table
 from experiments.report_table import SCRIPT
 
 __all__ = ["Episodes", "read_episodes", "write_episodes", "write_report"]
@@ -35,14 +36,15 @@ def write_report(run_dir: Path) -> Path:
         known["steps"] = max((record["step"] for record in metrics if "step" in record), default=None)
     if isinstance(known.get("config"), dict):
         config = known["config"]
+    episodes = _read_json(run_dir / "plots" / "episodes.json")
     text = page(
         _title(known, run_dir),
         run_dir.resolve().name,
         facts(known),
         [
             Section("results", "Results", results_table(results) + training_table(metrics)),
-            Section("episodes", "Episodes", _viewer(run_dir / "plots" / "episodes.json")),
-            Section("figures", "Figures", figures(run_dir / "plots")),
+            Section("episodes", "Episodes", _viewer(episodes)),
+            Section("figures", "Figures", figures(run_dir / "plots", "glimpses_per_symbol" in (episodes or {}))),
             Section("configuration", "Configuration", configuration(config)),
         ],
         scripts=[SCRIPT, "report_viewer.js"],
@@ -56,11 +58,11 @@ def _title(known: dict[str, Any], run_dir: Path) -> str:
     return " on ".join(names) or run_dir.resolve().name
 
 
-def _viewer(path: Path) -> str:
+def _viewer(episodes: dict[str, Any] | None) -> str:
     """The episode viewer with its data, or a notice where there are none."""
-    if not path.exists():
+    if episodes is None:
         return notice("There is no plots/episodes.json: no episodes were kept for the viewer.")
-    return part("report_viewer.html") + embedded_json("episodes-data", _read_json(path))
+    return part("report_viewer.html") + embedded_json("episodes-data", episodes)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

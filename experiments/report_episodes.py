@@ -17,14 +17,15 @@ from experiments.plots_style import (
     Boxes,
     Glimpses,
     Images,
-    Labels,
     Locations,
     Probabilities,
+    Targets,
     glimpse_colours,
     names_of,
     to_rgb,
     write_bytes,
 )
+from experiments.reading import Reading, read_episode
 
 Rewards = Float[np.ndarray, "N"] | Float[np.ndarray, "T N"]
 PNG_PREFIX = "data:image/png;base64,"
@@ -34,7 +35,7 @@ class Episodes(NamedTuple):
     """Some episodes, as `read_episodes` gives them back."""
 
     images: Images  # uint8 [N, H, W, C]
-    labels: Labels  # [N]
+    labels: Targets  # [N], or [N, S] of sequences
     locations: Locations  # [T, N, 2] in [-1, 1], to four decimals
     boxes: Boxes  # [T, N, K, 4] in pixels, to two decimals
     glimpses: Glimpses  # [T, N, K, G, G, C] in [0, 1], in steps of 1 / 255
@@ -46,7 +47,7 @@ class Episodes(NamedTuple):
 def write_episodes(
     path: str | os.PathLike[str],
     images: Images,
-    labels: Labels,
+    labels: Targets,
     locations: Locations,
     boxes: Boxes,
     glimpses: Glimpses,
@@ -59,7 +60,7 @@ def write_episodes(
     Args:
       path: where to write; `plots/episodes.json` of the run's folder is where the report looks.
       images: uint8 `[N, H, W, C]`.
-      labels: true classes `[N]`.
+      labels: true classes `[N]`, or symbols `[N, S]`, the last class being the end symbol.
       locations: `[T, N, 2]`, (x, y) in [-1, 1].
       boxes: `[T, N, K, 4]`, (left, top, right, bottom) in pixels, finest scale first.
       glimpses: `[T, N, K, G, G, C]` in [0, 1].
@@ -74,10 +75,11 @@ def write_episodes(
     names = names_of(class_names, probabilities.shape[-1])
     height, width = images.shape[1:3]
     rewards = np.full(count, np.nan) if rewards is None else np.asarray(rewards)
+    readings = [read_episode(np.asarray(label), probabilities[:, index]) for index, label in enumerate(labels)]
     episodes = [
         {
             "image": _png(images[index]),
-            "label": int(labels[index]),
+            **_label(readings[index]),
             "locations": _rounded(locations[:, index], 4),
             "boxes": _rounded(boxes[:, index], 2),
             "patches": [_png(_strip(glimpse)) for glimpse in glimpses[:, index]],
@@ -93,6 +95,8 @@ def write_episodes(
         "colours": glimpse_colours(len(locations)),
         "episodes": episodes,
     }
+    if readings and readings[0].end is not None:
+        content |= {"glimpses_per_symbol": readings[0].glimpses, "end": readings[0].end}
     return write_bytes(path, json.dumps(content, allow_nan=False, separators=(",", ":")).encode())
 
 
@@ -120,6 +124,13 @@ def read_episodes(path: str | os.PathLike[str]) -> Episodes:
         class_names=content["class_names"],
         rewards=rewards if rewards.ndim == 1 else rewards.T,
     )
+
+
+def _label(reading: Reading) -> dict[str, Any]:
+    """The true class of an episode; of a sequence its symbols, and those that were read."""
+    if reading.end is None:
+        return {"label": reading.label[0]}
+    return {"label": list(reading.label), "read": list(reading.said)}
 
 
 def _strip(glimpse: np.ndarray) -> np.ndarray:

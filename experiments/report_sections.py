@@ -3,57 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from experiments.config import flatten
-from experiments.report_page import fact_list, notice, picture, scrollable, value_text
-from experiments.report_table import sortable_table
+from experiments.report_page import fact_list, notice, scrollable, value_text
+from experiments.report_table import Number, sortable_table
 from experiments.tables import MEANS, READOUTS, means_text, readout_name
 
-EPISODES_CAPTION = (
-    "The greedy path of glimpses over each image, its numbers moved apart where they would overlap, "
-    "with the boxes of every scale of the retina, and the "
-    "belief over classes after each glimpse; a triangle marks the true class."
-)
-ANIMATION_CAPTION = (
-    "From top to bottom: the boxes of each glimpse and the path so far; everything the retina has seen so "
-    "far, dark blue where it has not looked; the belief over classes, the true one on a green ground."
-)
-RETINA_CAPTION = (
-    "Each glimpse painted into the frame of its image, and below it the bare patches, fine to coarse; dark "
-    "blue was not seen."
-)
-# What is known of a figure, in the order of the report: file name without ending -> (heading, what it shows).
-FIGURES = {
-    "learning_curves": ("Learning curves", "Errors, losses and schedules over the steps of training."),
-    "error_by_glimpse": (
-        "Error after each glimpse",
-        "Error of the belief after each glimpse of the greedy path, with its 95% interval.",
-    ),
-    "episodes": ("Episodes", EPISODES_CAPTION),
-    "retina": ("What the retina saw", RETINA_CAPTION),
-    "locations": (
-        "Where the policy looks",
-        "Share of images that the greedy path looks at in each place, by glimpse, on a square-root scale.",
-    ),
-    "transformers": (
-        "What the transformers did",
-        "Test images with the grid on which each transformer reads them, and below them what it saw there.",
-    ),
-    "attention": (
-        "Where it attends",
-        "Test images, and below them the weights of each glimpse or head over them, bright where they are high.",
-    ),
-    "error_by_length": (
-        "Error by length",
-        "Share of the sequences of each length that are not read right as a whole, with its 95% interval.",
-    ),
-    "confusion": (
-        "Confusions",
-        "True classes in rows, predicted in columns; colour is the share of the row, on a scale that is not linear.",
-    ),
-}
 FACTS = (
     ("task", "task"),
     ("model", "model"),
@@ -130,7 +86,8 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     for key in rows:
         cells = "".join(_error_cells(results[split].get(key)) for split in splits)
         body.append(f'<tr><th scope="row">{escape(readout_name(key))}</th>{cells}</tr>')
-    caption = "Classification error in per cent"
+    sequences = any("by_length" in results[split].get(key, ()) for split in splits for key in rows)
+    caption = f"{'Error of whole sequences' if sequences else 'Classification error'} in per cent"
     episodes = _evaluation_episodes(results)
     if episodes is not None and any(key in MEANS for key in rows):
         caption += f"; {means_text(episodes)}"
@@ -139,7 +96,33 @@ def results_table(results: Mapping[str, Any] | None) -> str:
         f'<thead><tr><th rowspan="2" scope="col">read-out</th>{groups}</tr><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table>",
         caption,
-    )
+    ) + _sequence_table({split: results[split] for split in splits}, rows)
+
+
+def _sequence_table(splits: Mapping[str, Mapping[str, Any]], readouts: Sequence[str]) -> str:
+    """Errors of symbols, of lengths and by length, of runs that read sequences; nothing of others."""
+    known = [
+        (split, key, entry)
+        for split, methods in splits.items()
+        for key in readouts
+        if isinstance(entry := methods.get(key), Mapping) and isinstance(entry.get("by_length"), Mapping)
+    ]
+    if not known:
+        return ""
+    lengths = sorted({n for _, _, entry in known for n in entry["by_length"]}, key=lambda n: (len(n), n))
+    header = ["read-out", "split", "symbols", "wrong length", *(f"length {n}" for n in lengths)]
+    rows = [
+        [readout_name(key), split, *(_error(entry.get(name)) for name in ("symbol", "end"))]
+        + [_error(entry["by_length"].get(n)) for n in lengths]
+        for split, key, entry in known
+    ]
+    caption = "Errors in detail, in per cent: of symbols, of the number of symbols, and of whole sequences by length"
+    return sortable_table("sequences", caption, header, rows)
+
+
+def _error(entry: Any) -> Number | None:
+    value: Any = entry.get("error") if isinstance(entry, Mapping) else None
+    return Number(value, f"{value:.2f}") if _finite(value) else None
 
 
 def _evaluation_episodes(results: Mapping[str, Any]) -> int | None:
@@ -210,28 +193,6 @@ def _metric_text(key: str, value: Any) -> str:
     if key.endswith("error"):
         return f"{value:.2f}"
     return f"{value:.3g}" if key == "learning_rate" else f"{value:.4g}"
-
-
-def figures(plots: Path) -> str:
-    """Every PNG and GIF of the folder `plots`, embedded, with a heading, alternative text and a caption."""
-    files = [path for path in plots.glob("*") if path.suffix.lower() in (".png", ".gif") and path.name[0] != "."]
-    order = list(FIGURES)
-    files.sort(key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.name))
-    return "".join(_figure(path) for path in files) or notice("There are no figures in the folder plots.")
-
-
-def _figure(path: Path) -> str:
-    """One embedded picture; an animation can be folded away."""
-    moving = path.suffix.lower() == ".gif"
-    heading, caption = FIGURES.get(path.stem, (path.stem.replace("_", " ").capitalize(), f"The file {path.name}."))
-    if moving:
-        heading = f"{heading}, animated"
-        if path.stem == "episodes":
-            caption = ANIMATION_CAPTION
-    image = picture(path.read_bytes(), f"{heading}. {caption}", caption)
-    if moving:
-        return f"<details open><summary><h3>{escape(heading)}</h3></summary>{image}</details>"
-    return f"<h3>{escape(heading)}</h3>{image}"
 
 
 def configuration(config: Mapping[str, Any] | None) -> str:

@@ -25,7 +25,13 @@
     beliefs.forEach((belief, index) => { if (belief > beliefs[best]) best = index; });
     return best;
   };
-  const steps = () => data.episodes[episode].locations.length;
+  // Of a sequence each symbol has as many glimpses, and the episode ends with the end symbol that was read.
+  const each = data.glimpses_per_symbol;
+  const symbol = (step) => Math.floor(step / each);
+  const truth = (current, step) => (each ? current.label[symbol(step)] : current.label);
+  const steps = () => (each ? data.episodes[episode].read.length * each : data.episodes[episode].locations.length);
+  const inside = (symbols) => symbols.slice(0, symbols.includes(data.end) ? symbols.indexOf(data.end) : symbols.length);
+  const named = (symbols) => inside(symbols).map((index) => data.class_names[index]).join(" ") || "nothing";
   const perCent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
   const make = (name, attributes, parent) => {
     const shape = document.createElementNS(overlay.namespaceURI, name);
@@ -57,6 +63,40 @@
         stroke: "#000", "stroke-width": 0.22 * size, "paint-order": "stroke", "stroke-linejoin": "round",
       }, overlay).textContent = String(step + 1);
     });
+    if (each) drawSymbols(current, points);
+  }
+
+  // What was read stands by the last glimpse of each symbol.
+  function drawSymbols(current, points) {
+    const size = Math.max(width, height) * 0.045;
+    current.read.slice(0, symbol(glimpse + 1)).forEach((read, place) => {
+      const [x, y] = points[(place + 1) * each - 1];
+      const right = read === current.label[place];
+      make("text", {
+        x: Math.min(Math.max(x, 1.2 * size), width - 1.2 * size), y: y + (y > height / 2 ? -1 : 1.7) * size,
+        class: "symbol", "font-size": size, "font-weight": 700, "text-anchor": "middle",
+        fill: right ? "#7ff0c8" : "#ffb38a", stroke: "#000", "stroke-width": 0.22 * size,
+        "paint-order": "stroke", "stroke-linejoin": "round",
+      }, overlay).textContent = `${data.class_names[read]} ${right ? "✓" : "✗"}`;
+    });
+  }
+
+  function drawReading(current) {
+    find("reading").hidden = !each;
+    if (!each) return;
+    const places = Math.max(current.read.length, current.label.indexOf(data.end) + 1 || current.label.length);
+    find("reading").replaceChildren(...Array.from({ length: places }, (_, place) => {
+      const chip = document.createElement("li");
+      const [heading, said] = ["span", "strong"].map((kind) => document.createElement(kind));
+      heading.textContent = `symbol ${place + 1}, true ${data.class_names[current.label[place]]}`;
+      const done = place < symbol(glimpse + 1) && place < current.read.length;
+      const right = current.read[place] === current.label[place];
+      said.textContent = done ? `${right ? "✓" : "✗"} ${data.class_names[current.read[place]]}` : "–";
+      if (done) said.className = right ? "right" : "wrong";
+      if (place === symbol(glimpse)) chip.setAttribute("aria-current", "step");
+      chip.append(heading, said);
+      return chip;
+    }));
   }
 
   // Paints patches into the frame of the image, the coarsest first, so that the finest look at a place wins.
@@ -96,7 +136,7 @@
     const classes = data.class_names.map((_, index) => index);
     if (classes.length <= MOST_CLASSES) return classes;
     const peak = classes.map((index) => Math.max(...current.probabilities.map((beliefs) => beliefs[index])));
-    peak[current.label] = Infinity;
+    [current.label].flat().forEach((index) => { peak[index] = Infinity; });
     return classes.sort((a, b) => peak[b] - peak[a]).slice(0, MOST_CLASSES).sort((a, b) => a - b);
   }
 
@@ -119,7 +159,7 @@
   function drawBelief(current) {
     const beliefs = current.probabilities[glimpse];
     find("belief").replaceChildren(...shownClasses(current).map((index) => {
-      const isTrue = index === current.label;
+      const isTrue = index === truth(current, glimpse);
       const name = data.class_names[index] + (isTrue ? " (true)" : "");
       const row = barRow(name, 0, beliefs[index], perCent(beliefs[index]));
       row.classList.toggle("true", isTrue);
@@ -131,10 +171,11 @@
   function drawRewards(current) {
     find("rewards-panel").hidden = !Array.isArray(current.reward);
     if (find("rewards-panel").hidden) return;
-    const numbers = current.reward.map((reward) => reward ?? 0);
+    const rewards = current.reward.slice(0, steps());
+    const numbers = rewards.map((reward) => reward ?? 0);
     const low = Math.min(0, ...numbers);
     const range = Math.max(0, ...numbers) - low || 1;
-    find("rewards").replaceChildren(...current.reward.map((reward, step) => {
+    find("rewards").replaceChildren(...rewards.map((reward, step) => {
       const [start, end] = [Math.min(0, numbers[step]), Math.max(0, numbers[step])].map((edge) => (edge - low) / range);
       const row = barRow(`glimpse ${step + 1}`, start, end, rewardText(reward));
       row.classList.toggle("loss", numbers[step] < 0);
@@ -161,11 +202,15 @@
     const beliefs = current.probabilities[glimpse];
     const best = likeliest(beliefs);
     const verdict = document.createElement("span");
-    const right = best === current.label;
+    const target = truth(current, glimpse);
+    const right = best === target;
     verdict.className = right ? "right" : "wrong";
     verdict.textContent = `${right ? "✓" : "✗"} believes ${data.class_names[best]} (${perCent(beliefs[best])})`;
+    const place = each ? `symbol ${symbol(glimpse) + 1}, ` : "";
+    const soFar = each ? `, read so far: ${named(current.read.slice(0, symbol(glimpse + 1)))}` : "";
     find("status").replaceChildren(
-      `Glimpse ${glimpse + 1} of ${steps()}: true ${data.class_names[current.label]}, `, verdict, `, ${rewardWords(current.reward)}`,
+      `Glimpse ${glimpse + 1} of ${steps()}: ${place}true ${data.class_names[target]}, `, verdict,
+      `${soFar}, ${rewardWords(current.reward)}`,
     );
   }
 
@@ -182,6 +227,7 @@
     drawBelief(current);
     drawRewards(current);
     drawStatus(current);
+    drawReading(current);
   }
 
   function move(step) {
@@ -207,15 +253,16 @@
     choice.value = String(index);
     slider.max = String(steps());
     find("image").src = current.image;
-    find("image").alt = `Image ${index + 1}, true class ${data.class_names[current.label]}`;
+    find("image").alt = `Image ${index + 1}, true ${each ? `symbols ${named(current.label)}` : `class ${data.class_names[current.label]}`}`;
     find("thumbnails").childNodes.forEach((button, place) => button.setAttribute("aria-pressed", String(place === index)));
     move(glimpse);
   }
 
   data.episodes.forEach((current, index) => {
-    const last = likeliest(current.probabilities[current.probabilities.length - 1]);
-    const names = [current.label, last].map((place) => data.class_names[place]);
-    const text = `${index + 1}: true ${names[0]}, ${last === current.label ? "recognised" : `taken for ${names[1]}`}`;
+    const last = each ? current.read : [likeliest(current.probabilities[current.probabilities.length - 1])];
+    const [label, said] = [[current.label].flat(), last].map(inside);
+    const [good, bad] = each ? ["read right", "read as"] : ["recognised", "taken for"];
+    const text = `${index + 1}: true ${named(label)}, ${label.join() === said.join() ? good : `${bad} ${named(said)}`}`;
     choice.add(new Option(text, String(index)));
     const button = document.createElement("button");
     button.type = "button";

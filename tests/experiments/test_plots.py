@@ -42,7 +42,7 @@ def sheet_arguments(episodes):
 
 
 def retina_arguments(episodes):
-    return {key: episodes[key] for key in ("glimpses", "images", "labels", "boxes")}
+    return {key: episodes[key] for key in ("glimpses", "images", "labels", "boxes", "probabilities")}
 
 
 def drawn(figure: Figure) -> PillowImage.Image:

@@ -285,7 +285,8 @@ def test_the_script_finds_every_element_it_asks_for(tmp_path):
 def test_viewer_is_hidden_until_the_script_runs(tmp_path):
     _, page = write(make_run(tmp_path / "run"))
     hidden = [attributes for _, attributes in page.elements if "hidden" in attributes]
-    assert [(each.get("id"), each["class"]) for each in hidden] == [("viewer", "viewer"), (None, "control filter")]
+    names = [(each.get("id"), each["class"]) for each in hidden]
+    assert names == [("viewer", "viewer"), ("reading", "reading"), (None, "control filter")]
     assert "needs JavaScript" in page.text
 
 
