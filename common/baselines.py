@@ -23,10 +23,10 @@ class BaselineConfig:
 
     network: Network = "article_cnn"
     """fc: two layers of `units`. paper_cnn: 8 filters 10x10, stride 5, then `units` (Mnih et al. 2014). article_cnn:
-    3x3 convolutions of 32 and 64, max-pool, dropout 0.25, dense 128, dropout 0.5. cnn11: eight 5x5 convolutions of 48
-    to 192, three dense layers of 3072 (Goodfellow et al. 2014, Jaderberg et al. 2015). cnn10: eight of 48 to 256, two of
-    3072 (Ba et al. 2014). addition_cnn: three 5x5 convolutions of 64, dense 512 (Ba et al. 2014). article_digits: six
-    3x3 convolutions of 32 to 128, dense 512."""
+    3x3 convolutions of 32 and 64, max-pool, dropout 0.25, dense 128, dropout 0.5. cnn11: eight 5x5 convolutions and
+    three dense layers (Goodfellow et al. 2014, Jaderberg et al. 2015). cnn10: eight and two, as dear as that of Ba et
+    al. 2014. addition_cnn: three 5x5 convolutions of 64, dense 512 (Ba et al. 2014). article_digits: six 3x3
+    convolutions of 32 to 128, dense 512."""
     units: int = 256
     """Units of the dense layers of fc and of paper_cnn."""
     width: float = 1.0

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from common.baselines import BaselineConfig
-from common.data import Dataset, load_task
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from ram.config import RamConfig
@@ -20,11 +19,18 @@ class DataConfig:
 
     task: str = "augmented100"
     """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, pairs100, pairs100_sequence, addition100,
-    or images (your own, as they are)."""
+    house_numbers, house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110, svhn_numbers_32, or
+    images (your own, as they are)."""
     data: str | None = None
-    """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file."""
+    """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file. For svhn_numbers the
+    folder of the archives."""
     resize: int | None = None
-    """Resize your own images to this side, in pixels."""
+    """Resize your own images, or whole numbers, to this side, in pixels."""
+    grayscale: bool | None = None
+    """Of your own images, or whole numbers: True for one channel, False for RGB, None for what they have."""
+    num_images: int | None = None
+    """House numbers to render for training; validation and test have a tenth as many each, but at least 1,000. None for
+    60,000, 5,000 and 10,000. The first so many images are the same whatever their number."""
     validation_fraction: float = 0.1
     """Part of your own training images that becomes the validation split, where they come without one."""
     test_fraction: float = 0.1
@@ -132,26 +138,6 @@ def validate_budget(experiment: Experiment) -> None:
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
     validate_optimizer(experiment.optimizer, config.steps)
-
-
-def load_dataset(config: DataConfig) -> Dataset:
-    """Loads the images.
-
-    Raises:
-      ValueError: see `common.data.load_task`.
-    """
-    if config.resize is not None and config.resize < 1:
-        raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
-    if config.shift < 0:
-        raise ValueError(f"shift {config.shift}: must be 0 pixels or more")
-    return load_task(
-        config.task,
-        config.data,
-        config.resize,
-        validation_fraction=config.validation_fraction,
-        test_fraction=config.test_fraction,
-        split_seed=config.split_seed,
-    )
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from common.attention.model import AttentionModel
-from common.baselines import make_baseline, validate_baseline
+from common.baselines import NETWORKS, make_baseline, validate_baseline
 from common.data import Dataset
 from common.locations import describe_sigma
 from common.training import Model
@@ -75,6 +75,17 @@ def make_agent(experiment: AgentExperiment, dataset: Dataset) -> AttentionModel:
     return make_ram(experiment.model, *shape)
 
 
+def make_network(experiment: CnnExperiment, dataset: Dataset) -> Model:
+    """The network of an experiment for a data set.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    height, width = dataset.height, dataset.width
+    validate_baseline(experiment.model, height, width)
+    return make_baseline(experiment.model, height, width, dataset.channels, dataset.num_classes, dataset.num_targets)
+
+
 def _describe(dataset: Dataset) -> str:
     images = f"{dataset.name}: {dataset.height}x{dataset.width}x{dataset.channels}"
     if dataset.num_targets is None:
@@ -102,9 +113,7 @@ def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:
 
 
 def _build_baseline(experiment: CnnExperiment, dataset: Dataset) -> Built:
-    height, width = dataset.height, dataset.width
-    validate_baseline(experiment.model, height, width)
-    model = make_baseline(experiment.model, height, width, dataset.channels, dataset.num_classes)
+    model = make_network(experiment, dataset)
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_baseline(model, params, dataset, run_dir, experiment.training.eval_batch_size)
@@ -126,7 +135,7 @@ def experiment_class(model: str) -> type[Experiment]:
       ValueError: the model is unknown.
     """
     agents: dict[str, type[Experiment]] = {"ram": RamExperiment, "dram": DramExperiment}
-    classes = agents | dict.fromkeys(("fc", "paper_cnn", "article_cnn"), CnnExperiment)
+    classes = agents | dict.fromkeys(NETWORKS, CnnExperiment)
     if model not in classes:
         raise ValueError(f"model {model!r} of the run is unknown: must be one of {', '.join(classes)}")
     return classes[model]

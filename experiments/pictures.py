@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from common.attention.model import AttentionModel
+from common.attention.sequences import within
 from common.data import Dataset
-from common.evaluation import error_interval, make_predictor, over_batches
+from common.evaluation import error_interval, make_predictor, over_batches, sequence_errors
 from common.glimpse import glimpse, glimpse_boxes, summed_area_table
 from common.training import Model
 from experiments.plots import confusion_matrix, location_heatmaps
 from experiments.plots_animation import episode_gif
 from experiments.plots_curves import accuracy_by_glimpse, learning_curves
 from experiments.plots_episodes import episode_sheet, retina_sheet
+from experiments.plots_sequences import error_by_length
 from experiments.plots_style import save_figure
 from experiments.report import write_episodes
 from experiments.run_directory import read_metrics
@@ -84,10 +86,24 @@ def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir:
 
 
 def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
-    """Draws the learning curves and the confusion matrix of a network that sees the whole image."""
+    """Draws what there is to see of a network that sees the whole image.
+
+    That is the learning curves and the confusion matrix; of sequences the confusions of symbols, up to the end of each
+    label, and the error by length.
+    """
     draw_learning_curves(run_dir)
     predict = make_predictor(model.predict, 1, batch_size)
     images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
-    predictions = predict(params, jax.random.key(TEST_SEED), images).greedy
-    figure = confusion_matrix(labels, np.asarray(predictions), dataset.class_names)
-    save_figure(figure, run_dir / "plots" / "confusion.png")
+    predictions = np.asarray(predict(params, jax.random.key(TEST_SEED), images).greedy)
+    figures = {}
+    if dataset.end_symbol is None:
+        figures["confusion"] = confusion_matrix(labels, predictions, dataset.class_names)
+    else:
+        counted = np.asarray(within(jnp.asarray(labels), dataset.num_classes))
+        figures["confusion"] = confusion_matrix(
+            labels[counted], predictions[counted], dataset.class_names, path="Symbols"
+        )
+        errors = sequence_errors(predictions, labels, dataset.end_symbol)
+        figures["error_by_length"] = error_by_length(errors["by_length"])
+    for name, figure in figures.items():
+        save_figure(figure, run_dir / "plots" / f"{name}.png")

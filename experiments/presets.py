@@ -40,9 +40,9 @@ def _ram(
     )
 
 
-def _cnn(task: str, model: BaselineConfig, optimizer: OptimizerConfig, steps: int) -> CnnExperiment:
+def _cnn(task: str, model: BaselineConfig, optimizer: OptimizerConfig, steps: int, **data: Any) -> CnnExperiment:
     return CnnExperiment(
-        data=DataConfig(task=task),
+        data=DataConfig(task=task, **data),
         model=model,
         optimizer=optimizer,
         training=TrainingConfig(
@@ -70,6 +70,7 @@ def _dram(task: str, steps: int, **agent: Any) -> DramExperiment:
 
 SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12, 4)
 ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="constant", gradient_clip=0.0)
+NUMBERS = OptimizerConfig(learning_rate=5e-4, warmup_steps=500)
 
 RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
@@ -141,6 +142,45 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
     "cluttered100": (
         "The 2-layer CNN of Mnih et al. 2014 (14.35% error). Minutes; not run yet.",
         _cnn("cluttered100", BaselineConfig("paper_cnn", 86), OptimizerConfig(), 40_000),
+    ),
+    "pairs100": (
+        "Two digits on 100x100 as a set, three convolutions. Hours on a CPU; not run yet.",
+        _cnn("pairs100", BaselineConfig("addition_cnn"), OptimizerConfig(), 20_000),
+    ),
+    "addition100": (
+        "The sum of two digits on 100x100 (Ba et al. 2014: 3.2% error). Hours on a CPU; not run yet.",
+        _cnn("addition100", BaselineConfig("addition_cnn"), OptimizerConfig(), 20_000),
+    ),
+    "house_numbers": (
+        "House numbers of 1 to 5 digits, 54x54, by the 11-layer CNN. For a GPU; not run yet.",
+        _cnn("house_numbers", BaselineConfig("cnn11"), NUMBERS, 60_000),
+    ),
+    "house_numbers_cnn10": (
+        "The same by a CNN of the cost of that of Ba et al. 2014. For a GPU; not run yet.",
+        _cnn("house_numbers", BaselineConfig("cnn10"), NUMBERS, 60_000),
+    ),
+    "house_numbers_110": (
+        "The same in a wider view, 110x110, by the 11-layer CNN. For a GPU; not run yet.",
+        _cnn("house_numbers_110", BaselineConfig("cnn11"), NUMBERS, 60_000),
+    ),
+    "house_numbers_32": (
+        "House numbers at 32x32 in gray, by the 11-layer CNN at a reduced width, for a CPU. Not run yet.",
+        _cnn(
+            "house_numbers",
+            BaselineConfig("cnn11", width=0.5, dropout=0.25),
+            NUMBERS,
+            20_000,
+            resize=32,
+            grayscale=True,
+        ),
+    ),
+    "svhn": (
+        "The numbers of SVHN, 54x54, by the 11-layer CNN (Goodfellow et al. 2014: 3.96% error): give --data. Not run yet.",
+        _cnn("svhn_numbers", BaselineConfig("cnn11"), NUMBERS, 150_000),
+    ),
+    "svhn_110": (
+        "The same in a wider view, 110x110 (Ba et al. 2014: 5.60% error): give --data. Not run yet.",
+        _cnn("svhn_numbers_110", BaselineConfig("cnn11"), NUMBERS, 150_000),
     ),
     "images": (
         "Your own images as they are, the article's CNN: give --data.",

@@ -37,6 +37,10 @@ FIGURES = {
         "Where the policy looks",
         "Share of images that the greedy path looks at in each place, by glimpse, on a square-root scale.",
     ),
+    "error_by_length": (
+        "Error by length",
+        "Share of the sequences of each length that are not read right as a whole, with its 95% interval.",
+    ),
     "confusion": (
         "Confusions",
         "True classes in rows, predicted in columns; colour is the share of the row, on a scale that is not linear.",
