@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from common.baselines import BaselineConfig
+from common.data import Dataset, load_task
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
+from experiments.console import image_progress
 from ram.config import RamConfig
+
+# Rendered images of a validation or a test split, at least.
+LEAST_FIXED = 1000
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,44 @@ def validate_budget(experiment: Experiment) -> None:
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
     validate_optimizer(experiment.optimizer, config.steps)
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Loads the images, and says on standard error while they take long to make.
+
+    Raises:
+      ValueError: see `common.data.load_task`.
+    """
+    if config.resize is not None and config.resize < 1:
+        raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
+    if config.shift < 0:
+        raise ValueError(f"shift {config.shift}: must be 0 pixels or more")
+    with image_progress() as progress:
+        return load_task(
+            config.task,
+            config.data,
+            config.resize,
+            validation_fraction=config.validation_fraction,
+            test_fraction=config.test_fraction,
+            split_seed=config.split_seed,
+            grayscale=config.grayscale,
+            num_images=split_sizes(config.num_images),
+            progress=progress,
+        )
+
+
+def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
+    """How many images train, validation and test have, where so many are made for training; None for the usual numbers.
+
+    Raises:
+      ValueError: there is none for training.
+    """
+    if num_images is None:
+        return None
+    if num_images < 1:
+        raise ValueError(f"num_images {num_images}: must be at least 1")
+    fixed = max(num_images // 10, LEAST_FIXED)
+    return num_images, fixed, fixed
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from common.checkpoint import Checkpoints
 from common.data import Dataset
 from common.training import TrainState
 from experiments.command_line import fail, interruptible, run_tyro, user_errors
-from experiments.config import Experiment, from_json, validate_budget
-from experiments.datasets import load_dataset
+from experiments.config import Experiment, from_json, load_dataset, validate_budget
 from experiments.experiment import chosen_params, measure
 from experiments.models import Built, build, experiment_class
 from experiments.programs import final_predictor

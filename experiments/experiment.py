@@ -17,10 +17,10 @@ from experiments.config import (
     CnnExperiment,
     DataConfig,
     Experiment,
+    load_dataset,
     to_json,
     validate_budget,
 )
-from experiments.datasets import load_dataset
 from experiments.models import Built, build, model_name
 from experiments.programs import Compile, compile_alone
 from experiments.report import write_report

@@ -11,8 +11,7 @@ from common.data import Dataset
 from common.names import unknown
 from common.policy_gradient import REWARDS, resolve, validate_estimator
 from experiments.command_line import fail
-from experiments.config import RamExperiment
-from experiments.datasets import load_dataset
+from experiments.config import RamExperiment, load_dataset
 from experiments.evaluate import restore_run
 from experiments.experiment import chosen_params
 from experiments.gradients import ESTIMATORS, configure

@@ -175,7 +175,7 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         ),
     ),
     "svhn": (
-        "The numbers of SVHN, 54x54, by the 11-layer CNN (Goodfellow et al. 2014: 3.96% error): give --data. Not run yet.",
+        "SVHN's numbers, 54x54, by the 11-layer CNN (Goodfellow et al. 2014: 3.96% error): give --data. Not run yet.",
         _cnn("svhn_numbers", BaselineConfig("cnn11"), NUMBERS, 150_000),
     ),
     "svhn_110": (

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
@@ -34,9 +33,8 @@ from common.training import (
 )
 from experiments import run_directory
 from experiments.config import Experiment, TrainingConfig
+from experiments.console import console, say, warn
 from experiments.stopping import Stop
-
-console = Console(stderr=True, markup=False, highlight=False)
 
 # Evaluations draw from keys of their own, so that how often a run validates does not change what it learns.
 VALIDATION_SEED, TEST_SEED = 1_000_003, 1_000_033
@@ -56,16 +54,6 @@ class Outcome(NamedTuple):
     state: TrainState
     seconds: float
     episodes: int
-
-
-def say(line: str, style: str | None = None) -> None:
-    """Prints a line for people on standard error, above the progress bar."""
-    console.print(line, style=style, soft_wrap=True)
-
-
-def warn(line: str) -> None:
-    """`say`, in yellow."""
-    say(line, "yellow")
 
 
 def next_stop(step: int, config: TrainingConfig) -> int:

@@ -1,5 +1,6 @@
 """Tasks made from labelled images: MNIST, rendered house numbers, or your own."""
 
+from common.data.blank import blank_task
 from common.data.canvas import Canvas
 from common.data.crops import Crop
 from common.data.house_pool import Pool, PoolConfig, load_pool
@@ -35,6 +36,7 @@ __all__ = [
     "Recipe",
     "Source",
     "Task",
+    "blank_task",
     "digest",
     "find_task",
     "fixed_split",

@@ -11,8 +11,7 @@ from typing import Any
 import jax
 
 from common.data import Dataset
-from experiments.config import Experiment, to_json, validate_budget
-from experiments.datasets import load_dataset
+from experiments.config import Experiment, load_dataset, to_json, validate_budget
 from experiments.models import build
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
 from experiments.sweeps.models import MODELS, find_preset

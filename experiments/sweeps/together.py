@@ -23,8 +23,7 @@ from common.data import Dataset
 from common.training import Hyper, TrainState
 from experiments import run_directory
 from experiments.command_line import fail, with_output
-from experiments.config import CnnExperiment, from_json
-from experiments.datasets import load_dataset
+from experiments.config import CnnExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
 from experiments.models import build, model_name
 from experiments.programs import General, Programs, SharedPrograms, program_digest

@@ -5,7 +5,7 @@ import pytest
 
 from common.training import Model
 from experiments.command_line import with_output
-from experiments.datasets import load_dataset
+from experiments.config import load_dataset
 from experiments.experiment import run
 from experiments.models import build
 from experiments.programs import program_digest
