@@ -17,6 +17,7 @@ from experiments.config import (
     CnnExperiment,
     DataConfig,
     Experiment,
+    from_json,
     load_dataset,
     to_json,
     validate_budget,
@@ -60,7 +61,13 @@ def run(
     commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
     too_large = jax.errors.JaxRuntimeError  # For the device.
     with interruptible("interrupted before the first step"), user_errors(ValueError, OSError, too_large):
-        run_directory.check_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
+        run_directory.check_run(
+            run_dir,
+            identity,
+            resume=output.resume,
+            overwrite=output.overwrite,
+            complete=lambda saved: to_json(from_json(type(experiment), saved)),
+        )
         validate_budget(experiment)
         dataset = load(experiment.data)
         built = build(experiment, dataset)
