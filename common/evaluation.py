@@ -83,17 +83,56 @@ def make_predictor(predict: Callable[..., Array], num_episodes: int, batch_size:
       place of the configured ones.
     """
 
-    @jax.jit
-    def of_batch(params: PyTree, key: Key[Array, ""], images: Array, hyper: tuple[PyTree, ...]) -> Predictions:
-        *_, greedy_key = keys = jax.random.split(key, num_episodes + 1)
-        greedy = predicted(predict(params, greedy_key, images, "greedy", *hyper))
-        # One episode at a time bounds the memory whatever their number.
-        logits = jax.lax.map(lambda k: predict(params, k, images, "sampled", *hyper), keys[:-1])
-        return Predictions(greedy, predicted(logits[0]), *average_over_episodes(logits))
+    def of_logits(greedy: Array, sampled: Array) -> Predictions:
+        return Predictions(predicted(greedy), predicted(sampled[0]), *average_over_episodes(sampled))
 
-    def of_split(
-        params: PyTree, key: Key[Array, ""], images: UInt8[AnyArray, "N H W C"], *hyper: PyTree
-    ) -> Predictions:
+    return _over_episodes(of_logits, predict, num_episodes, batch_size)
+
+
+class Scores(NamedTuple):
+    """Log-probabilities for N images, of classes or of each symbol, by the methods of `Predictions`."""
+
+    greedy: Float[AnyArray, "N *S num_classes"]
+    sampled: Float[AnyArray, "N *S num_classes"]
+    average_probability: Float[AnyArray, "N *S num_classes"]
+    average_log_probability: Float[AnyArray, "N *S num_classes"]
+
+
+def make_scorer(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Scores]:
+    """`make_predictor` of what the predictions are the highest of: log-probabilities, which models can be combined by.
+
+    Args:
+      predict: the model's logits, see `common.training.Model`.
+      num_episodes: sampled episodes to average over.
+      batch_size: images in one compiled call.
+
+    Returns:
+      ``(params, key, images [N, H, W, C]) -> Scores``, of the same episodes as those of `make_predictor`. The mean of
+      log-probabilities is not normalised.
+    """
+
+    def of_logits(greedy: Array, sampled: Array) -> Scores:
+        log_probs = jax.nn.log_softmax(sampled)
+        mean = jax.nn.logsumexp(log_probs, axis=0) - jnp.log(num_episodes)
+        return Scores(jax.nn.log_softmax(greedy), log_probs[0], mean, log_probs.mean(axis=0))
+
+    return _over_episodes(of_logits, predict, num_episodes, batch_size)
+
+
+def _over_episodes(
+    of_logits: Callable[[Array, Array], PyTree], predict: Callable[..., Array], num_episodes: int, batch_size: int
+) -> Callable[..., Any]:
+    """Applies ``(greedy logits, sampled logits of num_episodes) -> tree`` to the images of a split."""
+
+    @jax.jit
+    def of_batch(params: PyTree, key: Key[Array, ""], images: Array, hyper: tuple[PyTree, ...]) -> PyTree:
+        *_, greedy_key = keys = jax.random.split(key, num_episodes + 1)
+        greedy = predict(params, greedy_key, images, "greedy", *hyper)
+        # One episode at a time bounds the memory whatever their number.
+        sampled = jax.lax.map(lambda k: predict(params, k, images, "sampled", *hyper), keys[:-1])
+        return of_logits(greedy, sampled)
+
+    def of_split(params: PyTree, key: Key[Array, ""], images: UInt8[AnyArray, "N H W C"], *hyper: PyTree) -> PyTree:
         size = min(batch_size, len(images))
         return over_batches(lambda k, batch: of_batch(params, k, batch, hyper), key, images, size)
 

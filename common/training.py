@@ -60,6 +60,7 @@ class Model(NamedTuple):
       hyper: the configured continuous hyperparameters.
       memory: what the first step finds in place of what a step before left.
       passes: how several updates are made on the same episodes; None for one update on fresh episodes.
+      rate_factors: ``params -> tree of factors`` on the learning rate of each parameter; None for 1 everywhere.
     """
 
     init: Callable[[Key[Array, ""]], PyTree]
@@ -68,6 +69,21 @@ class Model(NamedTuple):
     hyper: PyTree = ()
     memory: PyTree = ()
     passes: Passes | None = None
+    rate_factors: Callable[[PyTree], PyTree] | None = None
+
+
+def freeze(model: Model, *names: str) -> Model:
+    """The model with these parts of its parameters held fixed: no gradient reaches them.
+
+    Args:
+      model: its parameters are a dictionary.
+      names: keys of that.
+    """
+
+    def loss(params: PyTree, *given: Any) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        return model.loss(params | {name: jax.lax.stop_gradient(params[name]) for name in names}, *given)
+
+    return model._replace(loss=loss)
 
 
 @dataclass(frozen=True)
@@ -231,6 +247,8 @@ def train_step(
     ) -> tuple[PyTree, PyTree, PyTree, dict[str, Array]]:
         (_, (metrics, memory)), grads = gradient(params, *batch)
         updates, opt_state = optimizer.update(grads, opt_state, params)
+        if model.rate_factors is not None:
+            updates = jax.tree.map(lambda factor, leaf: factor * leaf, model.rate_factors(params), updates)
         params = optax.apply_updates(params, jax.tree.map(lambda leaf: -rate * leaf, updates))
         norms = {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
         return params, opt_state, memory, metrics | norms

@@ -32,7 +32,8 @@ class Dram(nn.Module):
     Attributes:
       config: of the agent.
       num_classes: classes, or symbols with the end symbol.
-      unit: what 1 of the location network's output is, normalised in x and y.
+      unit: what 1 of a location is to the networks, normalised in x and y: in pixels it is the same in images of any
+        size.
     """
 
     config: DramConfig
@@ -76,7 +77,8 @@ class Dram(nn.Module):
     def look(self, state: Layers, glimpses: Array, locations: Array) -> tuple[Layers, Layers]:
         """One glimpse into both cores."""
         agent = self.config.agent
-        lower_state, lower = self.lower(state.lower, self.glimpse_network(glimpses, locations))
+        where = locations / jnp.broadcast_to(jnp.array(self.unit), locations.shape)
+        lower_state, lower = self.lower(state.lower, self.glimpse_network(glimpses, where))
         if not agent.two_layers:
             return Layers(lower_state, ()), Layers(lower, lower)
         into = jax.lax.stop_gradient(lower) if agent.stop_gradient else lower
@@ -115,8 +117,9 @@ def make_agent(module: Dram, images: UInt8[Array, "B H W C"]) -> Agent:
         del batch_size  # That of the images.
         return method(Dram.initial_state)(params, images)
 
-    parts = (method(f) for f in (Dram.look, Dram.locate, Dram.classify, Dram.baseline))
-    return Agent(initial_state, *parts, method(Dram.glance) if module.config.agent.context else None)
+    look, locate, classify, baseline = (method(f) for f in (Dram.look, Dram.locate, Dram.classify, Dram.baseline))
+    glance = method(Dram.glance) if module.config.agent.context else None
+    return Agent(initial_state, look, locate, classify, baseline, glance)
 
 
 def make_dram(

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.attention.config import (
+    MOST_GLIMPSES,
     LossConfig,
     PolicyConfig,
     RetinaConfig,
     require_positive,
-    validate_glimpses,
     validate_policy,
     validate_retina,
 )
@@ -50,7 +50,8 @@ class AgentConfig:
     mean_activation: Literal["linear", "tanh", "hard_tanh"] = "tanh"
     """Activation of the mean location."""
     unit_width: str = "1"
-    """What 1 of the location network's output is: normalised ('1', half the image) or in pixels ('20px')."""
+    """What 1 of a location is to the networks that read or choose it: normalised ('1', half the image) or in pixels
+    ('20px'), as it then is in images of another size too."""
     stop_at_wrong: bool = True
     """Learn nothing from the targets after the first that is predicted wrong."""
 
@@ -82,7 +83,19 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
     require_positive(agent, *names, "context_size", "context_channels")
     validate_estimator(config.estimator)
     validate_retina(config.retina, height, width)
-    validate_glimpses(num_glimpses(config, num_targets))
+    targets = num_targets or 1
+    if num_glimpses(config, num_targets) > MOST_GLIMPSES:
+        raise ValueError(
+            f"glimpses_per_target {agent.glimpses_per_target}: must be at most {MOST_GLIMPSES // targets}, since an "
+            f"episode of {targets} target{'s' * (targets > 1)} has at most {MOST_GLIMPSES} glimpses"
+        )
+    if agent.stop_gradient and not agent.two_layers:
+        raise ValueError("stop_gradient True with two_layers False: there are no layers to stop it between")
+    if num_targets and agent.stop_at_wrong and config.estimator.reward == "log_probability":
+        raise ValueError(
+            "reward 'log_probability' with stop_at_wrong: every target costs, so that a wrong one, after which nothing "
+            "counts, would be worth more than a right one; give gain, or --no-stop-at-wrong"
+        )
     least = min(height, width)
     if agent.context and agent.context_size > least:
         raise ValueError(

@@ -28,7 +28,7 @@ class GlimpseNetwork(nn.Module):
     def __call__(
         self, glimpses: Float[Array, "*batch K G G C"], locations: Float[Array, "*batch 2"]
     ) -> Float[Array, "*batch features"]:
-        """Glimpse in [0, 1] and normalised location to features."""
+        """Glimpse in [0, 1] and location in units to features."""
         what = GLIMPSE_SCALE * jnp.moveaxis(glimpses, -4, -2)  # The scales lie over each other, as channels do.
         what = what.reshape(*what.shape[:-2], -1)
         if self.kind == "conv":

@@ -1,18 +1,24 @@
 """Configuration of a run. Every field is a flag of the command line."""
 
 import dataclasses
+import functools
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.baselines import BaselineConfig
-from common.data import Dataset, load_task
+from common.data import Dataset, load_task, reverse_dataset
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from experiments.console import image_progress
 from ram.config import RamConfig
+from stn.config import StnConfig
+from stn.soft_config import SoftAttentionConfig
+
+# The part of DRAM's parameters that two directions of reading can share.
+GLIMPSE_NETWORK = "glimpse_network"
 
 # Rendered images of a validation or a test split, at least.
 LEAST_FIXED = 1000
@@ -44,6 +50,8 @@ class DataConfig:
     """Seed of that choice."""
     shift: int = 0
     """Move each training image by up to this many pixels in x and in y; validation and test images stay."""
+    reverse: bool = False
+    """Read sequences from right to left: the symbols before the end of each label in reversed order."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,23 @@ class TrainingConfig:
     """Images in one compiled call of an evaluation."""
     keep_checkpoints: int = 2
     """How many of the latest checkpoints to keep."""
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """What a run takes over from another one when it begins."""
+
+    parameters_from: str | None = None
+    """Folder of a run of DRAM with whose parameters this one starts, to train them on, perhaps on other images."""
+    glimpse_network_from: str | None = None
+    """Folder of a run of DRAM whose glimpse network this one starts with, as two directions of reading share one."""
+    freeze_glimpse_network: bool = True
+    """Leave that glimpse network as it is, so that both runs have the same; else train it on."""
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The parts of the parameters that are held fixed."""
+        return (GLIMPSE_NETWORK,) if self.glimpse_network_from is not None and self.freeze_glimpse_network else ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +130,7 @@ class DramExperiment:
 
     data: DataConfig = DataConfig()
     model: DramConfig = DramConfig()
+    start: StartConfig = StartConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     output: OutputConfig = OutputConfig()
@@ -121,8 +147,32 @@ class CnnExperiment:
     output: OutputConfig = OutputConfig()
 
 
+@dataclass(frozen=True)
+class StnExperiment:
+    """A spatial transformer network on a task, or the same network without transformers."""
+
+    data: DataConfig = DataConfig()
+    model: StnConfig = StnConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
+class SoftExperiment:
+    """A network with soft attention on a task."""
+
+    data: DataConfig = DataConfig()
+    model: SoftAttentionConfig = SoftAttentionConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
 AgentExperiment = RamExperiment | DramExperiment
-Experiment = AgentExperiment | CnnExperiment
+# Those that see the whole image play no episodes: one forward pass.
+WholeImageExperiment = CnnExperiment | StnExperiment | SoftExperiment
+Experiment = AgentExperiment | WholeImageExperiment
 
 
 def validate_budget(experiment: Experiment) -> None:
@@ -145,6 +195,24 @@ def validate_budget(experiment: Experiment) -> None:
     validate_optimizer(experiment.optimizer, config.steps)
 
 
+def validate_start(experiment: DramExperiment) -> None:
+    """Checks what a run of DRAM takes over from others.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    start, decay = experiment.start, experiment.optimizer.weight_decay
+    if start.parameters_from is not None and start.glimpse_network_from is not None:
+        raise ValueError(
+            f"parameters_from {start.parameters_from!r} with glimpse_network_from {start.glimpse_network_from!r}: "
+            "give one of them"
+        )
+    if start.frozen and decay:
+        raise ValueError(
+            f"weight_decay {decay} with a glimpse network that is frozen: give --no-freeze-glimpse-network, or no decay"
+        )
+
+
 def load_dataset(config: DataConfig) -> Dataset:
     """Loads the images, and says on standard error while they take long to make.
 
@@ -156,7 +224,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     if config.shift < 0:
         raise ValueError(f"shift {config.shift}: must be 0 pixels or more")
     with image_progress() as progress:
-        return load_task(
+        dataset = load_task(
             config.task,
             config.data,
             config.resize,
@@ -167,6 +235,7 @@ def load_dataset(config: DataConfig) -> Dataset:
             num_images=split_sizes(config.num_images),
             progress=progress,
         )
+    return reverse_dataset(dataset) if config.reverse else dataset
 
 
 def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
@@ -181,6 +250,20 @@ def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
         raise ValueError(f"num_images {num_images}: must be at least 1")
     fixed = max(num_images // 10, LEAST_FIXED)
     return num_images, fixed, fixed
+
+
+def shared_loader() -> Callable[[DataConfig], Dataset]:
+    """`load_dataset` that remembers the last images, for either direction of reading."""
+
+    @functools.lru_cache(maxsize=1)
+    def forwards(config: DataConfig) -> Dataset:
+        return load_dataset(config)
+
+    def load(config: DataConfig) -> Dataset:
+        dataset = forwards(dataclasses.replace(config, reverse=False))
+        return reverse_dataset(dataset) if config.reverse else dataset
+
+    return load
 
 
 def to_json(config: Any) -> dict[str, Any]:

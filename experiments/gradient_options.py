@@ -12,11 +12,10 @@ from common.names import unknown
 from common.policy_gradient import REWARDS, resolve, validate_estimator
 from experiments.command_line import fail
 from experiments.config import RamExperiment, load_dataset
-from experiments.evaluate import restore_run
-from experiments.experiment import chosen_params
 from experiments.gradients import ESTIMATORS, configure
 from experiments.models import build
 from experiments.presets import RAM_PRESETS
+from experiments.restore import read_run
 from experiments.train import make_initial_state, warn
 
 
@@ -115,12 +114,13 @@ def load_subject(config: VarianceConfig) -> Subject:
             fail(f"agent {config.agent!r}: give the folder of a run, or a preset: {', '.join(RAM_PRESETS)}")
         if config.data is not None:
             raise ValueError(f"data {config.data!r}: a run has its own images, so leave it out")
-        experiment, dataset, _, state = restore_run(Path(config.agent))
+        run = read_run(Path(config.agent))
+        experiment, state = run.experiment, run.state
         if not isinstance(experiment, RamExperiment):
             raise ValueError(f"agent {config.agent!r} sees the whole image: give a run of experiments.ram")
         best = experiment.training.keep_best
         step = state.best_step if best and int(state.best_step) else state.step
-        subject = Subject(experiment, dataset, chosen_params(state, best), int(step))
+        subject = Subject(experiment, run.dataset, run.params(), int(step))
     model = subject.experiment.model
     if model.policy.policy == "random" or model.agent.num_glimpses < 2:
         raise ValueError(f"agent {config.agent!r} draws no location from a learned policy")

@@ -10,13 +10,29 @@ from common.attention.model import AttentionModel
 from common.baselines import NETWORKS, make_baseline, validate_baseline
 from common.data import Dataset
 from common.locations import describe_sigma
-from common.training import Model
+from common.training import Model, freeze
 from dram.agent import make_dram
 from dram.config import validate as validate_dram
-from experiments.config import AgentExperiment, CnnExperiment, DramExperiment, Experiment, RamExperiment
+from experiments.config import (
+    AgentExperiment,
+    CnnExperiment,
+    DramExperiment,
+    Experiment,
+    RamExperiment,
+    SoftExperiment,
+    StnExperiment,
+    WholeImageExperiment,
+    to_json,
+    validate_start,
+)
 from experiments.pictures import draw_agent, draw_baseline
+from experiments.pictures_stn import draw_soft, draw_stn
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
+from stn.config import validate as validate_stn
+from stn.models import StnModel, make_stn
+from stn.soft_attention import SoftModel, make_soft_attention
+from stn.soft_config import validate_soft
 
 
 class Built(NamedTuple):
@@ -48,13 +64,17 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
             f"shift {experiment.data.shift}: must be below the side of the {height}x{width} images, so at most "
             f"{min(height, width) - 1}"
         )
-    minibatches = 1 if isinstance(experiment, CnnExperiment) else experiment.model.estimator.minibatches
+    minibatches = 1 if isinstance(experiment, WholeImageExperiment) else experiment.model.estimator.minibatches
     if minibatches > 0 and config.batch_size % minibatches:
         raise ValueError(f"minibatches {minibatches}: must divide batch_size {config.batch_size}")
     if config.steps >= 2**31:
         raise ValueError(f"steps {config.steps}: must be below {2**31}, since the step is counted in 32 bits")
     if isinstance(experiment, CnnExperiment):
         return _build_baseline(experiment, dataset)
+    if isinstance(experiment, StnExperiment):
+        return _build_stn(experiment, dataset)
+    if isinstance(experiment, SoftExperiment):
+        return _build_soft(experiment, dataset)
     return _build_agent(experiment, dataset)
 
 
@@ -68,6 +88,7 @@ def make_agent(experiment: AgentExperiment, dataset: Dataset) -> AttentionModel:
     shape = (height, width, dataset.channels, dataset.num_classes)
     if isinstance(experiment, DramExperiment):
         validate_dram(experiment.model, height, width, targets)
+        validate_start(experiment)
         return make_dram(experiment.model, *shape, targets)
     validate_ram(experiment.model, height, width)
     if targets is not None:
@@ -81,9 +102,35 @@ def make_network(experiment: CnnExperiment, dataset: Dataset) -> Model:
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
-    height, width = dataset.height, dataset.width
-    validate_baseline(experiment.model, height, width)
-    return make_baseline(experiment.model, height, width, dataset.channels, dataset.num_classes, dataset.num_targets)
+    validate_baseline(experiment.model, dataset.height, dataset.width)
+    return make_baseline(experiment.model, *_shape(dataset))
+
+
+def make_transformer(experiment: StnExperiment, dataset: Dataset) -> StnModel:
+    """The spatial transformer network of an experiment for a data set; errors as of `make_network`."""
+    validate_stn(experiment.model, dataset.height, dataset.width)
+    return make_stn(experiment.model, *_shape(dataset))
+
+
+def make_soft(experiment: SoftExperiment, dataset: Dataset) -> SoftModel:
+    """The soft attention of an experiment for a data set; errors as of `make_network`."""
+    validate_soft(experiment.model, dataset.height, dataset.width)
+    return make_soft_attention(experiment.model, *_shape(dataset))
+
+
+def make_model(experiment: Experiment, dataset: Dataset) -> Model:
+    """The model of any experiment for a data set; errors as of `make_network`."""
+    if isinstance(experiment, CnnExperiment):
+        return make_network(experiment, dataset)
+    if isinstance(experiment, StnExperiment):
+        return make_transformer(experiment, dataset).model
+    if isinstance(experiment, SoftExperiment):
+        return make_soft(experiment, dataset).model
+    return make_agent(experiment, dataset).model
+
+
+def _shape(dataset: Dataset) -> tuple[int, int, int, int, int | None]:
+    return dataset.height, dataset.width, dataset.channels, dataset.num_classes, dataset.num_targets
 
 
 def _describe(dataset: Dataset) -> str:
@@ -96,6 +143,7 @@ def _describe(dataset: Dataset) -> str:
 def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:
     config, height, width = experiment.training, dataset.height, dataset.width
     made = make_agent(experiment, dataset)
+    frozen = experiment.start.frozen if isinstance(experiment, DramExperiment) else ()
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_agent(made, params, dataset, run_dir, config.eval_batch_size)
@@ -104,7 +152,7 @@ def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:
     sigma = first if first == last else f"{first} to {last}"
     agent, retina = experiment.model.agent, experiment.model.retina
     return Built(
-        made.model,
+        freeze(made.model, *frozen),
         draw,
         f"{_describe(dataset)}; {made.num_glimpses} glimpses of {retina.num_scales} x "
         f"{retina.glimpse_size}x{retina.glimpse_size}, {agent.core}, M = {experiment.model.estimator.replicates}, "
@@ -121,11 +169,50 @@ def _build_baseline(experiment: CnnExperiment, dataset: Dataset) -> Built:
     return Built(model, draw, f"{_describe(dataset)}; {experiment.model.network}")
 
 
+def _build_stn(experiment: StnExperiment, dataset: Dataset) -> Built:
+    config, made = experiment.model, make_transformer(experiment, dataset)
+
+    def draw(params: Any, run_dir: Path) -> None:
+        draw_stn(made, params, dataset, run_dir, experiment.training.eval_batch_size)
+
+    transformer = config.transformer
+    number = transformer.parallel * transformer.sequence
+    what = {
+        "none": "no transformer",
+        "input": f"{number} {transformer.transform} transformer{'s' * (number > 1)}",
+        "multi": f"{transformer.transform} transformers on the image and on features",
+    }[transformer.place]
+    return Built(made.model, draw, f"{_describe(dataset)}; {config.network.network}, {what}")
+
+
+def _build_soft(experiment: SoftExperiment, dataset: Dataset) -> Built:
+    config, made = experiment.model, make_soft(experiment, dataset)
+
+    def draw(params: Any, run_dir: Path) -> None:
+        draw_soft(made, params, dataset, run_dir, experiment.training.eval_batch_size)
+
+    bank, pooling = config.filter_bank, config.pooling
+    what = {
+        "filter_bank": f"{bank.num_glimpses} glimpses of {bank.glimpse_size}x{bank.glimpse_size} filters, {bank.core}",
+        "pooling": f"{pooling.scores} attention over features, {pooling.heads} head{'s' * (pooling.heads > 1)}",
+    }[config.attention]
+    return Built(made.model, draw, f"{_describe(dataset)}; {what}")
+
+
 def model_name(experiment: Experiment) -> str:
-    """``ram``, ``dram``, or the network's name."""
+    """``ram``, ``dram``, ``stn``, ``soft_attention``, or the network's name."""
+    if isinstance(experiment, StnExperiment):
+        return "stn"
+    if isinstance(experiment, SoftExperiment):
+        return "soft_attention"
     if isinstance(experiment, CnnExperiment):
         return experiment.model.network
     return "dram" if isinstance(experiment, DramExperiment) else "ram"
+
+
+def identity(experiment: Experiment, preset: str) -> dict[str, Any]:
+    """What a run is known by, as its ``config.json`` holds it: model, preset and configuration."""
+    return {"model": model_name(experiment), "preset": preset, "config": to_json(experiment)}
 
 
 def experiment_class(model: str) -> type[Experiment]:
@@ -134,8 +221,13 @@ def experiment_class(model: str) -> type[Experiment]:
     Raises:
       ValueError: the model is unknown.
     """
-    agents: dict[str, type[Experiment]] = {"ram": RamExperiment, "dram": DramExperiment}
-    classes = agents | dict.fromkeys(NETWORKS, CnnExperiment)
+    classes: dict[str, type[Experiment]] = {
+        "ram": RamExperiment,
+        "dram": DramExperiment,
+        "stn": StnExperiment,
+        "soft_attention": SoftExperiment,
+        **dict.fromkeys(NETWORKS, CnnExperiment),
+    }
     if model not in classes:
         raise ValueError(f"model {model!r} of the run is unknown: must be one of {', '.join(classes)}")
     return classes[model]

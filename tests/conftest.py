@@ -9,7 +9,7 @@ import jax
 import jaxtyping
 import pytest
 
-jaxtyping.install_import_hook(["common", "ram", "experiments"], "beartype.beartype")
+jaxtyping.install_import_hook(["common", "dram", "ram", "stn", "experiments"], "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Comparisons with NumPy hold on accelerators too, whose default is a lower precision.
 jax.config.update("jax_default_matmul_precision", "highest")

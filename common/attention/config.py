@@ -31,7 +31,7 @@ class PolicyConfig:
     policy: Literal["learned", "random"] = "learned"
     """Learned Gaussian, or uniform random locations (the control)."""
     start: Literal["uniform", "centre"] = "centre"
-    """Where the first glimpse is taken."""
+    """Where the first glimpse is taken, by an agent that does not predict it."""
     sigma: str = "10px"
     """Standard deviation of the location noise: normalised ('0.1', half the image is 1) or in pixels ('5px')."""
     sigma_final: str | None = None

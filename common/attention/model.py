@@ -169,8 +169,9 @@ def make_attention(
     ) -> tuple[Rollout, PyTree]:
         episode = rollout(params, key, images, given)
         counted = None if sequence is None else sequence.counted(episode.logits, labels)
-        found = policy_loss(configured(given), episode, labels, given.memory, counted=counted)
-        kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages)
+        first = first_learned(images)
+        found = policy_loss(configured(given), episode, labels, given.memory, counted=counted, first=first)
+        kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages, counted)
         return jax.lax.stop_gradient(kept), found.memory
 
     def play(

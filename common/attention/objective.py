@@ -12,6 +12,7 @@ from common.attention.sequences import Sequence, whole_right
 from common.episode import Episode
 from common.policy_gradient import Estimator, Rollout, policy_loss
 from common.policy_gradient.advantages import returns_to_go
+from common.policy_gradient.estimator import counted_mean
 
 
 class Weights(NamedTuple):
@@ -45,7 +46,7 @@ def hybrid_loss(
     Args:
       classify_at: ``last`` or ``every`` glimpse.
       weights: of the four.
-      estimator: the policy-gradient estimator.
+      estimator: the policy-gradient estimator; its reward is that of sequences where these are (`Sequence.reward`).
       episode: fields ``[T, M, B]``.
       labels: true classes, or the symbols of each sequence.
       memory: of the estimator.
@@ -56,7 +57,9 @@ def hybrid_loss(
     Returns:
       ``(loss, (metrics, memory))``; metrics are scalars.
     """
-    counted = None if sequence is None else sequence.counted(episode.logits, labels)
+    counted = None
+    if sequence is not None:
+        counted = sequence.counted(episode.logits, labels) if rollout is None else rollout.counted
     per_glimpse = labels if sequence is None else sequence.targets(labels)[:, None]
     targets = jnp.broadcast_to(per_glimpse, episode.logits.shape[:-1])
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(episode.logits, targets)
@@ -66,12 +69,12 @@ def hybrid_loss(
         by_target = sequence.by_target(cross_entropy * counted)
         by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
         classification = by_target.sum(axis=0).mean()
-    policy, rewards, _, memory = policy_loss(estimator, episode, labels, memory, rollout, counted)
+    policy, rewards, _, memory = policy_loss(estimator, episode, labels, memory, rollout, counted, first)
     # Where the start policy draws the first location it has no baseline, and nothing is learned there.
     error = returns_to_go(rewards, estimator.hyperparameters["discount"])[first:] - episode.baselines[first:]
-    weight = jnp.ones_like(error) if counted is None else counted[first:]
-    baseline = (weight * jnp.square(error)).sum() / jnp.maximum(weight.sum(), 1) if error.size else jnp.zeros(())
-    entropy = episode.entropies.sum(axis=0).mean()
+    weight = jnp.ones(episode.log_probs.shape) if counted is None else counted
+    baseline = counted_mean(jnp.square(error), weight[first:])
+    entropy = (episode.entropies * weight).sum(axis=0).mean()
     loss = (
         weights.classification * classification
         + weights.policy * policy
@@ -82,7 +85,8 @@ def hybrid_loss(
         right = episode.logits[-1].argmax(-1) == targets[-1]
     else:
         predicted = sequence.read(episode.logits).argmax(-1)
-        right = whole_right(predicted, sequence.read(targets[..., None])[..., 0], episode.logits.shape[-1])
+        symbols = jnp.broadcast_to(labels.T[:, None], predicted.shape)
+        right = whole_right(predicted, symbols, episode.logits.shape[-1])
     metrics = {
         "loss": loss,
         "classification_loss": classification,
@@ -95,5 +99,5 @@ def hybrid_loss(
     if rollout is not None:
         moved = (episode.log_probs - rollout.log_probs)[first:]
         # Never negative, and less noisy than -moved (Schulman 2020, http://joschu.net/blog/kl-approx.html).
-        metrics["kl"] = (jnp.expm1(moved) - moved).mean()
+        metrics["kl"] = counted_mean(jnp.expm1(moved) - moved, weight[first:])
     return loss, (metrics, memory)

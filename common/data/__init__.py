@@ -3,11 +3,13 @@
 from common.data.blank import blank_task
 from common.data.canvas import Canvas
 from common.data.crops import Crop
+from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.house_pool import Pool, PoolConfig, load_pool
 from common.data.mnist import load_mnist
 from common.data.own_images import OwnImages, load_folder, load_npz, load_own_images
 from common.data.pairs import Pair
 from common.data.recipe import Plain, Recipe
+from common.data.reversal import reverse_dataset, reverse_symbols
 from common.data.source import SPLITS, Source
 from common.data.tasks import (
     DIGESTS,
@@ -16,6 +18,7 @@ from common.data.tasks import (
     Task,
     digest,
     find_task,
+    fixed_corners,
     fixed_split,
     load_task,
     sample_batch,
@@ -28,17 +31,23 @@ __all__ = [
     "Canvas",
     "Crop",
     "Dataset",
+    "Elastic",
     "OwnImages",
     "Pair",
     "Plain",
     "Pool",
     "PoolConfig",
+    "Projected",
     "Recipe",
+    "Rotated",
+    "RotatedScaledMoved",
     "Source",
     "Task",
+    "TwoChannelSum",
     "blank_task",
     "digest",
     "find_task",
+    "fixed_corners",
     "fixed_split",
     "load_folder",
     "load_mnist",
@@ -46,5 +55,7 @@ __all__ = [
     "load_own_images",
     "load_pool",
     "load_task",
+    "reverse_dataset",
+    "reverse_symbols",
     "sample_batch",
 ]

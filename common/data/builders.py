@@ -54,7 +54,8 @@ def make_config(task: str, num_examples: int | None = None) -> AttentionConfig:
         raise ValueError(f"task {task!r} is not made from MNIST; allowed: {', '.join(_TASKS)}")
     if num_examples is not None and num_examples < 1:
         raise ValueError(f"num_examples is {num_examples}; it must be at least 1")
-    name = task if num_examples is None else f"{task}_first{num_examples}"
+    # TFDS takes a slash for the end of a name.
+    name = task.replace("/", "_") + ("" if num_examples is None else f"_first{num_examples}")
     return AttentionConfig(name=name, description=found.description, task=task, num_examples=num_examples)
 
 
@@ -111,8 +112,8 @@ class AttentionMnist(tfds.core.GeneratorBasedBuilder):
 
 
 def _builder(task: str, data_dir: str | os.PathLike[str], num_examples: int | None) -> AttentionMnist:
-    config: Any = task if num_examples is None and task in _TASKS else make_config(task, num_examples)
-    return AttentionMnist(config=config, data_dir=os.fspath(data_dir))
+    config = make_config(task, num_examples)
+    return AttentionMnist(config=config.name if num_examples is None else config, data_dir=os.fspath(data_dir))
 
 
 def prepare(task: str, data_dir: str | os.PathLike[str], num_examples: int | None = None) -> AttentionMnist:

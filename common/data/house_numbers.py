@@ -25,7 +25,7 @@ MAX_DIGITS = 5
 LENGTHS = np.array([5137, 18130, 8691, 1434, 10], float)
 DIGITS = np.array([4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659], float)
 # Changes whenever a scene does.
-RENDERER = 1
+RENDERER = 2
 
 _LENGTH_CDF, _DIGIT_CDF = np.cumsum(LENGTHS) / LENGTHS.sum(), np.cumsum(DIGITS) / DIGITS.sum()
 _FIRST_CDF = np.cumsum(DIGITS[1:]) / DIGITS[1:].sum()

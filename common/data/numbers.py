@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from common.data.crops import Crop
-from common.data.house_pool import NUM_SYMBOLS, PoolConfig, Progress, load_pool
+from common.data.house_pool import NUM_SYMBOLS, PoolConfig, Progress, load_pool, render_pool
 from common.data.source import SPLITS, Source
 from common.data.splits import Resize, check_resize
 
@@ -66,7 +66,7 @@ def load_numbers(
     grayscale: bool | None = None,
     data: str | os.PathLike[str] | None = None,
     num_images: tuple[int, int, int] | None = None,
-    cache_dir: str | os.PathLike[str] = CACHE,
+    cache_dir: str | os.PathLike[str] | None = CACHE,
     progress: Progress | None = None,
 ) -> dict[str, Source]:
     """Loads whole numbers, from the cache where they are there.
@@ -79,7 +79,7 @@ def load_numbers(
         grayscale: True for one channel, False for RGB; None as `numbers` says.
         data: the folder with SVHN's files; None for rendered numbers.
         num_images: rendered images of train, validation and test; None for 60,000, 5,000 and 10,000.
-        cache_dir: the folder where images are kept once they are rendered or cropped.
+        cache_dir: the folder where images are kept once they are rendered or cropped; None for nowhere.
         progress: called with the split, the images made so far and all of them.
 
     Returns:
@@ -116,7 +116,7 @@ def load_numbers(
     ]
     sources = {}
     for split, config in zip(SPLITS, configs, strict=True):
-        pool = load_pool(config, cache_dir, progress)
+        pool = render_pool(config, progress) if cache_dir is None else load_pool(config, cache_dir, progress)
         sources[split] = Source(to_gray(pool.images) if gray else pool.images, pool.labels)
     return sources
 

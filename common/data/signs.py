@@ -28,6 +28,8 @@ _INK = np.array(
     np.float32,
 )
 
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
 
 class Sign(NamedTuple):
     """Characters on the plane of the wall, the middle of them all at (0, 0).
@@ -98,7 +100,7 @@ def paint_sign(
     places = Places(u, v, height)
     picture = draw_wall(rng, places)
     digits, plate, border, others = _see_layers(rng, number, inverse, places, plane, faces)
-    ground = picture.mean(axis=(0, 1))
+    ground = picture
     if plate is not None and border is not None:
         paper = vary_colour(rng, _INK[rng.integers(len(_INK))], 15.0)
         paper = paper + (2 + 8 * rng.random()) * draw_noise(rng, rows, columns, height / 8)[..., None]
@@ -107,7 +109,7 @@ def paint_sign(
         picture = picture + plate[..., None] * (paper - picture)
         edge = vary_colour(rng, _INK[rng.integers(len(_INK))], 20.0)
         picture = picture + border[..., None] * (edge - picture)
-        ground = paper.mean(axis=(0, 1))
+        ground = paper
     if others is not None:
         ink = vary_colour(rng, _INK[rng.integers(len(_INK))], 30.0)
         picture = picture + (others * (0.5 + 0.5 * rng.random()))[..., None] * (ink - picture)
@@ -134,14 +136,15 @@ def _lay_on(
 
 
 def _contrasting(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
-    """An ink that can be told from the ground, more or less."""
-    least = 34 + 70 * rng.random()
+    """An ink that can be told from the ground, more or less, also in gray and in spite of the ground's texture."""
+    luma = ground @ _LUMA
+    colour, least = ground.mean(axis=(0, 1)), 30 + 70 * rng.random() + 1.2 * float(luma.std())
     for _ in range(8):
         ink = vary_colour(rng, _INK[rng.integers(len(_INK))], 12.0)
-        difference = np.abs(ink - ground)
-        if difference.mean() + 0.5 * difference.max() > 1.5 * least:
+        difference = ink - colour
+        if 0.75 * abs(float(difference @ _LUMA)) + 0.25 * float(np.abs(difference).max()) > least:
             return ink
-    return np.full(3, 245 if ground.mean() < 120 else 15, np.float32)
+    return np.full(3, 245 if float(luma.mean()) < 120 else 15, np.float32)
 
 
 def _see_layers(

@@ -12,7 +12,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,13 +90,33 @@ def load_svhn(
     for name in ("train", "test"):
         if found[name] is None:
             raise ValueError(f"{os.fspath(folder)!r} holds no {name}.tar.gz; get it from {ADDRESS}")
-    parts = {name: load_part(part, config, cache_dir, progress) for name, part in found.items() if part is not None}
-    test = parts.pop("test")
-    images, labels = (np.concatenate(leaves) for leaves in zip(*parts.values(), strict=True))
+    parts = [part for part in found.values() if part is not None]
+    return load_parts(parts, config, cache_dir, progress, num_validation, seed)
+
+
+def load_parts(
+    parts: Sequence[Part],
+    config: SvhnConfig,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    num_validation: int = NUM_VALIDATION,
+    seed: int = 0,
+) -> dict[str, Source]:
+    """As `load_svhn`, from parts that lie anywhere: train, perhaps extra, and test.
+
+    Returns:
+        `train`, `validation` and `test`, NumPy arrays: images uint8 `[N, size, size, C]`, labels int32 `[N, S]`.
+
+    Raises:
+        ValueError: see `load_svhn`.
+    """
+    loaded = {part.name: load_part(part, config, cache_dir, progress) for part in parts}
+    test = loaded.pop("test")
+    images, labels = (np.concatenate(leaves) for leaves in zip(*loaded.values(), strict=True))
     count = len(labels)
     take = min(num_validation, count // 10) or 1
     if count < 2:
-        raise ValueError(f"{os.fspath(folder)!r} has {count} number to train on; at least 2 are needed")
+        raise ValueError(f"SVHN has {count} number to train on; at least 2 are needed")
     # Raw words of a bit generator stay the same in all versions of NumPy; permutations need not.
     order = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
     chosen = {"validation": np.sort(order[:take]), "train": np.sort(order[take:])}

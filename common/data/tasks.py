@@ -17,8 +17,10 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.augmentation import random_shift
-from common.data.canvas import Canvas
+from common.data.canvas import Canvas, draw_layout
 from common.data.crops import Crop
+from common.data.digests import DIGESTS
+from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.house_pool import Progress
 from common.data.mnist import load_mnist
 from common.data.numbers import CACHE, SYMBOLS, Numbers, fit_crop, load_numbers
@@ -86,28 +88,16 @@ TASKS = {
             8,
             Numbers(svhn=True, size=32, growth=1.0, grayscale=True, num_symbols=5),
         ),
+        Task("distorted/R", Rotated(), "28x28, a digit turned by up to 90 degrees", 2801),
+        Task("distorted/RTS", RotatedScaledMoved(), "42x42, a digit turned, scaled and moved", 4202),
+        Task("distorted/P", Projected(), "28x28, a digit in perspective", 2803),
+        Task("distorted/E", Elastic(), "28x28, a digit bent by a thin-plate spline", 2804),
+        Task("tc60", Canvas(60, 60, 6, 6), "60x60, one digit and six 6x6 distractors", 606),
+        Task("two_channel_addition42", TwoChannelSum(), "42x42, two digits in two channels, their sum", 4205),
+        Task("T84", Canvas(84, 84), "84x84, one digit at a uniform place", 840),
+        Task("TC84", Canvas(84, 84, 16, 6), "84x84, one digit and sixteen 6x6 distractors", 846),
         Task("images", Plain(), "your own images, as they are", 0),
     )
-}
-
-# SHA-256 of each fixed split made from MNIST, as `digest` computes it.
-DIGESTS = {
-    ("mnist28", "validation"): "cc33536cf137ca52e700cb658af02e73df6dfd6c9db9d1eb52a41597d2f79bc5",
-    ("mnist28", "test"): "45a60edfded3b2bb860a7fd195c83431011e7f04318268b4f2de30030af9444e",
-    ("translated60", "validation"): "7c599d09f99dc370c1771fa466b2e3adfa2d98cb8fea25564d41bff8637da2e2",
-    ("translated60", "test"): "bb2acc457a9f0e28d3048b69f992fe6d0fbed8e8241420d1e9c6a75337529664",
-    ("cluttered60", "validation"): "1699f18589515773fe3d7275d57ec847b5abee054f9b4c9e5dd0ecc04f2a7bb3",
-    ("cluttered60", "test"): "f1171f184d72c55e7be578c4f5203c25db55b4e40dc985727ab1b774b03b3685",
-    ("cluttered100", "validation"): "32f60bffc2ffaf2d735ecfa1bbbcab956f26604a63583d6e55d1a812e7d09431",
-    ("cluttered100", "test"): "f583ed5565cf731aec0d4f46aba3c07f0c447b6d0675d533532a5d3e65897238",
-    ("augmented100", "validation"): "a73d264c106de9d84d674fb20c70a321ed072b82f97e1c5807ed23b37478c6c1",
-    ("augmented100", "test"): "e953bdef501d0551a0bfe28a50e895b2c48f0844ee65824fca9e1446e63b721c",
-    ("pairs100", "validation"): "a5789f7e5e7b8cfd7ba1ae7a4a11a680e57b78129a978bcc4f89d935a98ced34",
-    ("pairs100", "test"): "ac607f2b3d4cd59f91e8681cade451d4dcde4e4d2155e95480e918012194ac5d",
-    ("pairs100_sequence", "validation"): "cffb7985c8a554126c92afae19e9a899f853b3b1772f52e995a3de0f2320588a",
-    ("pairs100_sequence", "test"): "4e163a32b7b183bb2fb50633fa54f3c9921b9ba873fee68f109fc261e386beda",
-    ("addition100", "validation"): "8c035cc03a4b7fcfe6aeab9ff0a46deb8f595bf8dffb3358760dce365bef7f4d",
-    ("addition100", "test"): "9ccbba6ee188db1ec5066dcdb8a4ebbb8973f3c9d44b0f9e81772a9215b943c3",
 }
 
 # Bounds the memory of one call; a split of any length then compiles one program.
@@ -297,6 +287,11 @@ def _draw_chunk(key, indices, source, recipe):
     return jax.vmap(lambda index: recipe.draw_of(jax.random.fold_in(key, index), index, source))(indices)
 
 
+def split_key(task: Task, split_name: str) -> Key[Array, ""]:
+    """The key of a fixed split: image i is drawn with this key and i folded in."""
+    return jax.random.fold_in(jax.random.key(task.seed, impl="threefry2x32"), SPLITS.index(split_name))
+
+
 def fixed_split(source: Source, task: Task, split_name: str) -> Source:
     """Makes the fixed images of a split: image i shows image i of the source.
 
@@ -320,7 +315,7 @@ def fixed_split(source: Source, task: Task, split_name: str) -> Source:
     image_shape, label_shape = sample_shapes(task.recipe, source)
     if task.recipe == Plain():
         return Source(np.asarray(source.images), np.asarray(source.labels, np.int32))
-    key = jax.random.fold_in(jax.random.key(task.seed, impl="threefry2x32"), SPLITS.index(split_name))
+    key = split_key(task, split_name)
     on_device = jax.tree.map(jnp.asarray, source)
     images, labels = np.empty((count, *image_shape), np.uint8), np.empty((count, *label_shape), np.int32)
     size = min(_CHUNK, count)
@@ -331,6 +326,32 @@ def fixed_split(source: Source, task: Task, split_name: str) -> Source:
         images[start : start + size] = np.asarray(drawn)[: count - start]
         labels[start : start + size] = np.asarray(drawn_labels)[: count - start]
     return Source(images, labels)
+
+
+def fixed_corners(source: Source, task: Task, split_name: str) -> Int[np.ndarray, "N 2"]:
+    """Where the images of a fixed split show the images of the source.
+
+    Args:
+        source: images uint8 `[N, h, w, c]`, labels `[N]`.
+        task: a task whose recipe is a `Canvas`.
+        split_name: train, validation or test.
+
+    Returns:
+        int32 `[N, 2]`: (row, column) on the canvas of the upper left pixel.
+
+    Raises:
+        ValueError: if the recipe is another one.
+    """
+    canvas = task.recipe
+    if not isinstance(canvas, Canvas):
+        raise ValueError(f"task {task.name!r} puts no image at a place of its own on a canvas")
+    key = split_key(task, split_name)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), source)
+
+    def corner(index: Array) -> Array:
+        return draw_layout(jax.random.fold_in(key, index), index, shapes, canvas).corner
+
+    return np.asarray(jax.jit(jax.vmap(corner))(np.arange(len(source.images), dtype=np.int32)))
 
 
 def digest(source: Source) -> str:

@@ -67,12 +67,14 @@ class Rollout(NamedTuple):
       log_probs: under the policy that drew them.
       rewards: as received then.
       advantages: as estimated then.
+      counted: 1 for the glimpses that were learned from, else 0; None where all were.
     """
 
     samples: Float[Array, "T M B 2"]
     log_probs: Float[Array, "T M B"]
     rewards: Float[Array, "T M B"]
     advantages: Float[Array, "T M B"]
+    counted: Float[Array, "T M B"] | None = None
 
 
 def make_estimator(config: EstimatorConfig) -> Estimator:
@@ -98,6 +100,7 @@ def policy_loss(
     memory: PyTree = (),
     rollout: Rollout | None = None,
     counted: Float[Array, "T M B"] | None = None,
+    first: int = 1,
 ) -> PolicyLoss:
     """The surrogate loss of an episode.
 
@@ -111,6 +114,7 @@ def policy_loss(
       rollout: the same locations when they were drawn, with the rewards and advantages of then; the episode itself
         when not given.
       counted: 1 for the glimpses whose locations are learned from, else 0; all of them when not given.
+      first: the first glimpse whose location a learned policy draws.
 
     Raises:
       ValueError: a reward or an advantage of another shape, which would broadcast in silence.
@@ -122,11 +126,24 @@ def policy_loss(
     if rollout is not None:
         rewards, behaviour, advantages = rollout.rewards, rollout.log_probs, rollout.advantages
     else:
-        advantages, memory = _advantages(estimator, rewards, episode, memory)
-        advantages = advantages if counted is None else advantages * counted
+        counted = jnp.ones_like(rewards) if counted is None else counted
+        # Where nothing counts, nothing is expected either.
+        expected = episode._replace(baselines=episode.baselines * counted)
+        advantages, memory = _advantages(estimator, rewards, expected, memory)
+        if estimator.normalise and first < len(advantages):
+            learned = counted.at[:first].set(0)
+            mean = counted_mean(advantages, learned)
+            deviation = jnp.sqrt(counted_mean(jnp.square(advantages - mean), learned))
+            advantages = (advantages - mean) / (deviation + 1e-6)
+        advantages = advantages * counted
     values = {**estimator.hyperparameters, "rewards": live}
     loss = estimator.surrogate(episode.log_probs, behaviour, advantages, **named(estimator.surrogate, values))
     return PolicyLoss(loss, rewards, advantages, memory)
+
+
+def counted_mean(values: Float[Array, "*shape"], counted: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """Mean of the values that count, where ``counted`` is 1 and not 0; 0 if none does."""
+    return (values * counted).sum() / jnp.maximum(counted.sum(), 1)
 
 
 def _advantages(estimator: Estimator, rewards: Array, episode: Episode, memory: PyTree) -> tuple[Array, PyTree]:
@@ -137,10 +154,6 @@ def _advantages(estimator: Estimator, rewards: Array, episode: Episode, memory: 
     else:
         advantages = estimator.advantage(rewards, episode, **named(estimator.advantage, values))
     _require_shape("advantage", advantages, episode)
-    if estimator.normalise and len(advantages) > 1:
-        # The first location is the start policy's, from which nothing is learned.
-        learned = advantages[1:]
-        advantages = (advantages - learned.mean()) / (learned.std() + 1e-6)
     return jax.lax.stop_gradient((advantages, memory))
 
 

@@ -190,8 +190,9 @@ def test_random_policy_is_uniform_whatever_the_agent_wants():
     np.testing.assert_array_equal(other.locations, episode.locations)
 
 
-@pytest.mark.parametrize("num_glimpses", [1, 2, 4])
-def test_nothing_draws_a_location_that_no_glimpse_uses(num_glimpses):
+@pytest.mark.parametrize("glancing", [False, True])
+@pytest.mark.parametrize("num_glimpses", [1, 3])
+def test_nothing_draws_a_location_that_no_glimpse_uses(num_glimpses, glancing):
     calls = {"look": 0, "locate": 0}
 
     def counted(name):
@@ -201,12 +202,12 @@ def test_nothing_draws_a_location_that_no_glimpse_uses(num_glimpses):
 
         return function
 
-    agent = ECHO._replace(look=counted("look"), locate=counted("locate"))
+    agent = (GLANCING if glancing else ECHO)._replace(look=counted("look"), locate=counted("locate"))
     policy = Policy(START_POLICIES["centre"])
     play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy, sigma=SIGMA)
     jax.block_until_ready(jax.jit(lambda tables: play(PARAMS, _sensor(tables), KEY))(_tables()))
     jax.effects_barrier()
-    assert calls == {"look": num_glimpses, "locate": num_glimpses - 1}
+    assert calls == {"look": num_glimpses, "locate": num_glimpses - 1 + glancing}
 
 
 def test_beliefs_depend_on_the_glimpses_so_far_only():
@@ -306,3 +307,80 @@ def test_antithetic_replicates_mirror_the_noise():
     np.testing.assert_allclose(episode.log_probs[1:], expected, rtol=1e-3, atol=1e-4)
     with pytest.raises(ValueError, match="replicates 3: antithetic"):
         replicate(play, KEY, 3, antithetic=True)
+
+
+# An agent that glances draws its first location from its policy too.
+
+GLANCED = 0.6
+GLANCING = ECHO._replace(glance=lambda params, state: jnp.full((BATCH, 2 + 2 * SEEN), GLANCED * params["gain"]))
+
+
+@functools.partial(jax.jit, static_argnames=("num_glimpses", "kind"))
+def _glance(tables, key, params, num_glimpses=3, kind="sampled", samples=None):
+    policy = Policy(START_POLICIES["uniform"], kind, samples=samples)
+    play = functools.partial(unroll, GLANCING, params, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy)
+    return play(_sensor(tables), key, sigma=SIGMA)
+
+
+@pytest.mark.parametrize("kind", ["sampled", "greedy", "random"])
+@pytest.mark.parametrize("num_glimpses", [1, 3])
+def test_the_first_location_comes_from_the_glance(num_glimpses, kind):
+    episode = _glance(_tables(), KEY, PARAMS, num_glimpses, kind)
+    # The echo's mean is half of what it was shown, and a shift.
+    expected = np.float32(0.5 * 0.5 * GLANCED) + np.float32([0.2, -0.4])
+    np.testing.assert_allclose(episode.means[0], np.tile(expected, (BATCH, 1)), rtol=1e-6)
+    np.testing.assert_allclose(episode.baselines[0], 10 + 0.5 * GLANCED, rtol=1e-6)
+    np.testing.assert_array_equal(episode.logits[..., :2], episode.locations)
+    assert episode.samples.shape == (num_glimpses, BATCH, 2)
+    if kind == "sampled":
+        noise = (np.asarray(episode.samples - episode.means) / np.asarray(SIGMA))[0]
+        assert all(stats.kstest(noise[:, axis], "norm").pvalue > 1e-3 for axis in range(2))
+        expected = stats.norm.logpdf(episode.samples, episode.means, SIGMA).sum(-1)
+        np.testing.assert_allclose(episode.log_probs, expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(episode.entropies, stats.norm.entropy(0, SIGMA).sum(), rtol=1e-5)
+        np.testing.assert_array_equal(episode.sigmas, np.broadcast_to(SIGMA, episode.sigmas.shape))
+        np.testing.assert_array_equal(episode.locations, np.clip(episode.samples, -1, 1))
+    else:
+        for field in ("log_probs", "entropies", "sigmas"):
+            np.testing.assert_array_equal(getattr(episode, field), 0)
+        if kind == "greedy":
+            np.testing.assert_array_equal(episode.samples, episode.means)
+        else:
+            assert all(stats.kstest(episode.samples[0, :, a], "uniform", args=(-1, 2)).pvalue > 1e-3 for a in range(2))
+
+
+def test_the_first_location_of_a_glance_is_learned_and_its_sample_detached():
+    tables = _tables()
+
+    def totals(params):
+        episode = _glance(tables, KEY, params, num_glimpses=1)
+        return episode.log_probs.sum(), episode.samples.sum(), episode.baselines.sum(), episode.logits.sum()
+
+    of_log_probs, *others = jax.jit(jax.jacrev(totals))(PARAMS)
+    episode = _glance(_tables(), KEY, PARAMS, num_glimpses=1)
+    slope = (np.asarray(episode.samples - episode.means)[0] / np.square(SIGMA)).sum(axis=0)
+    np.testing.assert_allclose(of_log_probs["shift"], slope, rtol=1e-3)
+    # The baseline knows of the glance by detached features, and the belief of its location as a number alone.
+    for leaf in jax.tree.leaves(others):
+        np.testing.assert_array_equal(leaf, 0)
+
+
+def test_a_given_episode_gives_the_glanced_location_too():
+    first = _glance(_tables(), KEY, PARAMS)
+    again = _glance(_tables(), jax.random.key(1), PARAMS, kind="given", samples=first.samples)
+    for field, value in first._asdict().items():
+        np.testing.assert_allclose(getattr(again, field), value, rtol=1e-5, atol=1e-5, err_msg=field)
+
+
+def test_replicates_of_a_glance_mirror_its_noise():
+    see, policy = _sensor(_tables()), Policy(START_POLICIES["uniform"])
+    play = functools.partial(unroll, GLANCING, PARAMS, see, batch_size=BATCH, num_glimpses=2, sigma=SIGMA)
+
+    @jax.jit
+    def replicates(key):
+        return replicate(lambda k, m: play(k, policy=policy._replace(mirrored=m)), key, 4, antithetic=True)
+
+    episode = replicates(KEY)
+    noise = np.asarray(episode.samples - episode.means)
+    np.testing.assert_allclose(noise[:, :2], -noise[:, 2:], atol=1e-6)
+    assert np.abs(noise[0, 0] - noise[0, 1]).min() > 0

@@ -14,6 +14,8 @@ from common.evaluation import (
     error_interval,
     make_predictor,
     over_batches,
+    predicted,
+    sequence_errors,
     summarise,
 )
 
@@ -150,3 +152,132 @@ def test_episodes_of_the_average_are_different():
     predict = make_predictor(lambda p, key, images, kind: _predict(0.0, key, images, kind), 3, 50)
     predictions = predict(None, KEY, IMAGES)
     assert (predictions.sampled != predictions.average_probability).any()
+
+
+# Sequences.
+
+TARGETS, END = 4, CLASSES - 1
+
+
+def _cut(symbols):
+    """End symbols from the first on."""
+    kept = []
+    for symbol in symbols:
+        kept.append(END if END in kept else int(symbol))
+    return kept
+
+
+def _sequences(count, seed=0):
+    rng = np.random.default_rng(seed)
+    lengths = np.arange(count) % (TARGETS + 1)
+    return np.where(np.arange(TARGETS) < lengths[:, None], rng.integers(0, END, (count, TARGETS)), END)
+
+
+def _read(count, seed=1):
+    """Predictions that are often right, and else wrong, too long or too short."""
+    rng, labels = np.random.default_rng(seed), _sequences(count)
+    noisy = np.where(rng.uniform(size=labels.shape) < 0.85, labels, rng.integers(0, CLASSES, labels.shape))
+    return np.array([_cut(row) for row in noisy])
+
+
+def test_a_predicted_sequence_ends_at_its_first_end_symbol():
+    scores = np.random.default_rng(0).normal(size=(200, TARGETS, CLASSES)).astype(np.float32)
+    expected = [_cut(row.argmax(-1)) for row in scores]
+    assert any(END in row[:-1] for row in expected) and any(END not in row for row in expected)
+    np.testing.assert_array_equal(predicted(jnp.asarray(scores)), expected)
+    # Of classes the last is one like the others.
+    np.testing.assert_array_equal(predicted(jnp.asarray(scores[:, 0])), scores[:, 0].argmax(-1))
+
+
+def test_what_is_said_after_the_end_does_not_matter():
+    scores = np.random.default_rng(0).normal(size=(50, TARGETS, CLASSES)).astype(np.float32)
+    scores[:, 1, END] = 10.0
+    changed = scores.copy()
+    changed[:, 2:] = -changed[:, 2:]
+    np.testing.assert_array_equal(predicted(jnp.asarray(changed)), predicted(jnp.asarray(scores)))
+
+
+def test_averages_are_of_each_target_by_itself():
+    logits = np.random.default_rng(0).normal(0, 3, (5, 60, TARGETS, CLASSES))
+    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    by_probability, by_log = average_over_episodes(jnp.asarray(logits, jnp.float32))
+    for b in range(60):
+        means = [probabilities[:, b, s].mean(axis=0).argmax() for s in range(TARGETS)]
+        geometric = [np.log(probabilities[:, b, s]).mean(axis=0).argmax() for s in range(TARGETS)]
+        assert by_probability[b].tolist() == _cut(means) and by_log[b].tolist() == _cut(geometric)
+    assert (np.asarray(by_probability) != np.asarray(by_log)).any()
+
+
+def test_errors_of_sequences_equal_loops():
+    labels, predictions = _sequences(203), _read(203)
+    symbols, ends, lengths = [], [], {}
+    for label, prediction in zip(labels.tolist(), predictions.tolist(), strict=True):
+        length = label.index(END) if END in label else TARGETS
+        guessed = prediction.index(END) if END in prediction else TARGETS
+        symbols += [label[place] != prediction[place] for place in range(length)]
+        ends.append(length != guessed)
+        lengths.setdefault(str(length), []).append(label != prediction)
+    whole = sum(lengths.values(), [])
+    found = sequence_errors(predictions, labels, END)
+    expected = {"symbol": symbols, "end": ends}
+    assert tuple(found) == ("symbol", "end", "by_length") and list(found["by_length"]) == sorted(lengths)
+    pairs = [(found[name], wrong) for name, wrong in expected.items()]
+    pairs += [(found["by_length"][length], wrong) for length, wrong in lengths.items()]
+    pairs.append((error_interval(predictions, labels), whole))
+    for entry, wrong in pairs:
+        low, high = _wilson(sum(wrong), len(wrong))
+        assert 0 < sum(wrong) < len(wrong) and entry["n"] == len(wrong)
+        assert entry["error"] == pytest.approx(100 * sum(wrong) / len(wrong))
+        assert entry["low"] == pytest.approx(low, abs=1e-6) and entry["high"] == pytest.approx(high, abs=1e-6)
+
+
+def test_errors_of_sequences_by_hand():
+    labels = np.array([[0, 1, END, END], [2, 2, 2, END], [1, END, END, END], [0, 1, 2, 0]])
+    # Right; one symbol wrong; too long; too short.
+    predictions = np.array([[0, 1, END, END], [2, 0, 2, END], [1, 1, END, END], [0, 1, 2, END]])
+    found = sequence_errors(predictions, labels, END)
+    assert error_interval(predictions, labels)["error"] == 75
+    assert (found["symbol"]["error"], found["symbol"]["n"]) == (20, 2 + 3 + 1 + 4)
+    assert (found["end"]["error"], found["end"]["n"]) == (50, 4)
+    by_length = {length: (entry["error"], entry["n"]) for length, entry in found["by_length"].items()}
+    assert by_length == {"1": (100, 1), "2": (0, 1), "3": (100, 1), "4": (100, 1)}
+
+
+def test_errors_of_sequences_under_a_change_of_order_and_of_names():
+    labels, predictions = _sequences(60), _read(60)
+    found = sequence_errors(predictions, labels, END)
+    order, names = np.random.default_rng(3).permutation(60), np.array([2, 0, 1, END])
+    assert sequence_errors(predictions[order], labels[order], END) == found
+    assert sequence_errors(names[predictions], names[labels], END) == found
+    # More room for longer sequences changes nothing.
+    wider = [np.pad(part, ((0, 0), (0, 2)), constant_values=END) for part in (predictions, labels)]
+    assert sequence_errors(*wider, END) == found
+    perfect = sequence_errors(labels, labels, END)
+    assert perfect["symbol"]["error"] == perfect["end"]["error"] == 0
+    assert {entry["error"] for entry in perfect["by_length"].values()} == {0}
+
+
+def test_summarise_tells_more_of_sequences():
+    labels, predictions = _sequences(20), _read(20)
+    summary = summarise(Predictions(predictions, labels, predictions, predictions), labels, END)
+    assert tuple(summary) == METHODS
+    for name, entry in summary.items():
+        guesses = labels if name == "sampled" else predictions
+        assert entry == error_interval(guesses, labels) | sequence_errors(guesses, labels, END)
+
+
+def test_the_predictor_of_sequences():
+    def predict(params, key, images, kind):
+        # The first two pixels as a sequence, and then the end; with noise unless greedy.
+        symbols = jnp.concatenate([images[:, 0, :2, 0], jnp.full((len(images), 1), END)], axis=1)
+        certain = params * jax.nn.one_hot(symbols, CLASSES)
+        noise = jax.random.normal(key, certain.shape)
+        return certain if kind == "greedy" else certain + noise
+
+    truth = np.array([_cut([*image[0, :2, 0], END]) for image in IMAGES])
+    predictions = make_predictor(predict, num_episodes=100, batch_size=16)(jnp.float32(1.0), KEY, IMAGES)
+    assert all(getattr(predictions, name).shape == (50, 3) for name in METHODS)
+    np.testing.assert_array_equal(predictions.greedy, truth)
+    errors = {name: entry["error"] for name, entry in summarise(predictions, truth, END).items()}
+    assert errors["sampled"] > 50
+    assert errors["average_probability"] <= 4 and errors["average_log_probability"] <= 4

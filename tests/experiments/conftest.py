@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from experiments import dram
+from tests.experiments import numbers_maker
+
 
 @pytest.fixture(scope="module")
 def compile_once(tmp_path_factory):
@@ -111,3 +114,29 @@ def browse(chromium):
     yield call
     assert console(chromium) == []
     assert requests(chromium) == call.opened
+
+
+@pytest.fixture
+def small_numbers(monkeypatch):
+    """Has every task that is loaded by name be one of small images of numbers."""
+    monkeypatch.setattr("experiments.config.load_task", numbers_maker.load_task)
+
+
+@pytest.fixture(scope="session")
+def readers(tmp_path_factory):
+    """The folder of small runs that tests may not write to: `forward` and `backward` are trained, others are not."""
+    folder = tmp_path_factory.mktemp("readers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.config.load_task", numbers_maker.load_task)
+        jax.config.update("jax_disable_most_optimizations", True)
+        dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "forward")])
+        shared = ["--reverse", "--glimpse-network-from", str(folder / "forward")]
+        dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "backward"), *shared])
+        for name, flags in {
+            "single": ["--task", "pairs100"],
+            "smaller": ["--task", "house_numbers", "--resize", "10"],
+            "other_backward": ["--resize", "16", "--reverse"],
+        }.items():
+            numbers_maker.untrained_run(folder / name, flags)
+        jax.config.update("jax_disable_most_optimizations", False)
+    return folder

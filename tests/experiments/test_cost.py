@@ -18,6 +18,7 @@ from experiments.cost import cost_of, shapes_of
 from experiments.models import make_network
 from experiments.presets import CNN_PRESETS
 from experiments.run_directory import write_json
+from experiments.sweeps.models import MODELS
 from ram.config import AgentConfig, RamConfig
 
 DIGITS, NUMBERS = DataConfig("mnist28"), DataConfig("house_numbers")
@@ -98,6 +99,13 @@ def test_count_is_that_of_the_compiled_program():
     if not compiled:
         pytest.skip("this device tells no operations of compiled programs")
     assert flops_of(experiment, 12) == pytest.approx(compiled, rel=0.05)
+
+
+@pytest.mark.parametrize("model", ["stn", "soft_attention"])
+def test_networks_of_other_kinds_are_counted(model):
+    _, experiment = next(iter(MODELS[model].presets.values()))
+    counted = cost_of("x", experiment, shapes_of(experiment.data))
+    assert counted.flops > counted.parameters > 0 and counted.glimpses is None
 
 
 def test_costs_of_a_network_grow_with_the_image_and_those_of_an_agent_do_not():

@@ -315,10 +315,10 @@ def test_ctrl_c_while_python_imports():
 
 
 def test_ctrl_c_before_training(go, monkeypatch, capsys):
-    def interrupt(*args):
+    def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.experiment.load_dataset", interrupt)
+    monkeypatch.setattr("experiments.config.load_task", interrupt)
     with pytest.raises(SystemExit) as stop:
         go(cnn, CNN)
     assert stop.value.code == 130 and capsys.readouterr().err == "interrupted before the first step\n"

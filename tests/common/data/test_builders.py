@@ -64,6 +64,13 @@ def test_labels_of_pairs(builders):
     )
 
 
+def test_a_task_with_a_slash(builders, tmp_path):
+    builders.prepare("distorted/E", tmp_path, num_examples=3)
+    made = builders.read_split("distorted/E", "test", tmp_path, num_examples=3)
+    assert made.images.shape == (3, 28, 28, 1)
+    assert builders.make_config("distorted/E").name == "distorted_E"
+
+
 def test_found_by_name(builders, prepared):
     import tensorflow_datasets as tfds
 
@@ -71,7 +78,7 @@ def test_found_by_name(builders, prepared):
     example = found.as_data_source("test")[0]
     assert set(example) == {"image", "label", "index"}
     assert example["label"] == load_mnist()["test"].labels[example["index"]]
-    assert set(builders.AttentionMnist.builder_configs) == {name for name, _ in DIGESTS}
+    assert set(builders.AttentionMnist.builder_configs) == {name.replace("/", "_") for name, _ in DIGESTS}
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,20 @@ from common.data import tasks
 from common.data.augmentation import random_shift
 from common.data.canvas import Canvas
 from common.data.mnist import load_mnist
-from common.data.pairs import Pair
+from common.data.pairs import DIGITS
 from common.data.recipe import Plain, Recipe, check_source, draw_any, label_of, sample_shapes
 from common.data.source import Source
-from common.data.tasks import DIGESTS, TASKS, Task, digest, find_task, fixed_split, load_task, sample_batch
+from common.data.tasks import (
+    DIGESTS,
+    TASKS,
+    Task,
+    digest,
+    find_task,
+    fixed_corners,
+    fixed_split,
+    load_task,
+    sample_batch,
+)
 
 KEY = jax.random.key(3)
 SMALL = Task("small", Canvas(12, 14, 2, 3), "for these tests", 5)
@@ -44,7 +54,7 @@ def test_published_digests(mnist, name, split):
     made = fixed_split(mnist[split], TASKS[name], split)
     shape, _ = sample_shapes(TASKS[name].recipe, mnist[split])
     assert made.images.shape == (len(mnist[split].labels), *shape) and made.images.dtype == np.uint8
-    if not isinstance(TASKS[name].recipe, Pair):
+    if TASKS[name].recipe.name_classes(DIGITS) == DIGITS:
         np.testing.assert_array_equal(made.labels, mnist[split].labels)
     assert digest(made) == DIGESTS[name, split]
 
@@ -108,6 +118,22 @@ def test_translated_canvas_holds_exactly_its_digit(mnist):
         windows = np.lib.stride_tricks.sliding_window_view(picture, (28, 28))
         assert (windows == digit).all(axis=(2, 3)).any()
         assert picture.astype(int).sum() == digit.astype(int).sum()
+
+
+@pytest.mark.parametrize("name", ["T84", "TC84"])
+def test_corners_are_where_the_digits_are(mnist, name):
+    few = jax.tree.map(lambda leaf: leaf[:40], mnist["test"])
+    made, corners = fixed_split(few, TASKS[name], "test"), fixed_corners(few, TASKS[name], "test")
+    assert corners.shape == (40, 2) and corners.min() >= 0 and corners.max() <= 84 - 28
+    for picture, digit, (row, column) in zip(made.images, few.images, corners, strict=True):
+        window = picture[row : row + 28, column : column + 28]
+        # Distractors only brighten.
+        assert (window >= digit).all() and (name == "TC84" or (window == digit).all())
+
+
+def test_corners_are_of_canvases_only(mnist):
+    with pytest.raises(ValueError, match="^task 'distorted/R' puts no image at a place of its own"):
+        fixed_corners(mnist["test"], TASKS["distorted/R"], "test")
 
 
 def test_digest_of_known_bytes():

@@ -1,0 +1,49 @@
+"""Thin-plate splines: smooth maps of the plane through given points."""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def _kernel(squared: np.ndarray) -> np.ndarray:
+    # r**2 log r = r**2 log(r**2) / 2, and 0 at the origin.
+    return 0.5 * squared * np.log(np.where(squared > 0, squared, 1.0))
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.square(a[:, None] - b[None]).sum(-1)
+
+
+def thin_plate_basis(
+    control: Float[np.ndarray, "K 2"], points: Float[np.ndarray, "N 2"], regularisation: float = 0.0
+) -> Float[np.ndarray, "N K"]:
+    """What a thin-plate spline makes, at some points, of each value at its control points (Bookstein 1989).
+
+    The spline is linear in those values, so the linear system is solved here, once and in double precision, and each
+    later use is a matrix product: ``basis @ values``. Affine functions are reproduced whatever the regularisation, so
+    each row sums to 1.
+
+    Args:
+      control: where the values are given, not all on one line.
+      points: where the spline is wanted.
+      regularisation: 0 to interpolate; above it, the weight of the bending energy beside the squared misfit (Wahba
+        1990), with which values are only approximated.
+
+    Raises:
+      ValueError: the control points repeat, or lie on one line, or the regularisation is negative.
+    """
+    control, points = np.asarray(control, np.float64), np.asarray(points, np.float64)
+    count = len(control)
+    if not 0 <= regularisation < np.inf:
+        raise ValueError(f"regularisation {regularisation}: must be 0 or more, and finite")
+    flat = np.concatenate([np.ones((count, 1)), control], axis=1)
+    if count < 3 or np.linalg.matrix_rank(flat) < 3:
+        raise ValueError(f"{count} control points: a thin-plate spline needs at least 3 that are not on one line")
+    if len(np.unique(control, axis=0)) < count:
+        raise ValueError(f"{count} control points: some are the same")
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _kernel(_distances(control, control)) + regularisation * np.eye(count)
+    system[:count, count:], system[count:, :count] = flat, flat.T
+    # Weights of the kernels and of 1, x, y for a 1 at each control point.
+    weights = np.linalg.solve(system, np.eye(count + 3, count))
+    at_points = [_kernel(_distances(points, control)), np.ones((len(points), 1)), points]
+    return np.concatenate(at_points, axis=1) @ weights

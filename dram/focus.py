@@ -1,0 +1,75 @@
+"""Focus: the part of a large image around the glimpses of a first pass, to be read again (Ba et al. 2014, 4.3)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from common.attention.sequences import Sequence
+from common.evaluation import predicted
+
+
+def reading_glimpses(sequence: Sequence, logits: Float[Array, "T B C"]) -> Bool[Array, "T B"]:
+    """Whether a glimpse was spent on a symbol before the predicted end, or on the first symbol.
+
+    Where the end is looked for lies anywhere, and where nothing is looked for any more says nothing at all.
+
+    Args:
+      sequence: how the targets are read.
+      logits: beliefs after each glimpse; the last class ends a sequence.
+    """
+    symbols = predicted(jnp.moveaxis(sequence.read(logits), 0, 1))
+    read = (symbols != logits.shape[-1] - 1).at[:, 0].set(True)
+    return jnp.repeat(read.T, sequence.glimpses, axis=0)
+
+
+def focus_corner(
+    locations: Float[Array, "T 2"], counted: Bool[Array, "T"], image: tuple[int, int], crop: tuple[int, int]
+) -> Int[Array, "2"]:
+    """Where the crop lies: its middle is that of the box around the glimpses, or as near to it as the image allows.
+
+    Args:
+      locations: of the glimpses, normalised (x, y).
+      counted: the glimpses that it is laid around, at least one.
+      image: rows and columns of the image in pixels.
+      crop: rows and columns of the crop, no more than those of the image.
+
+    Returns:
+      Row and column of its upper left pixel, int32.
+
+    Raises:
+      ValueError: the crop is larger than the image.
+    """
+    if crop[0] > image[0] or crop[1] > image[1]:
+        raise ValueError(f"a crop of {crop[0]}x{crop[1]} pixels: must fit the {image[0]}x{image[1]} image")
+    low = jnp.where(counted[:, None], locations, jnp.inf).min(axis=0)
+    high = jnp.where(counted[:, None], locations, -jnp.inf).max(axis=0)
+    size, room = np.array(image, np.float32), np.array(image) - np.array(crop)
+    middle = ((low + high) / 2 + 1) / 2 * size[::-1]
+    corner = jnp.round(middle[::-1] - np.array(crop, np.float32) / 2)
+    return jnp.clip(corner, 0, room).astype(jnp.int32)
+
+
+def focus(
+    images: UInt8[Array, "B H W C"],
+    locations: Float[Array, "T B 2"],
+    counted: Bool[Array, "T B"],
+    crop: tuple[int, int],
+) -> UInt8[Array, "B h w C"]:
+    """Crops each image around its glimpses, at full resolution.
+
+    Args:
+      images: the images.
+      locations: of the glimpses of a first pass on them, at whatever resolution, normalised (x, y).
+      counted: the glimpses that the crop is laid around, at least one of each image (see `reading_glimpses`).
+      crop: rows and columns of the crop in pixels.
+
+    Raises:
+      ValueError: the crop is larger than the images.
+    """
+
+    def of_one(image: Array, locations: Array, counted: Array) -> Array:
+        row, column = focus_corner(locations, counted, (image.shape[0], image.shape[1]), crop)
+        return jax.lax.dynamic_slice(image, (row, column, np.int32(0)), (*crop, image.shape[2]))
+
+    return jax.vmap(of_one, in_axes=(0, 1, 1))(images, locations, counted)

@@ -1,0 +1,189 @@
+"""Reads large images again around the glimpses of a first pass: ``python -m experiments.focus RUN [flags]``."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import tyro
+from jaxtyping import Array, UInt8
+
+from common.attention.model import AttentionModel
+from common.data import TASKS, Crop, Dataset, Recipe, find_task
+from common.evaluation import over_batches, summarise
+from dram.focus import focus, reading_glimpses
+from experiments.command_line import interruptible, run_tyro, user_errors
+from experiments.config import DataConfig, DramExperiment, load_dataset
+from experiments.experiment import parameter_count
+from experiments.models import make_agent
+from experiments.readers import SPLIT_SEEDS, predictions, read_reader, report, scorer, validate_evaluation
+from experiments.restore import RestoredRun
+from experiments.train import say
+
+ENLARGED = "_110"
+
+
+@dataclass(frozen=True)
+class Focus:
+    """Measures a run on images larger than it reads at once: where it looked decides what part is read again.
+
+    The crops are those of the greedy path of the first pass (Ba et al. 2014, section 4.3).
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run that makes the first pass."""
+    reader: Path | None = None
+    """Folder of the run that reads the crops, of the size of its own images; the first one's when it is not given."""
+    task: str | None = None
+    """Task of the large images; of a run on small ones TASK_110, unless it is given."""
+    first_pass: Literal["whole", "downsampled"] = "whole"
+    """The first pass is on whole images at full resolution, or on images resized to those that its run knows."""
+    episodes: int | None = None
+    """Sampled episodes to average over; as many as in the reader's own evaluation when it is not given."""
+    batch_size: int | None = None
+    """Images in one compiled call, as in the runs when it is not given; another number draws other episodes."""
+    output: Path | None = None
+    """Where the results go as JSON; focus.json in the folder of the run when it is not given."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    args = sys.argv[1:] if args is None else args
+    config = run_tyro(lambda: tyro.cli(Focus, prog="python -m experiments.focus", args=args))
+    with interruptible("interrupted; the runs are as they were"), user_errors():
+        measure_focus(config)
+
+
+def measure_focus(config: Focus) -> dict[str, Any]:
+    """Measures, prints and writes; returns what was written.
+
+    Raises:
+      ValueError: a folder holds no run that reads sequences, or the runs and the images do not belong together.
+      OSError: the results cannot be written.
+    """
+    validate_evaluation(config.episodes, config.batch_size, config.output)
+    first = read_reader(config.run_dir)
+    reader = first if config.reader is None else read_reader(config.reader)
+    dataset = large_images(first, reader, config.task)
+    crop = (reader.dataset.height, reader.dataset.width)
+    assert isinstance(first.experiment, DramExperiment)
+    whole = config.first_pass == "whole"
+    agent = make_agent(first.experiment, dataset if whole else first.dataset)
+    see = (lambda images: images) if whole else downsampler(first.dataset.height, first.dataset.width)
+    cut = make_cutter(agent, first.params(), see, crop)
+
+    def predict(params: Any, key: Array, images: Array, kind: str) -> Array:
+        return agent.model.predict(params, key, see(images), kind)
+
+    training = reader.experiment.training
+    episodes, batch_size = config.episodes or training.eval_episodes, config.batch_size or training.eval_batch_size
+    read_first = scorer(first, agent.model._replace(predict=predict), episodes, batch_size)
+    read_again = scorer(reader, reader.built.model, episodes, batch_size)
+    errors = {}
+    for name, seed in SPLIT_SEEDS.items():
+        say(f"reading the {name} images twice")
+        images, labels = getattr(dataset, name)
+        crops = over_batches(cut, jax.random.key(seed), images, min(batch_size, len(images)))
+        scores = {"first pass": read_first(images, name), "focused": read_again(crops, name)}
+        errors[name] = {
+            reader: summarise(predictions(each), labels, dataset.end_symbol) for reader, each in scores.items()
+        }
+    facts = {
+        "task": dataset.name,
+        "run": str(first.run_dir),
+        "reader": str(reader.run_dir),
+        "first_pass": config.first_pass,
+        "image": [dataset.height, dataset.width],
+        "crop": list(crop),
+        "parameters": sum(parameter_count(run.params()) for run in ([first] if reader is first else [first, reader])),
+    }
+    return report(facts, errors, episodes, config.output or config.run_dir / "focus.json")
+
+
+def large_images(first: RestoredRun, reader: RestoredRun, task: str | None = None) -> Dataset:
+    """The images that are read twice.
+
+    Args:
+      first: the run that makes the first pass.
+      reader: the run that reads the crops.
+      task: of the images; if None those of the first run where they are larger than the reader's, else their enlarged
+        variant, in which digits have the same size in pixels.
+
+    Raises:
+      ValueError: there is no such task, or the images and the runs do not belong together.
+    """
+    names = f"runs {str(first.run_dir)!r} and {str(reader.run_dir)!r}"
+    if first.experiment.data.reverse != reader.experiment.data.reverse:
+        raise ValueError(f"{names} read in opposite directions")
+    data, crop = first.experiment.data, (reader.dataset.height, reader.dataset.width)
+    if task is None and first.dataset.height > crop[0] and first.dataset.width > crop[1]:
+        dataset = first.dataset
+    else:
+        name = task or data.task + ENLARGED
+        if task is None and name not in TASKS:
+            raise ValueError(
+                f"task {data.task!r} has no enlarged variant {name!r}: give a --task of larger images, or a run on "
+                "larger images and a --reader of smaller ones"
+            )
+        dataset = load_dataset(dataclasses.replace(data, task=name, resize=enlarged(data, find_task(name).recipe)))
+    for run in (first, reader):
+        if (run.dataset.class_names, run.dataset.channels) != (dataset.class_names, dataset.channels):
+            raise ValueError(
+                f"run {str(run.run_dir)!r} reads {len(run.dataset.class_names)} symbols on {run.dataset.channels} "
+                f"channels, the images of {dataset.name!r} have {dataset.num_classes} on {dataset.channels}"
+            )
+    if dataset.height < crop[0] or dataset.width < crop[1] or (dataset.height, dataset.width) == crop:
+        raise ValueError(
+            f"the {dataset.height}x{dataset.width} images of {dataset.name!r} are not larger than the "
+            f"{crop[0]}x{crop[1]} that run {str(reader.run_dir)!r} reads"
+        )
+    return dataset
+
+
+def enlarged(data: DataConfig, recipe: Recipe) -> int | None:
+    """The side of enlarged images, in pixels, where those of the run were resized: in proportion to the tasks' own."""
+    own = find_task(data.task).recipe
+    if data.resize is None or not (isinstance(own, Crop) and isinstance(recipe, Crop)):
+        return data.resize
+    return round(data.resize * recipe.height / own.height)
+
+
+def downsampler(height: int, width: int) -> Callable[[UInt8[Array, "B H W C"]], UInt8[Array, "B height width C"]]:
+    """Images resized to ``height x width`` pixels, antialiased."""
+
+    def downsample(images: UInt8[Array, "B H W C"]) -> UInt8[Array, "B height width C"]:
+        shape = (images.shape[0], height, width, images.shape[3])
+        small = jax.image.resize(images.astype(jnp.float32), shape, "linear")
+        return jnp.clip(jnp.round(small), 0, 255).astype(jnp.uint8)
+
+    return downsample
+
+
+def make_cutter(
+    agent: AttentionModel, params: Any, see: Callable[[Array], Array], crop: tuple[int, int]
+) -> Callable[[Array, Array], Array]:
+    """``(key, images [B, H, W, C]) -> crops [B, h, w, C]`` around the glimpses of the greedy path.
+
+    Args:
+      agent: reads sequences.
+      params: its parameters.
+      see: what it is shown of the images.
+      crop: rows and columns of a crop in pixels.
+    """
+    assert agent.sequence is not None
+    sequence = agent.sequence
+
+    @jax.jit
+    def cut(key: Array, images: Array) -> Array:
+        episode = agent.play(params, key, see(images), "greedy")
+        return focus(images, episode.locations, reading_glimpses(sequence, episode.logits), crop)
+
+    return cut
+
+
+if __name__ == "__main__":
+    main()

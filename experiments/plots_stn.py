@@ -1,0 +1,77 @@
+"""Figures of differentiable attention: where spatial transformers and soft attention read an image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.plots_style import figure_of, show_image, to_pixels
+
+# Lines of the grid that are drawn in each direction.
+LINES = 5
+
+
+def transformer_sheet(
+    images: UInt8[np.ndarray, "N H W C"],
+    grids: Sequence[Float[np.ndarray, "N h w 2"]],
+    outputs: Sequence[Float[np.ndarray, "N h w C"]],
+) -> Figure:
+    """A column for each image: the image with the grids drawn on it, and below it what each transformer saw.
+
+    Args:
+      images: the input.
+      grids: of each transformer, where it read, normalised (x, y).
+      outputs: of each transformer, what it read, in units of its own.
+    """
+    rows, columns = 1 + len(grids), len(images)
+    figure = figure_of(1.1 * columns, 1.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for index, image in enumerate(images):
+        show_image(axes[0, index], image)
+        for number, grid in enumerate(grids):
+            _draw_grid(axes[0, index], grid[index], image.shape[:2], f"C{number}")
+        for number, output in enumerate(outputs):
+            seen = output[index]
+            low, high = seen.min(), seen.max()
+            scaled = (255 * (seen - low) / max(high - low, 1e-6)).astype(np.uint8)
+            show_image(axes[1 + number, index], scaled)
+    axes[0, 0].set_ylabel("input")
+    for number in range(len(grids)):
+        axes[1 + number, 0].set_ylabel(f"transformer {number + 1}", color=f"C{number}")
+    return figure
+
+
+def _draw_grid(axes: Axes, grid: Float[np.ndarray, "h w 2"], shape: tuple[int, ...], colour: str) -> None:
+    height, width = shape
+    points = to_pixels(grid, height, width)
+    for axis in (0, 1):
+        for place in np.linspace(0, grid.shape[axis] - 1, LINES).round().astype(int):
+            line = np.take(points, place, axis=axis)
+            axes.plot(line[:, 0], line[:, 1], color=colour, linewidth=0.8)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+
+
+def attention_sheet(images: UInt8[np.ndarray, "N H W C"], maps: Float[np.ndarray, "N A rows columns"]) -> Figure:
+    """A column for each image: the image, and below it the weights of each glimpse or head over it.
+
+    Args:
+      images: the input.
+      maps: weights over the image's area, at any resolution; each is drawn on a scale of its own.
+    """
+    height, width = images.shape[1:3]
+    rows, columns = 1 + maps.shape[1], len(images)
+    figure = figure_of(1.1 * columns, 1.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for index, image in enumerate(images):
+        show_image(axes[0, index], image)
+        for number, weights in enumerate(maps[index]):
+            show_image(axes[1 + number, index], image)
+            extent = (0, width, height, 0)
+            strength = weights / max(float(weights.max()), 1e-12)
+            axes[1 + number, index].imshow(strength, extent=extent, cmap="inferno", alpha=0.7, interpolation="bilinear")
+    axes[0, 0].set_ylabel("input")
+    for number in range(maps.shape[1]):
+        axes[1 + number, 0].set_ylabel(str(number + 1))
+    return figure

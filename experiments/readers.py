@@ -1,0 +1,90 @@
+"""What the commands share that make more of trained readers of sequences: which runs are those, and their results."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+
+from common.data import Dataset
+from common.evaluation import Predictions, Scores, make_scorer, predicted
+from common.training import Model
+from experiments import run_directory
+from experiments.config import DataConfig, DramExperiment, load_dataset
+from experiments.restore import RestoredRun, read_run
+from experiments.tables import readers_table
+from experiments.train import TEST_SEED, VALIDATION_SEED
+
+SPLIT_SEEDS = {"validation": VALIDATION_SEED, "test": TEST_SEED}
+
+
+def read_reader(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset) -> RestoredRun:
+    """Reads back a run of an agent that reads sequences.
+
+    Raises:
+      ValueError: there is no such run.
+    """
+    run = read_run(run_dir, load)
+    if not isinstance(run.experiment, DramExperiment):
+        raise ValueError(f"run {str(run_dir)!r} is no run of experiments.dram")
+    if run.dataset.end_symbol is None:
+        raise ValueError(
+            f"run {str(run_dir)!r} reads no sequences: task {run.dataset.name!r} has one class for each image"
+        )
+    return run
+
+
+def validate_evaluation(episodes: int | None, batch_size: int | None, output: Path | None) -> None:
+    """Checks what is asked of an evaluation.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    for name, value in (("episodes", episodes), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} {value}: must be at least 1")
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise ValueError(f"output {str(output)!r}: must be a file in a folder that exists")
+
+
+def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None) -> Callable[[Any, str], Scores]:
+    """``(images [N, H, W, C], split) -> Scores`` of a run's parameters, over the episodes of its final evaluation.
+
+    Args:
+      run: the run.
+      model: its own, or one of the same parameters for images of another size.
+      episodes: sampled episodes to average over.
+      batch_size: images in one compiled call; as in the run if None.
+    """
+    score = make_scorer(model.predict, episodes, batch_size or run.experiment.training.eval_batch_size)
+    params = run.params()
+    return lambda images, split: score(params, jax.random.key(SPLIT_SEEDS[split]), images)
+
+
+def predictions(scores: Scores) -> Predictions:
+    """What a reader predicts by each method."""
+    return Predictions(*(predicted(jnp.asarray(each)) for each in scores))
+
+
+def report(
+    facts: dict[str, Any], errors: dict[str, dict[str, dict[str, Any]]], episodes: int, output: Path
+) -> dict[str, Any]:
+    """Writes the results as JSON and prints the table of their errors; returns what was written.
+
+    Args:
+      facts: of which runs they are.
+      errors: ``{split: {reader: summary}}``, of `common.evaluation.summarise`.
+      episodes: sampled episodes that means are of.
+      output: where to write.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    known = {"episodes": episodes, "device": run_directory.device(), "jax_version": jax.__version__}
+    results = facts | known | {"commit": run_directory.commit()} | errors
+    run_directory.write_json(output, results)
+    Console().print(readers_table(errors, episodes))
+    print(f"results: {output}")
+    return results

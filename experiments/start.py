@@ -1,0 +1,74 @@
+"""What a run takes over from another one when it begins: all parameters, or the glimpse network alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from common.data import Dataset
+from common.training import TrainState
+from experiments.config import GLIMPSE_NETWORK, DataConfig, DramExperiment, Experiment, load_dataset
+from experiments.restore import read_run
+
+
+def take_over(
+    experiment: Experiment,
+    state: TrainState,
+    dataset: Dataset,
+    load: Callable[[DataConfig], Dataset] = load_dataset,
+) -> TrainState:
+    """A fresh state with the parameters that the configuration takes over from another run.
+
+    Args:
+      experiment: what is to be trained.
+      state: its fresh state.
+      dataset: its images.
+      load: gives the other run's images, where it has others.
+
+    Raises:
+      ValueError: there is no such run, it is not of DRAM, or its parameters have other shapes.
+    """
+    if not isinstance(experiment, DramExperiment):
+        return state
+    start = experiment.start
+    name = "parameters_from" if start.parameters_from is not None else "glimpse_network_from"
+    folder = getattr(start, name)
+    if folder is None:
+        return state
+
+    def images(config: DataConfig) -> Dataset:
+        forwards = [replace(each, reverse=False) for each in (config, experiment.data)]
+        return dataset if forwards[0] == forwards[1] else load(config)
+
+    try:
+        run = read_run(Path(folder), images)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if not isinstance(run.experiment, DramExperiment):
+        raise ValueError(f"{name} {folder!r} is no run of experiments.dram")
+    taken = run.params()
+    if name == "glimpse_network_from":
+        taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
+    _require_same_shapes(f"{name} {folder!r}", taken, state.params)
+    return state._replace(params=_copies(taken), best_params=_copies(taken))
+
+
+def _copies(params: Any) -> Any:
+    """Copies, because a chunk of steps donates its state, and one buffer cannot be donated twice."""
+    return jax.tree.map(jnp.copy, params)
+
+
+def _require_same_shapes(what: str, found: Any, expected: Any) -> None:
+    shapes, wanted = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): list(leaf.shape) for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (found, expected))
+    )
+    for name in sorted(shapes | wanted):
+        if shapes.get(name) != wanted.get(name):
+            raise ValueError(
+                f"{what}: its {name} is {shapes.get(name, 'absent')}, here {wanted.get(name, 'absent')}; give the same "
+                "networks and retina"
+            )

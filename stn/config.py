@@ -1,0 +1,144 @@
+"""Configuration of spatial transformer networks. Every field is a flag of the command line."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from common import LARGEST
+from stn.transforms import Name
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The spatial transformers."""
+
+    place: Literal["none", "input", "multi"] = "input"
+    """none: a network without. input: on the image. multi: on the image and before the next three convolutions
+    (network numbers only)."""
+    parallel: int = 1
+    """Transformers side by side on the image; the network sees all their outputs, as channels."""
+    sequence: int = 1
+    """Transformers one after the other, each on what the one before saw."""
+    transform: Name = "affine"
+    """Family of transformations. attention: one scale and a translation; rotated_attention: and an angle; tps: a
+    thin-plate spline. translation is for co-localisation."""
+    control_points: int = 4
+    """Control points of tps along each side of the image."""
+    regularisation: float = 0.0
+    """Weight of the bending of tps: 0 to go through its control points."""
+    localisation: Literal["convolutional", "dense"] = "convolutional"
+    """Localisation network: two 5x5 convolutions and dense layers, or dense layers alone. Those of multi behind the
+    first are dense."""
+    localisation_filters: int = 20
+    """Filters of its convolutions."""
+    localisation_units: int = 20
+    """Units of its dense layers (paper: 32 where it has no convolutions)."""
+    localisation_layers: int = 1
+    """Number of its dense layers (paper: 3 where it has no convolutions)."""
+    localisation_downsample: int = 2
+    """Factor by which its input is averaged first (paper: 1 where it has no convolutions)."""
+    localisation_rate: float = 1.0
+    """Factor on the learning rate of localisation networks (paper: 0.1 on house numbers); acts after the optimiser."""
+    padding: Literal["constant", "border"] = "constant"
+    """What lies outside of the image: the background, or the nearest pixel."""
+    background: float = 0.0
+    """Brightness of the background, in [0, 1] as in the image, before it is normalised."""
+    downsample: int = 1
+    """Factor by which the output of the transformers is made smaller for the network (paper: 2 on RTS and tc60)."""
+    pooling: Literal["average", "max", "sample"] = "average"
+    """How: means or largest values over squares of pixels, or by sampling that much more coarsely."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The classification network."""
+
+    network: Literal["fcn", "cnn", "numbers"] = "cnn"
+    """fcn: two dense layers. cnn: 9x9 convolution, pool, 7x7 convolution, pool. numbers: eight 5x5 convolutions and
+    three dense layers, for house numbers."""
+    parameters: int = 400_000
+    """Units or filters of fcn and cnn are as many as bring the whole model near this number of parameters."""
+    units: int = 0
+    """Units of fcn or filters of cnn, instead of by `parameters`; 0 for those."""
+    width: float = 1.0
+    """Factor on the filters and units of numbers."""
+    dropout: float = 0.5
+    """Dropout before the dense layers of numbers."""
+    input_mean: float = 0.0
+    """Subtracted from the images, which are in [0, 1]."""
+    input_std: float = 1.0
+    """What they are then divided by."""
+
+
+@dataclass(frozen=True)
+class StnConfig:
+    """A spatial transformer network, or one without transformers to measure it against."""
+
+    transformer: TransformerConfig = TransformerConfig()
+    network: NetworkConfig = NetworkConfig()
+
+
+def _require(config: object, least: int, *names: str) -> None:
+    for name in names:
+        if not least <= getattr(config, name) < LARGEST:
+            raise ValueError(f"{name} {getattr(config, name)}: must be {least:g} or more")
+
+
+def small(length: int, factor: int) -> int:
+    """Pixels that are left of ``length`` when ``factor`` become one; the last may be of fewer."""
+    return -(-length // factor)
+
+
+def output_size(config: TransformerConfig, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of what the classification network sees."""
+    if config.place == "none":
+        return height, width
+    return small(height, config.downsample), small(width, config.downsample)
+
+
+def validate(config: StnConfig, height: int, width: int) -> None:
+    """Checks a configuration against the images' size in pixels.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    transformer, network = config.transformer, config.network
+    _require(transformer, 1, "parallel", "sequence", "localisation_filters", "localisation_units", "downsample")
+    _require(transformer, 1, "localisation_downsample")
+    _require(transformer, 0, "localisation_layers", "localisation_rate", "regularisation")
+    _require(network, 1, "parameters")
+    _require(network, 0, "units")
+    if transformer.control_points < 2:
+        raise ValueError(f"control_points {transformer.control_points}: must be at least 2")
+    if not 0 <= transformer.background <= 1:
+        raise ValueError(f"background {transformer.background}: must be from 0 to 1")
+    if not 0 < network.width < LARGEST:
+        raise ValueError(f"width {network.width}: must be positive")
+    if not 0 <= network.dropout < 1:
+        raise ValueError(f"dropout {network.dropout}: must be at least 0 and below 1")
+    if not abs(network.input_mean) < LARGEST:
+        raise ValueError(f"input_mean {network.input_mean}: must be finite")
+    if not 0 < network.input_std < LARGEST:
+        raise ValueError(f"input_std {network.input_std}: must be positive")
+    if transformer.place == "multi" and network.network != "numbers":
+        raise ValueError(f"place 'multi' with network {network.network!r}: only network numbers has room for them")
+    if transformer.place == "multi" and transformer.transform == "translation":
+        raise ValueError("transform 'translation' with place 'multi': it cannot change, so give input")
+    _validate_sizes(config, height, width)
+
+
+def _validate_sizes(config: StnConfig, height: int, width: int) -> None:
+    transformer, network = config.transformer, config.network
+    rows, columns = output_size(transformer, height, width)
+    # 9x9 and 7x7 without padding, with poolings between them.
+    least = {"fcn": 1, "cnn": 21, "numbers": 16}[network.network]
+    if min(rows, columns) < least:
+        seen = f"{rows}x{columns}" + (f" (downsample {transformer.downsample})" if transformer.downsample > 1 else "")
+        raise ValueError(f"network {network.network!r} on {seen} images: needs at least {least}x{least}")
+    factor = transformer.localisation_downsample
+    # 5x5 without padding, a pooling, 5x5 again.
+    convolutional = transformer.place != "none" and transformer.localisation == "convolutional"
+    if convolutional and small(min(height, width), factor) < 13:
+        raise ValueError(
+            f"localisation 'convolutional' on {height}x{width} images with localisation_downsample {factor}: what is "
+            "left must be at least 13x13"
+        )

@@ -1,0 +1,154 @@
+"""Sampling grids: for each pixel of the output, where in the input it is read (Jaderberg et al. 2015, section 3.2).
+
+A grid is ``[h, w, 2]``, normalised ``(x, y)``. By default -1 and +1 are the outer edges of the image; with
+``align_corners`` they are the centres of its outermost pixels. All functions make the grid of one image.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from common.splines import thin_plate_basis
+
+# Points on the horizon of a projective map and behind it are read as if they were this near.
+NEAREST = 1e-3
+
+
+def centres(length: int, align_corners: bool = False) -> Float[np.ndarray, "{length}"]:
+    """Normalised coordinates of the pixel centres along an axis of ``length`` pixels, in double precision.
+
+    A single pixel is at the centre, 0.
+    """
+    steps = 2.0 * np.arange(length) + 1 - length
+    return steps / max(length - 1, 1) if align_corners else steps / length
+
+
+def regular_grid(height: int, width: int, align_corners: bool = False) -> Float[np.ndarray, "{height} {width} 2"]:
+    """The pixel centres of an image: the grid of the identity, in double precision."""
+    x, y = np.meshgrid(centres(width, align_corners), centres(height, align_corners))
+    return np.stack([x, y], axis=-1)
+
+
+def _axes(like: Array, *lengths: int, align_corners: bool) -> list[Array]:
+    """The coordinates of a regular grid, x first, each with one axis longer than 1."""
+    axes = [jnp.asarray(centres(length, align_corners), like.dtype) for length in lengths]
+    return [axis.reshape([-1 if i == j else 1 for j in range(len(axes))]) for i, axis in enumerate(axes)][::-1]
+
+
+def _combine(rows: Array, axes: list[Array]) -> list[Array]:
+    """``row @ (x, y, ..., 1)`` for each row; not a matrix product, which accelerators round to half precision."""
+    return [sum((row[i] * axis for i, axis in enumerate(axes)), start=row[-1]) for row in rows]
+
+
+def attention_matrix(theta: Float[Array, "3"]) -> Float[Array, "2 3"]:
+    """The affine map of attention: ``(scale, x, y)`` to an isotropic scale about a centre (equation 2).
+
+    A scale below 1 is a closer look.
+    """
+    scale, x, y = theta
+    zero = jnp.zeros_like(scale)
+    return jnp.stack([scale, zero, x, zero, scale, y]).reshape(2, 3)
+
+
+def rotated_attention_matrix(theta: Float[Array, "4"]) -> Float[Array, "2 3"]:
+    """The affine map of attention with rotation: ``(scale, angle, x, y)``, the angle in radians from x to y."""
+    scale, angle, x, y = theta
+    cos, sin = scale * jnp.cos(angle), scale * jnp.sin(angle)
+    return jnp.stack([cos, -sin, x, sin, cos, y]).reshape(2, 3)
+
+
+def affine_grid(
+    theta: Float[Array, "2 3"], height: int, width: int, align_corners: bool = False
+) -> Float[Array, "{height} {width} 2"]:
+    """The grid of an affine map (equation 1): output ``(x, y)`` is read at ``theta @ (x, y, 1)``.
+
+    Args:
+      theta: the map, in normalised coordinates.
+      height: rows of the output.
+      width: columns of the output.
+      align_corners: whether -1 and +1 are the centres of the outermost pixels.
+    """
+    axes = _axes(theta, height, width, align_corners=align_corners)
+    return jnp.stack(_combine(theta, axes), axis=-1)
+
+
+def projective_grid(
+    theta: Float[Array, "8"], height: int, width: int, align_corners: bool = False
+) -> Float[Array, "{height} {width} 2"]:
+    """The grid of a projective map: the 3x3 matrix of the eight numbers, row by row, and a 1.
+
+    A point that the map sends beyond the horizon is read far outside the image instead.
+
+    Args:
+      theta: the matrix without its last entry, in normalised coordinates.
+      height: rows of the output.
+      width: columns of the output.
+      align_corners: whether -1 and +1 are the centres of the outermost pixels.
+    """
+    matrix = jnp.append(theta, jnp.ones((1,), theta.dtype)).reshape(3, 3)
+    x, y, depth = _combine(matrix, _axes(theta, height, width, align_corners=align_corners))
+    return jnp.stack([x, y], axis=-1) / jnp.maximum(depth, NEAREST)[..., None]
+
+
+def control_grid(rows: int, columns: int) -> Float[np.ndarray, "K 2"]:
+    """Control points in a regular grid over the whole image, its corners among them; K = rows * columns.
+
+    Raises:
+      ValueError: fewer than two rows or columns.
+    """
+    if rows < 2 or columns < 2:
+        raise ValueError(f"control grid {rows}x{columns}: must be at least 2x2")
+    return regular_grid(rows, columns, align_corners=True).reshape(-1, 2)
+
+
+def grid_basis(
+    control: Float[np.ndarray, "K 2"],
+    height: int,
+    width: int,
+    regularisation: float = 0.0,
+    align_corners: bool = False,
+) -> Float[np.ndarray, "{height} {width} K"]:
+    """The basis of `thin_plate_grid`, made once: see `common.splines.thin_plate_basis`.
+
+    Raises:
+      ValueError: see `common.splines.thin_plate_basis`.
+    """
+    points = regular_grid(height, width, align_corners).reshape(-1, 2)
+    return thin_plate_basis(control, points, regularisation).reshape(height, width, -1)
+
+
+def thin_plate_grid(
+    theta: Float[Array, "K 2"],
+    control: Float[np.ndarray, "K 2"],
+    basis: Float[np.ndarray, "h w K"],
+    align_corners: bool = False,
+) -> Float[Array, "h w 2"]:
+    """The grid of a thin-plate spline: the output at control point k is read at ``theta[k]``.
+
+    Args:
+      theta: where each control point is read, normalised.
+      control: the control points, normalised positions in the output.
+      basis: from `grid_basis` for them.
+      align_corners: as given to `grid_basis`.
+    """
+    height, width, _ = basis.shape
+    # The spline of the displacements, since it maps the regular grid to itself: exact where nothing is displaced.
+    moved = theta - jnp.asarray(control, theta.dtype)
+    shift = jnp.einsum("hwk,kd->hwd", jnp.asarray(basis, theta.dtype), moved, precision="highest")
+    return jnp.asarray(regular_grid(height, width, align_corners), theta.dtype) + shift
+
+
+def affine_grid_3d(
+    theta: Float[Array, "3 4"], depth: int, height: int, width: int, align_corners: bool = False
+) -> Float[Array, "{depth} {height} {width} 3"]:
+    """The grid of an affine map of volumes: output ``(x, y, z)`` is read at ``theta @ (x, y, z, 1)``.
+
+    Args:
+      theta: the map, in normalised coordinates.
+      depth: slices of the output, along z.
+      height: rows of the output, along y.
+      width: columns of the output, along x.
+      align_corners: whether -1 and +1 are the centres of the outermost voxels.
+    """
+    axes = _axes(theta, depth, height, width, align_corners=align_corners)
+    return jnp.stack(_combine(theta, axes), axis=-1)

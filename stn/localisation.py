@@ -1,0 +1,110 @@
+"""Localisation networks: from an image or a feature map to the parameters of its transformation.
+
+They start at the identity whatever the image (Jaderberg et al. 2015, section 3.1): the last layer starts at zero and
+is added to the identity's parameters, so that weight decay, too, pulls towards doing nothing.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from stn.convolution import ValidConv
+
+# Parameters under a module of this name belong to localisation networks.
+NAME = "localisation"
+
+
+def rate_factors(params: PyTree, factor: float) -> PyTree:
+    """Factors on the learning rate: ``factor`` for the parameters of localisation networks, 1 for all others.
+
+    The training step multiplies updates with them after the optimiser (`common.training.Model`). The paper trains the
+    localisation networks of house numbers at a tenth of the rate, for SGD, where scaling their gradients would do the
+    same. Adam divides each gradient by its own size, so there a scaled gradient would change next to nothing.
+
+    Returns:
+      A tree like ``params`` with floats.
+    """
+
+    def factor_of(path: tuple, _: Any) -> float:
+        return factor if any(NAME in str(getattr(key, "key", key)) for key in path) else 1.0
+
+    return jax.tree_util.tree_map_with_path(factor_of, params)
+
+
+class _Regression(nn.Module):
+    """ReLU layers of ``units`` and the linear layer of the parameters."""
+
+    identity: tuple[float, ...]
+    units: int
+    layers: int
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "B F"]) -> Float[Array, "B P"]:
+        for _ in range(self.layers):
+            features = nn.relu(nn.Dense(self.units)(features))
+        change = nn.Dense(len(self.identity), kernel_init=nn.initializers.zeros, name="parameters")(features)
+        return jnp.asarray(self.identity, change.dtype)[None] + change
+
+
+def average_pool(images: Float[Array, "B H W C"], factor: int) -> Float[Array, "B h w C"]:
+    """Means over squares of ``factor`` pixels; those at the lower and right edge may be cut off."""
+    if factor == 1:
+        return images
+    window = (factor, factor)
+    return nn.avg_pool(images, window, strides=window, padding="SAME", count_include_pad=False)
+
+
+class DenseLocalisation(nn.Module):
+    """ReLU layers on all pixels: three of 32 in the ST-FCN of the paper (appendix A.4).
+
+    Attributes:
+      identity: parameters that do nothing.
+      units: of each layer.
+      layers: how many.
+      downsample: factor by which the image is averaged first.
+    """
+
+    identity: tuple[float, ...]
+    units: int = 32
+    layers: int = 3
+    downsample: int = 1
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B P"]:
+        """Images or feature maps to parameters."""
+        small = average_pool(images, self.downsample)
+        regression = _Regression(self.identity, self.units, self.layers, name="regression")
+        return regression(small.reshape(small.shape[0], -1))
+
+
+class ConvolutionalLocalisation(nn.Module):
+    """Two 5x5 convolutions without padding, 2x2 max-pooling between them, and ReLU layers.
+
+    20 filters, one layer of 20, on an image averaged by 2, in the ST-CNN of the paper (appendix A.4).
+
+    Attributes:
+      identity: parameters that do nothing.
+      filters: of each convolution.
+      units: of each dense layer.
+      layers: how many of those.
+      downsample: factor by which the image is averaged first.
+    """
+
+    identity: tuple[float, ...]
+    filters: int = 20
+    units: int = 20
+    layers: int = 1
+    downsample: int = 2
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B P"]:
+        """Images or feature maps to parameters."""
+        x = average_pool(images, self.downsample)
+        x = nn.relu(ValidConv(self.filters, 5)(x))
+        x = nn.max_pool(x, (2, 2), strides=(2, 2), padding="SAME")
+        x = nn.relu(ValidConv(self.filters, 5)(x))
+        regression = _Regression(self.identity, self.units, self.layers, name="regression")
+        return regression(x.reshape(x.shape[0], -1))

@@ -1,0 +1,94 @@
+"""Configuration of soft attention. Every field is a flag of the command line."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from common.cores import TransformerCore
+
+
+@dataclass(frozen=True)
+class PoolingConfig:
+    """Attention pooling over the features of a convolutional network."""
+
+    scores: Literal["additive", "dot_product"] = "additive"
+    """Scores of the places: a hidden layer on feature and query, or scaled dot products."""
+    heads: int = 1
+    """Attention heads, each with weights of its own."""
+    size: int = 64
+    """Units of a head."""
+    filters: int = 16
+    """Filters of the first 3x3 convolution; each further one has twice as many."""
+    layers: int = 3
+    """Number of convolutions, each followed by 2x2 max-pooling."""
+    hidden: int = 128
+    """Units of the layer on what the heads saw."""
+
+
+@dataclass(frozen=True)
+class FilterBankConfig:
+    """The differentiable retina and its recurrent core."""
+
+    num_glimpses: int = 8
+    """Number T of glimpses."""
+    glimpse_size: int = 12
+    """Filters N along each side of the retina."""
+    relative_sigma: bool = True
+    """Width of the filters in units of half their stride, so that a closer look is sharper; else in pixels (DRAW)."""
+    units: int = 256
+    """Units of the layer that joins what was seen and where."""
+    core: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
+    """Recurrent core."""
+    core_hidden: int = 256
+    """Units of the core."""
+    classify_at: Literal["last", "every"] = "every"
+    """Cross-entropy after the last glimpse only, or the mean over all glimpses."""
+
+
+@dataclass(frozen=True)
+class SoftAttentionConfig:
+    """Soft attention."""
+
+    attention: Literal["pooling", "filter_bank"] = "filter_bank"
+    """pooling: weights over a grid of features. filter_bank: a retina of Gaussian filters that moves and zooms,
+    'differentiable RAM'."""
+    pooling: PoolingConfig = PoolingConfig()
+    filter_bank: FilterBankConfig = FilterBankConfig()
+
+
+# Glimpses are unrolled in the compiled program, which takes long to compile beyond this.
+MOST_GLIMPSES = 200
+# Of the transformer core.
+HEADS = TransformerCore.num_heads
+
+
+def validate_soft(config: SoftAttentionConfig, height: int, width: int) -> None:
+    """Checks a configuration against the images' size in pixels.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    if config.attention == "pooling":
+        _validate_pooling(config.pooling, height, width)
+    else:
+        _validate_filter_bank(config.filter_bank)
+
+
+def _require_positive(config: object, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
+
+
+def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
+    _require_positive(config, "heads", "size", "filters", "layers", "hidden")
+    most = min(height, width).bit_length() - 1
+    if config.layers > most:
+        raise ValueError(f"layers {config.layers}: {height}x{width} images can be halved {most} times at most")
+
+
+def _validate_filter_bank(config: FilterBankConfig) -> None:
+    _require_positive(config, "num_glimpses", "glimpse_size", "units", "core_hidden")
+    if config.num_glimpses > MOST_GLIMPSES:
+        raise ValueError(f"num_glimpses {config.num_glimpses}: must be at most {MOST_GLIMPSES}")
+    if config.core == "transformer" and config.core_hidden % HEADS:
+        raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

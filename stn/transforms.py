@@ -1,0 +1,78 @@
+"""The transformations by name: how many numbers each takes, which of them do nothing, and the grid they make."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from stn.grids import (
+    affine_grid,
+    attention_matrix,
+    control_grid,
+    grid_basis,
+    projective_grid,
+    rotated_attention_matrix,
+    thin_plate_grid,
+)
+
+Name = Literal["translation", "attention", "rotated_attention", "affine", "projective", "tps"]
+
+
+class Transform(NamedTuple):
+    """A family of transformations with P parameters, for outputs of one size.
+
+    Attributes:
+      identity: the parameters that do nothing, ``[P]``; of a translation with a scale, those of the middle.
+      grid: ``theta [P] -> grid [h, w, 2]``, normalised.
+    """
+
+    identity: Float[np.ndarray, "P"]
+    grid: Callable[[Float[Array, "P"]], Float[Array, "h w 2"]]
+
+
+def make_transform(
+    name: Name,
+    height: int,
+    width: int,
+    *,
+    scale: tuple[float, float] = (1.0, 1.0),
+    control: int = 4,
+    regularisation: float = 0.0,
+    align_corners: bool = False,
+) -> Transform:
+    """A family of transformations by name.
+
+    Args:
+      name: ``translation`` (x, y), ``attention`` (scale, x, y), ``rotated_attention`` (scale, angle, x, y), ``affine``
+        (the 2x3 matrix), ``projective`` (the 3x3 matrix without its last entry) or ``tps`` (where each control point of
+        a thin-plate spline is read); matrices row by row.
+      height: rows of the output.
+      width: columns of the output.
+      scale: of translations only: parts of the input's width and height that the output shows.
+      control: of ``tps`` only: control points along each side, at least 2.
+      regularisation: of ``tps`` only, see `common.splines.thin_plate_basis`.
+      align_corners: whether -1 and +1 are the centres of the outermost pixels.
+
+    Raises:
+      ValueError: fewer than 2 control points a side, or a negative regularisation.
+    """
+
+    def affine(matrix: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        return lambda theta: affine_grid(matrix(theta), height, width, align_corners)
+
+    if name == "translation":
+        sides = np.diag(scale)
+        return Transform(np.zeros(2), affine(lambda theta: jnp.column_stack([jnp.asarray(sides, theta.dtype), theta])))
+    if name == "attention":
+        return Transform(np.array([1.0, 0, 0]), affine(attention_matrix))
+    if name == "rotated_attention":
+        return Transform(np.array([1.0, 0, 0, 0]), affine(rotated_attention_matrix))
+    if name == "affine":
+        return Transform(np.eye(2, 3).ravel(), affine(lambda theta: theta.reshape(2, 3)))
+    if name == "projective":
+        return Transform(np.eye(3).ravel()[:8], lambda t: projective_grid(t, height, width, align_corners))
+    points = control_grid(control, control)
+    basis = grid_basis(points, height, width, regularisation, align_corners)
+    return Transform(points.ravel(), lambda t: thin_plate_grid(t.reshape(-1, 2), points, basis, align_corners))

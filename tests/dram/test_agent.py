@@ -1,0 +1,307 @@
+"""The agent against NumPy, its first location, its ablations and its units."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
+from common.attention.objective import Weights
+from common.episode import Policy, unroll
+from common.glimpse import make_sensor
+from common.locations import START_POLICIES
+from common.policy_gradient import EstimatorConfig
+from common.training import Given
+from dram.agent import Dram, make_agent, make_dram
+from dram.config import AgentConfig, DramConfig
+from dram.networks import GLIMPSE_SCALE, coarse
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+HEIGHT, WIDTH, CLASSES, BATCH, EACH, TARGETS = 10, 12, 4, 6, 2, 2
+STEPS = EACH * TARGETS
+# Noise on squares of several brightnesses, in which coarse images differ too.
+_RNG = np.random.default_rng(0)
+_SQUARES = np.kron(_RNG.integers(0, 200, (BATCH, 2, 2)), np.ones((1, HEIGHT // 2, WIDTH // 2), int))
+IMAGES = jnp.asarray((_SQUARES + _RNG.integers(0, 56, (BATCH, HEIGHT, WIDTH)))[..., None].astype(np.uint8))
+LABELS = jnp.array([[0, 3], [1, 2], [3, 3], [2, 3], [0, 1], [3, 3]])
+SAMPLES = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (STEPS, BATCH, 2)), jnp.float32)
+KEY = jax.random.key(31)
+SMALL = AgentConfig(EACH, glimpse_features=6, core="rnn", lower_hidden=7, upper_hidden=5)
+SMALL = replace(SMALL, context_size=8, context_channels=4)
+# What 1 of a location is, normalised in x and y.
+UNITS = {"1": (1.0, 1.0), "3px": (6 / WIDTH, 6 / HEIGHT)}
+CONTEXT = {"context_network", "context_state_0"}
+
+
+def _config(agent=None, policy=None, estimator=None):
+    policy = replace(PolicyConfig(sigma="0.5"), **policy or {})
+    estimator = EstimatorConfig(**{"reward": "gain"} | (estimator or {}))
+    return DramConfig(RetinaConfig(3, 2), replace(SMALL, **agent or {}), policy, LossConfig(), estimator)
+
+
+def _make(config, targets=TARGETS):
+    return make_dram(config, HEIGHT, WIDTH, 1, CLASSES, targets)
+
+
+@functools.cache
+def _shapes(config):
+    return jax.eval_shape(_make(config).model.init, KEY)
+
+
+@functools.cache
+def _params(config):
+    """Random parameters, biases included."""
+    leaves, tree = jax.tree.flatten(_shapes(config))
+    rng = np.random.default_rng(2)
+    return tree.unflatten([jnp.asarray(rng.normal(0, 0.3, leaf.shape), jnp.float32) for leaf in leaves])
+
+
+def _given(model, rollout=None):
+    return Given(jnp.zeros(()), model.hyper, model.memory, rollout)
+
+
+@functools.cache
+def _compiled(config):
+    """An episode at the given locations: ``params -> Episode``."""
+    agent = make_agent(Dram(config, CLASSES, UNITS[config.agent.unit_width]), IMAGES)
+    retina = _make(config).retina
+    play = functools.partial(unroll, agent, see=make_sensor(IMAGES, retina), key=KEY, batch_size=BATCH)
+    policy = Policy(START_POLICIES["centre"], "given", samples=SAMPLES)
+    return jax.jit(lambda params: play(params, num_glimpses=STEPS, policy=policy, sigma=jnp.full(2, 0.5)))
+
+
+# The agent, by hand.
+
+
+def _dense(params, x):
+    return x @ np.asarray(params["kernel"]) + np.asarray(params.get("bias", 0.0))
+
+
+def _relu(x):
+    return np.maximum(x, 0)
+
+
+def _step(params, state, x):
+    """One step of the core, an LSTM or a ReLU core; the last part of a state is its output."""
+    if "cell" not in params:
+        return [_relu(_dense(params["recurrent"], state[0]) + _dense(params["input"], x))]
+    gates = {n: _dense(params["cell"][f"i{n}"], x) + _dense(params["cell"][f"h{n}"], state[1]) for n in "ifgo"}
+    keep, write, show = (1 / (1 + np.exp(-gates[n])) for n in "fio")
+    cell = keep * state[0] + write * np.tanh(gates["g"])
+    return [cell, show * np.tanh(cell)]
+
+
+def _context(params, agent):
+    x = GLIMPSE_SCALE * np.asarray(coarse(IMAGES, agent.context_size))
+    network = params["context_network"]
+    for index, stride in enumerate((2, 2, 1)):
+        kernel, side = np.asarray(network[f"layer_{index}"]["kernel"]), x.shape[1]
+        needed = max((-(-side // stride) - 1) * stride + 3 - side, 0)
+        pad = (needed // 2, needed - needed // 2)
+        padded = np.pad(x, ((0, 0), pad, pad, (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
+        x = _relu(np.einsum("nhwcij,ijcd->nhwd", windows, kernel) + np.asarray(network[f"layer_{index}"]["bias"]))
+    x = x.reshape(BATCH, -1)
+    return [np.tanh(_dense(params[f"context_state_{i}"], x)) for i in range(2 if agent.core == "lstm" else 1)]
+
+
+def _by_hand(params, config):
+    """Means, baselines and logits of the episode at the given locations, ``[T, B, ...]``."""
+    agent, see = config.agent, make_sensor(IMAGES, _make(config).retina)
+    count = 2 if agent.core == "lstm" else 1
+    lower = [np.zeros((BATCH, agent.lower_hidden))] * count
+    upper = [np.zeros((BATCH, agent.upper_hidden))] * count if agent.two_layers else lower
+    if agent.context:
+        upper = _context(params, agent)
+        lower = lower if agent.two_layers else upper
+    unit, (means, baselines, logits) = np.float32(UNITS[agent.unit_width]), ([], [], [])
+    for t in range(STEPS):
+        if t or agent.context:
+            means.append(unit * np.tanh(_dense(params["location_network"]["mean"], upper[-1])))
+            baselines.append(_dense(params["baseline_network"]["value"], upper[-1])[:, 0])
+        else:  # The start policy's.
+            means.append(np.asarray(SAMPLES[0]))
+            baselines.append(np.zeros(BATCH))
+        what = np.moveaxis(np.asarray(see(SAMPLES[t])), 1, 3).reshape(BATCH, -1)
+        what = _relu(_dense(params["glimpse_network"]["what"], GLIMPSE_SCALE * what))
+        where = _relu(_dense(params["glimpse_network"]["where"], np.asarray(SAMPLES[t]) / unit))
+        seen = what * where if agent.combine == "multiply" else what + where
+        lower = _step(params["lower"], lower, seen)
+        upper = _step(params["upper"], upper, lower[-1]) if agent.two_layers else lower
+        logits.append(_dense(params["action_network"]["logits"], lower[-1]))
+    return means, baselines, logits
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [{"core": "lstm"}, {"context": False}, {"two_layers": False}, {"combine": "add", "unit_width": "3px"}],
+    ids=["lstm", "without_context", "one_layer", "additive_in_pixels"],
+)
+def test_an_episode_equals_numpy(agent):
+    config = _config(agent)
+    episode = _compiled(config)(_params(config))
+    means, baselines, logits = _by_hand(_params(config), config)
+    for found, expected in ((episode.means, means), (episode.baselines, baselines), (episode.logits, logits)):
+        np.testing.assert_allclose(found, np.stack(expected), rtol=1e-3, atol=1e-4)
+    assert np.abs(np.stack(means)).max() < 1 and np.asarray(logits).std() > 0.1
+
+
+def test_which_parameters_there_are():
+    heads = {"location_network", "action_network", "baseline_network"}
+    both = {"glimpse_network", "lower", "upper"}
+    lstm = CONTEXT | {"context_state_1"}
+    assert _shapes(_config()).keys() == heads | both | CONTEXT
+    assert _shapes(_config({"core": "lstm"})).keys() == heads | both | lstm
+    assert _shapes(_config({"core": "gru"})).keys() == heads | both | CONTEXT
+    assert _shapes(_config({"context": False})).keys() == heads | both
+    assert _shapes(_config({"two_layers": False})).keys() == heads | {"glimpse_network", "lower"} | CONTEXT
+    shapes = _shapes(_config())
+    assert shapes["action_network"]["logits"]["kernel"].shape == (SMALL.lower_hidden, CLASSES)
+    assert shapes["location_network"]["mean"]["kernel"].shape == (SMALL.upper_hidden, 2)
+    assert shapes["baseline_network"]["value"]["kernel"].shape == (SMALL.upper_hidden, 1)
+    assert shapes["context_state_0"]["kernel"].shape[1] == SMALL.upper_hidden
+    one = _shapes(_config({"two_layers": False}))
+    assert one["location_network"]["mean"]["kernel"].shape == (SMALL.lower_hidden, 2)
+
+
+@pytest.mark.parametrize("two_layers", [True, False])
+def test_the_classifier_never_sees_the_context(two_layers):
+    config = _config({"two_layers": two_layers})
+    params = _params(config)
+    changed = params | {name: jax.tree.map(lambda leaf: -leaf, params[name]) for name in CONTEXT}
+    before, after = (_compiled(config)(p) for p in (params, changed))
+    # One core alone does both, so that there it does see it.
+    np.testing.assert_array_equal((before.logits == after.logits).all(), two_layers)
+    for field in ("means", "baselines"):
+        assert (getattr(before, field)[0] != getattr(after, field)[0]).any()
+
+
+# The first location.
+
+
+@functools.cache
+def _plays(context):
+    config = _config({"context": context})
+    dram = _make(config)
+    kinds = ("greedy", "sampled", "random")
+
+    @jax.jit
+    def play(params, images, key):
+        return {kind: dram.play(params, key, images, kind) for kind in kinds}
+
+    return play, _params(config)
+
+
+def test_with_context_the_policy_draws_the_first_location():
+    play, params = _plays(True)
+    episodes, others = play(params, IMAGES, KEY), play(params, IMAGES[::-1], jax.random.key(1))
+    greedy, sampled, random = (episodes[kind] for kind in ("greedy", "sampled", "random"))
+    np.testing.assert_array_equal(greedy.samples[0], greedy.means[0])
+    # It depends on the image alone, and differs between images.
+    np.testing.assert_allclose(greedy.samples[0], others["greedy"].samples[0, ::-1], atol=1e-6)
+    assert np.asarray(greedy.samples[0]).std(axis=0).min() > 1e-3
+    np.testing.assert_allclose(sampled.means[0], greedy.means[0], rtol=1e-6)
+    assert (np.asarray(sampled.samples[0]) != np.asarray(others["sampled"].samples[0, ::-1])).all()
+    expected = stats.norm.logpdf(sampled.samples, sampled.means, 0.5).sum(-1)
+    np.testing.assert_allclose(sampled.log_probs, expected, rtol=1e-4)
+    np.testing.assert_array_equal(sampled.sigmas, 0.5)
+    assert np.asarray(sampled.baselines[0]).all() and np.asarray(sampled.entropies[0]).all()
+    for episode in (greedy, random):
+        np.testing.assert_array_equal(episode.log_probs, 0)
+    assert len(np.unique(random.samples[0])) == 2 * BATCH and np.abs(random.samples).max() <= 1
+    again = play(params, IMAGES[::-1], KEY)["random"]
+    np.testing.assert_array_equal(again.samples, random.samples)
+
+
+def test_without_context_the_start_policy_does():
+    play, params = _plays(False)
+    for episode in play(params, IMAGES, KEY).values():
+        for field in ("samples", "log_probs", "baselines", "entropies", "sigmas"):
+            np.testing.assert_array_equal(getattr(episode, field)[0], 0)
+
+
+def test_replicates_draw_first_locations_of_their_own_from_one_mean():
+    config = _config(estimator={"replicates": 3})
+    dram = _make(config)
+    episode = jax.jit(dram.rollout)(_params(config), KEY, IMAGES, _given(dram.model))
+    assert episode.samples.shape == (STEPS, 3, BATCH, 2)
+    np.testing.assert_allclose(episode.means[0, 0], episode.means[0, 2], rtol=1e-6)
+    assert np.abs(np.diff(np.asarray(episode.samples[0]), axis=0)).min() > 0
+    expected = stats.norm.logpdf(episode.samples, episode.means, 0.5).sum(-1)
+    np.testing.assert_allclose(episode.log_probs, expected, rtol=1e-4)
+
+
+def _convolutions(jaxpr):
+    """Shapes of what is convolved, anywhere in a program."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            yield equation.invars[0].aval.shape
+        for value in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from _convolutions(inner)
+
+
+def test_replicates_share_the_context():
+    config = _config(estimator={"replicates": 5})
+    dram = _make(config)
+    program = jax.make_jaxpr(dram.rollout)(_params(config), KEY, IMAGES, _given(dram.model))
+    found = list(_convolutions(program.jaxpr))
+    assert len(found) == 3 and all(shape[0] == BATCH for shape in found)
+
+
+# Gradients of the ablations; those that hold for every agent are in tests/test_gradient_rules.py.
+
+ABLATIONS = {
+    "stopped": {"stop_gradient": True},
+    "one_layer": {"two_layers": False},
+    "without_context": {"context": False},
+}
+
+
+@functools.cache
+def _gradient(config):
+    """Of the loss, ``(params, weights) -> gradient``."""
+    model = _make(config).model
+
+    def loss(params, weights):
+        given = _given(model)._replace(hyper=model.hyper._replace(weights=weights))
+        return model.loss(params, KEY, IMAGES, LABELS, given)[0]
+
+    return jax.jit(jax.grad(loss))
+
+
+def _moved(ablation, kind):
+    """Names of the networks that a part of the loss has a gradient to."""
+    config = _config(ABLATIONS[ablation])
+    gradient = _gradient(config)(_params(config), Weights(*(float(name == kind) for name in Weights._fields)))
+    return {name for name, part in gradient.items() if any(np.any(leaf) for leaf in jax.tree.leaves(part))}
+
+
+@pytest.mark.parametrize(
+    ("ablation", "kind", "networks"),
+    [
+        ("stopped", "policy", CONTEXT | {"upper", "location_network"}),
+        ("stopped", "baseline", {"baseline_network"}),
+        ("stopped", "classification", {"lower", "glimpse_network", "action_network"}),
+        ("one_layer", "policy", CONTEXT | {"lower", "glimpse_network", "location_network"}),
+        ("one_layer", "classification", CONTEXT | {"lower", "glimpse_network", "action_network"}),
+        ("without_context", "policy", {"upper", "lower", "glimpse_network", "location_network"}),
+    ],
+)
+def test_what_an_ablation_learns_from(ablation, kind, networks):
+    assert _moved(ablation, kind) == networks
+
+
+def test_the_unit_of_a_location_is_that_of_the_configuration():
+    def first(unit):
+        dram = _make(_config({"unit_width": unit, "glimpses_per_target": 1}), None)
+        play = jax.jit(dram.play, static_argnums=3)
+        return np.asarray(play(_params(_config()), KEY, IMAGES, "greedy").means[0])
+
+    np.testing.assert_allclose(first("3px"), first("1") * np.float32(UNITS["3px"]), rtol=1e-5)

@@ -1,0 +1,63 @@
+"""Small images of numbers for the tests of agents that read sequences, in place of tasks that take long to load."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.checkpoint import Checkpoints
+from common.data import Crop, Dataset, Plain, Source, reverse_dataset
+from experiments.command_line import parse_preset
+from experiments.config import to_json
+from experiments.models import build
+from experiments.presets import DRAM_PRESETS
+from experiments.run_directory import open_run
+from experiments.train import make_initial_state
+
+SYMBOLS, MOST = 3, 2
+SIZES = {"pairs100_sequence": 12, "house_numbers": 12, "house_numbers_110": 24, "pairs100": 12}
+
+
+def make_source(size, count, seed):
+    """Images of `size` pixels, 12 of which hold a number of one or two symbols: bright columns 1, 2 or 3 wide."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 60, (count, size, size, 1), dtype=np.uint8)
+    labels = rng.integers(0, SYMBOLS, (count, MOST + 1)).astype(np.int32)
+    labels[np.arange(MOST + 1) >= rng.integers(1, MOST + 1, (count, 1))] = SYMBOLS
+    for image, label, corner in zip(images, labels, rng.integers(0, size - 11, (count, 2)), strict=True):
+        for place, symbol in enumerate(label[label < SYMBOLS]):
+            row, column = corner + [2, 1 + 6 * place]
+            image[row : row + 8, column : column + symbol + 1] += np.uint8(150)
+    return Source(images, labels)
+
+
+def load_task(name, data=None, resize=None, **options):
+    """Stands in for `common.data.load_task`: a number of the first symbols alone is a class of ``pairs100``."""
+    size = resize or SIZES[name]
+    sources = [make_source(size, count, seed) for seed, count in enumerate((80, 30, 40))]
+    names = ("0", "1", "2", "end")
+    if name == "pairs100":
+        sources, names = [source._replace(labels=source.labels[:, 0]) for source in sources], names[:-1]
+    train, validation, test = sources
+    recipe = Crop(size, size) if name.startswith("house") else Plain()
+    return Dataset(name, jax.tree.map(jnp.asarray, train), validation, test, recipe, names)
+
+
+LOOP = (
+    "--steps 150 --batch-size 16 --learning-rate 0.01 --log-every 150 --evaluate-every 150 --validation-episodes 1"
+    " --eval-episodes 3 --seed 5 --no-plots"
+)
+NETWORKS = (
+    "--glimpse-size 8 --num-scales 2 --glimpses-per-target 1 --core rnn --lower-hidden 24 --upper-hidden 8"
+    " --glimpse-features 24 --context-size 4 --context-channels 2 --sigma 2px --sigma-final 1px --sigma-schedule linear"
+)
+FLAGS = f"pairs100_sequence {NETWORKS} {LOOP}".split()
+
+
+def untrained_run(folder, flags):
+    """Leaves a run of `experiments.dram` as it is before its first step, as if it had been stopped there."""
+    preset, experiment = parse_preset("dram", "", DRAM_PRESETS, [*FLAGS, *flags])
+    dataset = load_task(experiment.data.task, resize=experiment.data.resize)
+    dataset = reverse_dataset(dataset) if experiment.data.reverse else dataset
+    state = make_initial_state(experiment, build(experiment, dataset).model, dataset)
+    open_run(folder, {"model": "dram", "preset": preset, "config": to_json(experiment)}, resume=False)
+    Checkpoints(folder / "checkpoints").save(state)

@@ -1,0 +1,129 @@
+"""The command that combines two readers: the rule on their own log-probabilities, the file, the table, refusals."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.evaluation import METHODS, make_scorer, predicted
+from experiments import forward_backward
+from experiments.config import GLIMPSE_NETWORK
+from experiments.experiment import parameter_count
+from experiments.restore import read_run
+from experiments.run_directory import read_json
+from experiments.train import TEST_SEED
+from tests.dram.test_forward_backward import of_one_image
+from tests.experiments.numbers_maker import SYMBOLS
+
+pytestmark = pytest.mark.usefixtures("compile_once", "small_numbers")
+
+
+@pytest.fixture(scope="module")
+def runs(readers):
+    return readers / "forward", readers / "backward"
+
+
+@pytest.fixture(scope="module")
+def written(runs, tmp_path_factory, compile_once):
+    path = tmp_path_factory.mktemp("out") / "both.json"
+    with pytest.MonkeyPatch.context() as patch:
+        from tests.experiments import numbers_maker
+
+        patch.setattr("experiments.config.load_task", numbers_maker.load_task)
+        forward_backward.main([*map(str, runs), "--output", str(path)])
+    return read_json(path)
+
+
+def errors_of(written, reader, split="test"):
+    return {method: written[split][reader][method]["error"] for method in METHODS}
+
+
+def test_alone_they_err_as_in_their_own_results(written, runs):
+    assert 10 < errors_of(written, "forward")["greedy"] < 90, "else this test shows little"
+    for reader, folder in zip(("forward", "backward"), runs, strict=True):
+        results = read_json(folder / "results.json")
+        for split in ("validation", "test"):
+            assert written[split][reader] == results[split]
+
+
+def test_together_they_err_as_the_rule_says(written, runs):
+    tables = []
+    for folder in runs:
+        run = read_run(folder)
+        score = make_scorer(run.built.model.predict, 3, 500)
+        scores = score(run.params(), jax.random.key(TEST_SEED), run.dataset.test.images)
+        tables.append([np.asarray(each) for each in scores])
+    labels = read_run(runs[0]).dataset.test.labels
+    for method, forward, backward in zip(METHODS, *tables, strict=True):
+        symbols = [rule(*pair) for pair in zip(forward, backward, strict=True)]
+        wrong = 100 * np.mean((np.array(symbols) != labels).any(axis=1))
+        assert errors_of(written, "forward-backward")[method] == pytest.approx(wrong)
+
+
+def rule(forward, backward):
+    """`of_one_image` for as many symbols as these images have."""
+    padding = np.full((len(forward), 4 - SYMBOLS), -1e9, np.float32)
+    widened = [np.concatenate([each[:, :SYMBOLS], padding, each[:, SYMBOLS:]], axis=1) for each in (forward, backward)]
+    return [min(symbol, SYMBOLS) if symbol != 4 else SYMBOLS for symbol in of_one_image(*widened)]
+
+
+def test_what_is_known_of_the_two(written, runs):
+    forward, backward = (read_run(folder) for folder in runs)
+    shared = parameter_count(forward.state.params[GLIMPSE_NETWORK])
+    assert written["glimpse_network_shared"] is True
+    assert written["parameters"] == 2 * parameter_count(forward.state.params) - shared
+    assert (written["forward"], written["backward"]) == tuple(map(str, runs)) and written["episodes"] == 3
+    groups = written["lengths"]["test"]
+    assert sum(group["n"] for group in groups.values()) == 40
+    assert written["task"] == "pairs100_sequence" and {"commit", "device", "jax_version"} <= set(written)
+
+
+def test_the_order_of_the_runs_does_not_matter(written, runs, readers, tmp_path, capsys):
+    path = tmp_path / "both.json"
+    forward_backward.main([str(runs[1]), str(runs[0]), "--output", str(path)])
+    again = json.loads(path.read_text())
+    assert again | {"commit": written["commit"]} == written
+    out = capsys.readouterr().out
+    assert "forward-backward" in out and "means are of 3 sampled episodes" in out and f"results: {path}" in out
+    assert "mean log-probability" in out and "backward" in out
+
+
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (["forward", "forward"], "both read from left to right: give one of each direction (--reverse)"),
+        (["backward", "other_backward"], "both read from right to left"),
+        (
+            ["forward", "other_backward"],
+            "do not belong together: their validation images differ",
+        ),
+        (["forward", "single"], "reads no sequences: task 'pairs100' has one class for each image"),
+        (["forward", "absent"], "holds no config.json"),
+        (["forward", "backward", "--episodes", "0"], "episodes 0: must be at least 1"),
+        (["forward", "backward", "--output", "absent/file"], "output 'absent/file': must be a file in a folder"),
+        (["forward"], "--help"),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, list) else "",
+)
+def test_runs_that_do_not_belong_together_are_refused(readers, tmp_path, monkeypatch, capsys, names, said):
+    monkeypatch.chdir(tmp_path)
+    known = ("forward", "backward", "other_backward", "single", "absent")
+    with pytest.raises(SystemExit) as stop:
+        forward_backward.main([str(readers / name) if name in known else name for name in names])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == "" and err.startswith("error: ") and len(err.splitlines()) == 1
+    assert said in err and list(tmp_path.iterdir()) == []
+
+
+def test_scores_are_those_that_are_predicted_by():
+    logits = jnp.array(np.random.default_rng(0).normal(0, 2, (5, 3, 4)), jnp.float32)
+    score = make_scorer(lambda params, key, images, kind: logits + jax.random.normal(key, logits.shape), 6, 5)
+    images = np.zeros((5, 2, 2, 1), np.uint8)
+    greedy, sampled, probability, log_probability = score({}, jax.random.key(0), images)
+    for normalised in (greedy, sampled, probability):
+        np.testing.assert_allclose(np.exp(normalised).sum(-1), 1, rtol=1e-5)
+    assert (np.exp(log_probability).sum(-1) < 1).all()  # The geometric mean lies below the arithmetic one.
+    assert (log_probability <= probability + 1e-6).all()
+    assert predicted(jnp.asarray(greedy)).shape == (5, 3)

@@ -1,0 +1,244 @@
+"""Samplers against SciPy and PyTorch, finite differences, and maps that must give the pixels back to the last bit."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from common.glimpse import Retina, bilinear_glimpse
+from stn import grids
+from stn.samplers import project, sample
+
+RNG = np.random.default_rng(0)
+SHAPES = [(2, 8, 8, 1), (2, 7, 12, 3), (1, 1, 5, 2), (2, 4, 5, 6, 2)]
+pytestmark = pytest.mark.usefixtures("quick_compile")
+MODES = {"constant": "grid-constant", "border": "nearest"}
+SAMPLE = jax.jit(sample, static_argnames=("interpolation", "padding", "align_corners"))
+
+
+def _images(shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def _grids(shape, points=(5, 6), seed=1):
+    """Points of a grid for images of a shape, inside, at the edge and outside."""
+    return np.random.default_rng(seed).uniform(-1.5, 1.5, (shape[0], *points, len(shape) - 2)).astype(np.float32)
+
+
+def _scipy(images, points, padding, fill, align_corners, order=1):
+    lengths = np.array(images.shape[1:-1])
+    scale = lengths - 1 if align_corners else lengths
+    index = points[..., ::-1].astype(np.float64) * scale / 2 + (lengths - 1) / 2
+    return np.stack(
+        [
+            np.stack(
+                [
+                    ndimage.map_coordinates(
+                        image[..., c], np.moveaxis(at, -1, 0), order=order, mode=MODES[padding], cval=fill
+                    )
+                    for c in range(images.shape[-1])
+                ],
+                axis=-1,
+            )
+            for image, at in zip(images.astype(np.float64), index, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(("padding", "fill"), [("constant", 0.0), ("constant", -0.42), ("border", 0.0)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bilinear_equals_scipy(shape, padding, fill, align_corners):
+    images, points = _images(shape), _grids(shape)
+    made = SAMPLE(images, points, padding=padding, fill=fill, align_corners=align_corners)
+    np.testing.assert_allclose(made, _scipy(images, points, padding, fill, align_corners), atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["constant", "border"])
+def test_nearest_equals_scipy(padding):
+    shape = (2, 7, 12, 3)
+    images, points = _images(shape), _grids(shape)
+    made = SAMPLE(images, points, interpolation="nearest", padding=padding, fill=0.5)
+    np.testing.assert_allclose(made, _scipy(images, points, padding, 0.5, False, order=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(("padding", "theirs"), [("constant", "zeros"), ("border", "border")])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("shape", SHAPES[1:])
+def test_equals_pytorch(shape, interpolation, padding, theirs, align_corners):
+    torch = pytest.importorskip("torch")
+    images, points = _images(shape), _grids(shape, (5,) * (len(shape) - 2))
+    expected = torch.nn.functional.grid_sample(
+        torch.from_numpy(np.moveaxis(images, -1, 1).copy()),
+        torch.from_numpy(points),
+        mode=interpolation,
+        padding_mode=theirs,
+        align_corners=align_corners,
+    )
+    made = SAMPLE(images, points, interpolation=interpolation, padding=padding, align_corners=align_corners)
+    np.testing.assert_allclose(made, np.moveaxis(expected.numpy(), 1, -1), atol=1e-5)
+
+
+def test_gradients_equal_pytorch():
+    torch = pytest.importorskip("torch")
+    images, theta = _images((2, 9, 8, 2)), np.eye(2, 3, dtype=np.float32) + 0.3 * _images((2, 2, 3), 3)
+    weights = _images((2, 5, 6, 2), 4)
+
+    def value(images, theta):
+        points = jax.vmap(lambda t: grids.affine_grid(t, 5, 6))(theta)
+        return (weights * sample(images, points)).sum()
+
+    made = jax.jit(jax.grad(value, (0, 1)))(images, theta)
+    theirs = [torch.from_numpy(x.copy()).requires_grad_() for x in (np.moveaxis(images, -1, 1), theta)]
+    points = torch.nn.functional.affine_grid(theirs[1], [2, 2, 5, 6], align_corners=False)
+    seen = torch.nn.functional.grid_sample(theirs[0], points, align_corners=False)
+    (seen * torch.from_numpy(np.moveaxis(weights, -1, 1).copy())).sum().backward()
+    np.testing.assert_allclose(made[0], np.moveaxis(theirs[0].grad.numpy(), 1, -1), atol=1e-5)
+    np.testing.assert_allclose(made[1], theirs[1].grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("padding", ["constant", "border"])
+@pytest.mark.parametrize("side", [1, 28, 49, 60, 101])
+def test_the_identity_is_the_identity_to_the_last_bit(side, padding, align_corners):
+    images = _images((1, side, 31, 1), seed=side)
+    theta = jnp.asarray(np.eye(2, 3, dtype=np.float32))
+
+    @functools.partial(jax.jit, static_argnames="interpolation")
+    def transform(images, interpolation):
+        grid = grids.affine_grid(theta, side, 31, align_corners)[None]
+        return sample(images, grid, interpolation=interpolation, padding=padding, align_corners=align_corners, fill=0.7)
+
+    for interpolation in ("bilinear", "nearest"):
+        np.testing.assert_array_equal(transform(images, interpolation), images)
+
+
+def test_identities_of_every_kind_and_of_volumes():
+    images, volumes = _images((1, 42, 33, 2)), _images((1, 6, 7, 5, 2))
+    control = grids.control_grid(4, 4)
+    made = [
+        grids.projective_grid(jnp.asarray(np.eye(3, dtype=np.float32).ravel()[:8]), 42, 33),
+        grids.thin_plate_grid(jnp.asarray(control, jnp.float32), control, grids.grid_basis(control, 42, 33)),
+    ]
+    for grid in made:
+        np.testing.assert_array_equal(SAMPLE(images, grid[None]), images)
+    grid = grids.affine_grid_3d(jnp.asarray(np.eye(3, 4, dtype=np.float32)), 6, 7, 5)
+    np.testing.assert_array_equal(SAMPLE(volumes, grid[None]), volumes)
+
+
+def test_whole_pixels_flips_and_quarter_turns_move_pixels():
+    image = _images((1, 28, 28, 1))
+    cases = {
+        "shift": ([[1, 0, 2 * 3 / 28], [0, 1, -2 * 5 / 28]], np.pad(image[0, :23, 3:], ((5, 0), (0, 3), (0, 0)))),
+        "flip": ([[-1, 0, 0], [0, 1, 0]], image[0, :, ::-1]),
+        # Row r, column c of the output is read at x = -y', y = x': at row c, column 27 - r.
+        "turn": ([[0, -1, 0], [1, 0, 0]], np.stack([[image[0, c, 27 - r] for c in range(28)] for r in range(28)])),
+    }
+    for name, (theta, expected) in cases.items():
+        grid = grids.affine_grid(jnp.asarray(theta, jnp.float32), 28, 28)[None]
+        np.testing.assert_array_equal(SAMPLE(image, grid)[0], expected, err_msg=name)
+
+
+def test_zooming_in_twice_by_hand():
+    """The middle half of [0, 1, 2, 3] at twice the resolution: quarters of the way between pixel centres."""
+    image = jnp.arange(4.0).reshape(1, 1, 4, 1)
+    grid = grids.affine_grid(jnp.array([[0.5, 0, 0], [0, 1, 0]]), 1, 4)[None]
+    np.testing.assert_allclose(SAMPLE(image, grid)[0, 0, :, 0], [0.75, 1.25, 1.75, 2.25], atol=1e-6)
+
+
+def test_padding_in_the_units_of_the_image():
+    """An image of mean 0.13 and deviation 0.31 seen from afar: the same as normalising what is seen of the image."""
+    image = np.zeros((1, 20, 20, 1), np.float32)
+    image[0, 6:14, 6:14] = RNG.uniform(size=(8, 8, 1))
+    grid = grids.affine_grid(jnp.array([[1.7, 0.2, 0.3], [0.1, 1.6, 0.2]]), 20, 20)[None]
+    mean, deviation = 0.13, 0.31
+    expected = (SAMPLE(image, grid) - mean) / deviation
+    normalised = (image - mean) / deviation
+    made = SAMPLE(normalised, grid, fill=(0 - mean) / deviation)
+    np.testing.assert_allclose(made, expected, atol=1e-5)
+    # With zeros outside, the edge of the image stands out.
+    assert np.abs(SAMPLE(normalised, grid) - expected).max() > 0.4
+
+
+def test_padding_can_differ_by_channel():
+    image, fill = _images((1, 4, 4, 3)), jnp.array([1.0, 2.0, 3.0])
+    grid = jnp.array([[[[0.0, 5.0], [-7.0, 0.0], [0.0, 1.0]]]])
+    seen = SAMPLE(image, grid, fill=fill)[0, 0]
+    np.testing.assert_array_equal(seen[:2], [fill, fill])
+    # At the lower edge, half a pixel from both the last row and the padding, and between two columns.
+    np.testing.assert_allclose(seen[2], (image[0, 3, 1:3].mean(0) + fill) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 5, 2), (1, 4, 3, 5, 1)])
+def test_gradients_equal_finite_differences(shape, x64):
+    images, points = _images(shape).astype(np.float64), _grids(shape, (7,)).astype(np.float64)
+    weights = RNG.normal(size=(1, 7, shape[-1]))
+
+    @jax.jit
+    def value(images, points):
+        return (weights * sample(images, points, fill=0.3)).sum()
+
+    of_images, of_points = jax.jit(jax.grad(value, (0, 1)))(images, points)
+    step = 1e-6
+    for gradient, argument in ((of_images, 0), (of_points, 1)):
+        numeric = np.zeros(gradient.size)
+        for i in range(gradient.size):
+            ends = []
+            for sign in (1, -1):
+                arguments = [images.copy(), points.copy()]
+                arguments[argument].ravel()[i] += sign * step
+                ends.append(float(value(*arguments)))
+            numeric[i] = (ends[0] - ends[1]) / (2 * step)
+        assert np.abs(numeric).max() > 1e-2
+        np.testing.assert_allclose(np.ravel(gradient), numeric, atol=1e-7)
+
+
+@pytest.mark.parametrize("padding", ["constant", "border"])
+@pytest.mark.parametrize("far", [1e6, -1e30, 3e38, float("inf"), float("-inf"), float("nan")])
+def test_far_outside_all_is_padding_and_gradients_are_finite(far, padding):
+    image = _images((1, 5, 4, 1))
+    points = jnp.full((1, 1, 2), far)
+    expected = {"constant": 0.25, "border": image[0, -1 if far > 0 else 0, -1 if far > 0 else 0, 0]}[padding]
+    np.testing.assert_array_equal(SAMPLE(image, points, padding=padding, fill=0.25), np.full((1, 1, 1), expected))
+    gradient = jax.grad(lambda p: sample(jnp.asarray(image), p, padding=padding).sum())(points)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_attention_equals_the_bilinear_retina():
+    """A closer look of the spatial transformer is the finest patch of the differentiable retina."""
+    image, retina = np.abs(_images((20, 24, 2))), Retina(6, 1)
+    location = jnp.array([0.31, -0.52])
+    theta = jnp.array([[6 / 24, 0, location[0]], [0, 6 / 20, location[1]]])
+    seen = SAMPLE(image[None], grids.affine_grid(theta, 6, 6)[None])[0]
+    np.testing.assert_allclose(seen, bilinear_glimpse(jnp.asarray(image), location, retina)[0], atol=1e-5)
+
+
+def test_one_by_one_batched_and_mapped_agree():
+    images, points = _images((3, 6, 7, 2)), _grids((3, 6, 7, 2))
+    together = SAMPLE(images, points)
+    single = np.concatenate([SAMPLE(images[i : i + 1], points[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(together, single, atol=1e-6)
+    several = jnp.stack([points, points[::-1]])
+    mapped = jax.jit(jax.vmap(sample, in_axes=(None, 0)))(images, several)
+    np.testing.assert_allclose(mapped[0], together, atol=1e-6)
+    np.testing.assert_allclose(mapped[1], SAMPLE(images, points[::-1]), atol=1e-6)
+
+
+def test_projection_sums_along_an_axis():
+    volume = _images((3, 4, 5, 2))
+    for axis in range(3):
+        np.testing.assert_allclose(project(jnp.asarray(volume), axis), volume.sum(axis=axis), atol=1e-6)
+    # A quarter turn about y, then along z, is a look along x.
+    theta = jnp.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]])
+    cube = _images((4, 4, 4, 1))
+    turned = SAMPLE(cube[None], grids.affine_grid_3d(theta, 4, 4, 4)[None])[0]
+    np.testing.assert_allclose(project(turned, 0), np.swapaxes(cube.sum(axis=2), 0, 1), atol=1e-5)
+
+
+def test_a_grid_of_other_dimension_is_refused(unchecked):
+    with pytest.raises(ValueError, match="^grid of 3 coordinates: the image has 2 axes$"):
+        sample(jnp.ones((1, 4, 4, 1)), jnp.ones((1, 5, 3)))

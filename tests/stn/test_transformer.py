@@ -1,0 +1,112 @@
+"""The transformer module: alone, in sequence, in parallel, and what follows it."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stn.localisation import DenseLocalisation
+from stn.samplers import sample
+from stn.transformer import SpatialTransformer, in_parallel, in_sequence, pool
+from stn.transforms import make_transform
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+IMAGES = jax.random.uniform(jax.random.key(0), (3, 12, 12, 2))
+
+
+class Fixed(nn.Module):
+    """A localisation network that says the same of every image."""
+
+    parameters: tuple[float, ...]
+
+    @nn.compact
+    def __call__(self, images):
+        return jnp.tile(jnp.array(self.parameters), (len(images), 1))
+
+
+def _fixed(*parameters, size=(12, 12), name="attention", **kwargs):
+    return SpatialTransformer(Fixed(parameters), make_transform(name, *size), **kwargs)
+
+
+def _apply(module, images):
+    return jax.jit(module.apply)({}, images)
+
+
+class Several(nn.Module):
+    """Transformers that are joined by a function."""
+
+    join: Callable
+    transformers: tuple
+
+    def __call__(self, images):
+        return self.join(self.transformers, images)
+
+
+def test_at_the_start_it_does_nothing():
+    transform = make_transform("affine", 12, 12)
+    module = SpatialTransformer(DenseLocalisation(tuple(transform.identity.tolist()), parent=None), transform)
+    params = jax.jit(module.init)(jax.random.key(1), IMAGES)
+    assert list(params["params"]) == ["localisation"]
+    made = jax.jit(module.apply)(params, IMAGES)
+    np.testing.assert_array_equal(made.images, IMAGES)
+    assert made.parameters.shape == (3, 6) and made.grids.shape == (3, 12, 12, 2)
+
+
+def test_it_reads_the_image_at_its_grid():
+    module = _fixed(0.5, 0.1, -0.2, size=(5, 7), padding="border")
+    made = _apply(module, IMAGES)
+    np.testing.assert_allclose(made.images, sample(IMAGES, made.grids, padding="border"), atol=1e-6)
+    np.testing.assert_allclose(made.grids[0, 2, 3], [0.1, -0.2], atol=1e-6)
+
+
+def test_sequences_compose():
+    """Half the image of half the image is a quarter of it; whole pixels, so that nothing is blurred."""
+    halves = _fixed(0.5, 0.5, 0.5, size=(6, 6)), _fixed(0.5, -0.5, 0.5, size=(3, 3))
+    seen, done = _apply(Several(in_sequence, halves), IMAGES)
+    np.testing.assert_array_equal(seen, IMAGES[:, 9:, 6:9])
+    np.testing.assert_array_equal(done[0].images, IMAGES[:, 6:, 6:])
+    assert len(done) == 2
+
+
+def test_branches_see_all_channels_and_are_joined():
+    branches = (_fixed(0.5, -0.5, -0.5, size=(6, 6)),), (_fixed(0.5, 0.5, 0.5, size=(6, 6)),)
+    seen, done = _apply(Several(in_parallel, branches), IMAGES)
+    assert seen.shape == (3, 6, 6, 4) and len(done) == 2
+    np.testing.assert_array_equal(seen[..., :2], IMAGES[:, :6, :6])
+    np.testing.assert_array_equal(seen[..., 2:], IMAGES[:, 6:, 6:])
+
+
+def test_pooling_by_hand():
+    image = jnp.array([[1.0, 2, 5], [3, 6, 7], [0, 4, 9]]).reshape(1, 3, 3, 1)
+    np.testing.assert_allclose(pool(image, 2)[0, ..., 0], [[3, 6], [2, 9]])
+    np.testing.assert_allclose(pool(image, 2, "max")[0, ..., 0], [[6, 7], [4, 9]])
+    for pooling in ("average", "max"):
+        np.testing.assert_array_equal(pool(image, 1, pooling), image)
+
+
+def test_gradients_reach_the_localisation_network():
+    """A blob right of the centre: to see it in the middle, the transformer must look further right."""
+    x = np.arange(12) - 8.0
+    blob = jnp.asarray(np.exp(-(x[None] ** 2 + (np.arange(12)[:, None] - 5.5) ** 2) / 8), jnp.float32)[None, ..., None]
+    transform = make_transform("translation", 12, 12)
+    module = SpatialTransformer(DenseLocalisation((0.0, 0.0), 4, 1, parent=None), transform)
+    params = jax.jit(module.init)(jax.random.key(0), blob)
+
+    @jax.jit
+    @jax.grad
+    def slope(params):
+        return module.apply(params, blob).images[0, 5:7, 5:7].sum()
+
+    gradient = slope(params)["params"]["localisation"]["regression"]["parameters"]["bias"]
+    # On pixel centres the gradient is that of the next half of a pixel, so it is not quite 0 in y.
+    assert gradient[0] > 0.1 and abs(gradient[1]) < 0.2 * gradient[0]
+
+
+def test_normalised_background_is_the_same_inside_and_out():
+    """Seen from twice as far, a blank image is blank."""
+    blank = jnp.full((1, 12, 12, 1), (0 - 0.13) / 0.31)
+    module = _fixed(2.0, 0.0, 0.0, fill=(0 - 0.13) / 0.31)
+    np.testing.assert_allclose(_apply(module, blank).images, blank, rtol=1e-6)

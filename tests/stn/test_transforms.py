@@ -1,0 +1,51 @@
+"""Families of transformations by name."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stn.grids import affine_grid, regular_grid
+from stn.transforms import make_transform
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+COUNTS = {"translation": 2, "attention": 3, "rotated_attention": 4, "affine": 6, "projective": 8, "tps": 2 * 9}
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("name", COUNTS)
+def test_identities(name, align_corners):
+    transform = make_transform(name, 5, 8, control=3, align_corners=align_corners)
+    assert transform.identity.shape == (COUNTS[name],)
+    grid = jax.jit(transform.grid)(jnp.asarray(transform.identity, jnp.float32))
+    np.testing.assert_allclose(grid, regular_grid(5, 8, align_corners), atol=1e-6)
+
+
+def test_translations_have_a_fixed_scale():
+    transform = make_transform("translation", 4, 6, scale=(0.5, 0.25))
+    expected = affine_grid(jnp.array([[0.5, 0, 0.1], [0, 0.25, -0.3]]), 4, 6)
+    np.testing.assert_allclose(transform.grid(jnp.array([0.1, -0.3])), expected, atol=1e-6)
+
+
+def test_control_points_go_where_they_are_sent():
+    """The upper right one, moved to the left, pulls what is read near the upper right corner to the left."""
+    transform = make_transform("tps", 20, 20, control=2)
+    theta = jnp.asarray(transform.identity, jnp.float32).reshape(4, 2)
+    np.testing.assert_array_equal(theta, [[-1, -1], [1, -1], [-1, 1], [1, 1]])
+    moved = transform.grid(theta.at[1, 0].add(-0.5).ravel()) - regular_grid(20, 20).astype(np.float32)
+    assert moved[0, -1, 0] < -0.4 and abs(moved[0, 0, 0]) < 0.1 and np.abs(moved[..., 1]).max() < 1e-6
+
+
+def test_regularised_splines_bend_less():
+    theta = jnp.asarray(np.random.default_rng(0).normal(size=32), jnp.float32)
+    stiff, soft = (make_transform("tps", 9, 9, regularisation=r).grid(theta) for r in (10.0, 0.0))
+    # Second differences along x.
+    bend = [np.abs(np.diff(np.asarray(grid), 2, axis=1)).mean() for grid in (stiff, soft)]
+    assert bend[0] < 0.2 * bend[1]
+
+
+def test_mistakes_are_quoted():
+    with pytest.raises(ValueError, match="^control grid 1x1: must be at least 2x2$"):
+        make_transform("tps", 5, 5, control=1)
+    with pytest.raises(ValueError, match="^regularisation -1.0"):
+        make_transform("tps", 5, 5, regularisation=-1.0)
