@@ -25,9 +25,9 @@ from common.data import Dataset, Source, blank_task, find_task
 from common.training import Model
 from experiments.benchmarks.arithmetic import program_flops
 from experiments.command_line import run_tyro, user_errors
-from experiments.config import DataConfig, Experiment, WholeImageExperiment, from_json, load_dataset
-from experiments.models import experiment_class, make_agent, make_model, model_name
-from experiments.run_directory import read_json
+from experiments.config import DataConfig, Experiment, WholeImageExperiment, load_dataset
+from experiments.models import make_agent, make_model, model_name
+from experiments.restore import read_experiment
 from experiments.sweeps.models import find_preset
 
 
@@ -118,22 +118,6 @@ def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:
     images = np.zeros((1, size, size, dataset.channels), np.uint8)
     blank = Source(images, np.asarray(dataset.validation.labels[:1]))
     return dataclasses.replace(dataset, validation=blank, test=blank)
-
-
-def read_experiment(run_dir: Path) -> Experiment:
-    """The configuration of a run.
-
-    Raises:
-      ValueError: there is none, or it is damaged.
-    """
-    saved = run_dir / "config.json"
-    if not saved.is_file():
-        raise ValueError(f"run directory {str(run_dir)!r} holds no config.json: give the folder of a run")
-    identity = read_json(saved)
-    try:
-        return from_json(experiment_class(identity["model"]), identity["config"])
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(saved)!r} is damaged or of another version: {error!r}") from error
 
 
 def experiments_of(config: CostConfig) -> list[tuple[str, Experiment]]:

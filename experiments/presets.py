@@ -141,7 +141,7 @@ def _small_numbers(reverse: bool = False) -> DramExperiment:
 
 SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12, 4)
 ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="constant", gradient_clip=0.0)
-NUMBERS = OptimizerConfig(learning_rate=5e-4, warmup_steps=500)
+NUMBERS = OptimizerConfig(learning_rate=5e-4)
 
 RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
@@ -267,15 +267,8 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         _cnn("house_numbers_110", BaselineConfig("cnn11"), NUMBERS, 60_000),
     ),
     "house_numbers_32": (
-        "House numbers at 32x32 in gray, by the 11-layer CNN at a reduced width, for a CPU. Not run yet.",
-        _cnn(
-            "house_numbers",
-            BaselineConfig("cnn11", width=0.5, dropout=0.25),
-            NUMBERS,
-            20_000,
-            resize=32,
-            grayscale=True,
-        ),
+        "House numbers at 32x32, by the 11-layer CNN at a reduced width, for a CPU. Not run yet.",
+        _cnn("house_numbers", BaselineConfig("cnn11", width=0.5, dropout=0.25), NUMBERS, 20_000, resize=32),
     ),
     "svhn": (
         "SVHN's numbers, 54x54, by the 11-layer CNN (Goodfellow et al. 2014: 3.96% error): give --data. Not run yet.",

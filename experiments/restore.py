@@ -1,6 +1,7 @@
 """Runs as they were left: what was trained, on what, and what it learned."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from common.data import Dataset
 from common.training import TrainState
 from experiments.config import DataConfig, Experiment, from_json, load_dataset, validate_budget
 from experiments.models import Built, build, experiment_class
-from experiments.run_directory import read_json
+from experiments.run_directory import MARKER, read_json
 from experiments.train import make_initial_state, warn
 
 
@@ -27,6 +28,28 @@ class RestoredRun(NamedTuple):
         return chosen_params(self.state, self.experiment.training.keep_best and not last)
 
 
+def read_experiment(run_dir: Path) -> Experiment:
+    """What a run trains, from its configuration alone.
+
+    Raises:
+      ValueError: the folder holds no run, or none that can be read.
+    """
+    if not (run_dir / MARKER).is_file():
+        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}: give the folder of a run")
+    identity = read_json(run_dir / MARKER)
+    with _readable(run_dir):
+        return from_json(experiment_class(identity["model"]), identity["config"])
+
+
+@contextlib.contextmanager
+def _readable(run_dir: Path) -> Iterator[None]:
+    """Blames what a configuration lacks, or has of another type, on its file."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(run_dir / MARKER)!r} is damaged or of another version: {error!r}") from error
+
+
 def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset) -> RestoredRun:
     """Reads a run back.
 
@@ -37,18 +60,12 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
     Raises:
       ValueError: the folder holds no run, none that can be read, or one without a checkpoint.
     """
-    saved = run_dir / "config.json"
-    if not saved.is_file():
-        raise ValueError(f"run directory {str(run_dir)!r} holds no config.json: give the folder of a run")
-    identity = read_json(saved)
-    try:
-        experiment = from_json(experiment_class(identity["model"]), identity["config"])
+    experiment = read_experiment(run_dir)
+    with _readable(run_dir):
         validate_budget(experiment)
         dataset = load(experiment.data)
         built = build(experiment, dataset)
         state = make_initial_state(experiment, built.model, dataset)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(saved)!r} is damaged or of another version: {error!r}") from error
     restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)
     if restored is None:
         raise ValueError(f"run directory {str(run_dir)!r} holds no checkpoint yet")

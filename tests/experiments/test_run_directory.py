@@ -71,6 +71,16 @@ def test_what_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
         reopen(tmp_path / "run", overwrite=True)
 
 
+def test_resume_gives_the_saved_configuration_the_fields_that_are_newer(tmp_path):
+    reopen(tmp_path / "run")
+    newer = {**IDENTITY, "config": {**IDENTITY["config"], "width": 1.0}}
+    with pytest.raises(ValueError, match="its config.width is None, now 1.0"):
+        check_run(tmp_path / "run", newer, resume=True, overwrite=False)
+    check_run(tmp_path / "run", newer, resume=True, overwrite=False, complete=lambda saved: {"width": 1.0, **saved})
+    with pytest.raises(ValueError, match="its config.width is 2.0, now 1.0"):
+        check_run(tmp_path / "run", newer, resume=True, overwrite=False, complete=lambda saved: {"width": 2.0, **saved})
+
+
 def test_run_without_a_checkpoint_may_begin_anew(tmp_path):
     reopen(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("{}")

@@ -1,0 +1,180 @@
+"""What a forward pass costs, against products counted by hand."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from common.attention.config import RetinaConfig
+from common.baselines import BaselineConfig
+from common.data import find_task
+from dram.config import AgentConfig as DramAgentConfig
+from dram.config import DramConfig
+from experiments import cost
+from experiments.config import CnnExperiment, DataConfig, DramExperiment, RamExperiment, to_json
+from experiments.cost import cost_of, shapes_of
+from experiments.models import make_network
+from experiments.presets import CNN_PRESETS
+from experiments.run_directory import write_json
+from experiments.sweeps.models import MODELS
+from ram.config import AgentConfig, RamConfig
+
+DIGITS, NUMBERS = DataConfig("mnist28"), DataConfig("house_numbers")
+
+
+def flops_of(experiment, size=None):
+    return cost_of("x", experiment, shapes_of(experiment.data, size)).flops
+
+
+def dense(*units):
+    return sum(2 * a * b for a, b in zip(units[:-1], units[1:], strict=True))
+
+
+def padded(side, kernel):
+    """Products of a kernel that moves over a padded line of pixels, without those with padding."""
+    return sum(min(at + kernel // 2, side - 1) - max(at - kernel // 2, 0) + 1 for at in range(side))
+
+
+def test_ram_by_hand():
+    agent = AgentConfig(
+        num_glimpses=3, what_hidden=200, where_hidden=100, glimpse_features=300, core="rnn", core_hidden=150
+    )
+    flops = flops_of(RamExperiment(data=DIGITS, model=RamConfig(retina=RetinaConfig(8, 2), agent=agent)))
+    glimpse = dense(2 * 8 * 8, 200, 300) + dense(2, 100, 300) + dense(150, 150) + dense(300, 150)
+    products = 3 * (glimpse + dense(150, 10)) + 2 * dense(150, 2)
+    # Biases, activations, and the sensor with its sums over the image.
+    assert 0 < flops - products < 0.06 * products
+
+
+@pytest.mark.parametrize("convolutions", [False, True])
+def test_dram_by_hand(convolutions):
+    agent = DramAgentConfig(
+        glimpses_per_target=1,
+        glimpse_network="conv" if convolutions else "dense",
+        conv_channels=32,
+        glimpse_features=256,
+        core="lstm",
+        lower_hidden=128,
+        upper_hidden=192,
+        context=False,
+    )
+    flops = flops_of(DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2), agent=agent)))
+    read = dense(12 * 12 * 6, 256)
+    if convolutions:
+        read = 2 * (8 * 8 * 25 * 6 * 32 + 6 * 6 * 9 * 32 * 32 + 4 * 4 * 9 * 32 * 64) + dense(4 * 4 * 64, 256)
+    lower, upper = dense(256 + 128, 4 * 128), dense(128 + 192, 4 * 192)
+    glimpse = read + dense(2, 256) + lower + upper + dense(128, 11)
+    products = 6 * glimpse + 5 * dense(192, 2)
+    assert 0 < flops - products < 0.06 * products
+
+
+def test_convolutions_by_hand():
+    experiment = CnnExperiment(data=NUMBERS, model=BaselineConfig("addition_cnn", width=0.25))
+    products, channels = 0, 3
+    for side in (30, 15, 8):
+        products += 2 * padded(side, 5) ** 2 * channels * 16
+        channels = 16
+    products += dense(4 * 4 * 16, 128, 6 * 11)
+    assert 0 < flops_of(experiment, 30) - products < 0.04 * products
+
+
+def test_every_glimpse_counts_once():
+    def flops(glimpses):
+        return flops_of(RamExperiment(data=DIGITS, model=RamConfig(agent=AgentConfig(num_glimpses=glimpses))))
+
+    two, three, five = map(flops, (2, 3, 5))
+    assert five - three == pytest.approx(2 * (three - two), rel=0.01) and three > 1.4 * two
+
+
+def test_count_is_that_of_the_compiled_program():
+    experiment = CnnExperiment(data=NUMBERS, model=BaselineConfig("addition_cnn", width=0.1))
+    dataset = shapes_of(NUMBERS, 12)
+    model = make_network(experiment, dataset)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((1, 12, 12, 3), jnp.uint8)
+    program = jax.jit(lambda params, image: model.predict(params, jax.random.key(0), image, "greedy"))
+    compiled = (program.lower(params, image).compile().cost_analysis() or {}).get("flops")
+    if not compiled:
+        pytest.skip("this device tells no operations of compiled programs")
+    assert flops_of(experiment, 12) == pytest.approx(compiled, rel=0.05)
+
+
+@pytest.mark.parametrize("model", ["stn", "soft_attention"])
+def test_networks_of_other_kinds_are_counted(model):
+    _, experiment = next(iter(MODELS[model].presets.values()))
+    counted = cost_of("x", experiment, shapes_of(experiment.data))
+    assert counted.flops > counted.parameters > 0 and counted.glimpses is None
+
+
+def test_costs_of_a_network_grow_with_the_image_and_those_of_an_agent_do_not():
+    network = CnnExperiment(data=NUMBERS, model=BaselineConfig("cnn10"))
+    assert flops_of(network, 110) > 4 * flops_of(network, 54)
+    agent = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
+    assert flops_of(agent, 110) < 1.1 * flops_of(agent, 54)
+
+
+@pytest.mark.parametrize("name", [name for name in CNN_PRESETS if name != "images"])
+def test_presets_of_networks_fit_their_images(name):
+    experiment = CNN_PRESETS[name][1]
+    model = make_network(experiment, shapes_of(experiment.data))
+    assert jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
+
+
+# -- The command. --
+
+
+def rows(out):
+    """The cells of the table that is printed, after its heads."""
+    lines = [line for line in out.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+
+
+def test_table_of_runs_and_presets(tmp_path, capsys):
+    data = dataclasses.replace(NUMBERS, resize=16, grayscale=True)
+    experiment = CnnExperiment(data=data, model=BaselineConfig("fc", units=10))
+    (tmp_path / "run").mkdir()
+    identity = {"model": "fc", "preset": "house_numbers", "config": to_json(experiment)}
+    write_json(tmp_path / "run" / "config.json", identity)
+    cost.main([str(tmp_path / "run"), "--preset", "ram/mnist28", "--episodes", "4"])
+    network, agent = rows(capsys.readouterr().out)
+    assert network[:4] == ["run (fc)", "16x16x1", "", f"{(257 * 10 + 11 * 10 + 11 * 66) / 1e6:.3f}"]
+    assert network[4] != "" and network[5] == ""
+    assert agent[:3] == ["ram/mnist28 (ram)", "28x28x1", "7"]
+    assert float(agent[5]) == pytest.approx(4 * float(agent[4]), abs=2.1e-4)
+
+
+def test_sizes(capsys):
+    cost.main(["--preset", "cnn/mnist28", "--size", "54", "110"])
+    assert [row[1] for row in rows(capsys.readouterr().out)] == ["54x54x1", "110x110x1"]
+
+
+def test_own_images_are_loaded_for_their_shapes(images, capsys):
+    assert shapes_of(DataConfig("images", data=str(images))).height == 12
+    assert shapes_of(DataConfig("cluttered60", data=str(images))).num_classes == 3
+    assert find_task("svhn_numbers").numbers and shapes_of(DataConfig("svhn_numbers", data="absent")).height == 54
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        ([], "nothing to count: give folders of runs, or --preset MODEL/PRESET"),
+        (["--preset", "mnist28"], "preset 'mnist28': must be MODEL/PRESET, such as cnn/house_numbers"),
+        (["--preset", "cnn/mnist"], "unknown preset 'mnist': did you mean 'mnist28'"),
+        (["--preset", "rum/mnist28"], "unknown model 'rum'"),
+        (["--preset", "cnn/mnist28", "--size", "0"], "size 0: must be at least 1 pixel"),
+        (["--preset", "cnn/mnist28", "--size", "9"], "network 'paper_cnn' on 9x9 images: needs at least 10x10"),
+        (["--preset", "ram/mnist28", "--episodes", "0"], "episodes 0: must be at least 1"),
+        (["absent"], "run directory 'absent' holds no config.json: give the folder of a run"),
+        (["damaged"], "'damaged/config.json' is damaged or of another version"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(flags, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "damaged").mkdir()
+    write_json(tmp_path / "damaged" / "config.json", {"model": "fc"})
+    with pytest.raises(SystemExit, match="2"):
+        cost.main(flags)
+    out, err = capsys.readouterr()
+    assert out == "" and re.fullmatch(r"error: .*\n", err) and said in err

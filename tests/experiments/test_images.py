@@ -1,0 +1,137 @@
+"""The options of the images: what they load, what is said meanwhile, and a run on whole numbers from end to end."""
+
+import dataclasses
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from experiments import cnn, config, console, evaluate
+from experiments.command_line import parse_preset
+from experiments.config import CnnExperiment, DataConfig, from_json, load_dataset, split_sizes, to_json
+from experiments.console import image_progress
+from experiments.presets import CNN_PRESETS
+from experiments.run_directory import read_json
+from experiments.sweeps.axes import allowed, convert, fields_of, to_text
+from experiments.sweeps.cells import Cell, arguments
+
+STEPS = 2
+SMALL = (
+    "house_numbers_32 --num-images 40 --resize 12 --network fc --units 8 --batch-size 8 --eval-batch-size 20"
+    f" --run-dir run --steps {STEPS} --evaluate-every {STEPS} --log-every {STEPS}"
+).split()
+
+
+@pytest.mark.parametrize(
+    "num_images, sizes", [(None, None), (50_000, (50_000, 5_000, 5_000)), (20, (20, 1_000, 1_000))]
+)
+def test_sizes_of_the_splits(num_images, sizes):
+    assert split_sizes(num_images) == sizes
+
+
+@pytest.mark.parametrize("number", [0, -5])
+def test_no_images(number):
+    with pytest.raises(ValueError, match=f"^num_images {number}: must be at least 1$"):
+        load_dataset(DataConfig("house_numbers", num_images=number))
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"num_images": 5}, "num_images .5, 1000, 1000. is for house numbers only; 'mnist28' has the images it has"),
+        ({"grayscale": True}, "grayscale True is for your own images only"),
+    ],
+)
+def test_options_that_mnist_does_not_have(changes, said):
+    with pytest.raises(ValueError, match=said):
+        load_dataset(DataConfig("mnist28", **changes))
+
+
+def test_all_options_reach_the_task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "LEAST_FIXED", 3)
+    dataset = load_dataset(DataConfig("house_numbers", resize=10, grayscale=True, num_images=4))
+    assert dataset.train.images.shape == (4, 12, 12, 1) and dataset.train.labels.shape == (4, 6)
+    assert dataset.validation.images.shape == dataset.test.images.shape == (3, 10, 10, 1)
+
+
+def test_configuration_of_an_older_run_has_the_defaults():
+    tree = json.loads(json.dumps(to_json(CnnExperiment())))
+    for section, name in (("data", "grayscale"), ("data", "num_images"), ("model", "width"), ("model", "heads")):
+        del tree[section][name]
+    assert from_json(CnnExperiment, tree) == CnnExperiment()
+
+
+@pytest.mark.parametrize("value", [None, True, False])
+def test_grayscale_on_the_command_line_and_as_an_axis(value):
+    hint = fields_of(CnnExperiment)["grayscale"].hint
+    assert convert("grayscale", to_text(value), hint) is value
+    assert allowed(hint) == "True or False or None"
+    usual = CNN_PRESETS["house_numbers"][1]
+    changed = dataclasses.replace(usual, data=dataclasses.replace(usual.data, grayscale=value, num_images=7))
+    _, _, preset, *flags = arguments(Cell("cnn", "house_numbers", changed), None, resume=False, reports=True)
+    assert parse_preset("x", "x", CNN_PRESETS, [preset, *flags])[1] == changed
+
+
+# -- What is said. --
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
+    out = io.StringIO()
+    monkeypatch.setattr(
+        console, "console", Console(file=out, force_terminal=terminal, width=80, _environ={"TERM": "x"})
+    )
+    with image_progress() as progress:
+        assert out.getvalue() == ""
+        for split, total in (("train", 3), ("test", 2)):
+            for done in range(1, total + 1):
+                progress(split, done, total)
+    said = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
+    assert said.count("making 3 train images") == said.count("making 2 test images") == 1
+    assert ("3/3" in said) == terminal
+
+
+# -- A run. --
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, compile_once):
+    return tmp_path_factory.mktemp("numbers")
+
+
+def test_run_on_whole_numbers(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(config, "LEAST_FIXED", 25)
+    cnn.main(SMALL)
+    err = capsys.readouterr().err
+    assert err.count("making 40 train images") == err.count("making 25 test images") == 1
+    assert "house_numbers: 12x12x3, sequences of at most 5 symbols; fc" in err
+    results = read_json(Path("run/results.json"))
+    greedy = results["test"]["greedy"]
+    assert set(results["test"]) == {"greedy"} and greedy["n"] == 25
+    assert sum(entry["n"] for entry in greedy["by_length"].values()) == greedy["end"]["n"] == 25
+    plots = {path.name for path in Path("run/plots").iterdir()}
+    assert plots == {"learning_curves.png", "confusion.png", "error_by_length.png"}
+    assert "Error by length" in Path("run/report.html").read_text()
+    evaluate.main(["run"])
+    out, err = capsys.readouterr()
+    assert f"{greedy['error']:.2f}" in out and "making" not in err, "the images are there"
+
+
+def test_older_run_goes_on_although_there_are_new_fields(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(config, "LEAST_FIXED", 25)
+    cnn.main([*SMALL, "--no-plots", "--heads", "length", "--overwrite"])
+    saved = read_json(Path("run/config.json"))
+    del saved["config"]["data"]["grayscale"], saved["config"]["model"]["width"]
+    saved["config"]["model"]["dropout"] = 0.5
+    Path("run/config.json").write_text(json.dumps(saved))
+    resume = [*SMALL, "--no-plots", "--heads", "length", "--dropout", "0.5", "--resume"]
+    with pytest.raises(SystemExit, match="2"):
+        cnn.main([*resume, "--width", "2"])
+    assert "its config.model.width is 1.0, now 2.0" in capsys.readouterr().err
+    cnn.main([*resume, "--width", "1"])
