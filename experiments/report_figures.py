@@ -50,14 +50,6 @@ FIGURES = {
         "Where it attends",
         "Test images, and below them the weights of each glimpse or head over them, bright where they are high.",
     ),
-    "transformers": (
-        "What the transformers did",
-        "Test images with the grid on which each transformer reads them, and below them what it saw there.",
-    ),
-    "attention": (
-        "Where it attends",
-        "Test images, and below them the weights of each glimpse or head over them, bright where they are high.",
-    ),
     "error_by_length": (
         "Error by length",
         "Share of the sequences of each length that are not read right as a whole, with its 95% interval.",
