@@ -12,12 +12,16 @@ from common.baselines import BaselineConfig
 from common.data import Dataset, load_task, reverse_dataset
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
+from experiments.console import image_progress
 from ram.config import RamConfig
 from stn.config import StnConfig
 from stn.soft_config import SoftAttentionConfig
 
 # The part of DRAM's parameters that two directions of reading can share.
 GLIMPSE_NETWORK = "glimpse_network"
+
+# Rendered images of a validation or a test split, at least.
+LEAST_FIXED = 1000
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,15 @@ class DataConfig:
     house_numbers, house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110, svhn_numbers_32, or
     images (your own, as they are)."""
     data: str | None = None
-    """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file. Of SVHN: the folder of its
-    archives."""
+    """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file. For svhn_numbers the
+    folder of the archives."""
     resize: int | None = None
-    """Side of your own images, or of house numbers, in pixels."""
+    """Resize your own images, or whole numbers, to this side, in pixels."""
+    grayscale: bool | None = None
+    """Of your own images, or whole numbers: True for one channel, False for RGB, None for what they have."""
+    num_images: int | None = None
+    """House numbers to render for training; validation and test have a tenth as many each, but at least 1,000. None for
+    60,000, 5,000 and 10,000. The first so many images are the same whatever their number."""
     validation_fraction: float = 0.1
     """Part of your own training images that becomes the validation split, where they come without one."""
     test_fraction: float = 0.1
@@ -205,7 +214,7 @@ def validate_start(experiment: DramExperiment) -> None:
 
 
 def load_dataset(config: DataConfig) -> Dataset:
-    """Loads the images.
+    """Loads the images, and says on standard error while they take long to make.
 
     Raises:
       ValueError: see `common.data.load_task`.
@@ -214,15 +223,33 @@ def load_dataset(config: DataConfig) -> Dataset:
         raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
     if config.shift < 0:
         raise ValueError(f"shift {config.shift}: must be 0 pixels or more")
-    dataset = load_task(
-        config.task,
-        config.data,
-        config.resize,
-        validation_fraction=config.validation_fraction,
-        test_fraction=config.test_fraction,
-        split_seed=config.split_seed,
-    )
+    with image_progress() as progress:
+        dataset = load_task(
+            config.task,
+            config.data,
+            config.resize,
+            validation_fraction=config.validation_fraction,
+            test_fraction=config.test_fraction,
+            split_seed=config.split_seed,
+            grayscale=config.grayscale,
+            num_images=split_sizes(config.num_images),
+            progress=progress,
+        )
     return reverse_dataset(dataset) if config.reverse else dataset
+
+
+def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
+    """How many images train, validation and test have, where so many are made for training; None for the usual numbers.
+
+    Raises:
+      ValueError: there is none for training.
+    """
+    if num_images is None:
+        return None
+    if num_images < 1:
+        raise ValueError(f"num_images {num_images}: must be at least 1")
+    fixed = max(num_images // 10, LEAST_FIXED)
+    return num_images, fixed, fixed
 
 
 def shared_loader() -> Callable[[DataConfig], Dataset]:

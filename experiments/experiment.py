@@ -1,4 +1,4 @@
-"""One experiment from its configuration to its report; `experiments.ram` and `experiments.cnn` are thin over it."""
+"""One experiment from its configuration to its report; the command lines of the models are thin over it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +16,12 @@ from experiments.config import (
     DataConfig,
     Experiment,
     WholeImageExperiment,
+    from_json,
     load_dataset,
     to_json,
     validate_budget,
 )
-from experiments.models import Built, build, model_name
+from experiments.models import Built, build, identity, model_name
 from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.restore import chosen_params
@@ -57,11 +58,17 @@ def run(
     output = experiment.output
     name = model_name(experiment)
     run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
-    identity = {"model": name, "preset": preset, "config": to_json(experiment)}
+    known = identity(experiment, preset)
     commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
     too_large = jax.errors.JaxRuntimeError  # For the device.
     with interruptible("interrupted before the first step"), user_errors(ValueError, OSError, too_large):
-        run_directory.check_run(run_dir, identity, resume=output.resume, overwrite=output.overwrite)
+        run_directory.check_run(
+            run_dir,
+            known,
+            resume=output.resume,
+            overwrite=output.overwrite,
+            complete=lambda saved: to_json(from_json(type(experiment), saved)),
+        )
         validate_budget(experiment)
         dataset = load(experiment.data)
         built = build(experiment, dataset)
@@ -69,14 +76,14 @@ def run(
         if not (output.resume and Checkpoints(run_dir / "checkpoints").steps()):
             state = take_over(experiment, state, dataset, load)
         programs = compile(experiment, built.model, dataset)
-        run_directory.open_run(run_dir, identity, resume=output.resume)
+        run_directory.open_run(run_dir, known, resume=output.resume)
     parameters = parameter_count(state.params)
     try:
         say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
         with user_errors(NotFinite, CheckpointError):
             training = Run(experiment, dataset, state, programs.validate, run_dir)
             train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])
-            finish(experiment, identity, commit, dataset, built, training.outcome(), programs.evaluate, run_dir)
+            finish(experiment, known, commit, dataset, built, training.outcome(), programs.evaluate, run_dir)
     except too_large as error:
         fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
     except OSError as error:
@@ -89,7 +96,7 @@ def run(
 
 def finish(
     experiment: Experiment,
-    identity: dict[str, Any],
+    known: dict[str, Any],
     commit: str | None,
     dataset: Dataset,
     built: Built,
@@ -104,7 +111,7 @@ def finish(
     errors = measure(experiment, predict, params, dataset)
     results = {
         "task": dataset.name,
-        **identity,
+        **known,
         "seed": config.seed,
         "commit": commit,
         "device": run_directory.device(),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from common.attention.model import AttentionModel
-from common.baselines import make_baseline, validate_baseline
+from common.baselines import NETWORKS, make_baseline, validate_baseline
 from common.data import Dataset
 from common.locations import describe_sigma
 from common.training import Model, freeze
@@ -22,6 +22,7 @@ from experiments.config import (
     SoftExperiment,
     StnExperiment,
     WholeImageExperiment,
+    to_json,
     validate_start,
 )
 from experiments.pictures import draw_agent, draw_baseline
@@ -29,8 +30,8 @@ from experiments.pictures_stn import draw_soft, draw_stn
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
 from stn.config import validate as validate_stn
-from stn.models import make_stn
-from stn.soft_attention import make_soft_attention
+from stn.models import StnModel, make_stn
+from stn.soft_attention import SoftModel, make_soft_attention
 from stn.soft_config import validate_soft
 
 
@@ -95,6 +96,43 @@ def make_agent(experiment: AgentExperiment, dataset: Dataset) -> AttentionModel:
     return make_ram(experiment.model, *shape)
 
 
+def make_network(experiment: CnnExperiment, dataset: Dataset) -> Model:
+    """The network of an experiment for a data set.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    validate_baseline(experiment.model, dataset.height, dataset.width)
+    return make_baseline(experiment.model, *_shape(dataset))
+
+
+def make_transformer(experiment: StnExperiment, dataset: Dataset) -> StnModel:
+    """The spatial transformer network of an experiment for a data set; errors as of `make_network`."""
+    validate_stn(experiment.model, dataset.height, dataset.width)
+    return make_stn(experiment.model, *_shape(dataset))
+
+
+def make_soft(experiment: SoftExperiment, dataset: Dataset) -> SoftModel:
+    """The soft attention of an experiment for a data set; errors as of `make_network`."""
+    validate_soft(experiment.model, dataset.height, dataset.width)
+    return make_soft_attention(experiment.model, *_shape(dataset))
+
+
+def make_model(experiment: Experiment, dataset: Dataset) -> Model:
+    """The model of any experiment for a data set; errors as of `make_network`."""
+    if isinstance(experiment, CnnExperiment):
+        return make_network(experiment, dataset)
+    if isinstance(experiment, StnExperiment):
+        return make_transformer(experiment, dataset).model
+    if isinstance(experiment, SoftExperiment):
+        return make_soft(experiment, dataset).model
+    return make_agent(experiment, dataset).model
+
+
+def _shape(dataset: Dataset) -> tuple[int, int, int, int, int | None]:
+    return dataset.height, dataset.width, dataset.channels, dataset.num_classes, dataset.num_targets
+
+
 def _describe(dataset: Dataset) -> str:
     images = f"{dataset.name}: {dataset.height}x{dataset.width}x{dataset.channels}"
     if dataset.num_targets is None:
@@ -123,9 +161,7 @@ def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:
 
 
 def _build_baseline(experiment: CnnExperiment, dataset: Dataset) -> Built:
-    height, width = dataset.height, dataset.width
-    validate_baseline(experiment.model, height, width)
-    model = make_baseline(experiment.model, height, width, dataset.channels, dataset.num_classes)
+    model = make_network(experiment, dataset)
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_baseline(model, params, dataset, run_dir, experiment.training.eval_batch_size)
@@ -134,9 +170,7 @@ def _build_baseline(experiment: CnnExperiment, dataset: Dataset) -> Built:
 
 
 def _build_stn(experiment: StnExperiment, dataset: Dataset) -> Built:
-    config, height, width = experiment.model, dataset.height, dataset.width
-    validate_stn(config, height, width)
-    made = make_stn(config, height, width, dataset.channels, dataset.num_classes, dataset.num_targets)
+    config, made = experiment.model, make_transformer(experiment, dataset)
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_stn(made, params, dataset, run_dir, experiment.training.eval_batch_size)
@@ -152,9 +186,7 @@ def _build_stn(experiment: StnExperiment, dataset: Dataset) -> Built:
 
 
 def _build_soft(experiment: SoftExperiment, dataset: Dataset) -> Built:
-    config, height, width = experiment.model, dataset.height, dataset.width
-    validate_soft(config, height, width)
-    made = make_soft_attention(config, height, width, dataset.channels, dataset.num_classes, dataset.num_targets)
+    config, made = experiment.model, make_soft(experiment, dataset)
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_soft(made, params, dataset, run_dir, experiment.training.eval_batch_size)
@@ -178,6 +210,11 @@ def model_name(experiment: Experiment) -> str:
     return "dram" if isinstance(experiment, DramExperiment) else "ram"
 
 
+def identity(experiment: Experiment, preset: str) -> dict[str, Any]:
+    """What a run is known by, as its ``config.json`` holds it: model, preset and configuration."""
+    return {"model": model_name(experiment), "preset": preset, "config": to_json(experiment)}
+
+
 def experiment_class(model: str) -> type[Experiment]:
     """The class of the experiment that trained a model.
 
@@ -189,7 +226,7 @@ def experiment_class(model: str) -> type[Experiment]:
         "dram": DramExperiment,
         "stn": StnExperiment,
         "soft_attention": SoftExperiment,
-        **dict.fromkeys(("fc", "paper_cnn", "article_cnn"), CnnExperiment),
+        **dict.fromkeys(NETWORKS, CnnExperiment),
     }
     if model not in classes:
         raise ValueError(f"model {model!r} of the run is unknown: must be one of {', '.join(classes)}")

@@ -1,12 +1,10 @@
 """The compiled functions of a run: its own, or those of runs that are the same but for continuous hyperparameters."""
 
 import hashlib
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jaxtyping import Array
 
 from common.data import Dataset
@@ -73,7 +71,7 @@ class General(NamedTuple):
 
 
 class SharedPrograms:
-    """Compiles once for all runs whose traced programs are the same; a `Compile`."""
+    """Compiles once for all runs whose lowered programs are the same; a `Compile`."""
 
     def __init__(self) -> None:
         self._known: dict[str, General] = {}
@@ -108,8 +106,9 @@ class SharedPrograms:
 def program_digest(experiment: Experiment, model: Model, dataset: Dataset) -> str:
     """SHA-256 of everything that a run computes but for its seed and its continuous hyperparameters.
 
-    It is that of the traced step and prediction with their constants, and of the budget and the images' configuration,
-    so runs of the same digest share their programs, their stops and their images whatever fields they differ in.
+    It is that of the lowered step and predictions, in which every constant stands, and of the budget and the images'
+    configuration, so runs of the same digest share their programs, their stops and their images whatever fields they
+    differ in.
     """
     hyper: Hyper = configured_hyper(experiment, model)
     state = jax.eval_shape(lambda: make_initial_state(experiment, model, dataset))
@@ -118,18 +117,10 @@ def program_digest(experiment: Experiment, model: Model, dataset: Dataset) -> st
     def predict(params: Any, key: Any, images: Any, hyper: Any) -> list[Array]:
         return [model.predict(params, key, images, kind, hyper) for kind in ("greedy", "sampled")]
 
-    step = jax.make_jaxpr(make_step(experiment, model, dataset))(state, dataset.train, hyper)
-    predictions = jax.make_jaxpr(predict)(state.params, state.base_key, images, hyper.model)
+    step = jax.jit(make_step(experiment, model, dataset)).lower(state, dataset.train, hyper)
+    predictions = jax.jit(predict).lower(state.params, state.base_key, images, hyper.model)
     budget = {name: value for name, value in vars(experiment.training).items() if name != "seed"}
     sha = hashlib.sha256(repr((type(experiment), sorted(budget.items()), experiment.data)).encode())
-    for jaxpr in (step, predictions):
-        # The text names some functions by their address in memory.
-        sha.update(re.sub(r"0x[0-9a-f]+", "", str(jaxpr)).encode())
-        for constant in jaxpr.consts:
-            array = np.asarray(jax.random.key_data(constant) if _is_key(constant) else constant)
-            sha.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    for lowered in (step, predictions):
+        sha.update(lowered.as_text().encode())
     return sha.hexdigest()
-
-
-def _is_key(value: Any) -> bool:
-    return isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)

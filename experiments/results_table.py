@@ -13,8 +13,8 @@ from typing import Any
 from experiments.command_line import fail, user_errors
 from experiments.config import flatten, to_json
 from experiments.plots_style import write_bytes
-from experiments.presets import CNN_PRESETS, RAM_PRESETS
 from experiments.run_directory import read_json
+from experiments.sweeps.models import MODELS
 from experiments.tables import READOUTS
 
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
@@ -27,7 +27,8 @@ def flag_name(key: str) -> str:
 
 def command(results: dict[str, Any]) -> str:
     """The command that made a run: its preset, and the flags that differ from the preset."""
-    name, presets = ("ram", RAM_PRESETS) if results["model"] == "ram" else ("cnn", CNN_PRESETS)
+    # Of a network that sees the whole image the model is the network's own name.
+    name, presets = MODELS.get(results["model"], MODELS["cnn"])
     flags: list[str] = []
     if results["preset"] in presets:
         # Flags have the names of fields without their parts. A field of then that is no flag today cannot be given.

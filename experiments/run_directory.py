@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from experiments.plots_style import write_bytes
 MARKER = "config.json"
 
 
-def check_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+def check_run(
+    run_dir: Path,
+    identity: dict[str, Any],
+    *,
+    resume: bool,
+    overwrite: bool,
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config,
+) -> None:
     """Checks, before anything takes long, that the folder of a run can be made or reopened.
 
     A run that ended before its first checkpoint may be begun anew, since nothing is lost with it.
@@ -30,6 +38,7 @@ def check_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrit
       identity: what is saved as ``config.json``: model, preset and configuration.
       resume: reopen an existing run of the same configuration.
       overwrite: delete an existing run first.
+      complete: gives a saved configuration the defaults of fields that are newer than the run.
 
     Raises:
       ValueError: the folder exists and neither flag is given, both are given, it holds another configuration or
@@ -51,7 +60,7 @@ def check_run(run_dir: Path, identity: dict[str, Any], *, resume: bool, overwrit
     if resume and not occupied:
         raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
     if resume:
-        _require_same(run_dir, identity)
+        _require_same(run_dir, identity, complete)
 
 
 def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> None:
@@ -88,8 +97,11 @@ def _is_run(run_dir: Path) -> bool:
     return (run_dir / MARKER).is_file() and {"model", "preset", "config"} <= set(read_json(run_dir / MARKER))
 
 
-def _require_same(run_dir: Path, identity: dict[str, Any]) -> None:
-    saved, asked = dict(flatten(read_json(run_dir / MARKER))), dict(flatten(json.loads(json.dumps(identity))))
+def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[dict[str, Any]], Any]) -> None:
+    known = read_json(run_dir / MARKER)
+    if known["model"] == identity["model"]:
+        known = known | {"config": complete(known["config"])}
+    saved, asked = (dict(flatten(json.loads(json.dumps(tree)))) for tree in (known, identity))
     for name in [*asked, *saved]:
         if saved.get(name) != asked.get(name):
             raise ValueError(

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
@@ -34,9 +33,8 @@ from common.training import (
 )
 from experiments import run_directory
 from experiments.config import Experiment, TrainingConfig
+from experiments.console import console, say, warn
 from experiments.stopping import Stop
-
-console = Console(stderr=True, markup=False, highlight=False)
 
 # Evaluations draw from keys of their own, so that how often a run validates does not change what it learns.
 VALIDATION_SEED, TEST_SEED = 1_000_003, 1_000_033
@@ -56,16 +54,6 @@ class Outcome(NamedTuple):
     state: TrainState
     seconds: float
     episodes: int
-
-
-def say(line: str, style: str | None = None) -> None:
-    """Prints a line for people on standard error, above the progress bar."""
-    console.print(line, style=style, soft_wrap=True)
-
-
-def warn(line: str) -> None:
-    """`say`, in yellow."""
-    say(line, "yellow")
 
 
 def next_stop(step: int, config: TrainingConfig) -> int:
@@ -88,8 +76,10 @@ def make_step(experiment: Experiment, model: Model, dataset: Dataset) -> Step:
     steps_per_epoch = len(dataset.train.labels) / config.batch_size
     schedule = functools.partial(make_schedule, experiment.optimizer, config.steps, steps_per_epoch)
 
+    recipe, shift = dataset.recipe, experiment.data.shift  # The step outlives the images, which it is given.
+
     def draw(key: Any, source: Any) -> Any:
-        return sample_batch(key, source, dataset.recipe, config.batch_size, experiment.data.shift)
+        return sample_batch(key, source, recipe, config.batch_size, shift)
 
     return train_step(model, make_optimizer(experiment.optimizer), schedule, draw, config.steps)
 
@@ -242,8 +232,8 @@ def train(runs: Sequence[Run], advance: Advance) -> None:
             step, begun = going[0].step, time.monotonic()
             until = next_stop(step, config)
             results = _attentively(advance, going, until - step)
-            rate = (until - step) * config.batch_size / (time.monotonic() - begun)
             share = (time.monotonic() - begun) / len(going)
+            rate = (until - step) * config.batch_size / share
             validated = until % config.evaluate_every == 0 or until == config.steps
             if validated:
                 bar.update(task, now="validating")
@@ -267,6 +257,8 @@ def train(runs: Sequence[Run], advance: Advance) -> None:
                 run.seconds += (time.monotonic() - begun) / len(going)
             if stopping:
                 raise Interrupted(f"stopped after step {until}, which is saved")
+        if stop.asked:  # In the moment when the last step was saved.
+            raise Interrupted(f"stopped after step {max(run.step for run in runs)}, which is saved")
     for run in runs:
         if run.failure is None and run.step < config.steps:
             say(f"stopped early: no lower validation error since step {int(run.state.best_step)}")

@@ -1,5 +1,6 @@
 """Tasks made from labelled images: MNIST, rendered house numbers, or your own."""
 
+from common.data.blank import blank_task
 from common.data.canvas import Canvas
 from common.data.crops import Crop
 from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
@@ -43,6 +44,7 @@ __all__ = [
     "Source",
     "Task",
     "TwoChannelSum",
+    "blank_task",
     "digest",
     "find_task",
     "fixed_corners",

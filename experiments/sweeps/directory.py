@@ -12,7 +12,7 @@ from experiments.run_directory import MARKER, read_json, write_json
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
 
-SWEEP = "sweep.json"
+SWEEP, LOCK = "sweep.json", "sweep.lock"
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"sweep directory {str(folder)!r} is a file: give a folder")
-    if folder.exists() and any(folder.iterdir()) and not (folder / SWEEP).is_file():
+    if folder.exists() and {path.name for path in folder.iterdir()} - {LOCK} and not (folder / SWEEP).is_file():
         raise ValueError(f"sweep directory {str(folder)!r} holds no {SWEEP} of a sweep: give another --sweep-dir")
     if (folder / SWEEP).is_file():
         saved = read_json(folder / SWEEP)
@@ -37,9 +37,7 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
                 )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / SWEEP, plan.to_json())  # First of all, so that a kill leaves a folder known for a sweep's.
-        (folder / "cells").mkdir(exist_ok=True)
-        lock = (folder / "sweep.lock").open("a")
+        lock = (folder / LOCK).open("a")
     except OSError as error:
         raise ValueError(f"sweep directory {str(folder)!r} cannot be written: {error}") from error
     with lock:
@@ -47,6 +45,11 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"sweep directory {str(folder)!r} is in use by another sweep: wait for its end") from error
+        try:
+            write_json(folder / SWEEP, plan.to_json())
+            (folder / "cells").mkdir(exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"sweep directory {str(folder)!r} cannot be written: {error}") from error
         yield
 
 

@@ -1,10 +1,12 @@
 """A whole sweep, from its plan to its report."""
 
+import contextlib
 import functools
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
@@ -41,6 +43,21 @@ def launcher(options: Options) -> Execute:
     return functools.partial(local.execute, jobs=options.jobs, reports=options.cell_reports, together=options.together)
 
 
+class _Stop(Stop):
+    """Says what a request to stop does."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        super()._ask(number, frame)
+        if self.asked == 1:
+            said = "stopping: what runs is saved after its chunk of steps; press Ctrl-C again to stop at once"
+            with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
+                self._console.print(said, soft_wrap=True)
+
+
 def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
     """Runs what of a study is not finished yet and reports on all of it.
 
@@ -62,7 +79,7 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
     if options.dry_run:
         _list_cells(plan)
         return 0
-    with Stop() as stop, user_errors(), open_sweep(folder, plan):
+    with _Stop(console) as stop, user_errors(), open_sweep(folder, plan):
         with Board(plan, folder, console) as board:
             waiting = board.waiting()
             others = other_cells(folder, plan)

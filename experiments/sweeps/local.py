@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
-from experiments.run_directory import MARKER
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.directory import begun, cell_folder, read_results
 from experiments.sweeps.launchers import Notify, Status, Stop
@@ -21,16 +20,18 @@ from experiments.sweeps.logs import last_error, log_path, open_log
 from experiments.sweeps.together import How, Job, command, write_jobs
 
 POLL_SECONDS = 0.05
+MOST_CELLS = 100
 
 Together = How | Literal["no"]
 
 
 class Child(NamedTuple):
-    """A process, the cells that it runs, and the cores it has."""
+    """A process, the cells that it runs, the cores it has, and, of several cells, where it tells how far it is."""
 
     cells: tuple[Cell, ...]
     process: subprocess.Popen[bytes]
     cores: tuple[int, ...]
+    events: IO[bytes] | None
 
 
 def shares(cores: Sequence[int], jobs: int) -> list[tuple[int, ...]]:
@@ -49,8 +50,11 @@ def available_cores() -> list[int]:
 
 
 def parts(cells: Sequence[Cell], jobs: int) -> list[tuple[Cell, ...]]:
-    """Cells that are one process each, in order: as many parts as ``jobs``, as equal as can be, or fewer."""
-    size = math.ceil(len(cells) / jobs)
+    """Cells that are one process each, in order: as many parts as ``jobs``, as equal as can be, or fewer.
+
+    None has more than `MOST_CELLS`, since a process holds the logs of all its cells open.
+    """
+    size = min(math.ceil(len(cells) / jobs), MOST_CELLS)
     return [tuple(cells[start : start + size]) for start in range(0, len(cells), size)]
 
 
@@ -67,7 +71,8 @@ def execute(
     """Runs cells as processes, ``jobs`` at a time; see `experiments.sweeps.launchers.Execute`.
 
     With ``together`` other than ``no`` a process runs many cells (see `experiments.sweeps.together`). When it dies,
-    the first cell that it left unfinished has failed, and the others go on in another process.
+    the cell that it was at has failed, and those that it did not get to go on in another process; of several that it
+    was at, each goes on by itself.
     """
     waiting, running = deque(parts(cells, len(cells) if together == "no" else jobs)), list[Child]()
     cores = available_cores()
@@ -100,13 +105,12 @@ def execute(
                         waiting.append((cell,))
                         tell(cell, Status("waiting", "for a process that a sweep before this left running"))
             for child in running:
-                going = [cell for cell in child.cells if told.get(cell) != Status("finished")]
+                going = [c for c in child.cells if c not in told or told[c].state not in ("finished", "failed")]
                 _follow(child, going, sweep, tell)
             for child in [child for child in running if child.process.poll() is not None]:
                 running.remove(child)
                 free.insert(0, child.cores)
-                if rest := _end(child, sweep, tell, stop):
-                    waiting.appendleft(rest)
+                waiting.extendleft(reversed(_end(child, sweep, tell, stop)))
             time.sleep(POLL_SECONDS)
     finally:
         for child in running:
@@ -136,9 +140,11 @@ def _start(
         if together == "no":
             ((cell, run_dir, resume, output),) = begins
             line, standard_input = arguments(cell, run_dir, resume=resume, reports=reports), None
+            errors, events = output, None
         else:
             line, standard_input = command(together), stack.enter_context(tempfile.TemporaryFile())
-            output = begins[0][-1]
+            errors, events = begins[0][-1], tempfile.TemporaryFile()  # noqa: SIM115, closed when the process has ended
+            output = events
             work = [Job(c.identity(), str(at), resume, reports, log.fileno()) for c, at, resume, log in begins]
             write_jobs(work, standard_input)
             standard_input.seek(0)
@@ -153,7 +159,7 @@ def _start(
                 [sys.executable, *line],
                 stdin=standard_input or subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
                 env=environment,
                 process_group=0,  # Ctrl-C in the terminal goes to the sweep alone, which passes on one.
                 pass_fds=[log.fileno() for log in logs.values()],  # And with them their locks.
@@ -161,37 +167,56 @@ def _start(
         finally:
             if before is not None:
                 os.sched_setaffinity(0, before)
-    return Child(tuple(logs), process, cores), held
+    return Child(tuple(logs), process, cores, events), held
+
+
+def _events(child: Child) -> tuple[set[int], set[int]]:
+    """Which of its cells a process has begun, and which it is done with, however they ended."""
+    if child.events is None:
+        return {0}, set()
+    said = [line.split() for line in os.pread(child.events.fileno(), 2**20, 0).decode().splitlines(keepends=True)]
+    begun, ended = ({int(index) for what, index in said if what == wanted} for wanted in ("begun", "ended"))
+    return begun, ended
 
 
 def _follow(child: Child, cells: Sequence[Cell], sweep: Path, notify: Notify) -> None:
-    """Tells which of these cells of a living process run, and which it has finished."""
-    for cell in cells:
+    """Tells which of these cells of a process run, and how those that it is done with ended."""
+    begun, ended = _events(child)
+    for index, cell in enumerate(child.cells):
         folder = cell_folder(sweep, cell)
+        if cell not in cells:
+            continue
         if (folder / "results.json").is_file() and read_results(sweep, cell):
             notify(cell, Status("finished"))
-        elif cell is child.cells[0] or (folder / MARKER).is_file():
+        elif index in ended:
+            notify(cell, Status("failed", last_error(log_path(folder), 1)))
+        elif index in begun:
             notify(cell, Status("running"))
 
 
-def _end(child: Child, sweep: Path, notify: Notify, stop: Stop) -> tuple[Cell, ...]:
-    """Tells how the cells of a process ended; returns those that it did not get to, since it died of another."""
-    code, together, unfinished = child.process.returncode, len(child.cells) > 1, list[Cell]()
-    logs = {cell: log_path(cell_folder(sweep, cell)) for cell in child.cells}
-    for cell in child.cells:
+def _end(child: Child, sweep: Path, notify: Notify, stop: Stop) -> list[tuple[Cell, ...]]:
+    """Tells how the cells of a process that has ended did; returns, in parts, those that are to go on in others."""
+    code, (begun, ended) = child.process.returncode, _events(child)
+    if child.events is not None:
+        child.events.close()
+    at, rest = list[Cell](), list[Cell]()
+    for index, cell in enumerate(child.cells):
+        log = log_path(cell_folder(sweep, cell))
         if read_results(sweep, cell):
             notify(cell, Status("finished"))
+        elif index in ended:
+            notify(cell, Status("failed", last_error(log, 1)))
         else:
-            unfinished.append(cell)
+            (at if index in begun else rest).append(cell)
     if stop.asked:
-        for cell in unfinished:
-            if (cell_folder(sweep, cell) / MARKER).is_file() or not together:
-                notify(cell, Status("stopped"))
-        return ()
-    # A process that ran to its end says in the log of each cell why it failed.
-    failed = unfinished if code == 0 else unfinished[:1]
-    for cell in failed:
-        silent = code == 0 and not together
-        why = f"ended without results; see {logs[cell]}" if silent else last_error(logs[cell], code or 1)
-        notify(cell, Status("failed", why))
-    return tuple(unfinished[len(failed) :])
+        for cell in at:
+            notify(cell, Status("stopped"))
+        return []
+    if not at and rest:  # It died before it got to any.
+        at, rest = rest[:1], rest[1:]
+    if len(at) > 1:
+        return [*((cell,) for cell in at), *([tuple(rest)] if rest else [])]
+    for cell in at:
+        log = log_path(cell_folder(sweep, cell))
+        notify(cell, Status("failed", last_error(log, code) if code else f"ended without results; see {log}"))
+    return [tuple(rest)] if rest else []

@@ -84,6 +84,11 @@ def _checked(options: Options) -> Options:
             raise ValueError(f"cpus {options.cpus}: must be positive")
         if not 0 <= options.gpus < float("inf"):
             raise ValueError(f"gpus {options.gpus}: must be 0 or more")
+        usual = Options()
+        for name, launcher in (("jobs", "local"), ("together", "local"), ("gpus", "ray"), ("cpus", "ray")):
+            value = getattr(options, name)
+            if options.launcher != launcher and value != getattr(usual, name):
+                raise ValueError(f"{name} {value} with launcher {options.launcher!r}: it is for {launcher}")
         if options.retries < 0:
             raise ValueError(f"retries {options.retries}: must be 0 or more")
     return options

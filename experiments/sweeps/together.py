@@ -4,6 +4,7 @@ Cells whose programs are the same but for seeds and continuous hyperparameters a
 or, batched with `jax.vmap`, at once.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -11,7 +12,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -25,9 +26,8 @@ from experiments import run_directory
 from experiments.command_line import fail, with_output
 from experiments.config import WholeImageExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
-from experiments.models import build, model_name
+from experiments.models import Built, build, identity
 from experiments.programs import General, Programs, SharedPrograms, program_digest
-from experiments.start import take_over
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.models import find_preset
 from experiments.train import Interrupted, Run, configured_hyper, make_initial_state, say, train
@@ -78,18 +78,29 @@ def write_jobs(jobs: Sequence[Job], file: IO[bytes]) -> None:
 
 
 def main() -> None:
-    """Runs the cells that standard input names; exits with status 130 if it was stopped."""
-    how = sys.argv[1]
+    """Runs the cells that standard input names; exits with status 130 if it was stopped.
+
+    What it prints goes to the logs; its standard output gets ``begun I`` and ``ended I`` for the place of a cell in the
+    input.
+    """
+    how, events = sys.argv[1], os.dup(1)
     jobs = [Job(**job) for job in json.load(sys.stdin)]
+    places = {job.run_dir: place for place, job in enumerate(jobs)}
+
+    def tell(what: str, of: Sequence[Job]) -> None:
+        os.write(events, "".join(f"{what} {places[job.run_dir]}\n" for job in of).encode())
+
     programs, load = SharedPrograms(), functools.lru_cache(maxsize=1)(load_dataset)
     # What batching saves on an accelerator it loses on a CPU; of convolutions it makes grouped ones, which are slow.
     batches = jax.default_backend() != "cpu" if how == "auto" else how == "vmap"
     if batches:
-        for group in _groups(jobs, load):
-            _guarded(group, functools.partial(_run_batch, group, programs, load))
+        work = [(group, functools.partial(_run_batch, group, programs, load)) for group in _groups(jobs, load)]
     else:
-        for job in jobs:
-            _guarded([job], functools.partial(_run_alone, job, programs, load))
+        work = [([job], functools.partial(_run_alone, job, programs, load)) for job in jobs]
+    for group, run_group in work:
+        tell("begun", group)
+        _guarded(group, run_group)
+        tell("ended", group)
 
 
 def _guarded(jobs: Sequence[Job], work: Any) -> None:
@@ -115,21 +126,36 @@ def _run_alone(job: Job, programs: SharedPrograms, load: Any) -> None:
 
 
 def _groups(jobs: Sequence[Job], load: Any) -> list[list[Job]]:
-    """The jobs that can be batched, each group in one program; networks of convolutions are not."""
+    """The jobs that can be batched, each group in one program; networks that see the whole image are not."""
     groups: dict[Any, list[Job]] = {}
     for job in jobs:
-        experiment = job.cell.config
-        dense = not isinstance(experiment, WholeImageExperiment)
-        dataset = load(experiment.data)
-        key = program_digest(experiment, build(experiment, dataset).model, dataset) if dense else job.run_dir
+        experiment, key = job.cell.config, job.run_dir
+        if not isinstance(experiment, WholeImageExperiment):
+            # What is wrong with it, its own run will say.
+            with contextlib.suppress(ValueError, OSError):
+                dataset = load(experiment.data)
+                key = program_digest(experiment, build(experiment, dataset).model, dataset)
         groups.setdefault(key, []).append(job)
     return list(groups.values())
 
 
 def _run_batch(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None:
-    """Runs a group in one batched program; those that are not after the same step, one group after another."""
-    if len(jobs) == 1:
-        return _run_alone(jobs[0], programs, load)
+    """Runs a group in one batched program, or, where that fails as a whole, one by one."""
+    if len(jobs) > 1:
+        try:
+            return _run_batched(jobs, programs, load)
+        except Exception:
+            traceback.print_exc()
+            say("running one by one what failed together")
+    for job in jobs:
+        begun = (Path(job.run_dir) / run_directory.MARKER).is_file()
+        again = replace(job, resume=job.resume or begun)
+        _guarded([again], functools.partial(_run_alone, again, programs, load))
+
+
+def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None:
+    """Those that are not after the same step run one group after another."""
+    commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
     experiments = [job.cell.config for job in jobs]
     dataset = load(experiments[0].data)
     built = [build(experiment, dataset) for experiment in experiments]
@@ -138,9 +164,11 @@ def _run_batch(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None
     for job, experiment, model, own in zip(jobs, experiments, built, bound, strict=True):
         if job is not jobs[0]:
             os.write(job.log, f"runs together with {jobs[0].run_dir}, see there\n".encode())
-        run_directory.open_run(Path(job.run_dir), _identity(job), resume=job.resume)
-        state = take_over(experiment, make_initial_state(experiment, model.model, dataset), dataset, load)
-        runs.append(Run(experiment, dataset, state, own.validate, Path(job.run_dir)))
+        run_dir, known = Path(job.run_dir), identity(experiment, job.cell.preset)
+        run_directory.check_run(run_dir, known, resume=job.resume, overwrite=False)
+        run_directory.open_run(run_dir, known, resume=job.resume)
+        state = make_initial_state(experiment, model.model, dataset)
+        runs.append(Run(experiment, dataset, state, own.validate, run_dir))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}
     batched = make_batched(programs.general(experiments[0], built[0].model, dataset))
 
@@ -155,19 +183,14 @@ def _run_batch(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None
         say(str(stop))
         raise SystemExit(130) from None
     for job, one, model, own in zip(jobs, runs, built, bound, strict=True):
-        _guarded([job], functools.partial(_finish, job, one, model, own, dataset))
+        _guarded([job], functools.partial(_finish, job, one, commit, model, own, dataset))
 
 
-def _finish(job: Job, one: Run, built: Any, programs: Programs, dataset: Dataset) -> None:
+def _finish(job: Job, one: Run, commit: str | None, built: Built, programs: Programs, dataset: Dataset) -> None:
     if one.failure:
         fail(str(one.failure))
-    commit = run_directory.commit()
-    finish(job.cell.config, _identity(job), commit, dataset, built, one.outcome(), programs.evaluate, Path(job.run_dir))
-
-
-def _identity(job: Job) -> dict[str, Any]:
-    """As `experiments.experiment.run` saves it."""
-    return job.cell.identity() | {"model": model_name(job.cell.config)}
+    config, preset, run_dir = job.cell.config, job.cell.preset, Path(job.run_dir)
+    finish(config, identity(config, preset), commit, dataset, built, one.outcome(), programs.evaluate, run_dir)
 
 
 def make_batched(general: General) -> Any:

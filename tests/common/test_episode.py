@@ -315,17 +315,17 @@ GLANCED = 0.6
 GLANCING = ECHO._replace(glance=lambda params, state: jnp.full((BATCH, 2 + 2 * SEEN), GLANCED * params["gain"]))
 
 
-@functools.partial(jax.jit, static_argnames=("num_glimpses", "kind", "mirrored"))
-def _glance(key, params, num_glimpses=3, kind="sampled", samples=None, mirrored=False):
-    policy = Policy(START_POLICIES["uniform"], kind, samples=samples, mirrored=mirrored)
+@functools.partial(jax.jit, static_argnames=("num_glimpses", "kind"))
+def _glance(tables, key, params, num_glimpses=3, kind="sampled", samples=None):
+    policy = Policy(START_POLICIES["uniform"], kind, samples=samples)
     play = functools.partial(unroll, GLANCING, params, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy)
-    return play(_sensor(_tables()), key, sigma=SIGMA)
+    return play(_sensor(tables), key, sigma=SIGMA)
 
 
 @pytest.mark.parametrize("kind", ["sampled", "greedy", "random"])
 @pytest.mark.parametrize("num_glimpses", [1, 3])
 def test_the_first_location_comes_from_the_glance(num_glimpses, kind):
-    episode = _glance(KEY, PARAMS, num_glimpses, kind)
+    episode = _glance(_tables(), KEY, PARAMS, num_glimpses, kind)
     # The echo's mean is half of what it was shown, and a shift.
     expected = np.float32(0.5 * 0.5 * GLANCED) + np.float32([0.2, -0.4])
     np.testing.assert_allclose(episode.means[0], np.tile(expected, (BATCH, 1)), rtol=1e-6)
@@ -350,13 +350,15 @@ def test_the_first_location_comes_from_the_glance(num_glimpses, kind):
 
 
 def test_the_first_location_of_a_glance_is_learned_and_its_sample_detached():
+    tables = _tables()
+
     def totals(params):
-        episode = _glance(KEY, params, num_glimpses=1)
+        episode = _glance(tables, KEY, params, num_glimpses=1)
         return episode.log_probs.sum(), episode.samples.sum(), episode.baselines.sum(), episode.logits.sum()
 
     of_log_probs, *others = jax.jit(jax.jacrev(totals))(PARAMS)
-    episode = _glance(KEY, PARAMS, num_glimpses=1)
-    slope = np.asarray((episode.samples - episode.means)[0] / jnp.square(SIGMA)).sum(axis=0)
+    episode = _glance(_tables(), KEY, PARAMS, num_glimpses=1)
+    slope = (np.asarray(episode.samples - episode.means)[0] / np.square(SIGMA)).sum(axis=0)
     np.testing.assert_allclose(of_log_probs["shift"], slope, rtol=1e-3)
     # The baseline knows of the glance by detached features, and the belief of its location as a number alone.
     for leaf in jax.tree.leaves(others):
@@ -364,8 +366,8 @@ def test_the_first_location_of_a_glance_is_learned_and_its_sample_detached():
 
 
 def test_a_given_episode_gives_the_glanced_location_too():
-    first = _glance(KEY, PARAMS)
-    again = _glance(jax.random.key(1), PARAMS, kind="given", samples=first.samples)
+    first = _glance(_tables(), KEY, PARAMS)
+    again = _glance(_tables(), jax.random.key(1), PARAMS, kind="given", samples=first.samples)
     for field, value in first._asdict().items():
         np.testing.assert_allclose(getattr(again, field), value, rtol=1e-5, atol=1e-5, err_msg=field)
 

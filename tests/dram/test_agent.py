@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
+from common.attention.objective import Weights
 from common.episode import Policy, unroll
 from common.glimpse import make_sensor
 from common.locations import START_POLICIES
@@ -23,19 +24,24 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 HEIGHT, WIDTH, CLASSES, BATCH, EACH, TARGETS = 10, 12, 4, 6, 2, 2
 STEPS = EACH * TARGETS
-IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
+# Noise on squares of several brightnesses, in which coarse images differ too.
+_RNG = np.random.default_rng(0)
+_SQUARES = np.kron(_RNG.integers(0, 200, (BATCH, 2, 2)), np.ones((1, HEIGHT // 2, WIDTH // 2), int))
+IMAGES = jnp.asarray((_SQUARES + _RNG.integers(0, 56, (BATCH, HEIGHT, WIDTH)))[..., None].astype(np.uint8))
 LABELS = jnp.array([[0, 3], [1, 2], [3, 3], [2, 3], [0, 1], [3, 3]])
 SAMPLES = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (STEPS, BATCH, 2)), jnp.float32)
 KEY = jax.random.key(31)
 SMALL = AgentConfig(EACH, glimpse_features=6, core="rnn", lower_hidden=7, upper_hidden=5)
-SMALL = replace(SMALL, context_size=4, context_channels=3)
+SMALL = replace(SMALL, context_size=8, context_channels=4)
+# What 1 of a location is, normalised in x and y.
+UNITS = {"1": (1.0, 1.0), "3px": (6 / WIDTH, 6 / HEIGHT)}
 CONTEXT = {"context_network", "context_state_0"}
 
 
-def _config(agent=None, policy=None, estimator=None, **loss):
+def _config(agent=None, policy=None, estimator=None):
     policy = replace(PolicyConfig(sigma="0.5"), **policy or {})
     estimator = EstimatorConfig(**{"reward": "gain"} | (estimator or {}))
-    return DramConfig(RetinaConfig(3, 2), replace(SMALL, **agent or {}), policy, LossConfig(**loss), estimator)
+    return DramConfig(RetinaConfig(3, 2), replace(SMALL, **agent or {}), policy, LossConfig(), estimator)
 
 
 def _make(config, targets=TARGETS):
@@ -52,7 +58,7 @@ def _params(config):
     """Random parameters, biases included."""
     leaves, tree = jax.tree.flatten(_shapes(config))
     rng = np.random.default_rng(2)
-    return tree.unflatten([jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32) for leaf in leaves])
+    return tree.unflatten([jnp.asarray(rng.normal(0, 0.3, leaf.shape), jnp.float32) for leaf in leaves])
 
 
 def _given(model, rollout=None):
@@ -62,7 +68,8 @@ def _given(model, rollout=None):
 @functools.cache
 def _compiled(config):
     """An episode at the given locations: ``params -> Episode``."""
-    agent, retina = make_agent(Dram(config, CLASSES), IMAGES), _make(config).retina
+    agent = make_agent(Dram(config, CLASSES, UNITS[config.agent.unit_width]), IMAGES)
+    retina = _make(config).retina
     play = functools.partial(unroll, agent, see=make_sensor(IMAGES, retina), key=KEY, batch_size=BATCH)
     policy = Policy(START_POLICIES["centre"], "given", samples=SAMPLES)
     return jax.jit(lambda params: play(params, num_glimpses=STEPS, policy=policy, sigma=jnp.full(2, 0.5)))
@@ -112,17 +119,17 @@ def _by_hand(params, config):
     if agent.context:
         upper = _context(params, agent)
         lower = lower if agent.two_layers else upper
-    means, baselines, logits = [], [], []
+    unit, (means, baselines, logits) = np.float32(UNITS[agent.unit_width]), ([], [], [])
     for t in range(STEPS):
         if t or agent.context:
-            means.append(np.tanh(_dense(params["location_network"]["mean"], upper[-1])))
+            means.append(unit * np.tanh(_dense(params["location_network"]["mean"], upper[-1])))
             baselines.append(_dense(params["baseline_network"]["value"], upper[-1])[:, 0])
         else:  # The start policy's.
             means.append(np.asarray(SAMPLES[0]))
             baselines.append(np.zeros(BATCH))
         what = np.moveaxis(np.asarray(see(SAMPLES[t])), 1, 3).reshape(BATCH, -1)
         what = _relu(_dense(params["glimpse_network"]["what"], GLIMPSE_SCALE * what))
-        where = _relu(_dense(params["glimpse_network"]["where"], np.asarray(SAMPLES[t])))
+        where = _relu(_dense(params["glimpse_network"]["where"], np.asarray(SAMPLES[t]) / unit))
         seen = what * where if agent.combine == "multiply" else what + where
         lower = _step(params["lower"], lower, seen)
         upper = _step(params["upper"], upper, lower[-1]) if agent.two_layers else lower
@@ -132,8 +139,8 @@ def _by_hand(params, config):
 
 @pytest.mark.parametrize(
     "agent",
-    [{"core": "lstm"}, {"core": "lstm", "context": False}, {"two_layers": False}, {"combine": "add"}],
-    ids=["lstm", "without_context", "one_layer", "additive"],
+    [{"core": "lstm"}, {"context": False}, {"two_layers": False}, {"combine": "add", "unit_width": "3px"}],
+    ids=["lstm", "without_context", "one_layer", "additive_in_pixels"],
 )
 def test_an_episode_equals_numpy(agent):
     config = _config(agent)
@@ -258,13 +265,21 @@ ABLATIONS = {
 
 
 @functools.cache
+def _gradient(config):
+    """Of the loss, ``(params, weights) -> gradient``."""
+    model = _make(config).model
+
+    def loss(params, weights):
+        given = _given(model)._replace(hyper=model.hyper._replace(weights=weights))
+        return model.loss(params, KEY, IMAGES, LABELS, given)[0]
+
+    return jax.jit(jax.grad(loss))
+
+
 def _moved(ablation, kind):
     """Names of the networks that a part of the loss has a gradient to."""
-    weights = {f"{name}_weight": float(name == kind) for name in ("classification", "policy", "baseline")}
-    config = _config(ABLATIONS[ablation], **weights)
-    model = _make(config).model
-    loss = jax.jit(jax.grad(model.loss, has_aux=True))
-    gradient, _ = loss(_params(config), KEY, IMAGES, LABELS, _given(model))
+    config = _config(ABLATIONS[ablation])
+    gradient = _gradient(config)(_params(config), Weights(*(float(name == kind) for name in Weights._fields)))
     return {name for name, part in gradient.items() if any(np.any(leaf) for leaf in jax.tree.leaves(part))}
 
 
@@ -283,11 +298,10 @@ def test_what_an_ablation_learns_from(ablation, kind, networks):
     assert _moved(ablation, kind) == networks
 
 
-@pytest.mark.parametrize(("unit", "expected"), [("0.25", (0.25, 0.25)), ("3px", (6 / WIDTH, 6 / HEIGHT))])
-def test_the_unit_of_a_location(unit, expected):
+def test_the_unit_of_a_location_is_that_of_the_configuration():
     def first(unit):
-        config = _config({"unit_width": unit, "glimpses_per_target": 1})
-        play = jax.jit(_make(config, None).play, static_argnums=3)
+        dram = _make(_config({"unit_width": unit, "glimpses_per_target": 1}), None)
+        play = jax.jit(dram.play, static_argnums=3)
         return np.asarray(play(_params(_config()), KEY, IMAGES, "greedy").means[0])
 
-    np.testing.assert_allclose(first(unit), first("1") * np.float32(expected), rtol=1e-5)
+    np.testing.assert_allclose(first("3px"), first("1") * np.float32(UNITS["3px"]), rtol=1e-5)

@@ -21,7 +21,7 @@ def _with(part, **fields):
     ("part", "fields", "quoted"),
     [
         ("retina", {"glimpse_size": 0}, "glimpse_size 0"),
-        ("retina", {"glimpse_size": 101}, "glimpse_size 101"),
+        ("retina", {"glimpse_size": 121}, "glimpse_size 121"),
         ("retina", {"num_scales": 7}, "num_scales 7"),
         ("agent", {"glimpses_per_target": 0}, "glimpses_per_target 0: must be at least 1"),
         ("agent", {"glimpses_per_target": 67}, "glimpses_per_target 67: must be at most 66, since an episode of 3 ta"),

@@ -17,8 +17,9 @@ import time
 def main():
     """Behaves like a run, or like one run after another."""
     if sys.argv[1] == "together":
-        for job in json.load(sys.stdin):
-            sys.stdout.flush()
+        events = os.dup(1)
+        for place, job in enumerate(json.load(sys.stdin)):
+            os.write(events, f"begun {place}\n".encode())
             os.dup2(job["log"], 1)
             os.dup2(job["log"], 2)
             try:
@@ -27,6 +28,8 @@ def main():
                 print(stop.code, file=sys.stderr)
                 if stop.code == 130:
                     raise
+            sys.stdout.flush()
+            os.write(events, f"ended {place}\n".encode())
     else:
         run_dir = pathlib.Path(next(a for a in sys.argv if a.startswith("--run-dir="))[10:])
         run(json.loads(sys.argv[1]), run_dir, "--resume" in sys.argv)

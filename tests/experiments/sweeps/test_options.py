@@ -53,10 +53,10 @@ def test_values_that_begin_with_a_dash():
 
 
 def test_options():
-    line = "cnn --preset=mnist28 --launcher ray --ray-address a:1 --jobs 2 --gpus 0.5 --sweep-dir x/y --dry-run"
+    line = "cnn --preset=mnist28 --launcher ray --ray-address a:1 --gpus 0.5 --sweep-dir x/y --dry-run"
     _, options = cells(line)
     assert options.launcher == "ray" and options.ray_address == "a:1" and options.gpus == 0.5
-    assert options.jobs == 2 and str(options.sweep_dir) == "x/y" and options.dry_run
+    assert options.jobs == 1 and str(options.sweep_dir) == "x/y" and options.dry_run
 
 
 def test_help_explains_axes_units_and_defaults(capsys, monkeypatch):
@@ -80,8 +80,8 @@ def test_help_explains_axes_units_and_defaults(capsys, monkeypatch):
 
 
 WRONG = [
-    ("", "model none: must be ram, cnn or study"),
-    ("rma --preset quick", "model 'rma': must be ram, cnn or study"),
+    ("", "model none: must be ram, dram, stn, soft_attention, cnn or study"),
+    ("rma --preset quick", "model 'rma': must be ram, dram, stn, soft_attention, cnn or study"),
     ("cnn", "no preset given: give --preset with one of augmented100, mnist28,"),
     ("cnn --preset mnist", "unknown preset 'mnist': did you mean 'mnist28'?"),
     ("cnn --preset mnist28 --unit 3", "perhaps you meant --units"),
@@ -99,6 +99,9 @@ WRONG = [
     ("cnn --preset mnist28 --cpus nan", "cpus nan: must be positive"),
     ("cnn --preset mnist28 --gpus -1", "gpus -1.0: must be 0 or more"),
     ("cnn --preset mnist28 --launcher slurm", "'slurm'"),
+    ("cnn --preset mnist28 --launcher ray --jobs 2", "jobs 2 with launcher 'ray': it is for local"),
+    ("cnn --preset mnist28 --launcher ray --together vmap", "together vmap with launcher 'ray': it is for local"),
+    ("cnn --preset mnist28 --gpus 0.5", "gpus 0.5 with launcher 'local': it is for ray"),
     ("study", "Missing from python -m experiments.ablate study: FILE.py"),
     ("study absent.py", "there is no file 'absent.py'"),
     # What is refused by the configuration of a cell, before anything starts.

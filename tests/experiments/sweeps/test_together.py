@@ -1,5 +1,6 @@
 """Cells that share a process and a compiled program: what they learn is what each learns by itself."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -84,7 +85,8 @@ def test_what_changes_the_program_does_not_share_it(images, other):
     assert plain != changed
 
 
-def test_constants_belong_to_the_program(images):
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["plain", "jitted"])
+def test_constants_belong_to_the_program(images, wrap):
     plan = plan_of(images)
     (cell,), dataset = plan.cells, load_dataset(plan.cells[0].config.data)
     model = build(cell.config, dataset).model
@@ -92,8 +94,10 @@ def test_constants_belong_to_the_program(images):
     def shifted(by):
         table = np.full((1, 3), by, np.float32)
 
+        add = wrap(lambda logits: logits + table)
+
         def predict(*args):
-            return model.predict(*args) + table
+            return add(model.predict(*args))
 
         return Model(**(model._asdict() | {"predict": predict}))
 

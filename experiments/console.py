@@ -1,0 +1,49 @@
+"""What is said on standard error for people: lines, and bars of what takes long."""
+
+import contextlib
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from common.data import house_pool
+
+console = Console(stderr=True, markup=False, highlight=False)
+
+
+def say(line: str, style: str | None = None) -> None:
+    """Prints a line for people on standard error, above the progress bar."""
+    console.print(line, style=style, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """`say`, in yellow."""
+    say(line, "yellow")
+
+
+@contextlib.contextmanager
+def image_progress() -> Iterator[house_pool.Progress]:
+    """Gives what is called while images are made: a line for each split, and a bar where there is a terminal."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        expand=True,
+        transient=True,
+        disable=not console.is_interactive,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def report(split: str, done: int, total: int) -> None:
+        if split not in tasks:
+            say(f"making {total:,} {split} images; the next run finds them")
+            bar.start()  # Not before: most images need none.
+            tasks[split] = bar.add_task(split, total=total)
+        bar.update(tasks[split], completed=done)
+
+    try:
+        yield report
+    finally:
+        bar.stop()

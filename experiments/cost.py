@@ -1,0 +1,188 @@
+"""What one forward pass costs: ``python -m experiments.cost [RUN_DIR ..] [--preset MODEL/PRESET ..]``.
+
+Parameters and floating-point operations of reading one image, as in the table of Ba et al. 2014 (section 4.3). The
+operations are those of the program that JAX compiles, by XLA's cost analysis (`program_flops`): a multiply-add counts
+as two, a product with a zero of the padding not at all. Agents follow the mean locations, and their episodes are
+unrolled in the program, so that every glimpse counts. No image is loaded, but for your own, and nothing is computed.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rich.box
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from common.data import Dataset, Source, blank_task, find_task
+from common.training import Model
+from experiments.benchmarks.arithmetic import program_flops
+from experiments.command_line import run_tyro, user_errors
+from experiments.config import DataConfig, Experiment, WholeImageExperiment, from_json, load_dataset
+from experiments.models import experiment_class, make_agent, make_model, model_name
+from experiments.run_directory import read_json
+from experiments.sweeps.models import find_preset
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """Prints parameters and floating-point operations of one forward pass, on one image."""
+
+    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Folders of runs."""
+    preset: tuple[str, ...] = ()
+    """Presets, each with its model, such as cnn/house_numbers or ram/mnist28."""
+    size: tuple[int, ...] = ()
+    """Sides of square images, in pixels, instead of those of the task."""
+    episodes: int = 10
+    """Episodes of an agent's average, whose operations are told too."""
+
+
+# With their networks, an episode of 18 glimpses has 0.19 billion multiply-adds; they print at most 0.2.
+NOTE = "A multiply-add is two operations here, and seems to be one in the table of Ba et al. 2014."
+
+
+class Cost(NamedTuple):
+    """What a model costs.
+
+    Attributes:
+      name: of the run or the preset, and of the model.
+      image: rows, columns and channels.
+      glimpses: of an episode at most; None of a network that sees the whole image.
+      parameters: their number.
+      flops: operations on one image; None where XLA does not tell.
+    """
+
+    name: str
+    image: tuple[int, int, int]
+    glimpses: int | None
+    parameters: int
+    flops: float | None
+
+
+def forward_cost(model: Model, height: int, width: int, channels: int) -> tuple[int, float | None]:
+    """Parameters of a model, and floating-point operations of its greedy prediction for one image.
+
+    Args:
+      model: the model.
+      height: image rows.
+      width: image columns.
+      channels: of the image.
+    """
+    key = jax.random.key(0)
+    params = jax.eval_shape(model.init, key)
+    image = jax.ShapeDtypeStruct((1, height, width, channels), jnp.uint8)
+    predict = jax.jit(lambda params, image: model.predict(params, key, image, "greedy"))
+    return sum(leaf.size for leaf in jax.tree.leaves(params)), program_flops(predict, params, image)
+
+
+def cost_of(name: str, experiment: Experiment, dataset: Dataset) -> Cost:
+    """What the model of an experiment costs on images like those of a data set.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    if isinstance(experiment, WholeImageExperiment):
+        model, glimpses = make_model(experiment, dataset), None
+    else:
+        agent = make_agent(experiment, dataset)
+        model, glimpses = agent.model, agent.num_glimpses
+    image = (dataset.height, dataset.width, dataset.channels)
+    return Cost(f"{name} ({model_name(experiment)})", image, glimpses, *forward_cost(model, *image))
+
+
+def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:
+    """Images like those of a configuration: black ones, but for your own.
+
+    Args:
+      config: of the images.
+      size: their rows and columns, in pixels, instead of those of the task.
+
+    Raises:
+      ValueError: the task is unknown, your own images cannot be loaded, or the size is not positive.
+    """
+    if size is not None and size < 1:
+        raise ValueError(f"size {size}: must be at least 1 pixel")
+    task = find_task(config.task)
+    own = task.numbers is None and (config.data is not None or config.task == "images")
+    dataset = load_dataset(config) if own else blank_task(config.task, config.resize, config.grayscale)
+    if size is None:
+        return dataset
+    images = np.zeros((1, size, size, dataset.channels), np.uint8)
+    blank = Source(images, np.asarray(dataset.validation.labels[:1]))
+    return dataclasses.replace(dataset, validation=blank, test=blank)
+
+
+def read_experiment(run_dir: Path) -> Experiment:
+    """The configuration of a run.
+
+    Raises:
+      ValueError: there is none, or it is damaged.
+    """
+    saved = run_dir / "config.json"
+    if not saved.is_file():
+        raise ValueError(f"run directory {str(run_dir)!r} holds no config.json: give the folder of a run")
+    identity = read_json(saved)
+    try:
+        return from_json(experiment_class(identity["model"]), identity["config"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(saved)!r} is damaged or of another version: {error!r}") from error
+
+
+def experiments_of(config: CostConfig) -> list[tuple[str, Experiment]]:
+    """The experiments that are asked for, by the names of their runs and presets.
+
+    Raises:
+      ValueError: there is none, or one of them is unknown.
+    """
+    found = [(run_dir.resolve().name, read_experiment(run_dir)) for run_dir in config.run_dirs]
+    for preset in config.preset:
+        model, slash, name = preset.partition("/")
+        if not slash:
+            raise ValueError(f"preset {preset!r}: must be MODEL/PRESET, such as cnn/house_numbers")
+        found.append((preset, find_preset(model, name)))
+    if not found:
+        raise ValueError("nothing to count: give folders of runs, or --preset MODEL/PRESET")
+    return found
+
+
+def cost_table(costs: Sequence[Cost], episodes: int) -> Table:
+    """A row for each model, in Markdown: millions of parameters, billions of operations."""
+    heads = ("model", "images", "glimpses", "parameters (M)", "operations (G)", f"mean of {episodes} episodes (G)")
+    table = Table(*heads, box=rich.box.MARKDOWN)
+    for cost in costs:
+        flops = [None, None] if cost.flops is None else [cost.flops, cost.glimpses and episodes * cost.flops]
+        table.add_row(
+            cost.name,
+            "x".join(map(str, cost.image)),
+            "" if cost.glimpses is None else str(cost.glimpses),
+            f"{cost.parameters / 1e6:.3f}",
+            *("" if number is None else f"{number / 1e9:.4f}" for number in flops),
+        )
+    return table
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    args = sys.argv[1:] if args is None else args
+    config = run_tyro(lambda: tyro.cli(CostConfig, prog="python -m experiments.cost", args=args))
+    with user_errors():
+        if config.episodes < 1:
+            raise ValueError(f"episodes {config.episodes}: must be at least 1")
+        costs = [
+            cost_of(name, experiment, shapes_of(experiment.data, size))
+            for name, experiment in experiments_of(config)
+            for size in config.size or (None,)
+        ]
+    Console(width=None if sys.stdout.isatty() else 200).print(cost_table(costs, config.episodes), NOTE)
+
+
+if __name__ == "__main__":
+    main()

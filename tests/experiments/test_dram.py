@@ -1,0 +1,127 @@
+"""Whole experiments of DRAM on sequences, from the command line: results, evaluation, going on, and bad input."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import dram, evaluate, ram
+from experiments.run_directory import MetricsWriter, read_json, read_metrics
+from experiments.tables import READOUTS
+
+pytestmark = pytest.mark.usefixtures("compile_once")
+
+LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
+FLAGS = (
+    "pairs100_sequence --glimpse-size 4 --num-scales 2 --glimpses-per-target 2 --core rnn --lower-hidden 9"
+    " --upper-hidden 7 --glimpse-features 8 --context-size 8 --context-channels 3 --unit-width 20px --sigma 20px"
+    " --sigma-final 5px --replicates 2 --no-plots " + LOOP
+).split()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Ten classes of 12x12 pixels, as many as there are digits; these tests paint pairs of them."""
+    labels = np.arange(300) % 10
+    noise = np.random.default_rng(0).integers(0, 60, (300, 12, 12), dtype=np.uint8)
+    bright = (np.arange(12) == labels[:, None])[:, None, :]
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    np.savez(path, images=noise + np.uint8(150) * bright, labels=labels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    """The folder of a run."""
+    folder = tmp_path_factory.mktemp("dram") / "run"
+    dram.main([*FLAGS, "--data", str(images), "--run-dir", str(folder)])
+    return folder
+
+
+def test_results_of_sequences(trained):
+    results = read_json(trained / "results.json")
+    assert (results["task"], results["model"], results["preset"]) == ("pairs100_sequence", "dram", "pairs100_sequence")
+    assert (results["steps"], results["episodes"]) == (4, 4 * 8 * 2)
+    # Two digits and the end: eleven symbols. Weights and biases by hand.
+    glimpse = (2 * 4 * 4 * 8 + 8) + (2 * 8 + 8)
+    cores = (8 * 9 + 9) + (9 * 9 + 9) + (9 * 7 + 7) + (7 * 7 + 7)
+    context = (9 * 1 * 3 + 3) + 2 * (9 * 3 * 3 + 3) + (3 * 2 * 2 * 7 + 7)
+    heads = (7 * 2 + 2) + (9 * 11 + 11) + (7 + 1)
+    assert results["parameters"] == glimpse + cores + context + heads
+    for split in ("validation", "test"):
+        assert tuple(results[split]) == tuple(READOUTS)
+        for entry in results[split].values():
+            assert tuple(entry) == ("error", "low", "high", "n", "symbol", "end", "by_length")
+            # Every sequence has two symbols, so one length is all there is.
+            assert entry["by_length"] == {"2": {name: entry[name] for name in ("error", "low", "high", "n")}}
+            assert (entry["n"], entry["end"]["n"], entry["symbol"]["n"]) == (30, 30, 60)
+            for part in (entry, entry["symbol"], entry["end"]):
+                assert 0 <= part["low"] <= part["error"] <= part["high"] <= 100
+            # A sequence of a wrong length is wrong, and so is one with a wrong symbol.
+            assert entry["error"] >= entry["end"]["error"] and entry["error"] >= entry["symbol"]["error"]
+    assert [record["step"] for record in read_metrics(trained)] == [2, 4]
+
+
+def test_evaluate_finds_the_same_errors(trained, capsys):
+    evaluate.main([str(trained)])
+    out, err = capsys.readouterr()
+    assert "pairs100_sequence: 100x100x1, sequences of at most 2 symbols; 6 glimpses of 2 x 4x4, rnn, M = 2" in err
+    results = read_json(trained / "results.json")
+    for method, said in READOUTS.items():
+        cells = [results[split][method] for split in ("validation", "test")]
+        row = " │ ".join(f"{e['error']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in cells)
+        (line,) = [line for line in out.splitlines() if said in line and line.startswith("│")]
+        assert row in line
+
+
+def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(trained, go, monkeypatch, capsys):
+    append = MetricsWriter.append
+
+    def append_and_interrupt(self, record):
+        append(self, record)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
+        patched.setattr(MetricsWriter, "append", append_and_interrupt)
+        go(dram, FLAGS)
+    assert stop.value.code == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "stopped after step 2, which is saved" in said and "-m experiments.dram pairs100_sequence" in said
+    go(dram, FLAGS, "--resume")
+    states = [read_json(f / "checkpoints" / "4" / "digest.json")["state"] for f in (Path("run"), trained)]
+    results = [read_json(f / "results.json") for f in (Path("run"), trained)]
+    assert states[0] == states[1]
+    assert all(results[0][split] == results[1][split] for split in ("validation", "test"))
+
+
+WRONG = [
+    (["--glimpses-per-target", "0"], ["glimpses_per_target 0", "at least 1"]),
+    (["--glimpses-per-target", "67"], ["glimpses_per_target 67", "at most 66", "3 targets"]),
+    (["--context-size", "101"], ["context_size 101", "100x100", "at most 100"]),
+    (["--glimpse-network", "conv"], ["glimpse_size 4", "'conv'", "at least 9"]),
+    (["--glimpse-network", "convolutional"], ["'convolutional'", "'conv'"]),
+    (["--unit-width", "-3px"], ["unit_width '-3px'", "positive", "'5px'"]),
+    (["--no-two-layers", "--stop-gradient"], ["stop_gradient True with two_layers False"]),
+    (["--reward", "log_probability"], ["'log_probability' with stop_at_wrong", "--no-stop-at-wrong"]),
+    (["--core", "transformer"], ["'transformer'", "'lstm'"]),
+    (["--lower-hidden", "0"], ["lower_hidden 0"]),
+    (["--num-glimpses", "3"], ["--num-glimpses"]),
+]
+
+
+@pytest.mark.parametrize("flags, said", WRONG, ids=lambda value: "_".join(value) if value[0][:2] == "--" else "")
+def test_bad_input_is_told_in_one_line_and_nothing_is_written(refused, flags, said):
+    line = refused(dram, FLAGS, *flags)
+    assert [part for part in said if part not in line] == [] and not Path("run").exists()
+
+
+def test_ram_reads_no_sequences(refused):
+    line = refused(ram, ["quick", "--task", "pairs100_sequence", "--batch-size", "8"])
+    assert "its labels are sequences, which RAM does not read; DRAM does" in line and not Path("run").exists()
+
+
+def test_images_that_are_no_digits_make_no_pairs(refused, tmp_path):
+    np.savez(tmp_path / "three.npz", images=np.zeros((60, 12, 12), np.uint8), labels=np.arange(60) % 3)
+    line = refused(dram, FLAGS, "--data", str(tmp_path / "three.npz"))
+    assert "pairs are made of the classes 0 to 9" in line and not Path("run").exists()
