@@ -92,9 +92,9 @@ def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig, step
 def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
     """Whole numbers at full size, in gray (Ba et al. 2014, section 4.3 and its appendix).
 
-    Theirs: gray images, the networks, the unit width, 3 glimpses for each of 5 digits and the end symbol, batches of 128. Ours:
-    glimpses of 12x12 pixels, the context network, sigma, the estimator and Adam (theirs: SGD with Nesterov momentum 0.9
-    and a rate of 0.01, times 0.97 an epoch).
+    Theirs: gray images, the networks, the unit width, 3 glimpses for each of 5 digits and the end symbol, batches of
+    128. Ours: glimpses of 12x12 pixels, the context network, sigma, the estimator and Adam (theirs: SGD with Nesterov
+    momentum 0.9 and a rate of 0.01, times 0.97 an epoch).
     """
     return DramExperiment(
         data=DataConfig(task=task, grayscale=True, reverse=reverse),
