@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from common.baselines import BaselineConfig
-from common.data import Dataset, load_task, reverse_dataset
+from common.data import TASKS, Dataset, load_task, reverse_dataset
+from common.data.numbers import NUM_IMAGES
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from experiments.console import image_progress
@@ -213,8 +214,12 @@ def validate_start(experiment: DramExperiment) -> None:
         )
 
 
-def load_dataset(config: DataConfig) -> Dataset:
+def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
     """Loads the images, and says on standard error while they take long to make.
+
+    Args:
+      config: which.
+      train: whether the training images are needed; where they would be rendered, there is else but one of them.
 
     Raises:
       ValueError: see `common.data.load_task`.
@@ -223,6 +228,10 @@ def load_dataset(config: DataConfig) -> Dataset:
         raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
     if config.shift < 0:
         raise ValueError(f"shift {config.shift}: must be 0 pixels or more")
+    sizes = split_sizes(config.num_images)
+    numbers = TASKS[config.task].numbers if config.task in TASKS else None
+    if not train and numbers is not None and not numbers.svhn:
+        sizes = (1, *(sizes or NUM_IMAGES)[1:])
     with image_progress() as progress:
         dataset = load_task(
             config.task,
@@ -232,7 +241,7 @@ def load_dataset(config: DataConfig) -> Dataset:
             test_fraction=config.test_fraction,
             split_seed=config.split_seed,
             grayscale=config.grayscale,
-            num_images=split_sizes(config.num_images),
+            num_images=sizes,
             progress=progress,
         )
     return reverse_dataset(dataset) if config.reverse else dataset

@@ -129,7 +129,8 @@ def large_images(first: RestoredRun, reader: RestoredRun, task: str | None = Non
                 f"task {data.task!r} has no enlarged variant {name!r}: give a --task of larger images, or a run on "
                 "larger images and a --reader of smaller ones"
             )
-        dataset = load_dataset(dataclasses.replace(data, task=name, resize=enlarged(data, find_task(name).recipe)))
+        large = dataclasses.replace(data, task=name, resize=enlarged(data, find_task(name).recipe))
+        dataset = load_dataset(large, train=False)
     for run in (first, reader):
         if (run.dataset.class_names, run.dataset.channels) != (dataset.class_names, dataset.channels):
             raise ValueError(

@@ -90,14 +90,14 @@ def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig, step
 
 
 def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
-    """Whole numbers at full size (Ba et al. 2014, section 4.3 and its appendix).
+    """Whole numbers at full size, in gray (Ba et al. 2014, section 4.3 and its appendix).
 
-    Theirs: the networks, the unit width, 3 glimpses for each of 5 digits and the end symbol, batches of 128. Ours:
-    glimpses of 12x12 pixels, the context network, sigma, the estimator and Adam (theirs: SGD with Nesterov momentum 0.9
-    and a rate of 0.01, times 0.97 an epoch).
+    Theirs: gray images, the networks, the unit width, 3 glimpses for each of 5 digits and the end symbol, batches of
+    128. Ours: glimpses of 12x12 pixels, the context network, sigma, the estimator and Adam (theirs: SGD with Nesterov
+    momentum 0.9 and a rate of 0.01, times 0.97 an epoch).
     """
     return DramExperiment(
-        data=DataConfig(task=task, reverse=reverse),
+        data=DataConfig(task=task, grayscale=True, reverse=reverse),
         model=DramConfig(
             retina=RetinaConfig(12, 2),
             agent=DramAgentConfig(
@@ -118,9 +118,9 @@ def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
 
 
 def _small_numbers(reverse: bool = False) -> DramExperiment:
-    """House numbers at a size for a CPU: 32x32 pixels, and networks to match."""
+    """House numbers at a size for a CPU: 32x32 pixels in gray, and networks to match."""
     return DramExperiment(
-        data=DataConfig(task="house_numbers", resize=32, reverse=reverse),
+        data=DataConfig(task="house_numbers", resize=32, grayscale=True, reverse=reverse),
         model=DramConfig(
             retina=RetinaConfig(10, 2),
             agent=DramAgentConfig(
@@ -208,7 +208,7 @@ DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
         _numbers("house_numbers_110"),
     ),
     "house_numbers_32": (
-        "House numbers on 32x32, 2 glimpses a symbol, for a CPU. Not run yet.",
+        "House numbers on 32x32 in gray, 2 glimpses a symbol, for a CPU. Not run yet.",
         _small_numbers(),
     ),
     "house_numbers_32_backward": (

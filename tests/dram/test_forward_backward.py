@@ -73,7 +73,7 @@ def test_nothing_is_flipped_where_one_reads_nothing():
     assert (lengths(forward).tolist(), lengths(backward).tolist()) == ([0], [2])
     # All that follows an end symbol is one.
     assert combine(forward, backward).tolist() == [[END, END, END]]
-    unsure = log_probs({END: 0.5, 3: 0.4}, {END: 0.9}, {END: 0.9})
+    unsure = log_probs({END: 0.5, 3: 0.4}, {END: 0.95}, {END: 0.9})
     assert combine(unsure, backward).tolist() == [[3, END, END]]
 
 

@@ -134,7 +134,7 @@ def readers(tmp_path_factory):
         dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "backward"), *shared])
         for name, flags in {
             "single": ["--task", "pairs100"],
-            "smaller": ["--task", "house_numbers", "--resize", "10"],
+            "large": ["--task", "house_numbers_110"],
             "other_backward": ["--resize", "16", "--reverse"],
         }.items():
             numbers_maker.untrained_run(folder / name, flags)

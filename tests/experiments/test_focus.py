@@ -1,0 +1,118 @@
+"""The command that reads large images twice: what is read, the file, the table, and what it refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.data import TASKS
+from common.evaluation import METHODS, make_scorer, over_batches, predicted
+from dram.focus import focus, reading_glimpses
+from experiments import focus as command
+from experiments.config import DataConfig
+from experiments.models import make_agent
+from experiments.restore import read_run
+from experiments.run_directory import read_json
+from experiments.train import TEST_SEED
+from tests.experiments import numbers_maker
+
+pytestmark = pytest.mark.usefixtures("compile_once", "small_numbers")
+
+
+@pytest.fixture(scope="module")
+def written(readers, tmp_path_factory, compile_once):
+    """The results of a run that makes the first pass on large images, or on small ones of these."""
+    results, folder = {}, tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.config.load_task", numbers_maker.load_task)
+        for first_pass in ("whole", "downsampled"):
+            path = folder / f"{first_pass}.json"
+            flags = ["--task", "house_numbers_110", "--first-pass", first_pass, "--output", str(path)]
+            command.main([str(readers / "forward"), *flags])
+            results[first_pass] = read_json(path)
+    return results
+
+
+def test_what_is_known(written, readers):
+    for first_pass, results in written.items():
+        assert (results["image"], results["crop"], results["first_pass"]) == ([24, 24], [12, 12], first_pass)
+        assert results["run"] == results["reader"] == str(readers / "forward") and results["episodes"] == 3
+        assert results["task"] == "house_numbers_110" and results["parameters"] > 0
+        assert {"commit", "device", "jax_version"} <= set(results)
+        for split, n in (("validation", 30), ("test", 40)):
+            assert list(results[split]) == ["first pass", "focused"]
+            assert all(results[split]["focused"][method]["n"] == n for method in METHODS)
+
+
+def test_the_crops_are_read_as_the_runs_own_images_are(written, readers):
+    run = read_run(readers / "forward")
+    large = numbers_maker.load_task("house_numbers_110")
+    agent, params = make_agent(run.experiment, large), run.params()
+
+    def cut(key, images):
+        episode = agent.play(params, key, images, "greedy")
+        return focus(images, episode.locations, reading_glimpses(agent.sequence, episode.logits), (12, 12))
+
+    key = jax.random.key(TEST_SEED)
+    crops = over_batches(cut, key, large.test.images, 40)
+    scores = make_scorer(run.built.model.predict, 3, 500)(params, key, crops)
+    for method, score in zip(METHODS, scores, strict=True):
+        wrong = (np.asarray(predicted(jnp.asarray(score))) != large.test.labels).any(axis=1)
+        assert written["whole"]["test"]["focused"][method]["error"] == pytest.approx(100 * wrong.mean())
+
+
+def test_focus_helps_a_reader_of_small_images(written):
+    errors = {name: results["test"] for name, results in written.items()}
+    assert errors["whole"]["focused"]["greedy"]["error"] <= errors["whole"]["first pass"]["greedy"]["error"]
+
+
+def test_the_run_may_read_large_images_and_another_the_crops(readers, tmp_path, capsys):
+    path = tmp_path / "focus.json"
+    command.main(
+        [str(readers / "large"), "--reader", str(readers / "forward"), "--output", str(path), "--episodes", "1"]
+    )
+    results = read_json(path)
+    assert (results["image"], results["crop"], results["episodes"]) == ([24, 24], [12, 12], 1)
+    out = capsys.readouterr().out
+    assert "first pass" in out and "focused" in out and "1 sampled episode" in out
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["{}/forward"], "task 'pairs100_sequence' has no enlarged variant 'pairs100_sequence_110'"),
+        (
+            ["{}/forward", "--task", "house_numbers"],
+            "the 12x12 images of 'house_numbers' are not larger than the 12x12",
+        ),
+        (["{}/forward", "--reader", "{}/other_backward"], "read in opposite directions"),
+        (["{}/single"], "reads no sequences: task 'pairs100' has one class for each image"),
+        (["absent"], "holds no config.json"),
+        (["{}/forward", "--reader", "absent"], "'absent' holds no config.json"),
+        (["{}/forward", "--task", "house_numbrs"], "did you mean 'house_numbers'?"),
+        (["{}/forward", "--batch-size", "0"], "batch_size 0: must be at least 1"),
+        (["{}/forward", "--first-pass", "half"], "--first-pass"),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, list) else "",
+)
+def test_what_does_not_belong_together_is_refused(readers, tmp_path, monkeypatch, capsys, flags, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        command.main([flag.format(readers) for flag in flags])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == "" and err.startswith("error: ") and len(err.splitlines()) == 1
+    assert said in err and list(tmp_path.iterdir()) == []
+
+
+def test_enlarged_images_keep_the_proportion_of_those_that_were_resized():
+    large = TASKS["house_numbers_110"].recipe
+    assert command.enlarged(DataConfig(task="house_numbers", resize=32), large) == 65
+    assert command.enlarged(DataConfig(task="house_numbers"), large) is None
+
+
+def test_downsampling():
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
+    small = np.asarray(command.downsampler(4, 4)(images))
+    assert small.dtype == np.uint8 and small.shape == (2, 4, 4, 1)
+    flat = np.full((1, 8, 8, 1), 77, np.uint8)
+    assert (np.asarray(command.downsampler(3, 5)(flat)) == 77).all()
