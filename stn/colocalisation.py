@@ -140,9 +140,10 @@ def make_colocaliser(
     transform = make_transform(config.transform, config.crop, config.crop, scale=part)
     random_place = make_transform("translation", config.crop, config.crop, scale=part)
     # Crops start as large as the objects.
-    start = {"translation": [0.0, 0], "attention": [part[0], 0.0, 0], "affine": [part[0], 0.0, 0, 0, part[1], 0]}
+    wide, high = part
+    start = {"translation": (0.0, 0.0), "attention": (wide, 0.0, 0.0), "affine": (wide, 0.0, 0.0, 0.0, high, 0.0)}
     network = ConvolutionalLocalisation(
-        tuple(start[config.transform]), config.filters, config.units, config.layers, config.downsample
+        start[config.transform], config.filters, config.units, config.layers, config.downsample
     )
     module = SpatialTransformer(network, transform)
 

@@ -10,6 +10,9 @@ from common.locations import to_pixels
 
 # Numbers that say where the retina is: x, y, and the logarithms of variance, stride and intensity.
 PARAMETERS = 5
+# Filters further outside than this many images are moved there; logarithms beyond these are cut off.
+FAR = 100.0
+MOST = 10.0
 
 
 class Window(NamedTuple):
@@ -42,9 +45,10 @@ def make_window(raw: Float[Array, "*batch 5"], size: int, height: int, width: in
       relative: whether sigma is in units of half a stride, so that a closer look is a sharper one; else in pixels, as
         in the paper.
     """
-    stride = (max(height, width) - 1) / max(size - 1, 1) * jnp.exp(raw[..., 3])
-    sigma = jnp.exp(raw[..., 2] / 2) * (stride / 2 if relative else 1.0)
-    return Window(raw[..., :2], stride, sigma, jnp.exp(raw[..., 4]))
+    logs = jnp.clip(raw[..., 2:], -MOST, MOST)
+    stride = (max(height, width) - 1) / max(size - 1, 1) * jnp.exp(logs[..., 1])
+    sigma = jnp.exp(logs[..., 0] / 2) * (stride / 2 if relative else 1.0)
+    return Window(raw[..., :2], stride, sigma, jnp.exp(logs[..., 2]))
 
 
 def filter_bank(
@@ -60,6 +64,8 @@ def filter_bank(
       length: pixels of the image along the axis.
     """
     means = centre + (jnp.arange(size) - (size - 1) / 2) * stride
+    # From there all pixels but that at the edge are too far already, and squares stay finite.
+    means = jnp.clip(means, -FAR * length, FAR * length)
     distance = (jnp.arange(length) + 0.5)[None] - means[:, None]
     # Normalised in logarithms: a filter far outside the image sees its edge, not zero divided by zero.
     return jax.nn.softmax(-jnp.square(distance) / (2 * jnp.square(sigma) + 1e-8), axis=1)
