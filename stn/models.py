@@ -174,7 +174,7 @@ def make_stn(
         return Stn(config, units, num_classes, num_targets)
 
     def count(units: int) -> int:
-        return parameter_count(jax.eval_shape(with_units(units).init, jax.random.key(0), blank, False))
+        return parameter_count(jax.eval_shape(lambda key: with_units(units).init(key, blank, False), jax.random.key(0)))
 
     fitted = not network.units and network.network != "numbers"
     module = with_units(fit_units(count, network.parameters) if fitted else network.units)
