@@ -85,7 +85,7 @@ def test_a_run_is_resumed_without_the_one_that_it_took_from(readers, train, caps
         ),
         (["--glimpse-network-from", "{}/forward", "--weight-decay", "0.1"], "weight_decay 0.1 with a glimpse network"),
         (["--parameters-from", "{}/forward", "--lower-hidden", "9"], "here [9, 4]; give the same networks and retina"),
-        (["--glimpse-network-from", "{}/forward", "--num-scales", "1"], "what/kernel is [32, 8], here [16, 8]"),
+        (["--glimpse-network-from", "{}/forward", "--num-scales", "1"], "what/kernel is [128, 24], here [64, 24]"),
         (["--glimpse-network-from", "ram"], "glimpse_network_from 'ram' is no run of experiments.dram"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
