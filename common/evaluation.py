@@ -142,12 +142,13 @@ def _over_episodes(
 def error_interval(predictions: Int[AnyArray, "N *S"], labels: Int[AnyArray, "N *S"]) -> dict[str, Any]:
     """Error in per cent with its 95% Wilson interval: ``{error, low, high, n}``; of sequences that of whole ones."""
     wrong = np.asarray(predictions != labels)
-    return _interval(int(wrong.reshape(len(wrong), -1).any(axis=1).sum()), len(wrong))
+    return interval(int(wrong.reshape(len(wrong), -1).any(axis=1).sum()), len(wrong))
 
 
-def _interval(wrong: int, total: int) -> dict[str, Any]:
-    interval = scipy.stats.binomtest(wrong, total).proportion_ci(0.95, method="wilson")
-    return {"error": 100 * wrong / total, "low": 100 * interval.low, "high": 100 * interval.high, "n": total}
+def interval(wrong: int, total: int) -> dict[str, Any]:
+    """A share in per cent with its 95% Wilson interval: ``{error, low, high, n}``."""
+    found = scipy.stats.binomtest(wrong, total).proportion_ci(0.95, method="wilson")
+    return {"error": 100 * wrong / total, "low": 100 * found.low, "high": 100 * found.high, "n": total}
 
 
 def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N S"], end: int) -> dict[str, Any]:
@@ -167,11 +168,11 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
     lengths, guessed = inside.sum(axis=1), (predictions != end).sum(axis=1)
     wrong = (predictions != labels).any(axis=1)
     by_length = {
-        str(n): _interval(int(wrong[lengths == n].sum()), int((lengths == n).sum())) for n in np.unique(lengths)
+        str(n): interval(int(wrong[lengths == n].sum()), int((lengths == n).sum())) for n in np.unique(lengths)
     }
     return {
-        "symbol": _interval(int((predictions != labels)[inside].sum()), max(int(inside.sum()), 1)),
-        "end": _interval(int((lengths != guessed).sum()), len(labels)),
+        "symbol": interval(int((predictions != labels)[inside].sum()), max(int(inside.sum()), 1)),
+        "end": interval(int((lengths != guessed).sum()), len(labels)),
         "by_length": by_length,
     }
 

@@ -36,7 +36,9 @@ class GlimpseNetwork(nn.Module):
                 convolution = nn.Conv(width * self.channels, (size, size), padding="VALID", name=f"what_{index}")
                 what = nn.relu(convolution(what))
         what = nn.relu(nn.Dense(self.features, name="what")(what.reshape(*what.shape[:-3], -1)))
-        where = nn.relu(nn.Dense(self.features, name="where")(locations))
+        # As a factor, 1 is neutral: a bias of 0 would silence every glimpse in the middle, and half of what others see.
+        bias = nn.initializers.ones if self.combine == "multiply" else nn.initializers.zeros
+        where = nn.relu(nn.Dense(self.features, bias_init=bias, name="where")(locations))
         return what * where if self.combine == "multiply" else what + where
 
 

@@ -15,6 +15,7 @@ from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from experiments.console import image_progress
 from ram.config import RamConfig
+from stn.colocalisation import ColocalisationConfig
 from stn.config import StnConfig
 from stn.soft_config import SoftAttentionConfig
 
@@ -170,9 +171,29 @@ class SoftExperiment:
     output: OutputConfig = OutputConfig()
 
 
+@dataclass(frozen=True)
+class EncoderStartConfig:
+    """What sees whether two crops have something in common."""
+
+    encoder_from: str | None = None
+    """Folder of a run of experiments.stn, of preset mnist28_cnn, that has learned to tell the classes of crops."""
+
+
+@dataclass(frozen=True)
+class ColocalisationExperiment:
+    """A transformer that finds what images have in common, on a task."""
+
+    data: DataConfig = DataConfig()
+    model: ColocalisationConfig = ColocalisationConfig()
+    start: EncoderStartConfig = EncoderStartConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
 AgentExperiment = RamExperiment | DramExperiment
 # Those that see the whole image play no episodes: one forward pass.
-WholeImageExperiment = CnnExperiment | StnExperiment | SoftExperiment
+WholeImageExperiment = CnnExperiment | StnExperiment | SoftExperiment | ColocalisationExperiment
 Experiment = AgentExperiment | WholeImageExperiment
 
 

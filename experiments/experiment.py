@@ -26,7 +26,7 @@ from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.restore import chosen_params
 from experiments.start import take_over
-from experiments.tables import errors_table
+from experiments.tables import errors_table, overlap_table
 from experiments.train import Interrupted, NotFinite, Outcome, Run, evaluate, make_initial_state, say, train
 
 
@@ -121,6 +121,7 @@ def finish(
         "episodes": outcome.episodes,
         "parameters": parameter_count(params),
         **errors,
+        **built.measure(params),
     }
     run_directory.write_json(run_dir / "results.json", results)
     if experiment.output.plots:
@@ -128,6 +129,8 @@ def finish(
         built.draw(params, run_dir)
         report = write_report(run_dir)
     Console().print(errors_table(errors, config.eval_episodes))
+    if "overlap" in results:
+        Console().print(overlap_table(results["overlap"]))
     test = errors["test"]
     if "average_probability" in test:
         error, how = test["average_probability"]["error"], f" (average of {config.eval_episodes} episodes)"

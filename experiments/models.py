@@ -16,6 +16,7 @@ from dram.config import validate as validate_dram
 from experiments.config import (
     AgentExperiment,
     CnnExperiment,
+    ColocalisationExperiment,
     DramExperiment,
     Experiment,
     RamExperiment,
@@ -25,14 +26,20 @@ from experiments.config import (
     to_json,
     validate_start,
 )
+from experiments.overlap import overlaps
 from experiments.pictures import draw_agent, draw_baseline
-from experiments.pictures_stn import draw_soft, draw_stn
+from experiments.pictures_stn import draw_colocaliser, draw_soft, draw_stn
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
+from stn.colocalisation import Colocaliser, make_colocaliser, validate_colocalisation
+from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.config import validate as validate_stn
 from stn.models import StnModel, make_stn
 from stn.soft_attention import SoftModel, make_soft_attention
 from stn.soft_config import validate_soft
+
+# The encoder of co-localisation.
+ENCODER = StnConfig(TransformerConfig(place="none"), NetworkConfig("cnn"))
 
 
 class Built(NamedTuple):
@@ -42,11 +49,13 @@ class Built(NamedTuple):
       model: the functions that are trained and evaluated.
       draw: ``(params, run_dir) -> None``, the pictures.
       summary: one line for people.
+      measure: ``params -> dictionary`` of what ``results.json`` says beside errors.
     """
 
     model: Model
     draw: Callable[[Any, Path], None]
     summary: str
+    measure: Callable[[Any], dict[str, Any]] = lambda params: {}
 
 
 def build(experiment: Experiment, dataset: Dataset) -> Built:
@@ -75,6 +84,8 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
         return _build_stn(experiment, dataset)
     if isinstance(experiment, SoftExperiment):
         return _build_soft(experiment, dataset)
+    if isinstance(experiment, ColocalisationExperiment):
+        return _build_colocaliser(experiment, dataset)
     return _build_agent(experiment, dataset)
 
 
@@ -118,6 +129,17 @@ def make_soft(experiment: SoftExperiment, dataset: Dataset) -> SoftModel:
     return make_soft_attention(experiment.model, *_shape(dataset))
 
 
+def make_finder(experiment: ColocalisationExperiment, dataset: Dataset) -> Colocaliser:
+    """The co-localiser of an experiment for a data set; errors as of `make_network`."""
+    config, (height, width, channels, *targets) = experiment.model, _shape(dataset)
+    validate_colocalisation(config, height, width)
+    validate_stn(ENCODER, config.crop, config.crop)
+    if dataset.num_targets is not None:
+        raise ValueError(f"task {dataset.name!r}: its labels are sequences; co-localisation takes classes")
+    encoder = make_stn(ENCODER, config.crop, config.crop, channels, *targets)
+    return make_colocaliser(config, encoder, height, width, channels)
+
+
 def make_model(experiment: Experiment, dataset: Dataset) -> Model:
     """The model of any experiment for a data set; errors as of `make_network`."""
     if isinstance(experiment, CnnExperiment):
@@ -126,6 +148,8 @@ def make_model(experiment: Experiment, dataset: Dataset) -> Model:
         return make_transformer(experiment, dataset).model
     if isinstance(experiment, SoftExperiment):
         return make_soft(experiment, dataset).model
+    if isinstance(experiment, ColocalisationExperiment):
+        return make_finder(experiment, dataset).model
     return make_agent(experiment, dataset).model
 
 
@@ -199,12 +223,26 @@ def _build_soft(experiment: SoftExperiment, dataset: Dataset) -> Built:
     return Built(made.model, draw, f"{_describe(dataset)}; {what}")
 
 
+def _build_colocaliser(experiment: ColocalisationExperiment, dataset: Dataset) -> Built:
+    config, made = experiment.model, make_finder(experiment, dataset)
+
+    def draw(params: Any, run_dir: Path) -> None:
+        draw_colocaliser(made, params, dataset, run_dir, experiment.training.eval_batch_size)
+
+    def measure(params: Any) -> dict[str, Any]:
+        return {"overlap": overlaps(made, params, dataset)}
+
+    return Built(made.model, draw, f"{_describe(dataset)}; {config.transform} to {config.crop}x{config.crop}", measure)
+
+
 def model_name(experiment: Experiment) -> str:
-    """``ram``, ``dram``, ``stn``, ``soft_attention``, or the network's name."""
+    """``ram``, ``dram``, ``stn``, ``soft_attention``, ``colocalisation``, or the network's name."""
     if isinstance(experiment, StnExperiment):
         return "stn"
     if isinstance(experiment, SoftExperiment):
         return "soft_attention"
+    if isinstance(experiment, ColocalisationExperiment):
+        return "colocalisation"
     if isinstance(experiment, CnnExperiment):
         return experiment.model.network
     return "dram" if isinstance(experiment, DramExperiment) else "ram"
@@ -226,6 +264,7 @@ def experiment_class(model: str) -> type[Experiment]:
         "dram": DramExperiment,
         "stn": StnExperiment,
         "soft_attention": SoftExperiment,
+        "colocalisation": ColocalisationExperiment,
         **dict.fromkeys(NETWORKS, CnnExperiment),
     }
     if model not in classes:

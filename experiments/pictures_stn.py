@@ -13,6 +13,7 @@ from experiments.plots import confusion_matrix
 from experiments.plots_stn import attention_sheet, transformer_sheet
 from experiments.plots_style import save_figure
 from experiments.train import TEST_SEED
+from stn.colocalisation import Colocaliser
 from stn.models import StnModel
 from stn.soft_attention import SoftModel
 
@@ -44,6 +45,18 @@ def draw_stn(stn: StnModel, params: object, dataset: Dataset, run_dir: Path, bat
     if on_image:
         figure = transformer_sheet(shown, [one.grids for one in on_image], [one.images for one in on_image])
         save_figure(figure, run_dir / "plots" / "transformers.png")
+
+
+def draw_colocaliser(finder: Colocaliser, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+    """Draws what is known of every network, and what is found in images."""
+
+    def logits(batch: jax.Array) -> jax.Array:
+        return finder.model.predict(params, jax.random.key(TEST_SEED), batch, "greedy")
+
+    _draw_common(logits, dataset, run_dir, batch_size)
+    shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
+    found = jax.tree.map(np.asarray, jax.jit(finder.find)(params, shown))
+    save_figure(transformer_sheet(shown, [found.grids], [found.images]), run_dir / "plots" / "transformers.png")
 
 
 def draw_soft(soft: SoftModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run takes over from another one when it begins: all parameters, or the glimpse network alone."""
+"""What a run takes over from another one when it begins: all parameters, the glimpse network, or an encoder."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +10,17 @@ import jax.numpy as jnp
 
 from common.data import Dataset
 from common.training import TrainState
-from experiments.config import GLIMPSE_NETWORK, DataConfig, DramExperiment, Experiment, load_dataset
+from experiments.config import (
+    GLIMPSE_NETWORK,
+    ColocalisationExperiment,
+    DataConfig,
+    DramExperiment,
+    Experiment,
+    StnExperiment,
+    load_dataset,
+)
 from experiments.restore import read_run
+from stn.colocalisation import ENCODER
 
 
 def take_over(
@@ -29,8 +38,10 @@ def take_over(
       load: gives the other run's images, where it has others.
 
     Raises:
-      ValueError: there is no such run, it is not of DRAM, or its parameters have other shapes.
+      ValueError: there is no such run, it is of another model, or its parameters have other shapes.
     """
+    if isinstance(experiment, ColocalisationExperiment):
+        return _take_encoder(experiment, state, load)
     if not isinstance(experiment, DramExperiment):
         return state
     start = experiment.start
@@ -53,6 +64,26 @@ def take_over(
     if name == "glimpse_network_from":
         taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
     _require_same_shapes(f"{name} {folder!r}", taken, state.params)
+    return state._replace(params=_copies(taken), best_params=_copies(taken))
+
+
+def _take_encoder(
+    experiment: ColocalisationExperiment, state: TrainState, load: Callable[[DataConfig], Dataset]
+) -> TrainState:
+    folder = experiment.start.encoder_from
+    if folder is None:
+        raise ValueError(
+            "encoder_from None: give the folder of a run that tells the classes of crops, as of "
+            "python -m experiments.stn mnist28_cnn"
+        )
+    try:
+        run = read_run(Path(folder), load)
+    except ValueError as error:
+        raise ValueError(f"encoder_from: {error}") from error
+    if not isinstance(run.experiment, StnExperiment):
+        raise ValueError(f"encoder_from {folder!r} is no run of experiments.stn")
+    _require_same_shapes(f"encoder_from {folder!r}", run.params(), state.params[ENCODER])
+    taken = state.params | {ENCODER: run.params()}
     return state._replace(params=_copies(taken), best_params=_copies(taken))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from experiments.command_line import parse_preset, resume_command
 from experiments.experiment import run
-from experiments.presets import STN_PRESETS
+from experiments.presets_stn import STN_PRESETS
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -42,6 +42,16 @@ def errors_table(errors: dict[str, dict[str, dict[str, Any]]], num_episodes: int
     return table
 
 
+def overlap_table(overlaps: dict[str, dict[str, Any]]) -> Table:
+    """How well things were found: a column for each split (see `experiments.overlap.overlaps`)."""
+    table = Table("boxes", *overlaps, title="overlap with the true boxes (intersection over union)")
+    table.add_row(
+        "above a half, in per cent", *(f"{e['found']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in overlaps.values())
+    )
+    table.add_row("mean", *(f"{e['mean']:.3f}" for e in overlaps.values()))
+    return table
+
+
 def readers_table(errors: dict[str, dict[str, dict[str, dict[str, Any]]]], num_episodes: int) -> Table:
     """Errors of several readers in per cent with their 95% intervals: rows for each one's read-outs.
 

@@ -18,9 +18,13 @@ from common.locations import to_pixels
 from common.training import Given, Model
 from stn.config import small
 from stn.localisation import NAME, ConvolutionalLocalisation, rate_factors
+from stn.models import StnModel
 from stn.samplers import sample
 from stn.transformer import SpatialTransformer, Transformed
 from stn.transforms import make_transform
+
+# The part of the parameters that is the encoder's.
+ENCODER = "encoder"
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,6 @@ class ColocalisationConfig:
     """Number of its dense layers."""
     downsample: int = 2
     """Factor by which its input is averaged first."""
-
-
-class Encoder(NamedTuple):
-    """A trained classifier of crops.
-
-    Attributes:
-      params: its parameters, which do not change.
-      look: ``(params, images [B, crop, crop, C] in [0, 1]) -> output`` with ``features [B, D]`` and ``logits [B, K]``,
-        as `stn.models.StnModel.look`.
-    """
-
-    params: PyTree
-    look: Callable
 
 
 class Colocaliser(NamedTuple):
@@ -130,11 +121,19 @@ def overlap(a: Float[Array, "B 4"], b: Float[Array, "B 4"]) -> Float[Array, "B"]
 
 
 def make_colocaliser(
-    config: ColocalisationConfig, encoder: Encoder, height: int, width: int, channels: int
+    config: ColocalisationConfig, encoder: StnModel, height: int, width: int, channels: int
 ) -> Colocaliser:
     """Builds a co-localiser for images of ``height x width x channels``.
 
-    Its parameters are ``{"localisation": ..., "encoder": ...}``; the learning rate of the latter is 0.
+    Its parameters are ``{"localisation": ..., ENCODER: ...}``. Those of the encoder start at random, are to be replaced
+    by trained ones, and do not change.
+
+    Args:
+      config: the configuration.
+      encoder: a classifier of crops.
+      height: rows of the images.
+      width: columns.
+      channels: of the images.
     """
     part = (config.crop / width, config.crop / height)
     transform = make_transform(config.transform, config.crop, config.crop, scale=part)
@@ -149,13 +148,13 @@ def make_colocaliser(
 
     def init(key: Key[Array, ""]) -> PyTree:
         params = module.init(key, jnp.zeros((1, height, width, channels)))["params"]
-        return {NAME: params, "encoder": encoder.params}
+        return {NAME: params, ENCODER: encoder.model.init(key)}
 
     def find(params: PyTree, images: UInt8[Array, "B H W C"]) -> Transformed:
         return cast(Transformed, module.apply({"params": params[NAME]}, images / 255.0))
 
     def encode(params: PyTree, crops: Array) -> Array:
-        features = encoder.look(jax.lax.stop_gradient(params["encoder"]), crops).features
+        features = encoder.look(jax.lax.stop_gradient(params[ENCODER]), crops).features
         if not config.unit_length:
             return features
         return features * jax.lax.rsqrt(jnp.square(features).sum(-1, keepdims=True) + 1e-9)
@@ -177,9 +176,9 @@ def make_colocaliser(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()
     ) -> Array:
         del key, kind, hyper
-        return encoder.look(params["encoder"], find(params, images).images).logits
+        return encoder.look(params[ENCODER], find(params, images).images).logits
 
     def factors(params: PyTree) -> PyTree:
-        return {NAME: rate_factors(params[NAME], 1.0), "encoder": jax.tree.map(lambda _: 0.0, params["encoder"])}
+        return {NAME: rate_factors(params[NAME], 1.0), ENCODER: jax.tree.map(lambda _: 0.0, params[ENCODER])}
 
     return Colocaliser(Model(init, loss, predict, rate_factors=factors), find)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from common.names import unknown
 from experiments.config import Experiment
-from experiments.presets import CNN_PRESETS, DRAM_PRESETS, RAM_PRESETS, SOFT_PRESETS, STN_PRESETS
+from experiments.presets import CNN_PRESETS, DRAM_PRESETS, RAM_PRESETS
+from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
 
 
 class SweepModel(NamedTuple):

@@ -62,6 +62,22 @@ def test_dense_glimpse_network(combine):
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize("combine", ["add", "multiply"])
+def test_a_fresh_network_sees_what_is_in_the_middle(kind, combine):
+    """In the middle, where locations are 0, neither a sum nor a product changes what was seen."""
+    network, middle = GlimpseNetwork(kind, 4, 20, combine), jnp.zeros((2, 3, 2))
+    params = network.init(jax.random.key(0), jnp.asarray(GLIMPSES), middle)
+    blind = jax.tree.map(jnp.zeros_like, params["params"]["where"])
+    neutral = blind | {"bias": jnp.full(20, float(combine == "multiply"))}
+    seen, only_what = (
+        jax.jit(network.apply)({"params": params["params"] | {"where": where}}, jnp.asarray(GLIMPSES), middle)
+        for where in (params["params"]["where"], neutral)
+    )
+    np.testing.assert_allclose(seen, only_what, rtol=1e-6)
+    assert (np.asarray(seen) > 0).any(axis=-1).all()
+
+
 @pytest.mark.parametrize("combine", ["add", "multiply"])
 def test_convolutional_glimpse_network(combine):
     features, params = _apply(GlimpseNetwork("conv", 4, 20, combine), GLIMPSES, LOCATIONS)

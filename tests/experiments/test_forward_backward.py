@@ -80,7 +80,8 @@ def test_what_is_known_of_the_two(written, runs):
     assert written["task"] == "pairs100_sequence" and {"commit", "device", "jax_version"} <= set(written)
 
 
-def test_the_order_of_the_runs_does_not_matter(written, runs, readers, tmp_path, capsys):
+def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")  # Wide enough that no cell is folded.
     path = tmp_path / "both.json"
     forward_backward.main([str(runs[1]), str(runs[0]), "--output", str(path)])
     again = json.loads(path.read_text())

@@ -268,9 +268,15 @@ def test_progress_bar_fits_the_terminal(width):
     assert now in line and " 38%" in line and "-:--:-- left" in line and "━━━" in line
 
 
+def show_on(monkeypatch, console):
+    """The bar and the lines above it on this console: each module has the name of its own."""
+    for module in ("train", "console"):
+        monkeypatch.setattr(f"experiments.{module}.console", console)
+
+
 def test_progress_bar_says_what_is_going_on(tmp_path, monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(train_module, "console", Console(file=screen, force_terminal=True, highlight=False, width=80))
+    show_on(monkeypatch, Console(file=screen, force_terminal=True, highlight=False, width=80))
     run(tmp_path, WRONG, evaluate_every=4)
     shown = screen.getvalue()
     assert "\x1b[" in shown and "100%" in shown and "epoch 6.0" in shown and "images/s" in shown
@@ -283,8 +289,9 @@ def test_no_bar_where_nobody_sees_it(tmp_path, monkeypatch, terminal):
     screen = io.StringIO()
     if terminal == "dumb":
         monkeypatch.setenv("TERM", "dumb")
-    console = Console(file=screen, force_terminal=terminal == "dumb", markup=False, highlight=False, width=40)
-    monkeypatch.setattr(train_module, "console", console)
+    show_on(
+        monkeypatch, Console(file=screen, force_terminal=terminal == "dumb", markup=False, highlight=False, width=40)
+    )
     run(tmp_path, WRONG, evaluate_every=4)
     lines = screen.getvalue().splitlines()
     assert not set(screen.getvalue()) & set("\x1b\r━")

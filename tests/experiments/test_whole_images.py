@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
-from experiments import soft_attention, stn
-from experiments.presets import SOFT_PRESETS, STN_PRESETS
+from common.data import load_task
+from experiments import colocalisation, soft_attention, stn
+from experiments.overlap import true_boxes
+from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
+from experiments.restore import read_run
 from experiments.run_directory import read_json
+from stn.colocalisation import ENCODER
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 LOOP = "--task images --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --seed 5"
@@ -47,7 +53,47 @@ def test_bad_input_is_one_line(refused, module, line, said):
 
 def test_every_transformer_has_its_counterpart_without():
     names = [name for name, (_, e) in STN_PRESETS.items() if e.model.transformer.place == "none"]
-    assert sorted(names) == ["E_cnn", "E_fcn", "P_cnn", "RTS_cnn", "RTS_fcn", "R_cnn", "tc60_cnn"]
+    assert sorted(names) == ["E_cnn", "E_fcn", "P_cnn", "RTS_cnn", "RTS_fcn", "R_cnn", "mnist28_cnn", "tc60_cnn"]
     budgets = {e.training for _, e in STN_PRESETS.values()}
     assert len(budgets) == 1, "of one budget"
     assert {e.model.attention for _, e in SOFT_PRESETS.values()} == {"pooling", "filter_bank"}
+
+
+SMALL_ENCODER = "mnist28_cnn --resize 22"
+FINDER = "T84 --crop 22 --filters 2 --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --encoder-from encoder"
+
+
+def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
+    go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
+    encoder = read_run(Path("encoder")).params()
+    go(colocalisation, FINDER.split())
+    results = read_json(Path("run/results.json"))
+    assert results["model"] == "colocalisation" and set(results["test"]) == {"greedy"}
+    assert set(results["overlap"]) == {"validation", "test"} and results["overlap"]["test"]["n"] == 15
+    assert 0 < results["overlap"]["test"]["mean"] < 1
+    assert {path.name for path in Path("run/plots").iterdir()} >= {"learning_curves.png", "transformers.png"}
+    assert "overlap with the true boxes" in capsys.readouterr().out
+    kept = read_run(Path("run")).params()[ENCODER]
+    assert jax.tree.all(jax.tree.map(np.array_equal, kept, encoder)), "what it compares with stays as it is"
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        ("T84", "encoder_from None: give the folder of a run"),
+        ("T84 --encoder-from absent", "encoder_from: run directory 'absent' holds no config.json"),
+        ("T84 --crop 90", "crop 90: must fit the 84x84 image"),
+        ("T85", "unknown preset 'T85'"),
+    ],
+)
+def test_colocalisation_of_bad_input(refused, flags, said):
+    assert said in refused(colocalisation, [*flags.split(), "--batch-size", "8"])
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_true_boxes_hold_the_digits(split):
+    dataset = load_task("T84")
+    images, boxes = getattr(dataset, split).images, true_boxes(dataset, split)
+    assert boxes.shape == (len(images), 4) and (boxes[:, 2:] - boxes[:, :2] == 28).all()
+    for image, (left, top, right, bottom) in zip(images, boxes.astype(int), strict=True):
+        assert image[top:bottom, left:right].sum() == image.sum() > 0

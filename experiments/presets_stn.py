@@ -1,0 +1,132 @@
+"""Named configurations of differentiable attention, as `experiments.presets` has those of agents and CNNs."""
+
+import dataclasses
+
+from experiments.config import (
+    ColocalisationExperiment,
+    DataConfig,
+    SoftExperiment,
+    StnExperiment,
+    TrainingConfig,
+)
+from stn.config import NetworkConfig, StnConfig, TransformerConfig
+from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
+
+
+def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig, steps: int = 10_000) -> StnExperiment:
+    return StnExperiment(
+        data=DataConfig(task=task),
+        model=StnConfig(transformer, network),
+        training=TrainingConfig(
+            steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
+        ),
+    )
+
+
+# The localisation network of the ST-FCN (appendix A.4 of the paper): three dense layers of 32, on the image itself.
+DENSE = TransformerConfig(localisation="dense", localisation_units=32, localisation_layers=3, localisation_downsample=1)
+# What is small in a large image is seen larger: the transformer's output is averaged by 2.
+SMALLER, SMALLER_DENSE = TransformerConfig(downsample=2), dataclasses.replace(DENSE, downsample=2)
+NO_TRANSFORMER = TransformerConfig(place="none")
+FCN, CNN = NetworkConfig("fcn"), NetworkConfig("cnn")
+PAPER = "Jaderberg et al. 2015"
+
+STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
+    "mnist28_cnn": (
+        "The CNN on the digits as they are: what experiments.colocalisation compares crops with. Not run yet.",
+        _stn("mnist28", NO_TRANSFORMER, CNN),
+    ),
+    "R": (
+        f"ST-CNN, affine, on rotated MNIST ({PAPER}: 0.7% error). Not run yet.",
+        _stn("distorted/R", TransformerConfig(), CNN),
+    ),
+    "R_cnn": (f"The CNN without it ({PAPER}: 1.2% error). Not run yet.", _stn("distorted/R", NO_TRANSFORMER, CNN)),
+    "RTS": (
+        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). Not run yet.",
+        _stn("distorted/RTS", SMALLER, CNN),
+    ),
+    "RTS_cnn": (f"The CNN without it ({PAPER}: 0.8%). Not run yet.", _stn("distorted/RTS", NO_TRANSFORMER, CNN)),
+    "RTS_st_fcn": (
+        f"ST-FCN, affine, on the same ({PAPER}: 0.8%). Not run yet.",
+        _stn("distorted/RTS", SMALLER_DENSE, FCN),
+    ),
+    "RTS_fcn": (f"The FCN without it ({PAPER}: 5.2%). Not run yet.", _stn("distorted/RTS", NO_TRANSFORMER, FCN)),
+    "P": (
+        f"ST-CNN, affine, on MNIST in perspective ({PAPER}: 0.8%). Not run yet.",
+        _stn("distorted/P", TransformerConfig(), CNN),
+    ),
+    "P_cnn": (f"The CNN without it ({PAPER}: 1.5%). Not run yet.", _stn("distorted/P", NO_TRANSFORMER, CNN)),
+    "E": (
+        f"ST-CNN, affine, on elastically bent MNIST ({PAPER}: 1.2%). Not run yet.",
+        _stn("distorted/E", TransformerConfig(), CNN),
+    ),
+    "E_cnn": (f"The CNN without it ({PAPER}: 1.4%). Not run yet.", _stn("distorted/E", NO_TRANSFORMER, CNN)),
+    "E_tps": (
+        f"ST-CNN, thin-plate spline, on the same ({PAPER}: 1.1%). Not run yet.",
+        _stn("distorted/E", TransformerConfig(transform="tps"), CNN),
+    ),
+    "E_st_fcn": (f"ST-FCN, affine, on the same ({PAPER}: 2.7%). Not run yet.", _stn("distorted/E", DENSE, FCN)),
+    "E_fcn": (f"The FCN without it ({PAPER}: 3.2%). Not run yet.", _stn("distorted/E", NO_TRANSFORMER, FCN)),
+    "tc60": (
+        f"ST-CNN, affine, on translated, cluttered MNIST ({PAPER}: 1.7%). Not run yet.",
+        _stn("tc60", SMALLER, CNN),
+    ),
+    "tc60_cnn": (f"The CNN without it ({PAPER}: 3.5%). Not run yet.", _stn("tc60", NO_TRANSFORMER, CNN)),
+    "addition": (
+        f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%). Not run yet.",
+        _stn("two_channel_addition42", dataclasses.replace(SMALLER_DENSE, parallel=2), FCN),
+    ),
+}
+
+
+def _soft(task: str, model: SoftAttentionConfig, steps: int = 20_000) -> SoftExperiment:
+    return SoftExperiment(
+        data=DataConfig(task=task),
+        model=model,
+        training=TrainingConfig(
+            steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
+        ),
+    )
+
+
+SOFT_PRESETS: dict[str, tuple[str, SoftExperiment]] = {
+    "cluttered100": (
+        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36% error). Not run yet.",
+        _soft("cluttered100", SoftAttentionConfig()),
+    ),
+    "cluttered100_4": (
+        "The same with 4 glimpses. Not run yet.",
+        _soft("cluttered100", SoftAttentionConfig(filter_bank=FilterBankConfig(num_glimpses=4))),
+    ),
+    "cluttered60": (
+        "Differentiable RAM on 60x60, 8 glimpses. Not run yet.",
+        _soft("cluttered60", SoftAttentionConfig()),
+    ),
+    "cluttered60_additive": (
+        "Attention pooling over the features of a CNN, additive scores. Not run yet.",
+        _soft("cluttered60", SoftAttentionConfig("pooling")),
+    ),
+    "cluttered60_dot_product": (
+        "The same with scaled dot products and four heads. Not run yet.",
+        _soft("cluttered60", SoftAttentionConfig("pooling", PoolingConfig("dot_product", heads=4, size=16))),
+    ),
+}
+
+
+def _colocalisation(task: str) -> ColocalisationExperiment:
+    return ColocalisationExperiment(
+        data=DataConfig(task=task),
+        training=TrainingConfig(steps=5_000, evaluate_every=250, eval_episodes=1, validation_episodes=1),
+    )
+
+
+COLOCALISATION_PRESETS: dict[str, tuple[str, ColocalisationExperiment]] = {
+    "T84": (
+        f"The digit that images share, on 84x84 ({PAPER}: found in 100%). Give --encoder-from. Not run yet.",
+        _colocalisation("T84"),
+    ),
+    "TC84": (
+        f"The same among sixteen distractors ({PAPER}: 75 to 94%). Give --encoder-from. Not run yet.",
+        _colocalisation("TC84"),
+    ),
+}

@@ -1,0 +1,126 @@
+"""Co-localisation: its loss, its boxes, and what training leaves alone."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.training import Given
+from stn.colocalisation import (
+    ENCODER,
+    ColocalisationConfig,
+    boxes_of,
+    make_colocaliser,
+    overlap,
+    triplet_hinge,
+    validate_colocalisation,
+)
+from stn.config import NetworkConfig, StnConfig, TransformerConfig
+from stn.localisation import NAME
+from stn.models import make_stn
+from stn.transforms import make_transform
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+CONFIG = ColocalisationConfig(crop=22, filters=2, units=4)
+HEIGHT, WIDTH = 32, 40
+
+
+def make(height=HEIGHT, **changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    encoder = make_stn(StnConfig(TransformerConfig(place="none"), NetworkConfig("cnn", units=4)), 22, 22, 1, 3)
+    return make_colocaliser(config, encoder, height, WIDTH, 1)
+
+
+def pictures(count=6, height=HEIGHT):
+    images = jax.random.randint(jax.random.key(1), (count, height, WIDTH, 1), 0, 256)
+    return images.astype(jnp.uint8), jnp.arange(count) % 2
+
+
+def test_hinge_of_each_pair():
+    rng = np.random.default_rng(0)
+    crops, elsewhere = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    labels = np.array([0, 1, 0, 0, 2])
+    expected = np.zeros((5, 5))
+    for n in range(5):
+        for m in range(5):
+            if n != m and labels[n] == labels[m]:
+                near, far = ((crops[n] - crops[m]) ** 2).sum(), ((crops[n] - elsewhere[n]) ** 2).sum()
+                expected[n, m] = max(near - far + 1.5, 0)
+    assert 0 < (expected > 0).sum() < 6, "else this shows little"
+    found = triplet_hinge(*map(jnp.asarray, (crops, elsewhere, labels)), 1.5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "parameters, box",
+    [
+        ((0.0, 0.0), (9, 5, 31, 27)),
+        ((0.1, -0.25), (11, 1, 33, 23)),  # A tenth of half the width is 2 pixels, a quarter of half the height 4.
+    ],
+)
+def test_box_of_a_crop(parameters, box):
+    transform = make_transform("translation", 22, 22, scale=(22 / WIDTH, 22 / HEIGHT))
+    grid = transform.grid(jnp.array(parameters))[None]
+    np.testing.assert_allclose(boxes_of(grid, HEIGHT, WIDTH), [box], atol=1e-4)
+
+
+def test_overlap_counts_pixels():
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.integers(0, 12, (2, 40, 2, 2)), axis=2)
+    corners[:, :, 1] += 1
+    boxes = corners.reshape(2, 40, 4)
+
+    def covered(box):
+        left, top, right, bottom = box
+        picture = np.zeros((14, 14), bool)
+        picture[top:bottom, left:right] = True
+        return picture
+
+    expected = [(covered(a) & covered(b)).sum() / (covered(a) | covered(b)).sum() for a, b in zip(*boxes, strict=True)]
+    assert min(expected) == 0 and max(expected) > 0.3
+    np.testing.assert_allclose(overlap(*jnp.asarray(boxes, jnp.float32)), expected, rtol=1e-5)
+
+
+# One scale for both axes is of a square crop in a square image alone.
+@pytest.mark.parametrize("transform, height", [("translation", HEIGHT), ("attention", WIDTH), ("affine", HEIGHT)])
+def test_it_starts_in_the_middle_at_the_size_of_a_crop(transform, height):
+    made, (images, _) = make(height, transform=transform), pictures(2, height)
+    found = made.find(made.model.init(jax.random.key(0)), images)
+    top = (height - 22) // 2
+    np.testing.assert_allclose(boxes_of(found.grids, height, WIDTH), [[9, top, 31, top + 22]] * 2, atol=1e-3)
+    np.testing.assert_allclose(found.images, images[:, top : top + 22, 9:31] / 255, atol=1e-4)
+
+
+def test_only_the_localisation_learns():
+    made, (images, labels) = make(), pictures()
+    params = made.model.init(jax.random.key(0))
+    gradient = jax.grad(lambda p: made.model.loss(p, jax.random.key(2), images, labels, Given(jnp.zeros(())))[0])(
+        params
+    )
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[ENCODER])) == 0
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[NAME])) > 0
+    assert set(jax.tree.leaves(made.model.rate_factors(params)[ENCODER])) == {0.0}
+
+
+def test_images_that_share_nothing_teach_nothing():
+    made, (images, _) = make(), pictures()
+    params = made.model.init(jax.random.key(0))
+    labels = jnp.arange(len(images))
+    value, (metrics, _) = made.model.loss(params, jax.random.key(2), images, labels, Given(jnp.zeros(())))
+    assert value == 0 and metrics["violated"] == 0
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"crop": 33}, "crop 33: must fit the 32x40 image, so at most 32"),
+        ({"crop": 0}, "crop 0: must be at least 1"),
+        ({"margin": -1.0}, "margin -1.0: must be 0 or more"),
+        ({"downsample": 3}, "downsample 3 of 32x40 images: what is left must be at least 13x13"),
+    ],
+)
+def test_bad_configurations(changes, said):
+    with pytest.raises(ValueError, match=said):
+        validate_colocalisation(dataclasses.replace(CONFIG, **changes), HEIGHT, WIDTH)
