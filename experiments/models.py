@@ -131,12 +131,12 @@ def make_soft(experiment: SoftExperiment, dataset: Dataset) -> SoftModel:
 
 def make_finder(experiment: ColocalisationExperiment, dataset: Dataset) -> Colocaliser:
     """The co-localiser of an experiment for a data set; errors as of `make_network`."""
-    config, (height, width, channels, *targets) = experiment.model, _shape(dataset)
+    config, height, width, channels = experiment.model, dataset.height, dataset.width, dataset.channels
     validate_colocalisation(config, height, width)
     validate_stn(ENCODER, config.crop, config.crop)
     if dataset.num_targets is not None:
         raise ValueError(f"task {dataset.name!r}: its labels are sequences; co-localisation takes classes")
-    encoder = make_stn(ENCODER, config.crop, config.crop, channels, *targets)
+    encoder = make_stn(ENCODER, config.crop, config.crop, channels, dataset.num_classes)
     return make_colocaliser(config, encoder, height, width, channels)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -24,8 +25,8 @@ def true_boxes(dataset: Dataset, split: str) -> Float[np.ndarray, "N 4"]:
     count, (high, wide) = len(getattr(dataset, split).labels), dataset.train.images.shape[1:3]
     shape = (count, high, wide, dataset.channels)
     source = Source(np.broadcast_to(np.uint8(0), shape), np.zeros(count, np.int32))  # The places depend on shapes only.
-    corner = fixed_corners(source, find_task(dataset.name), split)[:, ::-1].astype(np.float32)
-    return np.concatenate([corner, corner + np.float32([wide, high])], axis=1)
+    corner = fixed_corners(source, find_task(dataset.name), split)[:, ::-1]
+    return np.concatenate([corner, corner + np.array([wide, high])], axis=1).astype(np.float32)
 
 
 def overlaps(finder: Colocaliser, params: Any, dataset: Dataset) -> dict[str, dict[str, Any]]:
@@ -48,7 +49,7 @@ def overlaps(finder: Colocaliser, params: Any, dataset: Dataset) -> dict[str, di
     for split in ("validation", "test"):
         images = getattr(dataset, split).images
         found = over_batches(find, jax.random.key(0), images, min(_BATCH, len(images)))
-        values = np.asarray(overlap(found, true_boxes(dataset, split)))
+        values = np.asarray(overlap(jnp.asarray(found), jnp.asarray(true_boxes(dataset, split))))
         error = interval(int((values > ENOUGH).sum()), len(values))
         results[split] = {"found": error.pop("error"), **error, "mean": float(values.mean())}
     return results

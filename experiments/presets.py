@@ -255,8 +255,15 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         _cnn("house_numbers_110", BaselineConfig("cnn11"), NUMBERS, 60_000),
     ),
     "house_numbers_32": (
-        "House numbers at 32x32, by the 11-layer CNN at a reduced width, for a CPU. Not run yet.",
-        _cnn("house_numbers", BaselineConfig("cnn11", width=0.5, dropout=0.25), NUMBERS, 20_000, resize=32),
+        "House numbers on 32x32 in gray, by the 11-layer CNN at half its width, for a CPU. Not run yet.",
+        _cnn(
+            "house_numbers",
+            BaselineConfig("cnn11", width=0.5, dropout=0.25),
+            NUMBERS,
+            20_000,
+            resize=32,
+            grayscale=True,
+        ),
     ),
     "svhn": (
         "SVHN's numbers, 54x54, by the 11-layer CNN (Goodfellow et al. 2014: 3.96% error): give --data. Not run yet.",

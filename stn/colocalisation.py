@@ -20,6 +20,7 @@ from stn.config import small
 from stn.localisation import NAME, ConvolutionalLocalisation, rate_factors
 from stn.models import StnModel
 from stn.samplers import sample
+from stn.targets import accuracy
 from stn.transformer import SpatialTransformer, Transformed
 from stn.transforms import make_transform
 
@@ -153,11 +154,12 @@ def make_colocaliser(
     def find(params: PyTree, images: UInt8[Array, "B H W C"]) -> Transformed:
         return cast(Transformed, module.apply({"params": params[NAME]}, images / 255.0))
 
-    def encode(params: PyTree, crops: Array) -> Array:
-        features = encoder.look(jax.lax.stop_gradient(params[ENCODER]), crops).features
+    def encode(params: PyTree, crops: Array) -> tuple[Array, Array]:
+        seen = encoder.look(jax.lax.stop_gradient(params[ENCODER]), crops)
         if not config.unit_length:
-            return features
-        return features * jax.lax.rsqrt(jnp.square(features).sum(-1, keepdims=True) + 1e-9)
+            return seen.features, seen.logits
+        length = jax.lax.rsqrt(jnp.square(seen.features).sum(-1, keepdims=True) + 1e-9)
+        return seen.features * length, seen.logits
 
     def loss(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B"], given: Given
@@ -165,12 +167,13 @@ def make_colocaliser(
         room = 1 - jnp.array([part])
         places = room * jax.random.uniform(key, (len(images), 2), minval=-1.0, maxval=1.0)
         elsewhere = sample(images / 255.0, jax.vmap(random_place.grid)(places))
-        found = encode(params, find(params, images).images)
-        hinges = triplet_hinge(found, encode(params, elsewhere), labels, config.margin)
+        found, logits = encode(params, find(params, images).images)
+        hinges = triplet_hinge(found, encode(params, elsewhere)[0], labels, config.margin)
         pairs = (labels[:, None] == labels[None]).sum() - len(labels)
         value = hinges.sum() / jnp.maximum(pairs, 1)
         violated = (hinges > 0).sum() / jnp.maximum(pairs, 1)
-        return value, ({"loss": value, "violated": violated}, given.memory)
+        metrics = {"loss": value, "violated": violated, "accuracy": accuracy(logits, labels)}
+        return value, (metrics, given.memory)
 
     def predict(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()
