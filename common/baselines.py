@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common.convolution import Conv, max_pool
 from common.evaluation import predicted
 from common.multi_digit import LAYOUTS, Heads, MultiDigitCnn, make_output
 from common.training import Given, Model
@@ -75,9 +76,9 @@ class ArticleCnn(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
         """Images in [0, 1] to outputs; dropout acts only when ``train``."""
-        x = nn.relu(nn.Conv(32, (3, 3), padding="VALID")(images))
-        x = nn.relu(nn.Conv(64, (3, 3), padding="VALID")(x))
-        x = nn.max_pool(x, (2, 2), strides=(2, 2))
+        x = nn.relu(Conv(32, 3, "VALID")(images))
+        x = nn.relu(Conv(64, 3, "VALID")(x))
+        x = max_pool(x)
         x = nn.Dropout(0.25, deterministic=not train)(x)
         x = nn.relu(nn.Dense(128)(x.reshape(x.shape[0], -1)))
         x = nn.Dropout(0.5, deterministic=not train)(x)

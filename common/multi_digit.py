@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from common.attention.sequences import within
+from common.convolution import Conv, max_pool
 
 # Pixels lie about a quarter around their mean; the initialisation of the layers expects about 1.
 INPUT_SCALE = 4.0
@@ -74,10 +75,9 @@ class MultiDigitCnn(nn.Module):
         x = (images - images.mean(axis=(1, 2, 3), keepdims=True)) * INPUT_SCALE
         rectified = nn.initializers.he_normal()
         for index, (filters, stride) in enumerate(zip(self.layout.filters, self.layout.strides, strict=True)):
-            side = (self.layout.kernel, self.layout.kernel)
-            x = nn.relu(nn.Conv(self._scaled(filters), side, kernel_init=rectified)(x))
+            x = nn.relu(Conv(self._scaled(filters), self.layout.kernel, kernel_init=rectified)(x))
             if stride:
-                x = nn.max_pool(x, (2, 2), strides=(stride, stride), padding="SAME")
+                x = max_pool(x, 2, stride)
             if index:
                 x = nn.Dropout(self.dropout / 5, deterministic=not train)(x)
         x = x.reshape(x.shape[0], -1)

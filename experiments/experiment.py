@@ -21,7 +21,7 @@ from experiments.config import (
     to_json,
     validate_budget,
 )
-from experiments.models import Built, build, identity, model_name
+from experiments.models import Built, build, identity, model_name, observer
 from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.restore import chosen_params
@@ -81,7 +81,7 @@ def run(
     try:
         say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
         with user_errors(NotFinite, CheckpointError):
-            training = Run(experiment, dataset, state, programs.validate, run_dir)
+            training = Run(experiment, dataset, state, programs.validate, run_dir, observer(built, run_dir))
             train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])
             finish(experiment, known, commit, dataset, built, training.outcome(), programs.evaluate, run_dir)
     except too_large as error:

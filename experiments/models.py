@@ -1,5 +1,6 @@
 """The models of experiments: what each configuration builds."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from experiments.config import (
 )
 from experiments.overlap import overlaps
 from experiments.pictures import draw_agent, draw_baseline
-from experiments.pictures_stn import draw_colocaliser, draw_soft, draw_stn
+from experiments.pictures_stn import draw_colocaliser, draw_soft, draw_stn, keep_history, transformer_eye
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
 from stn.colocalisation import Colocaliser, make_colocaliser, validate_colocalisation
@@ -50,12 +51,19 @@ class Built(NamedTuple):
       draw: ``(params, run_dir) -> None``, the pictures.
       summary: one line for people.
       measure: ``params -> dictionary`` of what ``results.json`` says beside errors.
+      observe: ``(params, step, run_dir) -> None``, keeps what an animation of training shows.
     """
 
     model: Model
     draw: Callable[[Any, Path], None]
     summary: str
     measure: Callable[[Any], dict[str, Any]] = lambda params: {}
+    observe: Callable[[Any, int, Path], None] = lambda params, step, run_dir: None
+
+
+def observer(built: Built, run_dir: Path) -> Callable[[Any, int], None]:
+    """`Built.observe` for a run in a folder."""
+    return lambda params, step: built.observe(params, step, run_dir)
 
 
 def build(experiment: Experiment, dataset: Dataset) -> Built:
@@ -196,8 +204,10 @@ def _build_baseline(experiment: CnnExperiment, dataset: Dataset) -> Built:
 def _build_stn(experiment: StnExperiment, dataset: Dataset) -> Built:
     config, made = experiment.model, make_transformer(experiment, dataset)
 
+    see = transformer_eye(lambda params, images: made.look(params, images).transformed, dataset)
+
     def draw(params: Any, run_dir: Path) -> None:
-        draw_stn(made, params, dataset, run_dir, experiment.training.eval_batch_size)
+        draw_stn(made, params, dataset, run_dir, experiment.training.eval_batch_size, see)
 
     transformer = config.transformer
     number = transformer.parallel * transformer.sequence
@@ -206,7 +216,8 @@ def _build_stn(experiment: StnExperiment, dataset: Dataset) -> Built:
         "input": f"{number} {transformer.transform} transformer{'s' * (number > 1)}",
         "multi": f"{transformer.transform} transformers on the image and on features",
     }[transformer.place]
-    return Built(made.model, draw, f"{_describe(dataset)}; {config.network.network}, {what}")
+    observe = functools.partial(keep_history, see)
+    return Built(made.model, draw, f"{_describe(dataset)}; {config.network.network}, {what}", observe=observe)
 
 
 def _build_soft(experiment: SoftExperiment, dataset: Dataset) -> Built:
@@ -226,13 +237,16 @@ def _build_soft(experiment: SoftExperiment, dataset: Dataset) -> Built:
 def _build_colocaliser(experiment: ColocalisationExperiment, dataset: Dataset) -> Built:
     config, made = experiment.model, make_finder(experiment, dataset)
 
+    see = transformer_eye(lambda params, images: (made.find(params, images),), dataset)
+
     def draw(params: Any, run_dir: Path) -> None:
-        draw_colocaliser(made, params, dataset, run_dir, experiment.training.eval_batch_size)
+        draw_colocaliser(made, params, dataset, run_dir, experiment.training.eval_batch_size, see)
 
     def measure(params: Any) -> dict[str, Any]:
         return {"overlap": overlaps(made, params, dataset)}
 
-    return Built(made.model, draw, f"{_describe(dataset)}; {config.transform} to {config.crop}x{config.crop}", measure)
+    summary = f"{_describe(dataset)}; {config.transform} to {config.crop}x{config.crop}"
+    return Built(made.model, draw, summary, measure, functools.partial(keep_history, see))
 
 
 def model_name(experiment: Experiment) -> str:

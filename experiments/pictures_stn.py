@@ -1,23 +1,33 @@
 """The pictures of trained networks with differentiable attention: what is drawn into ``plots/`` after training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 
 from common.data import Dataset
+from common.data.array_cache import read_arrays, write_arrays
 from common.evaluation import over_batches, predicted
 from experiments.pictures import draw_learning_curves
 from experiments.plots import confusion_matrix
+from experiments.plots_animation import figures_gif
 from experiments.plots_stn import attention_sheet, transformer_sheet
-from experiments.plots_style import save_figure
+from experiments.plots_style import save_figure, write_bytes
 from experiments.train import TEST_SEED
 from stn.colocalisation import Colocaliser
 from stn.models import StnModel
 from stn.soft_attention import SoftModel
+from stn.transformer import Transformed
 
-SHEET_IMAGES = 12
+SHEET_IMAGES, MOVING_IMAGES = 12, 8
+# The folder of a run that holds what its transformers did at each validation.
+HISTORY = "history"
+# Parameters to arrays by name: the test images that are shown, and grid and output of each transformer on them.
+Eye = Callable[[Any], dict[str, np.ndarray]]
 
 
 def _draw_common(logits: Callable[[jax.Array], jax.Array], dataset: Dataset, run_dir: Path, batch_size: int) -> None:
@@ -35,31 +45,72 @@ def _draw_common(logits: Callable[[jax.Array], jax.Array], dataset: Dataset, run
         save_figure(confusion_matrix(labels, guesses, dataset.class_names), run_dir / "plots" / "confusion.png")
 
 
-def draw_stn(stn: StnModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+def transformer_eye(transformed: Callable[[Any, jax.Array], Sequence[Transformed]], dataset: Dataset) -> Eye:
+    """What shows the transformers on the image at work on the first test images.
+
+    Args:
+      transformed: ``(params, images) -> `` what each transformer did.
+      dataset: the images.
+    """
+    shown, channels = np.asarray(dataset.test.images)[:SHEET_IMAGES], dataset.channels
+    look = jax.jit(transformed)
+
+    def see(params: Any) -> dict[str, np.ndarray]:
+        done = jax.tree.map(np.asarray, look(params, jnp.asarray(shown)))
+        # Those on feature maps are not of the image.
+        on_image = [one for one in done if one.images.shape[-1] == channels]
+        grids = {f"grid_{number}": one.grids for number, one in enumerate(on_image)}
+        outputs = {f"output_{number}": one.images for number, one in enumerate(on_image)}
+        return {"images": shown, **grids, **outputs} if on_image else {}
+
+    return see
+
+
+def keep_history(see: Eye, params: Any, step: int, run_dir: Path) -> None:
+    """Keeps what the transformers do after a step, for the animation."""
+    if seen := see(params):
+        write_arrays(run_dir / HISTORY / f"{step}.npz", seen)
+
+
+def _sheet(seen: dict[str, np.ndarray], images: int, title: str = "") -> Figure:
+    grids, outputs = ([seen[f"{name}_{i}"] for i in range(len(seen) // 2)] for name in ("grid", "output"))
+    return transformer_sheet(
+        seen["images"][:images], [grid[:images] for grid in grids], [output[:images] for output in outputs], title
+    )
+
+
+def _draw_transformers(see: Eye, params: Any, run_dir: Path) -> None:
+    """What they do now, and an animation of what they did at each validation."""
+    plots = run_dir / "plots"
+    if not (seen := see(params)):
+        return
+    save_figure(_sheet(seen, SHEET_IMAGES), plots / "transformers.png")
+    steps = sorted(int(path.stem) for path in (run_dir / HISTORY).glob("*.npz"))
+    kept = ((step, read_arrays(run_dir / HISTORY / f"{step}.npz")) for step in steps)
+    sheets = [_sheet(then, MOVING_IMAGES, f"step {step:,}") for step, then in kept if then is not None]
+    if sheets:
+        write_bytes(plots / "training.gif", figures_gif(sheets))
+
+
+def draw_stn(stn: StnModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, see: Eye) -> None:
     """Draws what is known of every network, and what each transformer on the image did."""
     _draw_common(lambda batch: stn.look(params, batch).logits, dataset, run_dir, batch_size)
-    shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
-    done = jax.tree.map(np.asarray, jax.jit(stn.look)(params, shown).transformed)
-    # Those on feature maps are not of the image.
-    on_image = [one for one in done if one.images.shape[-1] == shown.shape[-1]]
-    if on_image:
-        figure = transformer_sheet(shown, [one.grids for one in on_image], [one.images for one in on_image])
-        save_figure(figure, run_dir / "plots" / "transformers.png")
+    _draw_transformers(see, params, run_dir)
 
 
-def draw_colocaliser(finder: Colocaliser, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+def draw_colocaliser(
+    finder: Colocaliser, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, see: Eye
+) -> None:
     """Draws what is known of every network, and what is found in images."""
 
     def logits(batch: jax.Array) -> jax.Array:
         return finder.model.predict(params, jax.random.key(TEST_SEED), batch, "greedy")
 
     _draw_common(logits, dataset, run_dir, batch_size)
-    shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
-    found = jax.tree.map(np.asarray, jax.jit(finder.find)(params, shown))
-    save_figure(transformer_sheet(shown, [found.grids], [found.images]), run_dir / "plots" / "transformers.png")
+    _draw_transformers(see, params, run_dir)
 
 
-def draw_soft(soft: SoftModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+def draw_soft(soft: SoftModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
     """Draws what is known of every network, and where each glimpse or head attends."""
     _draw_common(lambda batch: soft.attend(params, batch).logits[-1], dataset, run_dir, batch_size)
     shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]

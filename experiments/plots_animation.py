@@ -1,8 +1,8 @@
-"""Animated episodes, a GIF: one frame for each glimpse."""
+"""Animations, endless GIFs: of episodes, one frame for each glimpse; of training, one for each validation."""
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -79,21 +79,32 @@ def episode_gif(
         _frame(step, steps, count, images, labels, locations, boxes, glimpses, probabilities, names)
         for step in range(steps)
     ]
-    durations = [round(1000 * seconds)] * (steps - 1) + [round(1000 * last_seconds)]
-    indexed = _indexed(frames)
-    buffer = io.BytesIO()
-    indexed[0].save(
-        buffer,
-        format="GIF",
-        save_all=True,
-        append_images=indexed[1:],
-        duration=durations,
-        loop=0,
-        optimize=False,
-    )
+    data = _gif(frames, seconds, last_seconds)
     if path is not None:
-        write_bytes(path, buffer.getvalue())
+        write_bytes(path, data)
+    return data
+
+
+def figures_gif(figures: Iterable[Figure], seconds: float = 0.4, last_seconds: float = 3.0, dpi: int = 80) -> bytes:
+    """The bytes of an endless GIF of figures of one size; `seconds` and `last_seconds` as of `episode_gif`."""
+    frames = []
+    for figure in figures:
+        figure.set_dpi(dpi)
+        frames.append(_picture(FigureCanvasAgg(figure)))
+    return _gif(frames, seconds, last_seconds)
+
+
+def _gif(frames: Sequence[PillowImage.Image], seconds: float, last_seconds: float) -> bytes:
+    durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * last_seconds)]
+    first, *rest = _indexed(frames)
+    buffer = io.BytesIO()
+    first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
     return buffer.getvalue()
+
+
+def _picture(canvas: FigureCanvasAgg) -> PillowImage.Image:
+    canvas.draw()
+    return PillowImage.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def _indexed(frames: Sequence[PillowImage.Image]) -> list[PillowImage.Image]:
@@ -166,8 +177,7 @@ def _frame(
         shown = likeliest_classes(probabilities[:, index], reading.label, limit=10 if reading.end is None else 12)
         true = reading.label[reading.target(now)]
         _draw_bars(figure.add_subplot(grid[2, index]), probabilities[now, index], shown, true, names)
-    canvas.draw()
-    return PillowImage.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return _picture(canvas)
 
 
 def _draw_bars(axes: Axes, belief: np.ndarray, shown: np.ndarray, label: int, names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.plots_style import figure_of, show_image, to_pixels
+from experiments.plots_style import INK, figure_of, show_image, to_pixels
 
 # Lines of the grid that are drawn in each direction.
 LINES = 5
@@ -17,6 +17,7 @@ def transformer_sheet(
     images: UInt8[np.ndarray, "N H W C"],
     grids: Sequence[Float[np.ndarray, "N h w 2"]],
     outputs: Sequence[Float[np.ndarray, "N h w C"]],
+    title: str = "",
 ) -> Figure:
     """A column for each image: the image with the grids drawn on it, and below it what each transformer saw.
 
@@ -24,9 +25,12 @@ def transformer_sheet(
       images: the input.
       grids: of each transformer, where it read, normalised (x, y).
       outputs: of each transformer, what it read, in units of its own.
+      title: above all.
     """
     rows, columns = 1 + len(grids), len(images)
-    figure = figure_of(1.1 * columns, 1.2 * rows)
+    figure = figure_of(1.1 * columns, 1.2 * rows + 0.3 * bool(title))
+    if title:
+        figure.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=INK)
     axes = figure.subplots(rows, columns, squeeze=False)
     for index, image in enumerate(images):
         show_image(axes[0, index], image)

@@ -46,6 +46,10 @@ FIGURES = {
         "What the transformers did",
         "Test images with the grid on which each transformer reads them, and below them what it saw there.",
     ),
+    "training": (
+        "The transformers while they learned",
+        "The same at each validation, from the identity on: a frame each.",
+    ),
     "attention": (
         "Where it attends",
         "Test images, and below them the weights of each glimpse or head over them, bright where they are high.",

@@ -112,6 +112,7 @@ class Run:
       state: a fresh state.
       validate: ``(params, key, images) -> Predictions``.
       run_dir: its folder.
+      observe: ``(params, step) -> None``, called with fresh parameters and at each validation.
 
     Attributes:
       state: as it is now; a chunk of steps takes it away, and leaves nothing where one was not finite.
@@ -127,9 +128,11 @@ class Run:
         state: TrainState,
         validate: Callable[..., Predictions],
         run_dir: Path,
+        observe: Callable[[Any, int], None] = lambda params, step: None,
     ):
         self.config = config = experiment.training
-        self._dataset, self._validate, size = dataset, validate, len(dataset.train.labels)
+        self._dataset, self._validate, self._observe = dataset, validate, observe
+        size = len(dataset.train.labels)
         self._schedule = make_schedule(experiment.optimizer, config.steps, size / config.batch_size)
         self._replicates = getattr(getattr(experiment.model, "estimator", None), "replicates", 1)
         self._checkpoints = Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
@@ -138,6 +141,8 @@ class Run:
         self.step = int(self.state.step)
         if restored is not None:
             say(f"resuming after step {self.step}")
+        else:
+            observe(self.state.params, self.step)
         self._checkpoints.discard_after(self.step)
         self._metrics = run_directory.MetricsWriter(run_dir, self.step)
         self.seconds = self._metrics.records[-1]["seconds"] if self._metrics.records else 0.0
@@ -181,6 +186,7 @@ class Run:
                 "validation_sampled_error": errors["sampled"]["error"],
             }
             self.state = keep_best(self.state, record["validation_error"])
+            self._observe(self.state.params, until)
         return record
 
     def append(self, record: dict[str, Any]) -> None:

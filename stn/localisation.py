@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from stn.convolution import ValidConv
+from common.convolution import Conv, max_pool
 
 # Parameters under a module of this name belong to localisation networks.
 NAME = "localisation"
@@ -103,8 +103,8 @@ class ConvolutionalLocalisation(nn.Module):
     def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B P"]:
         """Images or feature maps to parameters."""
         x = average_pool(images, self.downsample)
-        x = nn.relu(ValidConv(self.filters, 5)(x))
-        x = nn.max_pool(x, (2, 2), strides=(2, 2), padding="SAME")
-        x = nn.relu(ValidConv(self.filters, 5)(x))
+        x = nn.relu(Conv(self.filters, 5, "VALID")(x))
+        x = max_pool(x)
+        x = nn.relu(Conv(self.filters, 5, "VALID")(x))
         regression = _Regression(self.identity, self.units, self.layers, name="regression")
         return regression(x.reshape(x.shape[0], -1))

@@ -8,18 +8,13 @@ from collections.abc import Callable
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from stn.convolution import ValidConv
+from common.convolution import Conv, max_pool
 
 # Filters of the convolutions, and units of the dense layers, of the network for house numbers.
 NUMBERS_FILTERS = (48, 64, 128, 160, 192, 192, 192, 192)
 NUMBERS_UNITS = (3072, 3072, 3072)
 # The convolutions that are followed by a pooling.
 NUMBERS_POOLED = (0, 2, 4, 6)
-
-
-def max_pool(images: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """2x2 with stride 2; an odd last row or column is kept, since the paper's sizes need it."""
-    return nn.max_pool(images, (2, 2), strides=(2, 2), padding="SAME")
 
 
 class Fcn(nn.Module):
@@ -44,8 +39,8 @@ class Cnn(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B F"]:
         """Images to features."""
-        x = max_pool(nn.relu(ValidConv(self.filters, 9)(images)))
-        x = max_pool(nn.relu(ValidConv(self.filters, 7)(x)))
+        x = max_pool(nn.relu(Conv(self.filters, 9, "VALID")(images)))
+        x = max_pool(nn.relu(Conv(self.filters, 7, "VALID")(x)))
         return x.reshape(x.shape[0], -1)
 
 
@@ -71,7 +66,7 @@ class NumbersCnn(nn.Module):
         for index, filters in enumerate(NUMBERS_FILTERS):
             if self.before is not None:
                 x = self.before(index, x)
-            x = nn.relu(nn.Conv(max(round(self.width * filters), 1), (5, 5))(x))
+            x = nn.relu(Conv(max(round(self.width * filters), 1), 5)(x))
             if index in NUMBERS_POOLED:
                 x = max_pool(x)
         x = x.reshape(x.shape[0], -1)

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common.convolution import Conv, max_pool
 from common.cores import CORES
 from common.training import Given, Model
 from stn.attention import POOLINGS
 from stn.filter_bank import PARAMETERS, Window, attention_map, make_window, read
 from stn.grids import regular_grid
-from stn.networks import max_pool
 from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 from stn.targets import Head, accuracy, cross_entropy
 
@@ -62,7 +62,7 @@ class AttentionPooling(nn.Module):
         """Images in [0, 1] to logits and maps over the feature grid."""
         config, x = self.config, images
         for layer in range(config.layers):
-            x = max_pool(nn.relu(nn.Conv(config.filters * 2**layer, (3, 3))(x)))
+            x = max_pool(nn.relu(Conv(config.filters * 2**layer, 3)(x)))
         batch, rows, columns, _ = x.shape
         # Features alone do not tell where they are.
         places = jnp.broadcast_to(jnp.asarray(regular_grid(rows, columns), x.dtype), (batch, rows, columns, 2))

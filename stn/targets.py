@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from common.attention.sequences import within
+
 
 class Head(nn.Module):
     """A linear layer for each place of the label.
@@ -30,10 +32,7 @@ class Head(nn.Module):
 
 def counted(labels: Int[Array, "B *S"], num_classes: int) -> Bool[Array, "B *S"]:
     """The places of each label that count: up to its first end symbol and including it; of one class, that."""
-    if labels.ndim == 1:
-        return jnp.ones_like(labels, bool)
-    ended = jnp.cumsum(labels == num_classes - 1, axis=1)
-    return (ended - (labels == num_classes - 1)) == 0
+    return jnp.ones_like(labels, bool) if labels.ndim == 1 else within(labels, num_classes)
 
 
 def cross_entropy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, "B *S"]) -> Float[Array, ""]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common.convolution import max_pool
 from stn.localisation import average_pool
 from stn.samplers import Fill, Padding, sample
 from stn.transforms import Transform
@@ -84,4 +85,4 @@ def pool(images: Float[Array, "B H W C"], factor: int, pooling: Pooling = "avera
     """
     if pooling == "average" or factor == 1:
         return average_pool(images, factor)
-    return nn.max_pool(images, (factor, factor), strides=(factor, factor), padding="SAME")
+    return max_pool(images, factor)

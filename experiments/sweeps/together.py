@@ -26,7 +26,7 @@ from experiments import run_directory
 from experiments.command_line import fail, with_output
 from experiments.config import WholeImageExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
-from experiments.models import Built, build, identity
+from experiments.models import Built, build, identity, observer
 from experiments.programs import General, Programs, SharedPrograms, program_digest
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.models import find_preset
@@ -168,7 +168,7 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
         run_directory.check_run(run_dir, known, resume=job.resume, overwrite=False)
         run_directory.open_run(run_dir, known, resume=job.resume)
         state = make_initial_state(experiment, model.model, dataset)
-        runs.append(Run(experiment, dataset, state, own.validate, run_dir))
+        runs.append(Run(experiment, dataset, state, own.validate, run_dir, observer(model, run_dir)))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}
     batched = make_batched(programs.general(experiments[0], built[0].model, dataset))
 

@@ -1,12 +1,16 @@
 """The command lines of differentiable attention, from their flags to their pictures."""
 
+import io
+import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.data import load_task
+from common.data.array_cache import read_arrays
 from experiments import colocalisation, soft_attention, stn
 from experiments.overlap import true_boxes
 from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
@@ -33,8 +37,23 @@ def test_run_from_flags_to_pictures(go, capsys, module, line, picture):
     assert results["model"] == module.__name__.rpartition(".")[2] and results["seed"] == 5
     assert set(results["test"]) == {"greedy"} and results["test"]["greedy"]["n"] == 15
     drawn = {path.name for path in Path("run/plots").iterdir()}
-    assert drawn == {"learning_curves.png", "confusion.png"} | ({picture} if picture else set())
+    moving = {"training.gif"} if picture == "transformers.png" else set()
+    assert drawn == {"learning_curves.png", "confusion.png"} | ({picture} if picture else set()) | moving
     assert "test accuracy: " in capsys.readouterr().out and Path("run/report.html").is_file()
+
+
+def test_the_animation_goes_on_where_training_does(go):
+    flags = [*["RTS_st_fcn", "--units", "8", "--localisation-units", "4", "--downsample", "1"], *LOOP.split()]
+    go(stn, flags)
+    whole = Path("run/plots/training.gif").read_bytes()
+    frames = Image.open(io.BytesIO(whole))
+    assert frames.n_frames == 3, "before the first step, and at two validations"
+    then = [read_arrays(f"run/history/{step}.npz") for step in (0, 2, 4)]
+    np.testing.assert_allclose(then[0]["output_0"], then[0]["images"] / np.float32(255), rtol=1e-6)
+    assert not np.array_equal(then[1]["grid_0"], then[2]["grid_0"])
+    shutil.rmtree("run/checkpoints/4")
+    go(stn, flags, "--resume")
+    assert Path("run/plots/training.gif").read_bytes() == whole
 
 
 @pytest.mark.parametrize(
@@ -71,7 +90,11 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
     assert results["model"] == "colocalisation" and set(results["test"]) == {"greedy"}
     assert set(results["overlap"]) == {"validation", "test"} and results["overlap"]["test"]["n"] == 15
     assert 0 < results["overlap"]["test"]["mean"] < 1
-    assert {path.name for path in Path("run/plots").iterdir()} >= {"learning_curves.png", "transformers.png"}
+    assert {path.name for path in Path("run/plots").iterdir()} >= {
+        "learning_curves.png",
+        "transformers.png",
+        "training.gif",
+    }
     assert "overlap with the true boxes" in capsys.readouterr().out
     kept = read_run(Path("run")).params()[ENCODER]
     assert jax.tree.all(jax.tree.map(np.array_equal, kept, encoder)), "what it compares with stays as it is"

@@ -1,0 +1,52 @@
+"""The presets of SVHN on files of the real format: from archives to a trained epoch, its results and its report."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments import cnn, dram, evaluate, focus
+from experiments.run_directory import read_json, read_metrics
+from tests.common.data.svhn_maker import make_part, some_records
+
+pytestmark = pytest.mark.usefixtures("compile_once")
+# 12 and 18 numbers less 3 for validation, of which 9 make a step: an epoch is three.
+PARTS = {"train": 12, "extra": 18, "test": 5}
+LOOP = "--steps 3 --batch-size 9 --log-every 3 --evaluate-every 3 --validation-episodes 1 --eval-episodes 2"
+NETWORKS = "--conv-channels 2 --glimpse-features 8 --lower-hidden 8 --upper-hidden 8 --context-channels 2"
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("svhn")
+    for name, count in PARTS.items():
+        make_part(folder, name, some_records(count, seed=count))
+    return folder
+
+
+@pytest.fixture
+def go(archives, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(module, line, run):
+        module.main([*line.split(), "--data", str(archives), "--run-dir", run, *LOOP.split()])
+        return read_json(Path(run) / "results.json")
+
+    return call
+
+
+def test_dram_from_archives_to_a_report_and_a_second_look(go, capsys):
+    results = go(dram, f"svhn {NETWORKS}", "forward")
+    assert results["task"] == "svhn_numbers" and results["test"]["greedy"]["n"] == PARTS["test"]
+    assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
+    assert read_metrics(Path("forward"))[-1]["epoch"] == 1.0
+    assert Path("forward/report.html").is_file() and Path("forward/plots/episodes.png").is_file()
+    evaluate.main(["forward", "--episodes", "1"])
+    focus.main(["forward", "--task", "svhn_numbers_110", "--episodes", "1", "--output", "focus.json"])
+    assert read_json(Path("focus.json"))["image"] == [110, 110]
+    assert "test accuracy: " in capsys.readouterr().out
+
+
+def test_cnn_from_archives_to_results(go):
+    results = go(cnn, "svhn --width 0.02 --no-plots", "cnn")
+    assert results["task"] == "svhn_numbers" and set(results["test"]) == {"greedy"}
+    assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
