@@ -260,7 +260,7 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
             "house_numbers",
             BaselineConfig("cnn11", width=0.5, dropout=0.25),
             NUMBERS,
-            20_000,
+            10_000,
             resize=32,
             grayscale=True,
         ),
