@@ -63,7 +63,7 @@ class PaperCnn(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
         """Images in [0, 1] to outputs."""
-        x = nn.relu(nn.Conv(8, (10, 10), strides=5, padding="VALID")(images))
+        x = nn.relu(Conv(8, 10, "VALID", stride=5)(images))
         x = nn.relu(nn.Dense(self.units)(x.reshape(x.shape[0], -1)))
         return nn.Dense(self.num_outputs)(x)
 

@@ -22,20 +22,27 @@ FEW_CHANNELS = 4
 
 
 def convolve(
-    images: Float[Array, "B H W C"], kernel: Float[Array, "rows columns C F"], padding: Padding = "VALID"
+    images: Float[Array, "B H W C"],
+    kernel: Float[Array, "rows columns C F"],
+    padding: Padding = "VALID",
+    stride: int = 1,
 ) -> Float[Array, "B h w F"]:
-    """Convolution (cross-correlation) with stride 1.
+    """Convolution (cross-correlation).
 
     Args:
       images: feature maps.
-      kernel: of an odd number of rows and columns where the padding is ``SAME``.
-      padding: ``VALID`` for none, so that h = H - rows + 1 and w likewise; ``SAME`` for zeros all
-        around, h = H and w = W.
+      kernel: of an odd number of rows and columns where the padding is ``SAME`` and the stride 1.
+      padding: ``VALID`` for none, so that h = (H - rows) // stride + 1 and w likewise; ``SAME`` for zeros around the
+        image so that h = ceil(H / stride) and w likewise.
+      stride: pixels between outputs.
 
     Raises:
-      ValueError: a kernel with an even side and ``SAME`` padding.
+      ValueError: a kernel with an even side, ``SAME`` padding and stride 1.
     """
     rows, columns = kernel.shape[:2]
+    if stride > 1:
+        functions = (functools.partial(f, padding=padding, stride=stride) for f in (_strided_on_cpu, _strided))
+        return jax.lax.platform_dependent(images, kernel, **dict(zip(("cpu", "default"), functions, strict=True)))
     if padding == "VALID":
         return _convolve(images, kernel, (0, 0))
     if not rows % 2 or not columns % 2:
@@ -66,6 +73,18 @@ def _on_cpu(images: Array, kernel: Array, margin: Margin) -> Array:
     return jnp.einsum("bhwijc,ijcf->bhwf", _windows(images, kernel.shape[:2], margin), kernel)
 
 
+def _strided(images: Array, kernel: Array, padding: Padding, stride: int) -> Array:
+    steps = (stride, stride)
+    return jax.lax.conv_general_dilated(images, kernel, steps, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _strided_on_cpu(images: Array, kernel: Array, padding: Padding, stride: int) -> Array:
+    """A matrix product, whose gradients are matrix products too: strides leave but few windows."""
+    sides = jax.lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], (stride, stride), padding)
+    taps = _taps(jnp.pad(images, ((0, 0), *sides, (0, 0))), kernel.shape[:2], stride)
+    return jnp.stack(taps, axis=3).reshape(*taps[0].shape[:3], -1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
 def _output_size(images: Array, size: tuple[int, ...], margin: Margin) -> tuple[int, ...]:
     return tuple(full + 2 * side - part + 1 for full, side, part in zip(images.shape[1:3], margin, size, strict=True))
 
@@ -74,16 +93,18 @@ def _widen(images: Array, margin: Margin) -> Array:
     return jnp.pad(images, ((0, 0), *((side, side) for side in margin), (0, 0)))
 
 
-def _shifted(images: Array, size: tuple[int, ...], margin: Margin) -> list[list[Float[Array, "B h w C"]]]:
-    """What each tap of a kernel sees."""
-    height, width = _output_size(images, size, margin)
-    wide = _widen(images, margin)
-    return [[wide[:, i : i + height, j : j + width] for j in range(size[1])] for i in range(size[0])]
+def _taps(images: Array, size: tuple[int, ...], stride: int = 1) -> list[Float[Array, "B h w C"]]:
+    """What each tap of a kernel sees where the kernel lies wholly on the image, row by row."""
+    rows, columns = size
+    last_row, last_column = images.shape[1] - rows, images.shape[2] - columns
+    starts = [(i, j) for i in range(rows) for j in range(columns)]
+    return [images[:, i : i + last_row + 1 : stride, j : j + last_column + 1 : stride] for i, j in starts]
 
 
 def _windows(images: Array, size: tuple[int, ...], margin: Margin) -> Float[Array, "B h w rows columns C"]:
     """What all taps see, side by side."""
-    return jnp.stack([jnp.stack(row, axis=3) for row in _shifted(images, size, margin)], axis=3)
+    taps = jnp.stack(_taps(_widen(images, margin), size), axis=3)
+    return taps.reshape(*taps.shape[:3], *size, -1)
 
 
 def _forward(images: Array, kernel: Array, margin: Margin) -> tuple[Array, Any]:
@@ -128,11 +149,8 @@ def _to_kernel(images: Array, kernel: Array, gradient: Array, margin: Margin) ->
     """A matrix product for each tap, or one for all where each would be narrow."""
     if images.shape[-1] <= FEW_CHANNELS:
         return jnp.einsum("bhwijc,bhwf->ijcf", _windows(images, kernel.shape[:2], margin), gradient)
-    taps = [
-        jnp.stack([jnp.einsum("bhwc,bhwf->cf", seen, gradient) for seen in row])
-        for row in _shifted(images, kernel.shape[:2], margin)
-    ]
-    return jnp.stack(taps)
+    taps = _taps(_widen(images, margin), kernel.shape[:2])
+    return jnp.stack([jnp.einsum("bhwc,bhwf->cf", seen, gradient) for seen in taps]).reshape(kernel.shape)
 
 
 _convolve.defvjp(_forward, _backward)
@@ -145,12 +163,14 @@ class Conv(nn.Module):
       filters: F.
       size: side of the kernels in pixels.
       padding: that of `convolve`.
+      stride: likewise.
       kernel_init: initialises the kernels.
     """
 
     filters: int
     size: int
     padding: Padding = "SAME"
+    stride: int = 1
     kernel_init: Callable = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -159,7 +179,9 @@ class Conv(nn.Module):
         shape = (self.size, self.size, images.shape[-1], self.filters)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
-        flat = convolve(images.reshape(-1, *images.shape[-3:]), kernel, self.padding) + bias[None, None, None]
+        flat = (
+            convolve(images.reshape(-1, *images.shape[-3:]), kernel, self.padding, self.stride) + bias[None, None, None]
+        )
         return flat.reshape(*images.shape[:-3], *flat.shape[1:])
 
 
@@ -175,14 +197,6 @@ def max_pool(images: Float[Array, "B H W C"], size: int = 2, stride: int | None 
       stride: pixels between windows; None for ``size``.
     """
     stride = size if stride is None else stride
-    height, width = (-(-side // stride) for side in images.shape[1:3])
-    beyond = [
-        (0, max((n - 1) * stride + size - side, 0)) for n, side in zip((height, width), images.shape[1:3], strict=True)
-    ]
-    padded = jnp.pad(images, ((0, 0), *beyond, (0, 0)), constant_values=-jnp.inf)
-    shifted = [
-        padded[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
-        for i in range(size)
-        for j in range(size)
-    ]
-    return functools.reduce(jnp.maximum, shifted)
+    reach = [(0, max((-(-side // stride) - 1) * stride + size - side, 0)) for side in images.shape[1:3]]
+    padded = jnp.pad(images, ((0, 0), *reach, (0, 0)), constant_values=-jnp.inf)
+    return functools.reduce(jnp.maximum, _taps(padded, (size, size), stride))

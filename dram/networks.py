@@ -59,7 +59,7 @@ class ContextNetwork(nn.Module):
         """Whole images to features, ``D = channels * ceil(size / 4) ** 2``."""
         x = coarse(images, self.size) * GLIMPSE_SCALE
         for index, strides in enumerate((2, 2, 1)):
-            x = nn.relu(nn.Conv(self.channels, (3, 3), strides=strides, name=f"layer_{index}")(x))
+            x = nn.relu(Conv(self.channels, 3, stride=strides, name=f"layer_{index}")(x))
         return x.reshape(x.shape[0], -1)
 
 

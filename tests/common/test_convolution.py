@@ -57,6 +57,25 @@ def test_gradients_equal_finite_differences(x64, padding):
     check_grads(jax.jit(lambda *x: convolve(*x, padding)), (images, kernel), order=1, modes=["rev"])
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("height, width, side, stride", [(16, 16, 3, 2), (9, 7, 3, 2), (12, 15, 4, 3), (10, 10, 10, 5)])
+def test_strides_are_those_of_xla(padding, height, width, side, stride):
+    images = jnp.asarray(RNG.normal(size=(2, height, width, 3)), jnp.float32)
+    kernel = jnp.asarray(RNG.normal(size=(side, side, 3, 4)), jnp.float32)
+
+    def theirs(images, kernel):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(images, kernel, (stride, stride), padding, dimension_numbers=numbers)
+
+    def gradients(function):
+        one = jax.value_and_grad(lambda *x: jnp.sin(function(*x)).sum(), (0, 1))
+        return jax.tree.leaves(jax.jit(one)(images, kernel))
+
+    ours = gradients(lambda *x: convolve(*x, padding, stride))
+    for one, other in zip(ours, gradients(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
 def test_it_maps_over_images_and_kernels():
     images, kernels = RNG.normal(size=(3, 2, 6, 6, 2)), RNG.normal(size=(3, 3, 3, 2, 4))
     mapped = jax.jit(jax.vmap(lambda x, k: convolve(x, k, "SAME")))(jnp.asarray(images), jnp.asarray(kernels))
