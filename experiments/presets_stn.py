@@ -1,7 +1,9 @@
 """Named configurations of differentiable attention, as `experiments.presets` has those of agents and CNNs."""
 
 import dataclasses
+from typing import Any, Literal
 
+from common.training import OptimizerConfig
 from experiments.config import (
     ColocalisationExperiment,
     DataConfig,
@@ -17,6 +19,30 @@ def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig, step
     return StnExperiment(
         data=DataConfig(task=task),
         model=StnConfig(transformer, network),
+        training=TrainingConfig(
+            steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
+        ),
+    )
+
+
+def _stn_numbers(
+    task: str, place: Literal["input", "multi"], steps: int, width: float = 1.0, **data: Any
+) -> StnExperiment:
+    """The network of the paper for house numbers, its localisation networks of 32 units at a tenth of the rate."""
+    transformer = TransformerConfig(
+        place=place,
+        localisation_filters=32,
+        localisation_units=32,
+        localisation_layers=2,
+        localisation_rate=0.1,
+        padding="border",
+    )
+    # Pixels lie about a quarter around their mean.
+    network = NetworkConfig("numbers", width=width, input_mean=0.5, input_std=0.25)
+    return StnExperiment(
+        data=DataConfig(task=task, **data),
+        model=StnConfig(transformer, network),
+        optimizer=OptimizerConfig(learning_rate=5e-4),
         training=TrainingConfig(
             steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
         ),
@@ -75,6 +101,26 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "addition": (
         f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%). Not run yet.",
         _stn("two_channel_addition42", dataclasses.replace(SMALLER_DENSE, parallel=2), FCN),
+    ),
+    "house_numbers_single": (
+        "ST-CNN on 54x54 house numbers, one affine transformer. For a GPU; not run yet.",
+        _stn_numbers("house_numbers", "input", 60_000),
+    ),
+    "house_numbers": (
+        "The same with a transformer before each of the first four convolutions. For a GPU; not run yet.",
+        _stn_numbers("house_numbers", "multi", 60_000),
+    ),
+    "house_numbers_32": (
+        "The same on 32x32 in gray at half its width, for a CPU. Not run yet.",
+        _stn_numbers("house_numbers", "multi", 10_000, 0.5, resize=32, grayscale=True),
+    ),
+    "svhn_single": (
+        f"ST-CNN on SVHN's numbers, 54x54 ({PAPER}: 3.7% on 64x64): give --data. Not run yet.",
+        _stn_numbers("svhn_numbers", "input", 150_000),
+    ),
+    "svhn": (
+        f"The same with four transformers ({PAPER}: 3.6% on 64x64): give --data. Not run yet.",
+        _stn_numbers("svhn_numbers", "multi", 150_000),
     ),
 }
 
