@@ -78,7 +78,7 @@ class ArticleCnn(nn.Module):
         """Images in [0, 1] to outputs; dropout acts only when ``train``."""
         x = nn.relu(Conv(32, 3, "VALID")(images))
         x = nn.relu(Conv(64, 3, "VALID")(x))
-        x = max_pool(x)
+        x = max_pool(x, padding="VALID")
         x = nn.Dropout(0.25, deterministic=not train)(x)
         x = nn.relu(nn.Dense(128)(x.reshape(x.shape[0], -1)))
         x = nn.Dropout(0.5, deterministic=not train)(x)

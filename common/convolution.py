@@ -185,18 +185,24 @@ class Conv(nn.Module):
         return flat.reshape(*images.shape[:-3], *flat.shape[1:])
 
 
-def max_pool(images: Float[Array, "B H W C"], size: int = 2, stride: int | None = None) -> Float[Array, "B h w C"]:
-    """The largest values of ``size x size`` windows, one every ``stride`` pixels, as far as the image reaches.
+def max_pool(
+    images: Float[Array, "B H W C"], size: int = 2, stride: int | None = None, padding: Padding = "SAME"
+) -> Float[Array, "B h w C"]:
+    """The largest values of ``size x size`` windows, one every ``stride`` pixels.
 
-    h = ceil(H / stride) and w likewise; the last windows may reach beyond the image, where there is nothing. Where
-    several values are the largest they share the gradient; XLA's own gives it to one, and is 20 times slower on a CPU.
+    Where several values are the largest they share the gradient; XLA's own gives it to one, and is 20 times slower on a
+    CPU.
 
     Args:
       images: feature maps.
       size: side of a window.
       stride: pixels between windows; None for ``size``.
+      padding: ``SAME`` for h = ceil(H / stride) and w likewise, where the last windows may reach beyond the image;
+        ``VALID`` for those on the image alone.
     """
     stride = size if stride is None else stride
+    if padding == "VALID":
+        return functools.reduce(jnp.maximum, _taps(images, (size, size), stride))
     reach = [(0, max((-(-side // stride) - 1) * stride + size - side, 0)) for side in images.shape[1:3]]
     padded = jnp.pad(images, ((0, 0), *reach, (0, 0)), constant_values=-jnp.inf)
     return functools.reduce(jnp.maximum, _taps(padded, (size, size), stride))

@@ -98,13 +98,16 @@ def test_the_layer_is_that_of_flax(padding):
     np.testing.assert_allclose(ours.apply(params, images), theirs.apply(params, images), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("size, stride", [(2, 2), (2, 1), (3, 2), (2, None)])
 @pytest.mark.parametrize("height, width", [(6, 8), (5, 7)])
-def test_pooling_is_that_of_xla(size, stride, height, width):
+def test_pooling_is_that_of_xla(padding, size, stride, height, width):
     images = jnp.asarray(RNG.normal(size=(2, height, width, 3)), jnp.float32)
     steps = stride or size
 
     def theirs(x):
+        if padding == "VALID":
+            return nn.max_pool(x, (size, size), (steps, steps))
         reach = [max((-(-side // steps) - 1) * steps + size - side, 0) for side in (height, width)]
         x = jnp.pad(x, ((0, 0), (0, reach[0]), (0, reach[1]), (0, 0)), constant_values=-jnp.inf)
         return nn.max_pool(x, (size, size), (steps, steps))
@@ -112,7 +115,7 @@ def test_pooling_is_that_of_xla(size, stride, height, width):
     def gradient(function):
         return jax.jit(jax.value_and_grad(lambda x: jnp.sin(function(x)).sum()))(images)
 
-    ours = jax.jit(lambda x: max_pool(x, size, stride))
+    ours = jax.jit(lambda x: max_pool(x, size, stride, padding))
     np.testing.assert_array_equal(ours(images), theirs(images))
     for one, other in zip(gradient(ours), gradient(theirs), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -19,7 +19,7 @@ from common.attention.config import LossConfig, PolicyConfig, RetinaConfig, make
 from common.glimpse import glimpse, summed_area_table
 from common.policy_gradient import EstimatorConfig
 from common.training import Given, OptimizerConfig
-from experiments.benchmarks import training_speed
+from experiments.benchmarks import convolution_speed, training_speed
 from experiments.benchmarks.arithmetic import matrix_products, program_flops
 from experiments.benchmarks.training_speed import SpeedConfig, make_experiment, make_table, measure_rate, summarise
 from ram.agent import make_ram
@@ -360,3 +360,17 @@ def test_flops_of_a_program_are_those_of_its_products():
 def test_matrix_products_count_their_operations():
     flops = matrix_products(16)()
     assert flops > 0 and flops % (2 * 16**3) == 0
+
+
+def test_convolutions_are_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        convolution_speed, "LAYERS", (convolution_speed.Layer(4, 2, 3), convolution_speed.Layer(4, 2, 0))
+    )
+    path = tmp_path / "speed.json"
+    convolution_speed.main(["--batch-size", "2", "--steps", "1", "--rounds", "1", "--output", str(path)])
+    layers = json.loads(path.read_text())["layers"]
+    assert [layer["filters"] for layer in layers] == [3, 0] and all(layer["ours"] > 0 for layer in layers)
+    assert "max-pooling of 2" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        convolution_speed.main(["--rounds", "0"])
+    assert stop.value.code == 2 and "rounds 0: must be at least 1" in capsys.readouterr().err

@@ -1,0 +1,182 @@
+"""Whole networks: their size, what they start as, and where gradients go."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.data.blank import blank_task
+from common.training import Given
+from experiments.models import make_model, make_soft, make_transformer
+from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
+from stn.config import NetworkConfig, StnConfig, TransformerConfig, validate
+from stn.models import fit_units, make_stn, parameter_count
+from stn.soft_attention import make_soft_attention
+from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8))
+LABELS = jnp.arange(4)
+
+
+def gradient_of(model, params):
+    def loss(params):
+        return model.loss(params, jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))[0]
+
+    return jax.jit(jax.grad(loss))(params)
+
+
+def shapes_of(experiment):
+    data = experiment.data
+    return blank_task(data.task, data.resize, data.grayscale)
+
+
+@pytest.mark.parametrize("name", [n for n, (_, e) in STN_PRESETS.items() if e.model.network.network != "numbers"])
+def test_networks_have_about_the_parameters_of_the_paper(name):
+    experiment = STN_PRESETS[name][1]
+    made = make_transformer(experiment, shapes_of(experiment))
+    count = parameter_count(jax.eval_shape(made.model.init, jax.random.key(0)))
+    assert abs(count - 400_000) < 0.03 * 400_000
+
+
+@pytest.mark.parametrize("presets", [STN_PRESETS, SOFT_PRESETS], ids=["stn", "soft_attention"])
+def test_every_preset_gives_scores_of_its_labels(presets):
+    for name, (_, experiment) in presets.items():
+        dataset = shapes_of(experiment)
+        model = make_model(experiment, dataset)
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        image = jax.ShapeDtypeStruct((2, dataset.height, dataset.width, dataset.channels), jnp.uint8)
+        scores = jax.eval_shape(lambda p, x, m=model: m.predict(p, jax.random.key(0), x, "greedy"), params, image)
+        targets = () if dataset.num_targets is None else (dataset.num_targets,)
+        assert scores.shape == (2, *targets, dataset.num_classes), name
+
+
+@pytest.mark.parametrize("budget", [10, 1_000, 400_000])
+def test_width_nearest_to_a_budget(budget):
+    def count(units):
+        return 3 * units**2 + 40 * units + 7
+
+    best = min(range(1, 1000), key=lambda units: abs(count(units) - budget))
+    assert fit_units(count, budget) == best
+
+
+@pytest.mark.parametrize("transform", ["attention", "rotated_attention", "affine", "projective", "tps"])
+def test_a_fresh_transformer_sees_the_image_as_it_is(transform):
+    config = StnConfig(TransformerConfig(transform=transform, localisation_filters=2), NetworkConfig("fcn", units=3))
+    made = make_stn(config, 28, 28, 1, 10)
+    (done,) = made.look(made.model.init(jax.random.key(0)), IMAGES).transformed
+    np.testing.assert_allclose(done.images, IMAGES / 255, atol=2e-5)
+
+
+def test_the_background_is_in_the_units_of_the_image():
+    """Zooming out shows the background, not what zero is after normalisation."""
+    transformer = TransformerConfig(transform="attention", localisation_filters=2, background=0.25)
+    network = NetworkConfig("fcn", units=3, input_mean=0.5, input_std=0.2)
+    made = make_stn(StnConfig(transformer, network), 28, 28, 1, 10)
+    params = made.model.init(jax.random.key(0))
+
+    def zoom_out(path, leaf):
+        name = jax.tree_util.keystr(path)
+        return leaf.at[0].set(3.0) if "regression" in name and leaf.shape == (3,) else leaf
+
+    gray = jnp.full((1, 28, 28, 1), 64, jnp.uint8)
+    (done,) = made.look(jax.tree_util.tree_map_with_path(zoom_out, params), gray).transformed
+    corner, middle = done.images[0, 0, 0, 0], done.images[0, 14, 14, 0]
+    assert corner == pytest.approx((0.25 - 0.5) / 0.2) and middle == pytest.approx((64 / 255 - 0.5) / 0.2, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "place, parallel, sequence, number", [("input", 2, 2, 4), ("multi", 1, 1, 4), ("none", 1, 1, 0)]
+)
+def test_all_transformers_learn(place, parallel, sequence, number):
+    transformer = TransformerConfig(place, parallel, sequence, localisation_filters=2, localisation_units=3)
+    made = make_stn(StnConfig(transformer, NetworkConfig("numbers", width=0.03, dropout=0.0)), 28, 28, 1, 10)
+    params = made.model.init(jax.random.key(0))
+    assert len(made.look(params, IMAGES).transformed) == number
+    gradient = jax.grad(lambda p: made.model.loss(p, jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))[0])(
+        params
+    )
+    flows = {name: sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(part)) for name, part in gradient.items()}
+    assert sum("transformer" in name for name in flows) == number and min(flows.values()) > 0
+
+
+def test_localisation_may_learn_more_slowly():
+    transformer = TransformerConfig(localisation_rate=0.1, localisation_filters=2)
+    made = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
+    factors = made.model.rate_factors(made.model.init(jax.random.key(0)))
+    found = {jax.tree_util.keystr(path): factor for path, factor in jax.tree_util.tree_leaves_with_path(factors)}
+    assert set(found.values()) == {0.1, 1.0}
+    assert all((factor == 0.1) == ("localisation" in name) for name, factor in found.items())
+
+
+@pytest.mark.parametrize(
+    "transformer, network, said",
+    [
+        ({"control_points": 1}, {}, "control_points 1: must be at least 2"),
+        ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
+        ({"parallel": 0}, {}, "parallel 0: must be 1 or more"),
+        ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
+        ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network numbers has room for them"),
+        ({}, {"input_std": 0.0}, "input_std 0.0: must be positive"),
+        ({}, {"dropout": 1.0}, "dropout 1.0: must be at least 0 and below 1"),
+        ({"downsample": 2}, {}, "network 'cnn' on 14x14 (downsample 2) images: needs at least 21x21"),
+    ],
+)
+def test_bad_configurations(transformer, network, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        validate(StnConfig(TransformerConfig(**transformer), NetworkConfig(**network)), 28, 28)
+
+
+def soft(**changes):
+    bank = FilterBankConfig(num_glimpses=3, glimpse_size=5, units=6, core_hidden=7)
+    config = SoftAttentionConfig("filter_bank", filter_bank=dataclasses.replace(bank, **changes))
+    made = make_soft_attention(config, 28, 28, 1, 10)
+    return made, made.model.init(jax.random.key(0))
+
+
+def test_differentiable_ram_says_where_it_looks():
+    made, params = soft()
+    attended = jax.jit(made.attend)(params, IMAGES)
+    assert attended.logits.shape == (3, 4, 10) and attended.patches.shape == (3, 4, 5, 5, 1)
+    assert attended.maps.shape == (4, 3, 28, 28)
+    np.testing.assert_allclose(attended.maps.sum(axis=(2, 3)), 1, rtol=1e-4)
+    # It begins with the whole image, the same for all; then images differ.
+    strides = np.asarray(attended.windows.stride)
+    assert np.ptp(strides[0]) == 0 and np.ptp(strides[2]) > 0
+    assert strides[0, 0] == pytest.approx(27 / 4)
+
+
+def test_the_loss_is_of_the_last_glimpse_or_of_every_one():
+    every, params = soft()
+    last, _ = soft(classify_at="last")
+    logits = np.asarray(every.attend(params, IMAGES).logits, float)
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    each = -log_probs[:, np.arange(4), np.asarray(LABELS)].mean(axis=1)
+    given = (jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))
+    assert float(every.model.loss(params, *given)[0]) == pytest.approx(each.mean(), rel=1e-5)
+    assert float(last.model.loss(params, *given)[0]) == pytest.approx(each[-1], rel=1e-5)
+
+
+def test_the_windows_learn_without_a_policy_gradient():
+    made, params = soft(classify_at="last")
+    gradient = jax.grad(lambda p: made.model.loss(p, jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))[0])(
+        params
+    )
+    assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
+
+
+@pytest.mark.parametrize("scores, heads", [("additive", 1), ("dot_product", 2)])
+def test_pooling_maps_lie_over_the_feature_grid(scores, heads):
+    pooling = PoolingConfig(scores, heads=heads, size=4, filters=2, layers=2, hidden=5)
+    made = make_soft_attention(SoftAttentionConfig("pooling", pooling), 28, 28, 1, 10)
+    attended = jax.jit(made.attend)(made.model.init(jax.random.key(0)), IMAGES)
+    assert attended.logits.shape == (1, 4, 10) and attended.maps.shape == (4, heads, 7, 7)
+    np.testing.assert_allclose(attended.maps.sum(axis=(2, 3)), 1, rtol=1e-5)
+
+
+def test_soft_presets_are_of_both_kinds():
+    made = {name: make_soft(e, shapes_of(e)) for name, (_, e) in SOFT_PRESETS.items()}
+    assert len(made) == len(SOFT_PRESETS)
