@@ -153,7 +153,7 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
         _ram("cluttered100", LARGE, "25px", "4px", 60_000),
     ),
     "pairs100": (
-        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error). Not run yet.",
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error). 15 min on one CPU core: 34% error.",
         _ram("pairs100", MEDIUM, "10px", "4px", 40_000, glimpses=4, policy_weight=0.1, rate=1e-3),
     ),
     "images": (
@@ -164,7 +164,7 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
 
 DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
     "pairs100": (
-        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). Not run yet.",
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). 40 min on one CPU core: 11% error.",
         _dram("pairs100", 40_000, glimpses_per_target=4),
     ),
     "pairs100_no_context": (

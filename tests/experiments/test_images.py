@@ -20,7 +20,7 @@ from experiments.sweeps.cells import Cell, arguments
 
 STEPS = 2
 SMALL = (
-    "house_numbers_32 --num-images 40 --resize 12 --network fc --units 8 --batch-size 8 --eval-batch-size 20"
+    "house_numbers --num-images 40 --resize 12 --network fc --units 8 --batch-size 8 --eval-batch-size 20"
     f" --run-dir run --steps {STEPS} --evaluate-every {STEPS} --log-every {STEPS}"
 ).split()
 
