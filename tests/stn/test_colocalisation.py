@@ -29,7 +29,7 @@ HEIGHT, WIDTH = 32, 40
 
 def make(height=HEIGHT, **changes):
     config = dataclasses.replace(CONFIG, **changes)
-    encoder = make_stn(StnConfig(TransformerConfig(place="none"), NetworkConfig("cnn", units=4)), 22, 22, 1, 3)
+    encoder = make_stn(StnConfig(TransformerConfig(place="none"), NetworkConfig("fcn", units=4)), 22, 22, 1, 3)
     return make_colocaliser(config, encoder, height, WIDTH, 1)
 
 

@@ -89,11 +89,12 @@ def test_the_background_is_in_the_units_of_the_image():
 
 
 @pytest.mark.parametrize(
-    "place, parallel, sequence, number", [("input", 2, 2, 4), ("multi", 1, 1, 4), ("none", 1, 1, 0)]
+    "place, parallel, sequence, number, network",
+    [("input", 2, 2, 4, "fcn"), ("multi", 1, 1, 4, "numbers"), ("none", 1, 1, 0, "fcn")],
 )
-def test_all_transformers_learn(place, parallel, sequence, number):
+def test_all_transformers_learn(place, parallel, sequence, number, network):
     transformer = TransformerConfig(place, parallel, sequence, localisation_filters=2, localisation_units=3)
-    made = make_stn(StnConfig(transformer, NetworkConfig("numbers", width=0.03, dropout=0.0)), 28, 28, 1, 10)
+    made = make_stn(StnConfig(transformer, NetworkConfig(network, units=3, width=0.03, dropout=0.0)), 28, 28, 1, 10)
     params = made.model.init(jax.random.key(0))
     assert len(made.look(params, IMAGES).transformed) == number
     gradient = jax.grad(lambda p: made.model.loss(p, jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))[0])(
