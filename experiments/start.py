@@ -54,13 +54,7 @@ def take_over(
         forwards = [replace(each, reverse=False) for each in (config, experiment.data)]
         return dataset if forwards[0] == forwards[1] else load(config)
 
-    try:
-        run = read_run(Path(folder), images)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    if not isinstance(run.experiment, DramExperiment):
-        raise ValueError(f"{name} {folder!r} is no run of experiments.dram")
-    taken = run.params()
+    taken = _params_of(name, folder, DramExperiment, "experiments.dram", images)
     if name == "glimpse_network_from":
         taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
     _require_same_shapes(f"{name} {folder!r}", taken, state.params)
@@ -76,15 +70,23 @@ def _take_encoder(
             "encoder_from None: give the folder of a run that tells the classes of crops, as of "
             "python -m experiments.stn mnist28_cnn"
         )
+    encoder = _params_of("encoder_from", folder, StnExperiment, "experiments.stn", load)
+    _require_same_shapes(f"encoder_from {folder!r}", encoder, state.params[ENCODER])
+    taken = state.params | {ENCODER: encoder}
+    return state._replace(params=_copies(taken), best_params=_copies(taken))
+
+
+def _params_of(
+    name: str, folder: str, kind: type[Experiment], command: str, load: Callable[[DataConfig], Dataset]
+) -> Any:
+    """The parameters of the run that a field names, which must be one of a kind."""
     try:
         run = read_run(Path(folder), load)
     except ValueError as error:
-        raise ValueError(f"encoder_from: {error}") from error
-    if not isinstance(run.experiment, StnExperiment):
-        raise ValueError(f"encoder_from {folder!r} is no run of experiments.stn")
-    _require_same_shapes(f"encoder_from {folder!r}", run.params(), state.params[ENCODER])
-    taken = state.params | {ENCODER: run.params()}
-    return state._replace(params=_copies(taken), best_params=_copies(taken))
+        raise ValueError(f"{name}: {error}") from error
+    if not isinstance(run.experiment, kind):
+        raise ValueError(f"{name} {folder!r} is no run of {command}")
+    return run.params()
 
 
 def _copies(params: Any) -> Any:
