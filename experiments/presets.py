@@ -168,7 +168,7 @@ DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
         _dram("pairs100", 40_000, glimpses_per_target=4),
     ),
     "pairs100_no_context": (
-        "The same without the context network (Ba et al. 2014: 7% error). Not run yet.",
+        "The same without the context network (Ba et al. 2014: 7% error). 29 min on one CPU core: 38% error.",
         _dram("pairs100", 40_000, glimpses_per_target=4, context=False),
     ),
     "pairs100_sequence": (
