@@ -15,13 +15,16 @@ from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 
 
+def _budget(steps: int) -> TrainingConfig:
+    """So many steps, validated twenty times; nothing is drawn, so one pass is all there is to evaluate."""
+    return TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1)
+
+
 def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig, steps: int = 10_000) -> StnExperiment:
     return StnExperiment(
         data=DataConfig(task=task),
         model=StnConfig(transformer, network),
-        training=TrainingConfig(
-            steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
-        ),
+        training=_budget(steps),
     )
 
 
@@ -43,9 +46,7 @@ def _stn_numbers(
         data=DataConfig(task=task, **data),
         model=StnConfig(transformer, network),
         optimizer=OptimizerConfig(learning_rate=5e-4),
-        training=TrainingConfig(
-            steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
-        ),
+        training=_budget(steps),
     )
 
 
@@ -129,9 +130,7 @@ def _soft(task: str, model: SoftAttentionConfig, steps: int = 20_000) -> SoftExp
     return SoftExperiment(
         data=DataConfig(task=task),
         model=model,
-        training=TrainingConfig(
-            steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1
-        ),
+        training=_budget(steps),
     )
 
 
@@ -162,7 +161,7 @@ SOFT_PRESETS: dict[str, tuple[str, SoftExperiment]] = {
 def _colocalisation(task: str) -> ColocalisationExperiment:
     return ColocalisationExperiment(
         data=DataConfig(task=task),
-        training=TrainingConfig(steps=5_000, evaluate_every=250, eval_episodes=1, validation_episodes=1),
+        training=_budget(5_000),
     )
 
 
