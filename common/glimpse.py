@@ -1,8 +1,9 @@
 """The glimpse sensor: a small retina whose patches grow coarser away from the centre of gaze.
 
 Scale ``k`` is a ``G x G`` grid of means over boxes of ``s x s`` pixels with ``s = growth**k``, all centred at the
-location (Mnih et al. 2014, figure 1). Outside the image the retina sees zeros. The means are read from a summed-area
-table (Crow 1984), built once per image and shared by every glimpse and every Monte Carlo replicate.
+location (Mnih et al. 2014, figure 1). Outside the image the retina sees zeros: black, or the image's mean where that is
+subtracted. The means are read from a summed-area table (Crow 1984), built once per image and shared by every glimpse
+and every Monte Carlo replicate.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Int32, Shaped, UInt8
+from jaxtyping import Array, Float, Int, Int32, Integer, Shaped, UInt8
 
 from common.locations import to_pixels
 
@@ -23,11 +24,14 @@ class Retina:
       size: G, side of each scale's patch, in samples.
       scales: K, the number of scales.
       growth: factor between the box sides of neighbouring scales, an integer.
+      subtract_mean: whether `make_sensor` shows images less their mean, to the nearest level of 1/255: outside an image
+        then lies its mean instead of black.
     """
 
     size: int = 8
     scales: int = 1
     growth: int = 2
+    subtract_mean: bool = False
 
     def __post_init__(self):
         for name in ("size", "scales", "growth"):
@@ -44,16 +48,16 @@ class Retina:
         return self.scales * self.size**2 * channels
 
 
-def summed_area_table(image: UInt8[Array, "H W C"]) -> Int32[Array, "H+1 W+1 C"]:
+def summed_area_table(image: Integer[Array, "H W C"]) -> Int32[Array, "H+1 W+1 C"]:
     """Sums of all pixels above and to the left: ``table[i, j] = image[:i, :j].sum()``, exact in integers.
 
     Sums wrap modulo 2**32 on enormous images; box sums, being differences, stay exact up to 2**31.
 
     Raises:
-      ValueError: the image is not uint8 (the table is exact only for integers).
+      ValueError: the image holds no integers (the table is exact only for these).
     """
-    if image.dtype != jnp.uint8:
-        raise ValueError(f"image of dtype {image.dtype}: the summed-area table takes uint8")
+    if not jnp.issubdtype(image.dtype, jnp.integer):
+        raise ValueError(f"image of dtype {image.dtype}: the summed-area table takes integers, such as uint8")
     # An associative scan takes 0.6 of the time of jnp.cumsum on a CPU.
     sums = image.astype(jnp.int32)
     for axis in (0, 1):
@@ -120,7 +124,7 @@ def bilinear_glimpse(
     rounding the two agree. Used for pathwise gradients.
 
     Args:
-      image: uint8, or floats in [0, 1].
+      image: uint8, or floats in units of its white.
       location: normalised (x, y).
       retina: the retina's geometry.
     """
@@ -145,6 +149,12 @@ def bilinear_glimpse(
     return jnp.stack([patch(side) for side in retina.box_sides])
 
 
+def subtract_mean(images: UInt8[Array, "B H W C"]) -> Int32[Array, "B H W C"]:
+    """Images less their own mean over pixels and channels, rounded so that they stay integers: -255 to 255."""
+    pixels = images.astype(jnp.int32)
+    return pixels - jnp.round(pixels.mean(axis=(1, 2, 3), keepdims=True)).astype(jnp.int32)
+
+
 def make_sensor(
     images: UInt8[Array, "B H W C"], retina: Retina, *, differentiable: bool = False
 ) -> Callable[[Float[Array, "B 2"]], Float[Array, "B K G G C"]]:
@@ -157,5 +167,6 @@ def make_sensor(
       retina: the retina's geometry.
       differentiable: see through `bilinear_glimpse`, which has a gradient in the location, instead of `glimpse`.
     """
-    source, see = (images, bilinear_glimpse) if differentiable else (jax.vmap(summed_area_table)(images), glimpse)
+    pixels = subtract_mean(images) if retina.subtract_mean else images
+    source, see = (pixels / 255, bilinear_glimpse) if differentiable else (jax.vmap(summed_area_table)(pixels), glimpse)
     return lambda locations: jax.vmap(see, in_axes=(0, 0, None))(source, locations, retina)

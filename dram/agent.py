@@ -14,6 +14,7 @@ from common.attention.model import AttentionModel, make_attention
 from common.attention.sequences import Sequence
 from common.cores import CORES
 from common.episode import Agent
+from common.glimpse import subtract_mean
 from common.locations import parse_sigma
 from dram.config import DramConfig, num_glimpses
 from dram.networks import ContextNetwork, GlimpseNetwork
@@ -63,7 +64,7 @@ class Dram(nn.Module):
         lower = self.lower.initial_state(batch)
         upper = self.upper.initial_state(batch) if agent.two_layers else lower
         if agent.context:
-            features = self.context_network(images)
+            features = self.context_network(subtract_mean(images) if self.config.retina.subtract_mean else images)
             leaves = [jnp.tanh(dense(features)) for dense in self.context_state]
             upper = jax.tree.unflatten(jax.tree.structure(upper), leaves)
         return Layers(lower, upper) if agent.two_layers else Layers(upper, ())

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Integer
 
 from common.convolution import Conv
 
@@ -55,15 +55,18 @@ class ContextNetwork(nn.Module):
     channels: int
 
     @nn.compact
-    def __call__(self, images: UInt8[Array, "B H W C"]) -> Float[Array, "B D"]:
-        """Whole images to features, ``D = channels * ceil(size / 4) ** 2``."""
+    def __call__(self, images: Integer[Array, "B H W C"]) -> Float[Array, "B D"]:
+        """Whole images in levels of 1/255 to features, ``D = channels * ceil(size / 4) ** 2``."""
         x = coarse(images, self.size) * GLIMPSE_SCALE
         for index, strides in enumerate((2, 2, 1)):
             x = nn.relu(Conv(self.channels, 3, stride=strides, name=f"layer_{index}")(x))
         return x.reshape(x.shape[0], -1)
 
 
-def coarse(images: UInt8[Array, "B H W C"], size: int) -> Float[Array, "B size size C"]:
-    """The whole image at a low resolution, in [0, 1]: antialiased bilinear resizing to ``size x size`` pixels."""
+def coarse(images: Integer[Array, "B H W C"], size: int) -> Float[Array, "B size size C"]:
+    """The whole image, in levels of 1/255, at a low resolution, in units of white.
+
+    Bilinear resizing, antialiased, to ``size x size`` pixels.
+    """
     shape = (images.shape[0], size, size, images.shape[3])
     return jax.image.resize(images / 255.0, shape, "linear")

@@ -22,6 +22,8 @@ class RetinaConfig:
     """Number K of scales, each with its own patch."""
     growth: int = 2
     """Factor between the pixel sizes of neighbouring scales."""
+    subtract_mean: bool = False
+    """Show each image less its mean, as photographs of house numbers are; outside it then lies its mean, not black."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Attention(Protocol):
 
 def make_retina(config: RetinaConfig) -> Retina:
     """The retina that a configuration describes."""
-    return Retina(config.glimpse_size, config.num_scales, config.growth)
+    return Retina(config.glimpse_size, config.num_scales, config.growth, config.subtract_mean)
 
 
 def require_positive(config: object, *names: str) -> None:
