@@ -87,7 +87,7 @@ def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
     return DramExperiment(
         data=DataConfig(task=task, grayscale=True, reverse=reverse),
         model=DramConfig(
-            retina=RetinaConfig(12, 2),
+            retina=RetinaConfig(12, 2, subtract_mean=True),
             agent=DramAgentConfig(
                 glimpses_per_target=3,
                 glimpse_network="conv",
@@ -106,23 +106,25 @@ def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
 
 
 def _small_numbers(reverse: bool = False) -> DramExperiment:
-    """House numbers at a size for a CPU: 32x32 pixels in gray, and networks to match."""
+    """House numbers at a size for a CPU: 32x32 pixels in gray, one glimpse a symbol, and networks to match."""
     return DramExperiment(
         data=DataConfig(task="house_numbers", resize=32, grayscale=True, reverse=reverse),
         model=DramConfig(
-            retina=RetinaConfig(10, 2),
+            retina=RetinaConfig(12, 2, subtract_mean=True),
             agent=DramAgentConfig(
-                glimpses_per_target=2,
+                glimpses_per_target=1,
+                glimpse_network="conv",
+                conv_channels=16,
                 lower_hidden=256,
-                upper_hidden=256,
+                upper_hidden=128,
                 mean_activation="linear",
                 unit_width="8px",
             ),
-            policy=PolicyConfig(sigma="6px", sigma_final="1.5px", sigma_schedule="exponential"),
-            loss=LossConfig(policy_weight=0.01),
+            policy=PolicyConfig(sigma="2px", sigma_final="0.75px", sigma_schedule="exponential"),
+            loss=LossConfig(policy_weight=0.1),
             estimator=GAIN,
         ),
-        optimizer=OptimizerConfig(learning_rate=2e-3),
+        optimizer=OptimizerConfig(learning_rate=1e-3),
         training=TrainingConfig(steps=40_000, evaluate_every=2_000),
     )
 
@@ -196,7 +198,7 @@ DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
         _numbers("house_numbers_110"),
     ),
     "house_numbers_32": (
-        "House numbers on 32x32 in gray, 2 glimpses a symbol, for a CPU. Not run yet.",
+        "House numbers on 32x32 in gray, 1 glimpse a symbol, for a CPU. Not run yet.",
         _small_numbers(),
     ),
     "house_numbers_32_backward": (
