@@ -87,7 +87,7 @@ def test_overlap_counts_pixels():
 @pytest.mark.parametrize("transform, height", [("translation", HEIGHT), ("attention", WIDTH), ("affine", HEIGHT)])
 def test_it_starts_in_the_middle_at_the_size_of_a_crop(transform, height):
     made, (images, _) = make(height, transform=transform), pictures(2, height)
-    found = made.find(made.model.init(jax.random.key(0)), images)
+    found = jax.jit(made.find)(jax.jit(made.model.init)(jax.random.key(0)), images)
     top = (height - 22) // 2
     np.testing.assert_allclose(boxes_of(found.grids, height, WIDTH), [[9, top, 31, top + 22]] * 2, atol=1e-3)
     np.testing.assert_allclose(found.images, images[:, top : top + 22, 9:31] / 255, atol=1e-4)
@@ -95,10 +95,12 @@ def test_it_starts_in_the_middle_at_the_size_of_a_crop(transform, height):
 
 def test_only_the_localisation_learns():
     made, (images, labels) = make(), pictures()
-    params = made.model.init(jax.random.key(0))
-    gradient = jax.grad(lambda p: made.model.loss(p, jax.random.key(2), images, labels, Given(jnp.zeros(())))[0])(
-        params
-    )
+    params = jax.jit(made.model.init)(jax.random.key(0))
+
+    def loss(params):
+        return made.model.loss(params, jax.random.key(2), images, labels, Given(jnp.zeros(())))[0]
+
+    gradient = jax.jit(jax.grad(loss))(params)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[ENCODER])) == 0
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[NAME])) > 0
     assert set(jax.tree.leaves(made.model.rate_factors(params)[ENCODER])) == {0.0}
@@ -106,9 +108,9 @@ def test_only_the_localisation_learns():
 
 def test_images_that_share_nothing_teach_nothing():
     made, (images, _) = make(), pictures()
-    params = made.model.init(jax.random.key(0))
+    params = jax.jit(made.model.init)(jax.random.key(0))
     labels = jnp.arange(len(images))
-    value, (metrics, _) = made.model.loss(params, jax.random.key(2), images, labels, Given(jnp.zeros(())))
+    value, (metrics, _) = jax.jit(made.model.loss)(params, jax.random.key(2), images, labels, Given(jnp.zeros(())))
     assert value == 0 and metrics["violated"] == 0
 
 

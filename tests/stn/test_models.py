@@ -22,6 +22,10 @@ IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), d
 LABELS = jnp.arange(4)
 
 
+def fresh(made):
+    return jax.jit(made.model.init)(jax.random.key(0))
+
+
 def gradient_of(model, params):
     def loss(params):
         return model.loss(params, jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))[0]
@@ -67,7 +71,7 @@ def test_width_nearest_to_a_budget(budget):
 def test_a_fresh_transformer_sees_the_image_as_it_is(transform):
     config = StnConfig(TransformerConfig(transform=transform, localisation_filters=2), NetworkConfig("fcn", units=3))
     made = make_stn(config, 28, 28, 1, 10)
-    (done,) = made.look(made.model.init(jax.random.key(0)), IMAGES).transformed
+    (done,) = jax.jit(made.look)(fresh(made), IMAGES).transformed
     np.testing.assert_allclose(done.images, IMAGES / 255, atol=2e-5)
 
 
@@ -76,14 +80,14 @@ def test_the_background_is_in_the_units_of_the_image():
     transformer = TransformerConfig(transform="attention", localisation_filters=2, background=0.25)
     network = NetworkConfig("fcn", units=3, input_mean=0.5, input_std=0.2)
     made = make_stn(StnConfig(transformer, network), 28, 28, 1, 10)
-    params = made.model.init(jax.random.key(0))
+    params = fresh(made)
 
     def zoom_out(path, leaf):
         name = jax.tree_util.keystr(path)
         return leaf.at[0].set(3.0) if "regression" in name and leaf.shape == (3,) else leaf
 
     gray = jnp.full((1, 28, 28, 1), 64, jnp.uint8)
-    (done,) = made.look(jax.tree_util.tree_map_with_path(zoom_out, params), gray).transformed
+    (done,) = jax.jit(made.look)(jax.tree_util.tree_map_with_path(zoom_out, params), gray).transformed
     corner, middle = done.images[0, 0, 0, 0], done.images[0, 14, 14, 0]
     assert corner == pytest.approx((0.25 - 0.5) / 0.2) and middle == pytest.approx((64 / 255 - 0.5) / 0.2, rel=1e-4)
 
@@ -95,11 +99,9 @@ def test_the_background_is_in_the_units_of_the_image():
 def test_all_transformers_learn(place, parallel, sequence, number, network):
     transformer = TransformerConfig(place, parallel, sequence, localisation_filters=2, localisation_units=3)
     made = make_stn(StnConfig(transformer, NetworkConfig(network, units=3, width=0.03, dropout=0.0)), 28, 28, 1, 10)
-    params = made.model.init(jax.random.key(0))
-    assert len(made.look(params, IMAGES).transformed) == number
-    gradient = jax.grad(lambda p: made.model.loss(p, jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))[0])(
-        params
-    )
+    params = fresh(made)
+    assert len(jax.eval_shape(made.look, params, IMAGES).transformed) == number
+    gradient = gradient_of(made.model, params)
     flows = {name: sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(part)) for name, part in gradient.items()}
     assert sum("transformer" in name for name in flows) == number and min(flows.values()) > 0
 
@@ -107,7 +109,7 @@ def test_all_transformers_learn(place, parallel, sequence, number, network):
 def test_localisation_may_learn_more_slowly():
     transformer = TransformerConfig(localisation_rate=0.1, localisation_filters=2)
     made = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
-    factors = made.model.rate_factors(made.model.init(jax.random.key(0)))
+    factors = made.model.rate_factors(fresh(made))
     found = {jax.tree_util.keystr(path): factor for path, factor in jax.tree_util.tree_leaves_with_path(factors)}
     assert set(found.values()) == {0.1, 1.0}
     assert all((factor == 0.1) == ("localisation" in name) for name, factor in found.items())
@@ -135,7 +137,7 @@ def soft(**changes):
     bank = FilterBankConfig(num_glimpses=3, glimpse_size=5, units=6, core_hidden=7)
     config = SoftAttentionConfig("filter_bank", filter_bank=dataclasses.replace(bank, **changes))
     made = make_soft_attention(config, 28, 28, 1, 10)
-    return made, made.model.init(jax.random.key(0))
+    return made, fresh(made)
 
 
 def test_differentiable_ram_says_where_it_looks():
@@ -153,19 +155,17 @@ def test_differentiable_ram_says_where_it_looks():
 def test_the_loss_is_of_the_last_glimpse_or_of_every_one():
     every, params = soft()
     last, _ = soft(classify_at="last")
-    logits = np.asarray(every.attend(params, IMAGES).logits, float)
+    logits = np.asarray(jax.jit(every.attend)(params, IMAGES).logits, float)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     each = -log_probs[:, np.arange(4), np.asarray(LABELS)].mean(axis=1)
     given = (jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))
-    assert float(every.model.loss(params, *given)[0]) == pytest.approx(each.mean(), rel=1e-5)
-    assert float(last.model.loss(params, *given)[0]) == pytest.approx(each[-1], rel=1e-5)
+    losses = [float(jax.jit(made.model.loss)(params, *given)[0]) for made in (every, last)]
+    np.testing.assert_allclose(losses, [each.mean(), each[-1]], rtol=1e-5)
 
 
 def test_the_windows_learn_without_a_policy_gradient():
     made, params = soft(classify_at="last")
-    gradient = jax.grad(lambda p: made.model.loss(p, jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))[0])(
-        params
-    )
+    gradient = gradient_of(made.model, params)
     assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
 
 
@@ -173,7 +173,7 @@ def test_the_windows_learn_without_a_policy_gradient():
 def test_pooling_maps_lie_over_the_feature_grid(scores, heads):
     pooling = PoolingConfig(scores, heads=heads, size=4, filters=2, layers=2, hidden=5)
     made = make_soft_attention(SoftAttentionConfig("pooling", pooling), 28, 28, 1, 10)
-    attended = jax.jit(made.attend)(made.model.init(jax.random.key(0)), IMAGES)
+    attended = jax.jit(made.attend)(fresh(made), IMAGES)
     assert attended.logits.shape == (1, 4, 10) and attended.maps.shape == (4, heads, 7, 7)
     np.testing.assert_allclose(attended.maps.sum(axis=(2, 3)), 1, rtol=1e-5)
 
