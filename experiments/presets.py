@@ -105,10 +105,12 @@ def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
     )
 
 
-def _small_numbers(reverse: bool = False) -> DramExperiment:
-    """House numbers at a size for a CPU: 32x32 pixels in gray, one glimpse a symbol, and networks to match."""
+def _small_numbers(
+    task: str = "house_numbers", resize: int = 32, steps: int = 40_000, reverse: bool = False
+) -> DramExperiment:
+    """House numbers at a size for a CPU: in gray, 32 pixels high for 54, one glimpse a symbol, networks to match."""
     return DramExperiment(
-        data=DataConfig(task="house_numbers", resize=32, grayscale=True, reverse=reverse),
+        data=DataConfig(task=task, resize=resize, grayscale=True, reverse=reverse),
         model=DramConfig(
             retina=RetinaConfig(12, 2, subtract_mean=True),
             agent=DramAgentConfig(
@@ -125,7 +127,7 @@ def _small_numbers(reverse: bool = False) -> DramExperiment:
             estimator=GAIN,
         ),
         optimizer=OptimizerConfig(learning_rate=1e-3),
-        training=TrainingConfig(steps=40_000, evaluate_every=2_000),
+        training=TrainingConfig(steps=steps, evaluate_every=2_000),
     )
 
 
@@ -202,8 +204,12 @@ DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
         _small_numbers(),
     ),
     "house_numbers_32_backward": (
-        "The same read from right to left. Not run yet.",
+        "The same read from right to left; take --glimpse-network-from a run of the former. Not run yet.",
         _small_numbers(reverse=True),
+    ),
+    "house_numbers_65": (
+        "House numbers on 65x65 in a wider view; start it with --parameters-from a run on 32x32. Not run yet.",
+        _small_numbers("house_numbers_110", 65, 20_000),
     ),
     "svhn": (
         "SVHN's full numbers on 54x54 (Ba et al. 2014: 5.1% error), give --data; backward with --reverse. Not run yet.",
