@@ -9,6 +9,8 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common.attention.sequences import within
+
 # Images and labels may lie on the host or on the device.
 AnyArray = Array | np.ndarray
 
@@ -41,12 +43,25 @@ def predicted(scores: Float[Array, "B *S num_classes"]) -> Int[Array, "B *S"]:
     return jnp.where(jnp.cumsum(best == end, axis=-1) > 0, end, best)
 
 
+def log_votes(logits: Float[Array, "M B *S num_classes"]) -> Float[Array, "M B *S num_classes"]:
+    """Log-probabilities of M episodes, uniform past the first end symbol that an episode itself predicts.
+
+    Nothing is learned about what is past the end, so nothing that an episode would say there counts in an average. An
+    average ends no later than the longest of its episodes.
+    """
+    log_probs = jax.nn.log_softmax(logits)
+    if logits.ndim == 3:
+        return log_probs
+    num_classes = logits.shape[-1]
+    return jnp.where(within(log_probs.argmax(-1), num_classes)[..., None], log_probs, -jnp.log(num_classes))
+
+
 def average_over_episodes(
     logits: Float[Array, "M B *S num_classes"],
 ) -> tuple[Int[Array, "B *S"], Int[Array, "B *S"]]:
     """Predictions of the highest mean probability, and of the highest mean log-probability, over M episodes."""
-    log_probs = jax.nn.log_softmax(logits)
-    return predicted(jnp.exp(log_probs).mean(axis=0)), predicted(log_probs.mean(axis=0))
+    votes = log_votes(logits)
+    return predicted(jnp.exp(votes).mean(axis=0)), predicted(votes.mean(axis=0))
 
 
 def over_batches(
@@ -107,14 +122,14 @@ def make_scorer(predict: Callable[..., Array], num_episodes: int, batch_size: in
       batch_size: images in one compiled call.
 
     Returns:
-      ``(params, key, images [N, H, W, C]) -> Scores``, of the same episodes as those of `make_predictor`. The mean of
-      log-probabilities is not normalised.
+      ``(params, key, images [N, H, W, C]) -> Scores``, of the same episodes as those of `make_predictor`, and of each
+      up to its end (`log_votes`). The mean of log-probabilities is not normalised.
     """
 
     def of_logits(greedy: Array, sampled: Array) -> Scores:
-        log_probs = jax.nn.log_softmax(sampled)
-        mean = jax.nn.logsumexp(log_probs, axis=0) - jnp.log(num_episodes)
-        return Scores(jax.nn.log_softmax(greedy), log_probs[0], mean, log_probs.mean(axis=0))
+        votes = log_votes(sampled)
+        mean = jax.nn.logsumexp(votes, axis=0) - jnp.log(num_episodes)
+        return Scores(log_votes(greedy[None])[0], votes[0], mean, votes.mean(axis=0))
 
     return _over_episodes(of_logits, predict, num_episodes, batch_size)
 

@@ -30,7 +30,8 @@ def combine(forward: Float[Array, "B S C"], backward: Float[Array, "B S C"]) -> 
 
     Args:
       forward: log-probabilities of each symbol by the model that reads from left to right; the last class ends a
-        sequence. Monte Carlo averages are means over episodes of these.
+        sequence. Monte Carlo averages are means over episodes of these. Past the end that a reader itself predicts they
+        should be uniform (`common.evaluation.make_scorer`), since it has learned nothing about what is there.
       backward: those of the model that reads from right to left, in the order in which it reads.
 
     Returns:

@@ -12,6 +12,7 @@ from common.evaluation import (
     Predictions,
     average_over_episodes,
     error_interval,
+    log_votes,
     make_predictor,
     over_batches,
     predicted,
@@ -197,15 +198,41 @@ def test_what_is_said_after_the_end_does_not_matter():
     np.testing.assert_array_equal(predicted(jnp.asarray(changed)), predicted(jnp.asarray(scores)))
 
 
-def test_averages_are_of_each_target_by_itself():
+def test_averages_are_of_each_target_by_itself_up_to_the_end_of_each_episode():
     logits = np.random.default_rng(0).normal(0, 3, (5, 60, TARGETS, CLASSES))
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    for episode in probabilities.reshape(-1, TARGETS, CLASSES):
+        ends = [s for s in range(TARGETS) if episode[s].argmax() == END]
+        episode[min(ends, default=TARGETS) + 1 :] = 1 / CLASSES
     by_probability, by_log = average_over_episodes(jnp.asarray(logits, jnp.float32))
     for b in range(60):
         means = [probabilities[:, b, s].mean(axis=0).argmax() for s in range(TARGETS)]
         geometric = [np.log(probabilities[:, b, s]).mean(axis=0).argmax() for s in range(TARGETS)]
         assert by_probability[b].tolist() == _cut(means) and by_log[b].tolist() == _cut(geometric)
     assert (np.asarray(by_probability) != np.asarray(by_log)).any()
+
+
+def test_an_episode_has_no_say_past_its_own_end():
+    def beliefs(*symbols, sure=0.95):
+        return [[sure if symbol == each else (1 - sure) / 3 for each in range(4)] for symbol in symbols]
+
+    # One reads 1, 2; the other 1 alone, and past its end would say 2, again and again, as it never learned not to.
+    reads_on = [*beliefs(1), *beliefs(2, sure=0.6), *beliefs(3, sure=0.8), *beliefs(0, sure=0.99)]
+    ends = [*beliefs(1), *beliefs(3, sure=0.4), *beliefs(2), *beliefs(2)]
+    episodes = jnp.log(jnp.array([[reads_on], [ends]], jnp.float32))
+    for read in average_over_episodes(episodes):
+        assert read.tolist() == [[1, 2, 3, 3]]
+    votes = np.exp(log_votes(episodes))
+    np.testing.assert_allclose(votes[1, 0, 2:], 0.25)
+    np.testing.assert_allclose(votes[:, 0, :2], np.exp(episodes)[:, 0, :2], rtol=1e-5)
+    np.testing.assert_allclose(votes[0, 0, 3], 0.25)
+
+
+def test_an_average_ends_no_later_than_its_longest_episode():
+    logits = np.random.default_rng(5).normal(0, 2, (3, 500, 6, 4)).astype(np.float32)
+    lengths = (np.asarray(predicted(jnp.asarray(logits.reshape(-1, 6, 4)))) != 3).sum(-1).reshape(3, 500)
+    for read in average_over_episodes(jnp.asarray(logits)):
+        assert ((np.asarray(read) != 3).sum(-1) <= lengths.max(axis=0)).all()
 
 
 def test_errors_of_sequences_equal_loops():
