@@ -107,7 +107,12 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
             f"glimpse_size {config.retina.glimpse_size} with glimpse_network 'conv': its convolutions need at least 9"
         )
     try:
-        parse_sigma(agent.unit_width, height, width)
+        reach = min(parse_sigma(agent.unit_width, height, width))
     except ValueError as error:
         raise ValueError(str(error).replace("sigma", "unit_width", 1)) from error
+    if agent.mean_activation != "linear" and reach < 1:
+        raise ValueError(
+            f"unit_width {agent.unit_width!r} with mean_activation {agent.mean_activation!r}: no location further than "
+            "that from the middle could be chosen; give mean_activation linear, or a unit of at least half the image"
+        )
     validate_policy(config.policy, config.loss, height, width)

@@ -268,6 +268,11 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
     return reverse_dataset(dataset) if config.reverse else dataset
 
 
+def load_fixed(config: DataConfig) -> Dataset:
+    """`load_dataset` for who measures and does not train."""
+    return load_dataset(config, train=False)
+
+
 def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
     """How many images train, validation and test have, where so many are made for training; None for the usual numbers.
 
@@ -283,11 +288,11 @@ def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
 
 
 def shared_loader() -> Callable[[DataConfig], Dataset]:
-    """`load_dataset` that remembers the last images, for either direction of reading."""
+    """`load_fixed` that remembers the last images, for either direction of reading."""
 
     @functools.lru_cache(maxsize=1)
     def forwards(config: DataConfig) -> Dataset:
-        return load_dataset(config)
+        return load_fixed(config)
 
     def load(config: DataConfig) -> Dataset:
         dataset = forwards(dataclasses.replace(config, reverse=False))

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from experiments.command_line import fail, interruptible, run_tyro, user_errors
+from experiments.config import load_fixed
 from experiments.experiment import measure
 from experiments.programs import final_predictor
 from experiments.report import write_report
@@ -52,7 +53,7 @@ def evaluate(config: Evaluation) -> None:
         if value is not None and value < 1:
             fail(f"{name} {value}: must be at least 1")
     with user_errors():
-        run = read_run(config.run_dir)
+        run = read_run(config.run_dir, load_fixed)
     experiment, built, params = run.experiment, run.built, run.params(config.last)
     say(f"{built.summary}; after step {int(run.state.step)}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import DataConfig, DramExperiment, load_dataset
 from experiments.experiment import parameter_count
 from experiments.models import make_agent
-from experiments.readers import SPLIT_SEEDS, predictions, read_reader, report, scorer, validate_evaluation
+from experiments.readers import SPLIT_SEEDS, operations, predictions, read_reader, report, scorer, validate_evaluation
 from experiments.restore import RestoredRun
 from experiments.train import say
 
@@ -45,7 +46,7 @@ class Focus:
     episodes: int | None = None
     """Sampled episodes to average over; as many as in the reader's own evaluation when it is not given."""
     batch_size: int | None = None
-    """Images in one compiled call, as in the runs when it is not given; another number draws other episodes."""
+    """Images in one compiled call, as in the reader's run when it is not given; another number draws other episodes."""
     output: Path | None = None
     """Where the results go as JSON; focus.json in the folder of the run when it is not given."""
 
@@ -72,9 +73,17 @@ def measure_focus(config: Focus) -> dict[str, Any]:
     crop = (reader.dataset.height, reader.dataset.width)
     assert isinstance(first.experiment, DramExperiment)
     whole = config.first_pass == "whole"
-    agent = make_agent(first.experiment, dataset if whole else first.dataset)
+    if not whole and (first.dataset.height, first.dataset.width) == (dataset.height, dataset.width):
+        raise ValueError(
+            f"first_pass 'downsampled': run {str(config.run_dir)!r} knows images of {dataset.height}x{dataset.width}, "
+            "as these are, so there is nothing to resize; give whole"
+        )
+    seen = dataset if whole else first.dataset
+    agent = make_agent(first.experiment, seen)
     see = (lambda images: images) if whole else downsampler(first.dataset.height, first.dataset.width)
-    cut = make_cutter(agent, first.params(), see, crop)
+    cut = make_cutter(agent, see, crop)
+
+    params = first.params()
 
     def predict(params: Any, key: Array, images: Array, kind: str) -> Array:
         return agent.model.predict(params, key, see(images), kind)
@@ -87,7 +96,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
     for name, seed in SPLIT_SEEDS.items():
         say(f"reading the {name} images twice")
         images, labels = getattr(dataset, name)
-        crops = over_batches(cut, jax.random.key(seed), images, min(batch_size, len(images)))
+        crops = over_batches(partial(cut, params), jax.random.key(seed), images, min(batch_size, len(images)))
         scores = {"first pass": read_first(images, name), "focused": read_again(crops, name)}
         errors[name] = {
             reader: summarise(predictions(each), labels, dataset.end_symbol) for reader, each in scores.items()
@@ -99,6 +108,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         "first_pass": config.first_pass,
         "image": [dataset.height, dataset.width],
         "crop": list(crop),
+        **operations([(agent.model, seen), (reader.built.model, reader.dataset)], episodes),
         "parameters": sum(parameter_count(run.params()) for run in ([first] if reader is first else [first, reader])),
     }
     return report(facts, errors, episodes, config.output or config.run_dir / "focus.json")
@@ -165,13 +175,12 @@ def downsampler(height: int, width: int) -> Callable[[UInt8[Array, "B H W C"]], 
 
 
 def make_cutter(
-    agent: AttentionModel, params: Any, see: Callable[[Array], Array], crop: tuple[int, int]
-) -> Callable[[Array, Array], Array]:
-    """``(key, images [B, H, W, C]) -> crops [B, h, w, C]`` around the glimpses of the greedy path.
+    agent: AttentionModel, see: Callable[[Array], Array], crop: tuple[int, int]
+) -> Callable[[Any, Array, Array], Array]:
+    """``(params, key, images [B, H, W, C]) -> crops [B, h, w, C]`` around the glimpses of the greedy path.
 
     Args:
       agent: reads sequences.
-      params: its parameters.
       see: what it is shown of the images.
       crop: rows and columns of a crop in pixels.
     """
@@ -179,7 +188,7 @@ def make_cutter(
     sequence = agent.sequence
 
     @jax.jit
-    def cut(key: Array, images: Array) -> Array:
+    def cut(params: Any, key: Array, images: Array) -> Array:
         episode = agent.play(params, key, see(images), "greedy")
         return focus(images, episode.locations, reading_glimpses(sequence, episode.logits), crop)
 

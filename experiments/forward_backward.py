@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +15,9 @@ from common.data import reverse_symbols
 from common.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
 from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import GLIMPSE_NETWORK, shared_loader
+from experiments.config import GLIMPSE_NETWORK, flatten, shared_loader
 from experiments.experiment import parameter_count
-from experiments.readers import SPLIT_SEEDS, predictions, read_reader, report, scorer, validate_evaluation
+from experiments.readers import SPLIT_SEEDS, operations, predictions, read_reader, report, scorer, validate_evaluation
 from experiments.restore import RestoredRun
 from experiments.train import say
 
@@ -29,7 +29,7 @@ class ForwardBackward:
     runs: Annotated[tuple[Path, Path], tyro.conf.Positional]
     """Folders of the two runs, in either order: one of a preset, one of its backward preset or with --reverse."""
     episodes: int | None = None
-    """Sampled episodes to average over; as many as in each run's own evaluation when it is not given."""
+    """Sampled episodes of each to average over; as many as in the forward run's evaluation when it is not given."""
     batch_size: int | None = None
     """Images in one compiled call, as in the runs when it is not given; another number draws other episodes."""
     output: Path | None = None
@@ -74,6 +74,7 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
         "forward": str(forward.run_dir),
         "backward": str(backward.run_dir),
         **parameter_counts(forward.params(), backward.params()),
+        **operations([(run.built.model, run.dataset) for run in (forward, backward)], episodes),
         "lengths": agreement,
     }
     return report(facts, errors, episodes, config.output or config.runs[0] / "forward_backward.json")
@@ -89,14 +90,16 @@ def pair(one: RestoredRun, other: RestoredRun) -> tuple[RestoredRun, RestoredRun
     if one.experiment.data.reverse == other.experiment.data.reverse:
         direction = "right to left" if one.experiment.data.reverse else "left to right"
         raise ValueError(f"{names} both read from {direction}: give one of each direction (--reverse)")
+    for (name, left), (_, right) in zip(*(flatten(asdict(run.experiment.data)) for run in (one, other)), strict=True):
+        if name != "reverse" and left != right:
+            raise ValueError(f"{names} do not belong together: they read images of {name} {left!r} and {right!r}")
     forward, backward = (other, one) if one.experiment.data.reverse else (one, other)
     end = forward.dataset.num_classes - 1
     for name in SPLIT_SEEDS:
         left, right = getattr(forward.dataset, name), getattr(backward.dataset, name)
         same = left.images is right.images or np.array_equal(left.images, right.images)
         if not same or not np.array_equal(reverse_symbols(left.labels, end), right.labels):
-            tasks = " and ".join(repr(run.dataset.name) for run in (one, other))
-            raise ValueError(f"{names} do not belong together: their {name} images differ, of task {tasks}")
+            raise ValueError(f"{names} do not belong together: their {name} images or labels differ")
     return forward, backward
 
 

@@ -12,12 +12,12 @@ from experiments.reading import Reading
 
 def symbol_colour(place: int, reading: Reading) -> str:
     """The colour of the symbol that was read at a place: whether it is right."""
-    return RIGHT if reading.said[place] == reading.label[place] else WRONG
+    return RIGHT if reading.right_at(place) else WRONG
 
 
 def symbol_text(place: int, reading: Reading, names: Sequence[str]) -> str:
     """The symbol that was read at a place, with a tick or a cross."""
-    tick = "✓" if reading.said[place] == reading.label[place] else "✗"
+    tick = "✓" if reading.right_at(place) else "✗"
     return f"{names[reading.said[place]]} {tick}"
 
 
@@ -79,11 +79,12 @@ def mark_symbols(axes: Axes, shown: Labels, reading: Reading, names: Sequence[st
             axes.plot([-0.5, last], [top, top], color="#5b6472", linewidth=1.0)
         if place >= len(reading.said):
             continue
-        column = int(np.flatnonzero(shown == reading.label[place])[0])
-        frame = Rectangle(
-            (column - 0.5, top), 1, reading.glimpses, fill=False, edgecolor=RIGHT, linewidth=1.4, zorder=5
-        )
-        axes.add_patch(frame)
+        if reading.within(place):
+            column = int(np.flatnonzero(shown == reading.label[place])[0])
+            frame = Rectangle(
+                (column - 0.5, top), 1, reading.glimpses, fill=False, edgecolor=RIGHT, linewidth=1.4, zorder=5
+            )
+            axes.add_patch(frame)
         axes.annotate(
             symbol_text(place, reading, names),
             (last, top + reading.glimpses / 2),

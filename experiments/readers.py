@@ -1,6 +1,6 @@
 """What the commands share that make more of trained readers of sequences: which runs are those, and their results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from common.data import Dataset
 from common.evaluation import Predictions, Scores, make_scorer, predicted
 from common.training import Model
 from experiments import run_directory
-from experiments.config import DataConfig, DramExperiment, load_dataset
+from experiments.config import DataConfig, DramExperiment, load_fixed
+from experiments.cost import forward_cost
 from experiments.restore import RestoredRun, read_run
 from experiments.tables import readers_table
 from experiments.train import TEST_SEED, VALIDATION_SEED
@@ -20,7 +21,7 @@ from experiments.train import TEST_SEED, VALIDATION_SEED
 SPLIT_SEEDS = {"validation": VALIDATION_SEED, "test": TEST_SEED}
 
 
-def read_reader(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset) -> RestoredRun:
+def read_reader(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_fixed) -> RestoredRun:
     """Reads back a run of an agent that reads sequences.
 
     Raises:
@@ -61,6 +62,18 @@ def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None
     score = make_scorer(model.predict, episodes, batch_size or run.experiment.training.eval_batch_size)
     params = run.params()
     return lambda images, split: score(params, jax.random.key(SPLIT_SEEDS[split]), images)
+
+
+def operations(passes: Sequence[tuple[Model, Dataset]], episodes: int) -> dict[str, float | None]:
+    """Floating-point operations on one image: of a greedy episode by each model in turn, and of all sampled episodes.
+
+    Args:
+      passes: models, and images of the size that each reads.
+      episodes: sampled episodes of each model.
+    """
+    each = [forward_cost(model, images.height, images.width, images.channels)[1] for model, images in passes]
+    known = None if None in each else sum(flops for flops in each if flops is not None)
+    return {"operations": known, "operations_of_means": known and episodes * known}
 
 
 def predictions(scores: Scores) -> Predictions:

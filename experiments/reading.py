@@ -32,6 +32,14 @@ class Reading(NamedTuple):
         """Whether everything was read as it should be."""
         return _before_end(self.label, self.end) == _before_end(self.said, self.end)
 
+    def right_at(self, place: int) -> bool:
+        """Whether what was read at a place is what stands there; past the true end nothing does."""
+        return self.within(place) and self.said[place] == self.label[place]
+
+    def within(self, place: int) -> bool:
+        """Whether a place comes no later than the true end."""
+        return self.end is None or self.end not in self.label[:place]
+
     def target(self, step: int) -> int:
         """Which symbol glimpse ``step`` looks for, both from 0."""
         return step // self.glimpses

@@ -114,7 +114,7 @@ def _require_replicates(values: Array, what: str) -> int:
 
 
 def _init_average(num_glimpses: int) -> PyTree:
-    return {"mean": jnp.zeros(num_glimpses), "weight": jnp.zeros(())}
+    return {"mean": jnp.zeros(num_glimpses), "weight": jnp.zeros(num_glimpses)}
 
 
 def _update_average(
@@ -124,17 +124,20 @@ def _update_average(
     *,
     discount: Scalar,
     average_decay: Scalar,
+    counted: Float[Array, "T M B"],
 ) -> tuple[Float[Array, "T M B"], PyTree]:
     del episode
     returns = returns_to_go(rewards, discount)
     # Of the steps before this one, so that it does not depend on what it is the baseline of.
     baseline = memory["mean"] / jnp.maximum(memory["weight"], 1e-8)
     kept = jnp.asarray(average_decay)
-    mean = kept * memory["mean"] + (1 - kept) * returns.mean(axis=(1, 2))
-    memory = {"mean": mean, "weight": kept * memory["weight"] + 1 - kept}
+    # A glimpse that few episodes learn from moves its average as little as it has to say.
+    new = {"mean": (returns * counted).mean(axis=(1, 2)), "weight": counted.mean(axis=(1, 2))}
+    memory = {name: kept * memory[name] + (1 - kept) * new[name] for name in new}
     return returns - baseline[:, None, None], memory
 
 
 # Return less an exponential moving average of the mean returns of the steps before, one for each glimpse (Williams
-# 1992, section 5); the average is divided by the weight it has gathered, so that it does not start from 0.
+# 1992, section 5), over the episodes in which the glimpse counts; the average is divided by the weight it has gathered,
+# so that it does not start from 0.
 moving_average = Stateful(_init_average, _update_average)

@@ -129,7 +129,7 @@ def policy_loss(
         counted = jnp.ones_like(rewards) if counted is None else counted
         # Where nothing counts, nothing is expected either.
         expected = episode._replace(baselines=episode.baselines * counted)
-        advantages, memory = _advantages(estimator, rewards, expected, memory)
+        advantages, memory = _advantages(estimator, rewards, expected, memory, counted)
         if estimator.normalise and first < len(advantages):
             learned = counted.at[:first].set(0)
             mean = counted_mean(advantages, learned)
@@ -146,8 +146,10 @@ def counted_mean(values: Float[Array, "*shape"], counted: Float[Array, "*shape"]
     return (values * counted).sum() / jnp.maximum(counted.sum(), 1)
 
 
-def _advantages(estimator: Estimator, rewards: Array, episode: Episode, memory: PyTree) -> tuple[Array, PyTree]:
-    values = estimator.hyperparameters
+def _advantages(
+    estimator: Estimator, rewards: Array, episode: Episode, memory: PyTree, counted: Array
+) -> tuple[Array, PyTree]:
+    values = {**estimator.hyperparameters, "counted": counted}
     if isinstance(estimator.advantage, Stateful):
         update = estimator.advantage.update
         advantages, memory = update(rewards, episode, memory, **named(update, values))

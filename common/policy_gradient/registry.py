@@ -37,6 +37,7 @@ ARGUMENTS = {
     "surrogate": ("log_probs", "behaviour_log_probs", "advantages"),
 }
 KEYWORDS = ("discount", "gae_lambda", "average_decay", "clip_ratio")
+MORE = {"reward": (), "advantage": (*KEYWORDS, "counted"), "surrogate": (*KEYWORDS, "rewards")}
 
 
 def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
@@ -83,9 +84,7 @@ def _signature(function: Callable) -> inspect.Signature:
 
 
 def _require_arguments(kind: str, name: str, function: Callable) -> None:
-    arguments, keywords = ARGUMENTS[kind], () if kind == "reward" else KEYWORDS
-    if kind == "surrogate":
-        keywords = (*keywords, "rewards")
+    arguments, keywords = ARGUMENTS[kind], MORE[kind]
     try:
         _signature(function).bind(*arguments, **named(function, dict.fromkeys(keywords)))
     except TypeError as error:

@@ -165,9 +165,22 @@ def test_the_moving_average_is_of_the_steps_before():
         returns = np.asarray(returns_to_go(rewards, 0.5))
         weights = np.array([0.9 ** (step - 1 - k) for k in range(step)])
         baseline = (weights[:, None] * np.array(seen)).sum(axis=0) / weights.sum() if step else np.zeros(2)
-        advantages, memory = average.update(rewards, episode, memory, discount=0.5, average_decay=0.9)
+        advantages, memory = average.update(
+            rewards, episode, memory, discount=0.5, average_decay=0.9, counted=jnp.ones((2, 3, 4))
+        )
         np.testing.assert_allclose(advantages, returns - baseline[:, None, None], rtol=1e-4, atol=1e-5)
         seen.append(returns.mean(axis=(1, 2)))
+
+
+def test_the_moving_average_is_of_what_counts():
+    """Where one episode in ten counts and is worth 1, nothing is left to learn once the average knows that."""
+    episode, average = _episode(jnp.zeros((2, 1, 10)), jnp.zeros((2, 1, 10, 2))), ADVANTAGES["moving_average"]
+    counted = jnp.array([jnp.ones((1, 10)), jnp.eye(10)[:1]])
+    rewards, memory = jnp.zeros((2, 1, 10)).at[1, 0, 0].set(1.0), average.init(2)
+    for _ in range(3):
+        advantages, memory = average.update(rewards, episode, memory, discount=0.0, average_decay=0.9, counted=counted)
+    assert float(advantages[1, 0, 0]) == pytest.approx(0, abs=1e-6)
+    assert float(memory["mean"][1] / memory["weight"][1]) == pytest.approx(1)
 
 
 def test_normalised_advantages_have_mean_zero_and_deviation_one():

@@ -34,6 +34,7 @@ def _with(part, **fields):
         ("agent", {"context_channels": 0}, "context_channels 0"),
         ("agent", {"unit_width": "0px"}, "unit_width '0px': give a positive number, normalised ('0.1') or in pixels"),
         ("agent", {"unit_width": "wide"}, "unit_width 'wide'"),
+        ("agent", {"unit_width": "20px"}, "unit_width '20px' with mean_activation 'tanh': no location further than"),
         ("agent", {"two_layers": False, "stop_gradient": True}, "stop_gradient True with two_layers False"),
         ("policy", {"sigma": "-5px"}, "sigma '-5px'"),
         ("policy", {"sigma_schedule": "linear"}, "'linear'"),
@@ -67,7 +68,7 @@ def test_what_the_convolutions_need():
         (_with("agent", stop_gradient=True), TARGETS),
         # Without context its size does not matter.
         (_with("agent", context=False, context_size=1000), TARGETS),
-        (_with("agent", unit_width="20px", core="gru", lower_hidden=3, upper_hidden=5), TARGETS),
+        (_with("agent", unit_width="20px", mean_activation="linear", core="gru", upper_hidden=5), TARGETS),
         (replace(_with("agent", stop_at_wrong=False), estimator=EstimatorConfig("log_probability")), TARGETS),
         (_with("estimator", reward="log_probability"), None),
         (_with("policy", sigma="0.3", sigma_final="2px", sigma_schedule="exponential"), TARGETS),

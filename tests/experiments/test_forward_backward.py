@@ -77,6 +77,7 @@ def test_what_is_known_of_the_two(written, runs):
     assert (written["forward"], written["backward"]) == tuple(map(str, runs)) and written["episodes"] == 3
     groups = written["lengths"]["test"]
     assert sum(group["n"] for group in groups.values()) == 40
+    assert 0 < written["operations"] == written["operations_of_means"] / 3
     assert written["task"] == "pairs100_sequence" and {"commit", "device", "jax_version"} <= set(written)
 
 
@@ -98,7 +99,7 @@ def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypa
         (["backward", "other_backward"], "both read from right to left"),
         (
             ["forward", "other_backward"],
-            "do not belong together: their validation images differ",
+            "do not belong together: they read images of resize None and 16",
         ),
         (["forward", "single"], "reads no sequences: task 'pairs100' has one class for each image"),
         (["forward", "absent"], "holds no config.json"),

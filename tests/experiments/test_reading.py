@@ -76,6 +76,14 @@ def test_likeliest_classes_hold_all_symbols_of_a_label():
     np.testing.assert_array_equal(likeliest_classes(beliefs, (3, 5, 3), limit=4), [3, 5, 28, 29])
 
 
+def test_nothing_is_right_past_the_true_end():
+    beliefs = np.eye(4)[[2, 0, END]]
+    reading = read_episode(np.array([2, END, END]), beliefs)
+    assert reading.said == (2, 0, END) and not reading.right
+    assert [reading.right_at(place) for place in range(3)] == [True, False, False]
+    assert [reading.within(place) for place in range(3)] == [True, True, False]
+
+
 # -- Figures. --
 
 
@@ -117,7 +125,8 @@ def test_beliefs_are_framed_at_the_true_symbols_and_empty_after_the_end():
         shown = np.ma.filled(axes.images[0].get_array(), np.nan)
         assert np.isnan(shown[reading.taken :]).all() and np.isfinite(shown[: reading.taken]).all()
         frames = [(*patch.get_xy(), patch.get_height()) for patch in axes.patches]
-        assert frames == [(label[place] - 0.5, EACH * place - 0.5, EACH) for place in range(len(reading.said))]
+        within = [place for place in range(len(reading.said)) if END not in label[:place]]
+        assert frames == [(label[place] - 0.5, EACH * place - 0.5, EACH) for place in within]
         beside = [text for text in axes.texts if text.get_text()[-1] in "✓✗"]
         assert [text.get_text().split()[0] for text in beside] == [NAMES[symbol] for symbol in reading.said]
         assert [text.xy[1] for text in beside] == [EACH * place + 0.5 for place in range(len(reading.said))]
