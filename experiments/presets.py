@@ -61,7 +61,7 @@ def _cnn(task: str, model: BaselineConfig, optimizer: OptimizerConfig, steps: in
 
 def _dram(task: str, steps: int, *, reverse: bool = False, **agent: Any) -> DramExperiment:
     """An agent on two digits of a 100x100 image."""
-    networks = DramAgentConfig(lower_hidden=256, upper_hidden=256, **agent)
+    networks = DramAgentConfig(glimpse_network="conv", conv_channels=16, lower_hidden=256, upper_hidden=256, **agent)
     return DramExperiment(
         data=DataConfig(task=task, reverse=reverse),
         model=DramConfig(
@@ -169,11 +169,11 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
 DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
     "pairs100": (
         "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). 40 min on one CPU core: 11% error.",
-        _dram("pairs100", 40_000, glimpses_per_target=4),
+        _dram("pairs100", 60_000, glimpses_per_target=4),
     ),
     "pairs100_no_context": (
         "The same without the context network (Ba et al. 2014: 7% error). 29 min on one CPU core: 38% error.",
-        _dram("pairs100", 40_000, glimpses_per_target=4, context=False),
+        _dram("pairs100", 60_000, glimpses_per_target=4, context=False),
     ),
     "pairs100_sequence": (
         "The same digits read from left to right, 2 glimpses a digit and 2 for the end. Not run yet.",
