@@ -28,12 +28,14 @@ class Layout(NamedTuple):
       kernel: side of each convolution, in pixels; zero padding preserves the size of what it sees.
       strides: of the 2x2 max-pooling after each convolution; 0 for no pooling.
       dense: units of each dense layer.
+      centred: whether it sees images less their mean, as Goodfellow et al. 2014 (section 5.1) do, or in [0, 1].
     """
 
     filters: tuple[int, ...]
     kernel: int
     strides: tuple[int, ...]
     dense: tuple[int, ...]
+    centred: bool = True
 
 
 LAYOUTS = {
@@ -46,16 +48,15 @@ LAYOUTS = {
     # Ba et al. 2014, section 4.1, name the units alone.
     "addition_cnn": Layout((64, 64, 64), 5, (2, 2, 2), (512,)),
     # For tight crops of 32x32 pixels.
-    "article_digits": Layout((32, 32, 64, 64, 128, 128), 3, (0, 2, 0, 2, 0, 2), (512,)),
+    "article_digits": Layout((32, 32, 64, 64, 128, 128), 3, (0, 2, 0, 2, 0, 2), (512,), False),
 }
 
 
 class MultiDigitCnn(nn.Module):
     """Convolutions with ReLU and max-pooling, dense layers with ReLU, and one linear layer of all outputs.
 
-    The mean of each image is subtracted (Goodfellow et al. 2014, section 5.1). Dropout acts after every hidden layer
-    but the first, at the full rate after dense layers and at a fifth of it after convolutions; the papers print no
-    rate.
+    Dropout acts after every hidden layer but the first, at the full rate after dense layers and at a fifth of it after
+    convolutions; the papers print no rate.
 
     Attributes:
       layout: its layers at width 1.
@@ -72,7 +73,9 @@ class MultiDigitCnn(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
         """Images in [0, 1] to outputs; dropout acts only when ``train``."""
-        x = (images - images.mean(axis=(1, 2, 3), keepdims=True)) * INPUT_SCALE
+        x = images
+        if self.layout.centred:
+            x = (images - images.mean(axis=(1, 2, 3), keepdims=True)) * INPUT_SCALE
         rectified = nn.initializers.he_normal()
         for index, (filters, stride) in enumerate(zip(self.layout.filters, self.layout.strides, strict=True)):
             x = nn.relu(Conv(self._scaled(filters), self.layout.kernel, kernel_init=rectified)(x))

@@ -21,7 +21,7 @@ from experiments.config import (
     to_json,
     validate_budget,
 )
-from experiments.models import Built, build, identity, model_name, observer
+from experiments.models import Built, build, identity, model_name, observer, validate_batch
 from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.restore import chosen_params
@@ -71,6 +71,7 @@ def run(
         )
         validate_budget(experiment)
         dataset = load(experiment.data)
+        validate_batch(experiment, dataset)
         built = build(experiment, dataset)
         state = make_initial_state(experiment, built.model, dataset)
         if not (output.resume and Checkpoints(run_dir / "checkpoints").steps()):

@@ -66,6 +66,17 @@ def observer(built: Built, run_dir: Path) -> Callable[[Any, int], None]:
     return lambda params, step: built.observe(params, step, run_dir)
 
 
+def validate_batch(experiment: Experiment, dataset: Dataset) -> None:
+    """Checks that a batch of an experiment can be drawn from the training images.
+
+    Raises:
+      ValueError: it is larger; quotes its size.
+    """
+    batch_size, size = experiment.training.batch_size, len(dataset.train.labels)
+    if batch_size > size:
+        raise ValueError(f"batch_size {batch_size}: larger than the train split, so at most {size}")
+
+
 def build(experiment: Experiment, dataset: Dataset) -> Built:
     """Builds the model of an experiment for a data set.
 
@@ -73,9 +84,6 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     config, height, width = experiment.training, dataset.height, dataset.width
-    size = len(dataset.train.labels)
-    if config.batch_size > size:
-        raise ValueError(f"batch_size {config.batch_size}: larger than the train split, so at most {size}")
     if experiment.data.shift >= min(height, width):
         raise ValueError(
             f"shift {experiment.data.shift}: must be below the side of the {height}x{width} images, so at most "

@@ -281,6 +281,10 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         "The same in a wider view, 110x110 (Ba et al. 2014: 5.60% error): give --data. Not run yet.",
         _cnn("svhn_numbers_110", BaselineConfig("cnn11"), NUMBERS, 150_000),
     ),
+    "svhn_32": (
+        "SVHN's numbers in tight gray crops of 32x32, five labels, by a smaller CNN: give --data. Not run yet.",
+        _cnn("svhn_numbers_32", BaselineConfig("article_digits"), NUMBERS, 40_000),
+    ),
     "images": (
         "Your own images as they are, the article's CNN: give --data.",
         _cnn("images", BaselineConfig(), ADADELTA, 2_000),

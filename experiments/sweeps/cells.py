@@ -12,7 +12,7 @@ import jax
 
 from common.data import Dataset
 from experiments.config import Experiment, load_dataset, to_json, validate_budget
-from experiments.models import build
+from experiments.models import build, validate_batch
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
 from experiments.sweeps.models import MODELS, find_preset
 from experiments.train import make_initial_state
@@ -100,6 +100,7 @@ def validate(cells: Iterable[Cell], describe: Any = None) -> None:
             if cell.config.data not in datasets:
                 datasets[cell.config.data] = load_dataset(cell.config.data)
             dataset = datasets[cell.config.data]
+            validate_batch(cell.config, dataset)
             built = build(cell.config, dataset)
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)

@@ -47,8 +47,9 @@ LOOP = (
     " --eval-episodes 3 --seed 5 --no-plots"
 )
 NETWORKS = (
-    "--glimpse-size 8 --num-scales 2 --glimpses-per-target 1 --core rnn --lower-hidden 24 --upper-hidden 8"
-    " --glimpse-features 24 --context-size 4 --context-channels 2 --sigma 2px --sigma-final 1px --sigma-schedule linear"
+    "--glimpse-network dense --glimpse-size 8 --num-scales 2 --glimpses-per-target 1 --core rnn --lower-hidden 24"
+    " --upper-hidden 8 --glimpse-features 24 --context-size 4 --context-channels 2"
+    " --sigma 2px --sigma-final 1px --sigma-schedule linear"
 )
 FLAGS = f"pairs100_sequence {NETWORKS} {LOOP}".split()
 

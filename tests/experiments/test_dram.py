@@ -14,8 +14,9 @@ pytestmark = pytest.mark.usefixtures("compile_once")
 
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
 FLAGS = (
-    "pairs100_sequence --glimpse-size 4 --num-scales 2 --glimpses-per-target 2 --core rnn --lower-hidden 9"
-    " --upper-hidden 7 --glimpse-features 8 --context-size 8 --context-channels 3 --unit-width 20px --sigma 20px"
+    "pairs100_sequence --glimpse-network dense --glimpse-size 4 --num-scales 2 --glimpses-per-target 2 --core rnn"
+    " --lower-hidden 9 --upper-hidden 7 --glimpse-features 8 --context-size 8 --context-channels 3"
+    " --unit-width 20px --mean-activation linear --sigma 20px"
     " --sigma-final 5px --replicates 2 --no-plots " + LOOP
 ).split()
 

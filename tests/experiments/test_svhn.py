@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cnn, dram
+from experiments import cnn, dram, focus, forward_backward
 from experiments.run_directory import read_json, read_metrics
 from tests.common.data.svhn_maker import make_part, some_records
 
@@ -42,7 +42,24 @@ def test_dram_from_archives_to_results(go, capsys):
     assert "test accuracy: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_both_directions_and_a_second_look_from_archives_to_results(go, archives):
+    flags = f"--glimpses-per-target 1 {NETWORKS}"
+    go(dram, f"svhn {flags}", "forward")
+    assert go(dram, f"svhn --reverse --glimpse-network-from forward {flags}", "backward")["test"]["greedy"]["n"] == 5
+    forward_backward.main(["forward", "backward", "--episodes", "1"])
+    assert read_json(Path("forward/forward_backward.json"))["test"]["forward-backward"]["greedy"]["n"] == PARTS["test"]
+    focus.main(["forward", "--episodes", "1"])
+    looked = read_json(Path("forward/focus.json"))
+    assert (looked["task"], looked["image"], looked["crop"]) == ("svhn_numbers_110", [110, 110], [54, 54])
+
+
 def test_cnn_from_archives_to_results(go):
     results = go(cnn, "svhn --width 0.02", "cnn")
     assert results["task"] == "svhn_numbers" and set(results["test"]) == {"greedy"}
     assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
+
+
+def test_the_smaller_cnn_reads_tight_crops_of_them(go):
+    results = go(cnn, "svhn_32 --width 0.1", "tight")
+    assert results["task"] == "svhn_numbers_32" and results["test"]["greedy"]["n"] == PARTS["test"]
