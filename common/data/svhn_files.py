@@ -10,6 +10,7 @@ Source: Netzer et al., "Reading Digits in Natural Images with Unsupervised Featu
 http://ufldl.stanford.edu/housenumbers/, format 1.
 """
 
+import gzip
 import io
 import os
 import re
@@ -115,6 +116,31 @@ def _read_field(file: h5py.File, field: h5py.Dataset) -> list[float]:
     return [float(file[value][()].ravel()[0]) for value in values]
 
 
+class _Unpacked(gzip.GzipFile):
+    """An unpacked archive that remembers what was read of it last."""
+
+    last = b""
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.last = super().read(size)
+        return self.last
+
+
+def _check_end(archive: _Unpacked) -> None:
+    """Checks that what tarfile, without a word, took for the end of the archive is one: zeros up to the checksum.
+
+    Raises:
+        tarfile.TarError, OSError, EOFError, zlib.error: if it is not.
+    """
+    if len(archive.last) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it has no end")
+    content = archive.last
+    while content:
+        if content.count(0) < len(content):
+            raise tarfile.ReadError("the header of a file is broken")
+        content = archive.read(1 << 16)
+
+
 class Part:
     """One part of SVHN on disk, an archive or a folder.
 
@@ -175,15 +201,18 @@ class Part:
                     yield path.name, path.read_bytes()
             return
         try:
-            with tarfile.open(self.path, "r:gz") as archive:
+            with _Unpacked(self.path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
                 for member in archive:
                     folder, _, name = member.name.removeprefix("./").rpartition("/")
                     if folder == self.name and member.isreg() and wanted(name):
                         file = archive.extractfile(member)
                         assert file is not None  # It is a regular file.
                         yield name, file.read()
+                _check_end(unpacked)
         except _BAD_ARCHIVE as error:
-            raise ValueError(f"{str(self.path)!r} is truncated or damaged: {error}") from error
+            raise ValueError(
+                f"{str(self.path)!r} is truncated or damaged ({error}); get it again from {ADDRESS}"
+            ) from error
 
 
 def find_part(folder: str | os.PathLike[str], name: str) -> Part | None:
