@@ -1,7 +1,9 @@
 """What is said on standard error for people: lines, and bars of what takes long."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -19,6 +21,18 @@ def say(line: str, style: str | None = None) -> None:
 def warn(line: str) -> None:
     """`say`, in yellow."""
     say(line, "yellow")
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Says Python's warnings as `warn` does: without the place in the code, which tells the user nothing."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        warn(" ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 @contextlib.contextmanager

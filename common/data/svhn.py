@@ -27,8 +27,8 @@ from common.data.source import Source
 from common.data.svhn_files import ADDRESS, Part, Record, describe_skipped, find_part
 
 NUM_VALIDATION = 5_000
-# Changes whenever what is made of the files does.
-_VERSION = 1
+# Changes whenever what is made of the files, or kept, does.
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def load_svhn(
     """Loads SVHN from the folder that holds `train.tar.gz`, `test.tar.gz` and, if wanted, `extra.tar.gz`.
 
     Each may also be the folder that it unpacks to. Numbers of more than five digits, and records that make no sense or
-    whose picture cannot be read, are left out and counted in a warning.
+    whose picture cannot be read, are left out and counted in a warning, whenever they are loaded. Another one says that
+    there is no `extra.tar.gz`.
 
     Args:
         folder: the user's folder.
@@ -90,6 +91,12 @@ def load_svhn(
     for name in ("train", "test"):
         if found[name] is None:
             raise ValueError(f"{os.fspath(folder)!r} holds no {name}.tar.gz; get it from {ADDRESS}")
+    if found["extra"] is None:
+        warnings.warn(
+            f"{os.fspath(folder)!r} holds no extra.tar.gz, so train and validation share SVHN's 33,402 numbers instead "
+            f"of 235,755; get it from {ADDRESS}",
+            stacklevel=2,
+        )
     parts = [part for part in found.values() if part is not None]
     return load_parts(parts, config, cache_dir, progress, num_validation, seed)
 
@@ -141,6 +148,7 @@ def load_part(
     path = None if cache_dir is None else _cache_path(part, config, cache_dir)
     arrays = None if path is None else read_arrays(path)
     if arrays is not None:
+        _tell_skipped(part, len(arrays["labels"]), str(arrays["skipped"]))
         return Source(arrays["images"], arrays["labels"])
     skipped: Counter[str] = Counter()
     records = part.records(skipped)
@@ -158,15 +166,21 @@ def load_part(
         filled[place] = True
         if progress is not None and (done % 100 == 0 or done == len(kept)):
             progress(part.name, done, len(kept))
-    if skipped:
-        warnings.warn(f"{str(part.path)!r} gives {filled.sum()} numbers{describe_skipped(skipped)}", stacklevel=2)
+    told = describe_skipped(skipped)
     if not filled.any():
-        raise ValueError(f"{str(part.path)!r} holds no number that can be used{describe_skipped(skipped)}")
+        raise ValueError(f"{str(part.path)!r} holds no number that can be used{told}")
+    _tell_skipped(part, int(filled.sum()), told)
     if not filled.all():
         images, labels = images[filled], labels[filled]
     if path is not None:
-        write_arrays(path, {"images": images, "labels": labels})
+        write_arrays(path, {"images": images, "labels": labels, "skipped": np.array(told)})
     return Source(images, labels)
+
+
+def _tell_skipped(part: Part, count: int, told: str) -> None:
+    """Warns of what `describe_skipped` tells, if that is anything, and that there are `count` other numbers."""
+    if told:
+        warnings.warn(f"{str(part.path)!r} gives {count:,} numbers{told}", stacklevel=3)
 
 
 def _crops(
