@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 
 from common.data.array_cache import read_arrays, write_arrays
@@ -119,16 +119,42 @@ def load_parts(
     """
     loaded = {part.name: load_part(part, config, cache_dir, progress) for part in parts}
     test = loaded.pop("test")
-    images, labels = (np.concatenate(leaves) for leaves in zip(*loaded.values(), strict=True))
-    count = len(labels)
+    sources = list(loaded.values())
+    del loaded  # `_divide` lets go of the images one part after the other.
+    count = sum(len(source.labels) for source in sources)
     take = min(num_validation, count // 10) or 1
     if count < 2:
         raise ValueError(f"SVHN has {count} number to train on; at least 2 are needed")
     # Raw words of a bit generator stay the same in all versions of NumPy; permutations need not.
     order = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
-    chosen = {"validation": np.sort(order[:take]), "train": np.sort(order[take:])}
-    train, validation = (Source(images[chosen[split]], labels[chosen[split]]) for split in ("train", "validation"))
+    validation, train = _divide(sources, (np.sort(order[:take]), np.sort(order[take:])))
     return {"train": train, "validation": validation, "test": test}
+
+
+def _divide(sources: list[Source], chosen: Sequence[Int[np.ndarray, "_"]]) -> list[Source]:
+    """Divides what lies one behind the other in several sources, without a second copy of all of it.
+
+    Args:
+        sources: what is divided; the list is emptied, so that each can be freed once it is copied.
+        chosen: for each result the places, in rising order, of what it takes.
+
+    Returns:
+        A source for each of `chosen`.
+    """
+    results = [
+        Source(*(np.empty((len(places), *array.shape[1:]), array.dtype) for array in sources[0])) for places in chosen
+    ]
+    start = 0
+    while sources:
+        source = sources.pop(0)
+        for result, places in zip(results, chosen, strict=True):
+            first, last = np.searchsorted(places, (start, start + len(source.labels)))
+            for whole, part in zip(result, source, strict=True):
+                # With its usual mode `take` would copy all once more.
+                into = np.asarray(whole)[first:last]
+                np.take(np.asarray(part), places[first:last] - start, axis=0, out=into, mode="clip")
+        start += len(source.labels)
+    return results
 
 
 def load_part(

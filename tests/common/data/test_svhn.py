@@ -1,8 +1,11 @@
 """SVHN's files, made here in their true format: what is read, cropped, split, counted and refused."""
 
 import functools
+import tracemalloc
 import warnings
+import weakref
 from collections import Counter
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,8 +13,9 @@ import pytest
 from PIL import Image
 
 from common.data.crops import Crop
-from common.data.svhn import SvhnConfig, crop_number, grown_box, load_part, load_svhn
-from common.data.svhn_files import describe_skipped, find_part, read_records
+from common.data.source import Source
+from common.data.svhn import SvhnConfig, crop_number, grown_box, load_part, load_parts, load_svhn
+from common.data.svhn_files import Part, describe_skipped, find_part, read_records
 from common.data.tasks import load_task, sample_batch
 from tests.common.data.svhn_maker import (
     make_archive,
@@ -231,6 +235,32 @@ def test_crops_are_kept(folder, tmp_path_factory, monkeypatch):
         np.testing.assert_array_equal(again[split].labels, source.labels)
     with pytest.raises(TypeError):  # Other crops are read anew.
         load_svhn(folder, SvhnConfig(size=17), cache)
+
+
+def test_no_more_than_two_copies_of_the_images_at_a_time(monkeypatch):
+    counts, held = {"train": 300, "extra": 900, "test": 10}, []
+
+    def load(part, *_):
+        rng = np.random.default_rng(counts[part.name])
+        images = rng.integers(0, 256, (counts[part.name], 40, 40, 3), dtype=np.uint8)
+        held.append(weakref.ref(images))
+        return Source(images, rng.integers(0, 11, (counts[part.name], 6), dtype=np.int32))
+
+    parts = [Part(name, Path(name)) for name in counts]
+    every = [np.concatenate(leaves) for leaves in zip(*map(load, parts[:2]), strict=True)]
+    held.clear()
+    monkeypatch.setattr("common.data.svhn.load_part", load)
+    tracemalloc.start()
+    sources = load_parts(parts, SvhnConfig(size=40), num_validation=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.2 * every[0].nbytes
+    assert [images() is None for images in held] == [True, True, False]
+    # As if all numbers lay one behind the other.
+    order = np.argsort(np.random.PCG64(0).random_raw(1200), kind="stable")
+    for split, places in (("validation", order[:100]), ("train", order[100:])):
+        for array, whole in zip(sources[split], every, strict=True):
+            np.testing.assert_array_equal(array, whole[np.sort(places)])
 
 
 def test_what_was_skipped_is_told_of_kept_crops_too(tmp_path):
