@@ -37,7 +37,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 @contextlib.contextmanager
 def image_progress() -> Iterator[house_pool.Progress]:
-    """Gives what is called while images are made: a line for each split, and a bar where there is a terminal."""
+    """Gives what is called while images are made or records read: a line for each split, on a terminal also a bar."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(None),
@@ -52,7 +52,9 @@ def image_progress() -> Iterator[house_pool.Progress]:
 
     def report(split: str, done: int, total: int) -> None:
         if split not in tasks:
-            say(f"making {total:,} {split} images; the next run finds them")
+            # Records are what a file says of its pictures.
+            read = split.endswith(" records")
+            say(f"reading {total:,} {split}" if read else f"making {total:,} {split} images; the next run finds them")
             bar.start()  # Not before: most images need none.
             tasks[split] = bar.add_task(split, total=total)
         bar.update(tasks[split], completed=done)

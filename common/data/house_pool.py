@@ -28,7 +28,8 @@ END = 10
 NUM_SYMBOLS = MAX_DIGITS + 1
 # Their places here are part of the seeds; `new_fonts` is a test split in faces that no other has.
 SPLITS = ("train", "validation", "test", "new_fonts")
-# Called with the split, the number of its images that are rendered, and the number of all.
+# Called with the split, the number of its images that are made, and the number of all; what else is counted has a name
+# that says so, such as `train records`.
 Progress = Callable[[str, int, int], None]
 # Images that a process hands over at once; and how many make another process worth its start.
 _CHUNK, _WORTH = 50, 1000

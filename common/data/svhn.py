@@ -7,6 +7,7 @@ height and is resized, whatever its shape, to a square. What lies outside the pi
 Visual Attention" (2014), section 4.3.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -75,7 +76,8 @@ def load_svhn(
         folder: the user's folder.
         config: how numbers are cropped.
         cache_dir: where the crops are kept for the next time; None for nowhere.
-        progress: called with the part, the numbers read so far, and all of them.
+        progress: called with the part, the numbers read so far, and all of them; before that with `train records` and
+            so on, the records looked at so far, and all of them.
         num_validation: numbers drawn from train and extra together; a tenth of them where they are fewer than ten
             times as many.
         seed: seed of that choice.
@@ -177,7 +179,8 @@ def load_part(
         _tell_skipped(part, len(arrays["labels"]), str(arrays["skipped"]))
         return Source(arrays["images"], arrays["labels"])
     skipped: Counter[str] = Counter()
-    records = part.records(skipped)
+    report = None if progress is None else functools.partial(progress, f"{part.name} records")
+    records = part.records(skipped, report)
     kept = [record for record in records if len(record.digits) <= MAX_DIGITS]
     if len(kept) < len(records):
         skipped[f"more than {MAX_DIGITS} digits"] = len(records) - len(kept)

@@ -29,6 +29,8 @@ from PIL import Image
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 PARTS = ("train", "test", "extra")
+# Records a second or so apart.
+_REPORT_EVERY = 500
 _FIELDS = ("left", "top", "width", "height", "label")
 _PICTURE = re.compile(r"[A-Za-z0-9_-]+\.png")
 _BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -50,13 +52,16 @@ class Record(NamedTuple):
     boxes: Float[np.ndarray, "S 4"]
 
 
-def read_records(content: bytes, where: str, skipped: Counter[str]) -> list[Record]:
+def read_records(
+    content: bytes, where: str, skipped: Counter[str], report: Callable[[int, int], None] | None = None
+) -> list[Record]:
     """Reads `digitStruct.mat`.
 
     Args:
         content: the bytes of the file.
         where: what to call the file in messages.
         skipped: records that make no sense are counted here by what is wrong with them.
+        report: called with the number of records looked at so far, and of all.
 
     Returns:
         The other records, in the order of the file.
@@ -65,22 +70,29 @@ def read_records(content: bytes, where: str, skipped: Counter[str]) -> list[Reco
         ValueError: if the file cannot be read, or is of another format.
     """
     records = []
+    for done, (total, record) in enumerate(_each_record(content, where), start=1):
+        if isinstance(record, str):
+            skipped[record] += 1
+        else:
+            records.append(record)
+        if report is not None and (done % _REPORT_EVERY == 0 or done == total):
+            report(done, total)
+    if not records:
+        raise ValueError(f"{where} holds no record that makes sense{describe_skipped(skipped)}")
+    return records
+
+
+def _each_record(content: bytes, where: str) -> Iterator[tuple[int, Record | str]]:
+    """How many records there are, and each or what is wrong with it."""
     try:
         with h5py.File(io.BytesIO(content)) as file:
             names, boxes = (file["digitStruct"][field][()].ravel() for field in ("name", "bbox"))
             if len(names) != len(boxes):
                 raise ValueError(f"{len(names)} names, but {len(boxes)} lists of boxes")
             for name, box in zip(names, boxes, strict=True):
-                record = _read_record(file, name, box)
-                if isinstance(record, str):
-                    skipped[record] += 1
-                else:
-                    records.append(record)
+                yield len(names), _read_record(file, name, box)
     except _BAD_MATLAB as error:
         raise ValueError(f"{where} is not a digitStruct.mat of SVHN: {error}") from error
-    if not records:
-        raise ValueError(f"{where} holds no record that makes sense{describe_skipped(skipped)}")
-    return records
 
 
 def _read_record(file: h5py.File, name_at: Any, box_at: Any) -> Record | str:
@@ -152,7 +164,7 @@ class Part:
     def __init__(self, name: str, path: Path):
         self.name, self.path = name, path
 
-    def records(self, skipped: Counter[str]) -> list[Record]:
+    def records(self, skipped: Counter[str], report: Callable[[int, int], None] | None = None) -> list[Record]:
         """Reads the records: see `read_records`.
 
         Raises:
@@ -160,7 +172,7 @@ class Part:
         """
         where = f"digitStruct.mat of {str(self.path)!r}"
         for _, content in self._files(lambda name: name == "digitStruct.mat"):
-            return read_records(content, where, skipped)
+            return read_records(content, where, skipped, report)
         raise ValueError(f"{where} is missing")
 
     def pictures(self, records: list[Record], skipped: Counter[str]) -> Iterator[tuple[Record, Image.Image]]:

@@ -88,10 +88,11 @@ def test_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
     )
     with image_progress() as progress:
         assert out.getvalue() == ""
-        for split, total in (("train", 3), ("test", 2)):
+        for split, total in (("train records", 5), ("train", 3), ("test", 2)):
             for done in range(1, total + 1):
                 progress(split, done, total)
     said = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
+    assert said.count("reading 5 train records\n") == 1 and "5 train records images" not in said
     assert said.count("making 3 train images") == said.count("making 2 test images") == 1
     assert ("3/3" in said) == terminal
 

@@ -105,7 +105,8 @@ def test_splits(folder):
     for images, labels in sources.values():
         assert images.shape[1:] == (16, 16, 3) and images.dtype == np.uint8
         assert labels.shape[1:] == (6,) and labels.dtype == np.int32 and (labels[:, -1] == 10).all()
-    assert said == [("train", 12, 12), ("extra", 18, 18), ("test", 5, 5)]
+    counts = {"train": 12, "extra": 18, "test": 5}
+    assert said == [(said, n, n) for name, n in counts.items() for said in (f"{name} records", name)]
     expected = [digits for _, digits in some_records(5, seed=5)]
     for label, digits in zip(sources["test"].labels, expected, strict=True):
         assert label.tolist() == [digit[0] % 10 for digit in digits] + [10] * (6 - len(digits))
