@@ -193,8 +193,8 @@ def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _
             running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment))
         problems: list[str] = []
         threads = [
-            threading.Thread(target=_collect, args=(config, pool, process, *bounds, report, problems), daemon=True)
-            for process, bounds in zip(running, ranges, strict=True)
+            threading.Thread(target=_collect, args=(config, pool, running, i, *bounds, report, problems), daemon=True)
+            for i, bounds in enumerate(ranges)
         ]
         for thread in threads:
             thread.start()
@@ -212,13 +212,15 @@ def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _
 def _collect(
     config: PoolConfig,
     pool: Pool,
-    process: subprocess.Popen,
+    running: list[subprocess.Popen],
+    place: int,
     start: int,
     stop: int,
     report: _Count,
     problems: list[str],
 ) -> None:
-    """Fills the range of a process; what went wrong is added to `problems`."""
+    """Fills the range of the process at a place; if something goes wrong, adds it to `problems` and ends all others."""
+    process = running[place]
 
     def read() -> Iterator[Pool]:
         for first in range(start, stop, _CHUNK):
@@ -235,7 +237,10 @@ def _collect(
     except Exception as error:  # A thread's exceptions would be lost, the caller's progress among them.
         process.kill()
         said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+        # Before the others are ended, and add that they were.
         problems.append(said.splitlines()[-1] if said else repr(error))
+        for other in running:
+            other.kill()
 
 
 def _serve() -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_a_failing_process_is_reported():
     broken = PoolConfig("test", 4, 200)
     with pytest.raises(ValueError, match="rendering house numbers failed.*size of house numbers is 200"):
         render_pool(broken, processes=2)
+
+
+def test_a_failing_process_ends_the_others(tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    # The process of the first images would take a minute; that of the others fails.
+    program.write_text("#!/bin/sh\ncase \"$3\" in *', 0, 2]') exec sleep 60;; *) echo boom >&2; exit 1;; esac\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="^rendering house numbers failed: boom$"):
+        render_pool(PoolConfig("test", 4, 16), processes=2)
+    assert time.monotonic() - start < 30
 
 
 def test_a_failing_progress_callback_stops_the_rendering():
