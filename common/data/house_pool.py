@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from jaxtyping import Float, Int, UInt8
 
 from common.data.array_cache import make_folder, read_arrays, write_arrays
 from common.data.fonts import FACES, NEW_FACES, fonts_digest
-from common.data.house_numbers import MAX_DIGITS, RENDERER, draw_scene
+from common.data.house_numbers import MAX_DIGITS, RENDERER, RENDERER_PILLOW, draw_scene
 
 END = 10
 NUM_SYMBOLS = MAX_DIGITS + 1
@@ -110,12 +111,15 @@ def load_pool(
 
 
 def pool_path(config: PoolConfig, folder: str | os.PathLike[str]) -> Path:
-    """The file of a pool: its name holds a digest of the configuration, the renderer and the fonts.
+    """The file of a pool: its name holds a digest of the configuration, the renderer, the fonts and Pillow's version.
 
     Raises:
         ValueError: if a font is missing.
     """
-    facts = json.dumps({"renderer": RENDERER, "fonts": fonts_digest(), **asdict(config)}, sort_keys=True)
+    pillow = ".".join(PIL.__version__.split(".")[:2])
+    # That of the renderer is left out, so that pools from before the version mattered keep their names.
+    library = {} if pillow == RENDERER_PILLOW else {"pillow": pillow}
+    facts = json.dumps({"renderer": RENDERER, "fonts": fonts_digest(), **library, **asdict(config)}, sort_keys=True)
     name = hashlib.sha256(facts.encode()).hexdigest()[:16]
     return Path(folder) / f"house_numbers-{config.split}-{config.size}px-{name}.npz"
 

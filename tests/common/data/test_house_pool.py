@@ -1,5 +1,6 @@
 """Pools: the same however they are rendered, kept in files that are read only if they are whole."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from common.data import house_pool
 from common.data.array_cache import digest_arrays, read_arrays
 from common.data.fonts import FACES, NEW_FACES
-from common.data.house_numbers import draw_scene
+from common.data.house_numbers import RENDERER_PILLOW, draw_scene
 from common.data.house_pool import PoolConfig, load_pool, pool_path, render_pool
 
 CONFIG = PoolConfig("validation", 130, 16)
@@ -96,14 +97,30 @@ def test_a_damaged_file_is_rendered_again(tmp_path, pool, damage):
 
 
 def test_everything_that_matters_is_in_the_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.__version__", f"{RENDERER_PILLOW}.0")
     others = [PoolConfig("test", 130, 16), PoolConfig("validation", 131, 16), PoolConfig("validation", 130, 17)]
     others += [PoolConfig("validation", 130, 16, 2.6), PoolConfig("validation", 130, 16, seed=1), CONFIG]
     paths = {pool_path(config, tmp_path) for config in others}
+    monkeypatch.setattr("PIL.__version__", f"{RENDERER_PILLOW}.1")  # Brings the same libraries.
+    paths.add(pool_path(CONFIG, tmp_path))
+    for version in ("12.0.0", "13.7.0"):
+        monkeypatch.setattr("PIL.__version__", version)
+        paths.add(pool_path(CONFIG, tmp_path))
     monkeypatch.setattr(house_pool, "RENDERER", -1)
     paths.add(pool_path(CONFIG, tmp_path))
     monkeypatch.setattr(house_pool, "fonts_digest", lambda: "other fonts")
     paths.add(pool_path(CONFIG, tmp_path))
-    assert len(paths) == 8
+    assert len(paths) == 10
+
+
+def test_pools_from_before_the_version_of_pillow_mattered_keep_their_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.__version__", "13.0.0")
+    monkeypatch.setattr(house_pool, "RENDERER", 2)
+    monkeypatch.setattr(house_pool, "RENDERER_PILLOW", "13.0")
+    monkeypatch.setattr(house_pool, "fonts_digest", lambda: "F")
+    facts = '{"count": 130, "fonts": "F", "growth": 1.3, "renderer": 2, "seed": 0, "size": 16, "split": "validation"}'
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
+    assert pool_path(CONFIG, tmp_path).name == f"house_numbers-validation-16px-{digest}.npz"
 
 
 def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch, pool):
