@@ -13,7 +13,7 @@ from common.data import TASKS, Dataset, load_task, reverse_dataset
 from common.data.numbers import NUM_IMAGES
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
-from experiments.console import image_progress
+from experiments.console import image_progress, warnings_as_lines
 from ram.config import RamConfig
 from stn.colocalisation import ColocalisationConfig
 from stn.config import StnConfig
@@ -253,7 +253,7 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
     numbers = TASKS[config.task].numbers if config.task in TASKS else None
     if not train and numbers is not None and not numbers.svhn:
         sizes = (1, *(sizes or NUM_IMAGES)[1:])
-    with image_progress() as progress:
+    with warnings_as_lines(), image_progress() as progress:
         dataset = load_task(
             config.task,
             config.data,

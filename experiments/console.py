@@ -1,7 +1,9 @@
 """What is said on standard error for people: lines, and bars of what takes long."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -22,8 +24,20 @@ def warn(line: str) -> None:
 
 
 @contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Says Python's warnings as `warn` does: without the place in the code, which tells the user nothing."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        warn(" ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
 def image_progress() -> Iterator[house_pool.Progress]:
-    """Gives what is called while images are made: a line for each split, and a bar where there is a terminal."""
+    """Gives what is called while images are made or records read: a line for each split, on a terminal also a bar."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(None),
@@ -38,7 +52,9 @@ def image_progress() -> Iterator[house_pool.Progress]:
 
     def report(split: str, done: int, total: int) -> None:
         if split not in tasks:
-            say(f"making {total:,} {split} images; the next run finds them")
+            # Records are what a file says of its pictures.
+            read = split.endswith(" records")
+            say(f"reading {total:,} {split}" if read else f"making {total:,} {split} images; the next run finds them")
             bar.start()  # Not before: most images need none.
             tasks[split] = bar.add_task(split, total=total)
         bar.update(tasks[split], completed=done)

@@ -26,6 +26,9 @@ LENGTHS = np.array([5137, 18130, 8691, 1434, 10], float)
 DIGITS = np.array([4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659], float)
 # Changes whenever a scene does.
 RENDERER = 2
+# Major and minor version of the Pillow whose scenes those are: another brings another FreeType and libjpeg, and so
+# other pixels. Changes only together with RENDERER, or old pools would be taken for new ones.
+RENDERER_PILLOW = "13.0"
 
 _LENGTH_CDF, _DIGIT_CDF = np.cumsum(LENGTHS) / LENGTHS.sum(), np.cumsum(DIGITS) / DIGITS.sum()
 _FIRST_CDF = np.cumsum(DIGITS[1:]) / DIGITS[1:].sum()

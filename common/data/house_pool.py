@@ -18,17 +18,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from jaxtyping import Float, Int, UInt8
 
 from common.data.array_cache import make_folder, read_arrays, write_arrays
 from common.data.fonts import FACES, NEW_FACES, fonts_digest
-from common.data.house_numbers import MAX_DIGITS, RENDERER, draw_scene
+from common.data.house_numbers import MAX_DIGITS, RENDERER, RENDERER_PILLOW, draw_scene
 
 END = 10
 NUM_SYMBOLS = MAX_DIGITS + 1
 # Their places here are part of the seeds; `new_fonts` is a test split in faces that no other has.
 SPLITS = ("train", "validation", "test", "new_fonts")
-# Called with the split, the number of its images that are rendered, and the number of all.
+# Called with the split, the number of its images that are made, and the number of all; what else is counted has a name
+# that says so, such as `train records`.
 Progress = Callable[[str, int, int], None]
 # Images that a process hands over at once; and how many make another process worth its start.
 _CHUNK, _WORTH = 50, 1000
@@ -109,12 +111,15 @@ def load_pool(
 
 
 def pool_path(config: PoolConfig, folder: str | os.PathLike[str]) -> Path:
-    """The file of a pool: its name holds a digest of the configuration, the renderer and the fonts.
+    """The file of a pool: its name holds a digest of the configuration, the renderer, the fonts and Pillow's version.
 
     Raises:
         ValueError: if a font is missing.
     """
-    facts = json.dumps({"renderer": RENDERER, "fonts": fonts_digest(), **asdict(config)}, sort_keys=True)
+    pillow = ".".join(PIL.__version__.split(".")[:2])
+    # That of the renderer is left out, so that pools from before the version mattered keep their names.
+    library = {} if pillow == RENDERER_PILLOW else {"pillow": pillow}
+    facts = json.dumps({"renderer": RENDERER, "fonts": fonts_digest(), **library, **asdict(config)}, sort_keys=True)
     name = hashlib.sha256(facts.encode()).hexdigest()[:16]
     return Path(folder) / f"house_numbers-{config.split}-{config.size}px-{name}.npz"
 
@@ -192,8 +197,8 @@ def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _
             running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment))
         problems: list[str] = []
         threads = [
-            threading.Thread(target=_collect, args=(config, pool, process, *bounds, report, problems), daemon=True)
-            for process, bounds in zip(running, ranges, strict=True)
+            threading.Thread(target=_collect, args=(config, pool, running, i, *bounds, report, problems), daemon=True)
+            for i, bounds in enumerate(ranges)
         ]
         for thread in threads:
             thread.start()
@@ -211,13 +216,15 @@ def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _
 def _collect(
     config: PoolConfig,
     pool: Pool,
-    process: subprocess.Popen,
+    running: list[subprocess.Popen],
+    place: int,
     start: int,
     stop: int,
     report: _Count,
     problems: list[str],
 ) -> None:
-    """Fills the range of a process; what went wrong is added to `problems`."""
+    """Fills the range of the process at a place; if something goes wrong, adds it to `problems` and ends all others."""
+    process = running[place]
 
     def read() -> Iterator[Pool]:
         for first in range(start, stop, _CHUNK):
@@ -234,7 +241,10 @@ def _collect(
     except Exception as error:  # A thread's exceptions would be lost, the caller's progress among them.
         process.kill()
         said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+        # Before the others are ended, and add that they were.
         problems.append(said.splitlines()[-1] if said else repr(error))
+        for other in running:
+            other.kill()
 
 
 def _serve() -> None:

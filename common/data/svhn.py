@@ -7,6 +7,7 @@ height and is resized, whatever its shape, to a square. What lies outside the pi
 Visual Attention" (2014), section 4.3.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 
 from common.data.array_cache import read_arrays, write_arrays
@@ -27,8 +28,8 @@ from common.data.source import Source
 from common.data.svhn_files import ADDRESS, Part, Record, describe_skipped, find_part
 
 NUM_VALIDATION = 5_000
-# Changes whenever what is made of the files does.
-_VERSION = 1
+# Changes whenever what is made of the files, or kept, does.
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,15 @@ def load_svhn(
     """Loads SVHN from the folder that holds `train.tar.gz`, `test.tar.gz` and, if wanted, `extra.tar.gz`.
 
     Each may also be the folder that it unpacks to. Numbers of more than five digits, and records that make no sense or
-    whose picture cannot be read, are left out and counted in a warning.
+    whose picture cannot be read, are left out and counted in a warning, whenever they are loaded. Another one says that
+    there is no `extra.tar.gz`.
 
     Args:
         folder: the user's folder.
         config: how numbers are cropped.
         cache_dir: where the crops are kept for the next time; None for nowhere.
-        progress: called with the part, the numbers read so far, and all of them.
+        progress: called with the part, the numbers read so far, and all of them; before that with `train records` and
+            so on, the records looked at so far, and all of them.
         num_validation: numbers drawn from train and extra together; a tenth of them where they are fewer than ten
             times as many.
         seed: seed of that choice.
@@ -90,6 +93,12 @@ def load_svhn(
     for name in ("train", "test"):
         if found[name] is None:
             raise ValueError(f"{os.fspath(folder)!r} holds no {name}.tar.gz; get it from {ADDRESS}")
+    if found["extra"] is None:
+        warnings.warn(
+            f"{os.fspath(folder)!r} holds no extra.tar.gz, so train and validation share SVHN's 33,402 numbers instead "
+            f"of 235,755; get it from {ADDRESS}",
+            stacklevel=2,
+        )
     parts = [part for part in found.values() if part is not None]
     return load_parts(parts, config, cache_dir, progress, num_validation, seed)
 
@@ -112,16 +121,42 @@ def load_parts(
     """
     loaded = {part.name: load_part(part, config, cache_dir, progress) for part in parts}
     test = loaded.pop("test")
-    images, labels = (np.concatenate(leaves) for leaves in zip(*loaded.values(), strict=True))
-    count = len(labels)
+    sources = list(loaded.values())
+    del loaded  # `_divide` lets go of the images one part after the other.
+    count = sum(len(source.labels) for source in sources)
     take = min(num_validation, count // 10) or 1
     if count < 2:
         raise ValueError(f"SVHN has {count} number to train on; at least 2 are needed")
     # Raw words of a bit generator stay the same in all versions of NumPy; permutations need not.
     order = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
-    chosen = {"validation": np.sort(order[:take]), "train": np.sort(order[take:])}
-    train, validation = (Source(images[chosen[split]], labels[chosen[split]]) for split in ("train", "validation"))
+    validation, train = _divide(sources, (np.sort(order[:take]), np.sort(order[take:])))
     return {"train": train, "validation": validation, "test": test}
+
+
+def _divide(sources: list[Source], chosen: Sequence[Int[np.ndarray, "_"]]) -> list[Source]:
+    """Divides what lies one behind the other in several sources, without a second copy of all of it.
+
+    Args:
+        sources: what is divided; the list is emptied, so that each can be freed once it is copied.
+        chosen: for each result the places, in rising order, of what it takes.
+
+    Returns:
+        A source for each of `chosen`.
+    """
+    results = [
+        Source(*(np.empty((len(places), *array.shape[1:]), array.dtype) for array in sources[0])) for places in chosen
+    ]
+    start = 0
+    while sources:
+        source = sources.pop(0)
+        for result, places in zip(results, chosen, strict=True):
+            first, last = np.searchsorted(places, (start, start + len(source.labels)))
+            for whole, part in zip(result, source, strict=True):
+                # With its usual mode `take` would copy all once more.
+                into = np.asarray(whole)[first:last]
+                np.take(np.asarray(part), places[first:last] - start, axis=0, out=into, mode="clip")
+        start += len(source.labels)
+    return results
 
 
 def load_part(
@@ -141,9 +176,11 @@ def load_part(
     path = None if cache_dir is None else _cache_path(part, config, cache_dir)
     arrays = None if path is None else read_arrays(path)
     if arrays is not None:
+        _tell_skipped(part, len(arrays["labels"]), str(arrays["skipped"]))
         return Source(arrays["images"], arrays["labels"])
     skipped: Counter[str] = Counter()
-    records = part.records(skipped)
+    report = None if progress is None else functools.partial(progress, f"{part.name} records")
+    records = part.records(skipped, report)
     kept = [record for record in records if len(record.digits) <= MAX_DIGITS]
     if len(kept) < len(records):
         skipped[f"more than {MAX_DIGITS} digits"] = len(records) - len(kept)
@@ -158,15 +195,21 @@ def load_part(
         filled[place] = True
         if progress is not None and (done % 100 == 0 or done == len(kept)):
             progress(part.name, done, len(kept))
-    if skipped:
-        warnings.warn(f"{str(part.path)!r} gives {filled.sum()} numbers{describe_skipped(skipped)}", stacklevel=2)
+    told = describe_skipped(skipped)
     if not filled.any():
-        raise ValueError(f"{str(part.path)!r} holds no number that can be used{describe_skipped(skipped)}")
+        raise ValueError(f"{str(part.path)!r} holds no number that can be used{told}")
+    _tell_skipped(part, int(filled.sum()), told)
     if not filled.all():
         images, labels = images[filled], labels[filled]
     if path is not None:
-        write_arrays(path, {"images": images, "labels": labels})
+        write_arrays(path, {"images": images, "labels": labels, "skipped": np.array(told)})
     return Source(images, labels)
+
+
+def _tell_skipped(part: Part, count: int, told: str) -> None:
+    """Warns of what `describe_skipped` tells, if that is anything, and that there are `count` other numbers."""
+    if told:
+        warnings.warn(f"{str(part.path)!r} gives {count:,} numbers{told}", stacklevel=3)
 
 
 def _crops(

@@ -10,6 +10,7 @@ Source: Netzer et al., "Reading Digits in Natural Images with Unsupervised Featu
 http://ufldl.stanford.edu/housenumbers/, format 1.
 """
 
+import gzip
 import io
 import os
 import re
@@ -28,6 +29,8 @@ from PIL import Image
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 PARTS = ("train", "test", "extra")
+# Records a second or so apart.
+_REPORT_EVERY = 500
 _FIELDS = ("left", "top", "width", "height", "label")
 _PICTURE = re.compile(r"[A-Za-z0-9_-]+\.png")
 _BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -49,13 +52,16 @@ class Record(NamedTuple):
     boxes: Float[np.ndarray, "S 4"]
 
 
-def read_records(content: bytes, where: str, skipped: Counter[str]) -> list[Record]:
+def read_records(
+    content: bytes, where: str, skipped: Counter[str], report: Callable[[int, int], None] | None = None
+) -> list[Record]:
     """Reads `digitStruct.mat`.
 
     Args:
         content: the bytes of the file.
         where: what to call the file in messages.
         skipped: records that make no sense are counted here by what is wrong with them.
+        report: called with the number of records looked at so far, and of all.
 
     Returns:
         The other records, in the order of the file.
@@ -64,22 +70,29 @@ def read_records(content: bytes, where: str, skipped: Counter[str]) -> list[Reco
         ValueError: if the file cannot be read, or is of another format.
     """
     records = []
+    for done, (total, record) in enumerate(_each_record(content, where), start=1):
+        if isinstance(record, str):
+            skipped[record] += 1
+        else:
+            records.append(record)
+        if report is not None and (done % _REPORT_EVERY == 0 or done == total):
+            report(done, total)
+    if not records:
+        raise ValueError(f"{where} holds no record that makes sense{describe_skipped(skipped)}")
+    return records
+
+
+def _each_record(content: bytes, where: str) -> Iterator[tuple[int, Record | str]]:
+    """How many records there are, and each or what is wrong with it."""
     try:
         with h5py.File(io.BytesIO(content)) as file:
             names, boxes = (file["digitStruct"][field][()].ravel() for field in ("name", "bbox"))
             if len(names) != len(boxes):
                 raise ValueError(f"{len(names)} names, but {len(boxes)} lists of boxes")
             for name, box in zip(names, boxes, strict=True):
-                record = _read_record(file, name, box)
-                if isinstance(record, str):
-                    skipped[record] += 1
-                else:
-                    records.append(record)
+                yield len(names), _read_record(file, name, box)
     except _BAD_MATLAB as error:
         raise ValueError(f"{where} is not a digitStruct.mat of SVHN: {error}") from error
-    if not records:
-        raise ValueError(f"{where} holds no record that makes sense{describe_skipped(skipped)}")
-    return records
 
 
 def _read_record(file: h5py.File, name_at: Any, box_at: Any) -> Record | str:
@@ -115,6 +128,31 @@ def _read_field(file: h5py.File, field: h5py.Dataset) -> list[float]:
     return [float(file[value][()].ravel()[0]) for value in values]
 
 
+class _Unpacked(gzip.GzipFile):
+    """An unpacked archive that remembers what was read of it last."""
+
+    last = b""
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.last = super().read(size)
+        return self.last
+
+
+def _check_end(archive: _Unpacked) -> None:
+    """Checks that what tarfile, without a word, took for the end of the archive is one: zeros up to the checksum.
+
+    Raises:
+        tarfile.TarError, OSError, EOFError, zlib.error: if it is not.
+    """
+    if len(archive.last) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it has no end")
+    content = archive.last
+    while content:
+        if content.count(0) < len(content):
+            raise tarfile.ReadError("the header of a file is broken")
+        content = archive.read(1 << 16)
+
+
 class Part:
     """One part of SVHN on disk, an archive or a folder.
 
@@ -126,7 +164,7 @@ class Part:
     def __init__(self, name: str, path: Path):
         self.name, self.path = name, path
 
-    def records(self, skipped: Counter[str]) -> list[Record]:
+    def records(self, skipped: Counter[str], report: Callable[[int, int], None] | None = None) -> list[Record]:
         """Reads the records: see `read_records`.
 
         Raises:
@@ -134,7 +172,7 @@ class Part:
         """
         where = f"digitStruct.mat of {str(self.path)!r}"
         for _, content in self._files(lambda name: name == "digitStruct.mat"):
-            return read_records(content, where, skipped)
+            return read_records(content, where, skipped, report)
         raise ValueError(f"{where} is missing")
 
     def pictures(self, records: list[Record], skipped: Counter[str]) -> Iterator[tuple[Record, Image.Image]]:
@@ -175,15 +213,18 @@ class Part:
                     yield path.name, path.read_bytes()
             return
         try:
-            with tarfile.open(self.path, "r:gz") as archive:
+            with _Unpacked(self.path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
                 for member in archive:
                     folder, _, name = member.name.removeprefix("./").rpartition("/")
                     if folder == self.name and member.isreg() and wanted(name):
                         file = archive.extractfile(member)
                         assert file is not None  # It is a regular file.
                         yield name, file.read()
+                _check_end(unpacked)
         except _BAD_ARCHIVE as error:
-            raise ValueError(f"{str(self.path)!r} is truncated or damaged: {error}") from error
+            raise ValueError(
+                f"{str(self.path)!r} is truncated or damaged ({error}); get it again from {ADDRESS}"
+            ) from error
 
 
 def find_part(folder: str | os.PathLike[str], name: str) -> Part | None:

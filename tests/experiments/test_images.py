@@ -17,6 +17,7 @@ from experiments.presets import CNN_PRESETS
 from experiments.run_directory import read_json
 from experiments.sweeps.axes import allowed, convert, fields_of, to_text
 from experiments.sweeps.cells import Cell, arguments
+from tests.common.data.svhn_maker import make_part, some_records
 
 STEPS = 2
 SMALL = (
@@ -87,12 +88,27 @@ def test_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
     )
     with image_progress() as progress:
         assert out.getvalue() == ""
-        for split, total in (("train", 3), ("test", 2)):
+        for split, total in (("train records", 5), ("train", 3), ("test", 2)):
             for done in range(1, total + 1):
                 progress(split, done, total)
     said = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
+    assert said.count("reading 5 train records\n") == 1 and "5 train records images" not in said
     assert said.count("making 3 train images") == said.count("making 2 test images") == 1
     assert ("3/3" in said) == terminal
+
+
+def test_warnings_are_lines(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train", "test"):
+        make_part(tmp_path, name, [*some_records(4), ("5.png", [(1, 4, 6, 8, 14)] * 6)])
+    for _ in range(2):  # What is kept is warned of as well.
+        load_dataset(DataConfig("svhn_numbers", str(tmp_path), resize=8))
+        err = capsys.readouterr().err
+        warned = [line for line in err.splitlines() if line.startswith("'")]
+        assert "Warning" not in err
+        assert warned[0].startswith(f"'{tmp_path}' holds no extra.tar.gz, so train and validation share")
+        skipped = "gives 4 numbers; skipped 1 with more than 5 digits"
+        assert warned[1:] == [f"'{tmp_path}/{name}.tar.gz' {skipped}" for name in ("train", "test")]
 
 
 # -- A run. --

@@ -59,11 +59,11 @@ def make_archive(path, members):
             archive.addfile(info, io.BytesIO(content))
 
 
-def make_part(folder, name, records, pictures=None):
-    """NAME.tar.gz with its pictures, of noise unless they are given, and its records."""
+def make_part(folder, name, records, pictures=None, records_first=False):
+    """NAME.tar.gz with its pictures, of noise unless they are given, and its records, as a rule behind them."""
     pictures = {record: make_picture(i) for i, (record, _) in enumerate(records)} if pictures is None else pictures
     members = [(f"{name}/{picture}", make_png(pixels)) for picture, pixels in pictures.items()]
-    members.append((f"{name}/digitStruct.mat", make_mat(records)))
+    members.insert(0 if records_first else len(members), (f"{name}/digitStruct.mat", make_mat(records)))
     members.append((f"{name}/see_bboxes.m", b"% shows the boxes"))
     make_archive(folder / f"{name}.tar.gz", members)
     return pictures

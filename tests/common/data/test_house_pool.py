@@ -1,8 +1,10 @@
 """Pools: the same however they are rendered, kept in files that are read only if they are whole."""
 
+import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from common.data import house_pool
 from common.data.array_cache import digest_arrays, read_arrays
 from common.data.fonts import FACES, NEW_FACES
-from common.data.house_numbers import draw_scene
+from common.data.house_numbers import RENDERER_PILLOW, draw_scene
 from common.data.house_pool import PoolConfig, load_pool, pool_path, render_pool
 
 CONFIG = PoolConfig("validation", 130, 16)
@@ -95,14 +97,30 @@ def test_a_damaged_file_is_rendered_again(tmp_path, pool, damage):
 
 
 def test_everything_that_matters_is_in_the_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.__version__", f"{RENDERER_PILLOW}.0")
     others = [PoolConfig("test", 130, 16), PoolConfig("validation", 131, 16), PoolConfig("validation", 130, 17)]
     others += [PoolConfig("validation", 130, 16, 2.6), PoolConfig("validation", 130, 16, seed=1), CONFIG]
     paths = {pool_path(config, tmp_path) for config in others}
+    monkeypatch.setattr("PIL.__version__", f"{RENDERER_PILLOW}.1")  # Brings the same libraries.
+    paths.add(pool_path(CONFIG, tmp_path))
+    for version in ("12.0.0", "13.7.0"):
+        monkeypatch.setattr("PIL.__version__", version)
+        paths.add(pool_path(CONFIG, tmp_path))
     monkeypatch.setattr(house_pool, "RENDERER", -1)
     paths.add(pool_path(CONFIG, tmp_path))
     monkeypatch.setattr(house_pool, "fonts_digest", lambda: "other fonts")
     paths.add(pool_path(CONFIG, tmp_path))
-    assert len(paths) == 8
+    assert len(paths) == 10
+
+
+def test_pools_from_before_the_version_of_pillow_mattered_keep_their_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.__version__", "13.0.0")
+    monkeypatch.setattr(house_pool, "RENDERER", 2)
+    monkeypatch.setattr(house_pool, "RENDERER_PILLOW", "13.0")
+    monkeypatch.setattr(house_pool, "fonts_digest", lambda: "F")
+    facts = '{"count": 130, "fonts": "F", "growth": 1.3, "renderer": 2, "seed": 0, "size": 16, "split": "validation"}'
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
+    assert pool_path(CONFIG, tmp_path).name == f"house_numbers-validation-16px-{digest}.npz"
 
 
 def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch, pool):
@@ -130,6 +148,18 @@ def test_a_failing_process_is_reported():
     broken = PoolConfig("test", 4, 200)
     with pytest.raises(ValueError, match="rendering house numbers failed.*size of house numbers is 200"):
         render_pool(broken, processes=2)
+
+
+def test_a_failing_process_ends_the_others(tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    # The process of the first images would take a minute; that of the others fails.
+    program.write_text("#!/bin/sh\ncase \"$3\" in *', 0, 2]') exec sleep 60;; *) echo boom >&2; exit 1;; esac\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="^rendering house numbers failed: boom$"):
+        render_pool(PoolConfig("test", 4, 16), processes=2)
+    assert time.monotonic() - start < 30
 
 
 def test_a_failing_progress_callback_stops_the_rendering():

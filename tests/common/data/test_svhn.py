@@ -1,8 +1,11 @@
 """SVHN's files, made here in their true format: what is read, cropped, split, counted and refused."""
 
 import functools
+import tracemalloc
 import warnings
+import weakref
 from collections import Counter
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,8 +13,9 @@ import pytest
 from PIL import Image
 
 from common.data.crops import Crop
-from common.data.svhn import SvhnConfig, crop_number, grown_box, load_part, load_svhn
-from common.data.svhn_files import describe_skipped, find_part, read_records
+from common.data.source import Source
+from common.data.svhn import SvhnConfig, crop_number, grown_box, load_part, load_parts, load_svhn
+from common.data.svhn_files import Part, describe_skipped, find_part, read_records
 from common.data.tasks import load_task, sample_batch
 from tests.common.data.svhn_maker import (
     make_archive,
@@ -101,7 +105,8 @@ def test_splits(folder):
     for images, labels in sources.values():
         assert images.shape[1:] == (16, 16, 3) and images.dtype == np.uint8
         assert labels.shape[1:] == (6,) and labels.dtype == np.int32 and (labels[:, -1] == 10).all()
-    assert said == [("train", 12, 12), ("extra", 18, 18), ("test", 5, 5)]
+    counts = {"train": 12, "extra": 18, "test": 5}
+    assert said == [(said, n, n) for name, n in counts.items() for said in (f"{name} records", name)]
     expected = [digits for _, digits in some_records(5, seed=5)]
     for label, digits in zip(sources["test"].labels, expected, strict=True):
         assert label.tolist() == [digit[0] % 10 for digit in digits] + [10] * (6 - len(digits))
@@ -121,7 +126,13 @@ def test_validation_is_of_train_and_extra(folder):
 
 def test_extra_may_be_missing(folder):
     (folder / "extra.tar.gz").unlink()
-    assert len(load_svhn(folder, SMALL)["train"].labels) == 11
+    with pytest.warns(UserWarning) as said:
+        assert len(load_svhn(folder, SMALL)["train"].labels) == 11
+    (warning,) = (str(one.message) for one in said)
+    assert warning == (
+        f"{str(folder)!r} holds no extra.tar.gz, so train and validation share SVHN's 33,402 numbers instead of 235,755"
+        "; get it from http://ufldl.stanford.edu/housenumbers/"
+    )
 
 
 def test_the_other_preprocessing(folder):
@@ -190,7 +201,7 @@ def test_links_in_a_folder_are_not_followed(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "digitStruct.mat").write_bytes(make_mat(some_records(1)))
     (tmp_path / "train" / "1.png").symlink_to(secret)
-    with pytest.warns(UserWarning, match="1 with no picture"), pytest.raises(ValueError, match="holds no number"):
+    with pytest.raises(ValueError, match="holds no number that can be used; skipped 1 with no picture"):
         load_part(find_part(tmp_path, "train"), SMALL)
 
 
@@ -225,6 +236,44 @@ def test_crops_are_kept(folder, tmp_path_factory, monkeypatch):
         np.testing.assert_array_equal(again[split].labels, source.labels)
     with pytest.raises(TypeError):  # Other crops are read anew.
         load_svhn(folder, SvhnConfig(size=17), cache)
+
+
+def test_no_more_than_two_copies_of_the_images_at_a_time(monkeypatch):
+    counts, held = {"train": 300, "extra": 900, "test": 10}, []
+
+    def load(part, *_):
+        rng = np.random.default_rng(counts[part.name])
+        images = rng.integers(0, 256, (counts[part.name], 40, 40, 3), dtype=np.uint8)
+        held.append(weakref.ref(images))
+        return Source(images, rng.integers(0, 11, (counts[part.name], 6), dtype=np.int32))
+
+    parts = [Part(name, Path(name)) for name in counts]
+    every = [np.concatenate(leaves) for leaves in zip(*map(load, parts[:2]), strict=True)]
+    held.clear()
+    monkeypatch.setattr("common.data.svhn.load_part", load)
+    tracemalloc.start()
+    sources = load_parts(parts, SvhnConfig(size=40), num_validation=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.2 * every[0].nbytes
+    assert [images() is None for images in held] == [True, True, False]
+    # As if all numbers lay one behind the other.
+    order = np.argsort(np.random.PCG64(0).random_raw(1200), kind="stable")
+    for split, places in (("validation", order[:100]), ("train", order[100:])):
+        for array, whole in zip(sources[split], every, strict=True):
+            np.testing.assert_array_equal(array, whole[np.sort(places)])
+
+
+def test_what_was_skipped_is_told_of_kept_crops_too(tmp_path):
+    make_part(tmp_path, "train", [("1.png", [(3, 4, 6, 8, 14)]), ("2.png", []), ("3.png", [(1, 4, 6, 8, 14)] * 6)])
+    said = []
+    for _ in range(2):
+        with pytest.warns(UserWarning) as told:
+            load_part(find_part(tmp_path, "train"), SMALL, tmp_path / "cache")
+        said.append([str(one.message) for one in told])
+    where = str(tmp_path / "train.tar.gz")
+    expected = f"{where!r} gives 1 numbers; skipped 1 with more than 5 digits; skipped 1 with no digits"
+    assert said == [[expected], [expected]] and len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def _archive_without(folder, what):
