@@ -200,11 +200,11 @@ DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
         _numbers("house_numbers_110"),
     ),
     "house_numbers_32": (
-        "House numbers on 32x32 in gray, 1 glimpse a symbol, for a CPU. Not run yet.",
+        "House numbers on 32x32 in gray, 1 glimpse a symbol. 48 min on one CPU core: 9.5% error.",
         _small_numbers(),
     ),
     "house_numbers_32_backward": (
-        "The same read from right to left; take --glimpse-network-from a run of the former. Not run yet.",
+        "The same from right to left; take --glimpse-network-from a run of it. 17 min (24,000 steps): 10.5% error.",
         _small_numbers(reverse=True),
     ),
     "house_numbers_65": (
@@ -263,7 +263,7 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         _cnn("house_numbers_110", BaselineConfig("cnn11"), NUMBERS, 60_000),
     ),
     "house_numbers_32": (
-        "House numbers on 32x32 in gray, by the 11-layer CNN at half its width, for a CPU. Not run yet.",
+        "House numbers on 32x32 in gray, the 11-layer CNN at half its width. 102 min on one CPU core: 9.1% error.",
         _cnn(
             "house_numbers",
             BaselineConfig("cnn11", width=0.5, dropout=0.25),
