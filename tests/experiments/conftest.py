@@ -1,6 +1,8 @@
 """What the tests of whole runs share: small images, commands run in an empty folder, and a browser for their pages."""
 
+import fcntl
 import json
+import os
 import shutil
 
 import jax
@@ -12,10 +14,20 @@ from experiments import dram
 from tests.experiments import numbers_maker
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A folder that all processes of these tests share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def compile_once(tmp_path_factory):
-    """The folder of compiled programs that the runs of these tests share."""
-    folder = tmp_path_factory.mktemp("compiled")
+def compile_once(shared):
+    """The folder of compiled programs that the runs of all tests share."""
+    folder = shared / "compiled"
+    folder.mkdir(exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_disable_most_optimizations", True)
@@ -123,9 +135,19 @@ def small_numbers(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def readers(tmp_path_factory):
+def readers(shared):
     """The folder of small runs that tests may not write to: `forward` and `backward` are trained, others are not."""
-    folder = tmp_path_factory.mktemp("readers")
+    folder, done = shared / "readers", shared / "readers_done"
+    with open(shared / "readers_lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # One process makes them, the others wait.
+        if not done.exists():
+            make_readers(folder)
+            done.touch()
+    return folder
+
+
+def make_readers(folder):
+    """Trains and leaves the runs of `readers`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.config.load_task", numbers_maker.load_task)
         jax.config.update("jax_disable_most_optimizations", True)
@@ -139,4 +161,3 @@ def readers(tmp_path_factory):
         }.items():
             numbers_maker.untrained_run(folder / name, flags)
         jax.config.update("jax_disable_most_optimizations", False)
-    return folder
