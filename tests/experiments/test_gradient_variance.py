@@ -54,6 +54,7 @@ def test_fresh_agent(preset, tmp_path, capsys):
     assert lines["plain_return"] == [1, 2] and lines["leave_one_out"] == [2] and len(lines) == 7
 
 
+@pytest.mark.slow
 def test_trained_agent_with_a_fitted_baseline(preset, tmp_path, capsys):
     ram.main(["tiny", "--run-dir", "run", "--no-plots"])
     flags = ["--estimators", "learned_baseline", "moving_average", "--baseline-steps", "3", "--output", "out.json"]

@@ -51,6 +51,7 @@ def test_a_frozen_glimpse_network_stays_as_it_was(readers):
     assert saved["start"]["glimpse_network_from"] == str(readers / "forward") and saved["data"]["reverse"] is True
 
 
+@pytest.mark.slow
 def test_a_glimpse_network_is_trained_on(readers, train):
     folder = readers / "forward"
     # The same seed, so that everything else begins as it does there.

@@ -36,6 +36,7 @@ def descendants(pid):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes to kill in /proc")
 @pytest.mark.usefixtures("compile_once")
+@pytest.mark.slow
 def test_sweep_that_was_killed_goes_on_to_the_same_bytes(images, tmp_path, monkeypatch, capfd):
     import jax
 
