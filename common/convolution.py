@@ -71,6 +71,9 @@ def _plain(images: Array, kernel: Array, padding: Padding | list[tuple[int, int]
 
 def _on_cpu(images: Array, kernel: Array, margin: Margin) -> Array:
     height, width = _output_size(images, kernel.shape[:2], margin)
+    if not any(margin):
+        # XLA gives a convolution without padding to a library (YNNPACK) in which it can take five times as long.
+        return _plain(images, kernel, [(0, 1), (0, 0)])[:, :-1]
     if height * width > kernel.shape[0] * kernel.shape[1]:
         return _plain(images, kernel, _sides(margin))
     # Of so small a map XLA's convolution is mostly overhead.
@@ -122,7 +125,8 @@ def _backward(margin: Margin, kept: Any, gradient: Array) -> tuple[Array, Array]
 
 def _to_images(images: Array, kernel: Array, gradient: Array, margin: Margin) -> Array:
     """A convolution of the output's gradient by the kernel turned round."""
-    if math.prod(images.shape[1:3]) > 2 * math.prod(gradient.shape[1:3]):  # That would mostly multiply zeros.
+    mostly_zeros = math.prod(images.shape[1:3]) > 2 * math.prod(gradient.shape[1:3])
+    if mostly_zeros or images.shape[-1] <= FEW_CHANNELS:
         return _spread(images, kernel, gradient, margin)
     rows, columns = kernel.shape[:2]
     # Without the barriers XLA makes this the derived gradient again.
@@ -134,21 +138,24 @@ def _spread(images: Array, kernel: Array, gradient: Array, margin: Margin) -> Ar
     """Each output's gradient, spread over the pixels that it came from."""
     rows, columns, channels, _ = kernel.shape
     height, width = gradient.shape[1:3]
-    total = jnp.zeros_like(_widen(images, margin))
+    total = jnp.moveaxis(jnp.zeros_like(_widen(images, margin)), -1, 0)
     # One product for all taps, where it is narrow.
-    taps = jnp.einsum("bhwf,ijcf->bhwijc", gradient, kernel) if channels <= FEW_CHANNELS else None
+    taps = jnp.einsum("ijcf,bhwf->ijcbhw", kernel, gradient) if channels <= FEW_CHANNELS else None
     for i in range(rows):
         for j in range(columns):
-            tap = taps[:, :, :, i, j] if taps is not None else jnp.einsum("bhwf,cf->bhwc", gradient, kernel[i, j])
-            total = total.at[:, i : i + height, j : j + width].add(tap)
+            tap = taps[i, j] if taps is not None else jnp.einsum("cf,bhwf->cbhw", kernel[i, j], gradient)
+            total = total.at[:, :, i : i + height, j : j + width].add(tap)
+    total = jnp.moveaxis(total, 0, -1)
     return total[:, margin[0] : margin[0] + images.shape[1], margin[1] : margin[1] + images.shape[2]]
 
 
 def _to_kernel(images: Array, kernel: Array, gradient: Array, margin: Margin) -> Array:
     """A matrix product for each tap, or one for all where each would be narrow."""
-    if images.shape[-1] <= FEW_CHANNELS:
-        return jnp.einsum("bhwijc,bhwf->ijcf", _windows(images, kernel.shape[:2], margin), gradient)
     taps = _taps(_widen(images, margin), kernel.shape[:2])
+    if images.shape[-1] <= FEW_CHANNELS:
+        # Taps and channels come first, so that neither factor of the product has to be transposed.
+        rows = jnp.stack([jnp.moveaxis(seen, -1, 0) for seen in taps]).reshape(-1, gradient[..., 0].size)
+        return (rows @ gradient.reshape(-1, gradient.shape[-1])).reshape(kernel.shape)
     return jnp.stack([jnp.einsum("bhwc,bhwf->cf", seen, gradient) for seen in taps]).reshape(kernel.shape)
 
 
@@ -197,8 +204,12 @@ def max_pool(
         ``VALID`` for those on the image alone.
     """
     stride = size if stride is None else stride
-    if padding == "VALID":
+    if padding == "SAME":
+        reach = [(0, max((-(-side // stride) - 1) * stride + size - side, 0)) for side in images.shape[1:3]]
+        images = jnp.pad(images, ((0, 0), *reach, (0, 0)), constant_values=-jnp.inf)
+    if stride != size:
         return functools.reduce(jnp.maximum, _taps(images, (size, size), stride))
-    reach = [(0, max((-(-side // stride) - 1) * stride + size - side, 0)) for side in images.shape[1:3]]
-    padded = jnp.pad(images, ((0, 0), *reach, (0, 0)), constant_values=-jnp.inf)
-    return functools.reduce(jnp.maximum, _taps(padded, (size, size), stride))
+    batch, height, width, channels = images.shape
+    rows, columns = height // size, width // size
+    blocks = images[:, : rows * size, : columns * size].reshape(batch, rows, size, columns, size, channels)
+    return blocks.max((2, 4))
