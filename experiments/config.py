@@ -32,8 +32,9 @@ class DataConfig:
 
     task: str = "augmented100"
     """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, pairs100, pairs100_sequence, addition100,
-    house_numbers, house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110, svhn_numbers_32, or
-    images (your own, as they are)."""
+    distorted/R, distorted/RTS, distorted/P, distorted/E, tc60, two_channel_addition42, T84, TC84, house_numbers,
+    house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110, svhn_numbers_32, or images (your own,
+    as they are)."""
     data: str | None = None
     """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file. For svhn_numbers the
     folder of the archives."""

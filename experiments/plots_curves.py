@@ -128,6 +128,8 @@ def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) 
         drawn += 1
         positive |= bool((values > 0).any())
         if key.startswith("validation"):
+            # Without episodes there is one way to read a model.
+            name = name if any("validation_greedy_error" in record for record in metrics) else "validation"
             axes.plot(steps, values, "-o", color=colour, markersize=3.2, linewidth=1.6, label=name, zorder=3)
             continue
         smooth = _running_mean(values)

@@ -32,7 +32,7 @@ from common.training import (
     train_step,
 )
 from experiments import run_directory
-from experiments.config import Experiment, TrainingConfig
+from experiments.config import Experiment, TrainingConfig, WholeImageExperiment
 from experiments.console import console, say, warn
 from experiments.stopping import Stop
 
@@ -132,6 +132,7 @@ class Run:
     ):
         self.config = config = experiment.training
         self._dataset, self._validate, self._observe = dataset, validate, observe
+        self._plays_episodes = not isinstance(experiment, WholeImageExperiment)
         size = len(dataset.train.labels)
         self._schedule = make_schedule(experiment.optimizer, config.steps, size / config.batch_size)
         self._replicates = getattr(getattr(experiment.model, "estimator", None), "replicates", 1)
@@ -180,11 +181,10 @@ class Run:
             validation = self._dataset.validation
             predictions = self._validate(self.state.params, jax.random.key(VALIDATION_SEED), validation.images)
             errors = summarise(predictions, validation.labels, self._dataset.end_symbol)
-            record |= {
-                "validation_error": errors["average_probability"]["error"],
-                "validation_greedy_error": errors["greedy"]["error"],
-                "validation_sampled_error": errors["sampled"]["error"],
-            }
+            record["validation_error"] = errors["average_probability"]["error"]
+            if self._plays_episodes:
+                record["validation_greedy_error"] = errors["greedy"]["error"]
+                record["validation_sampled_error"] = errors["sampled"]["error"]
             self.state = keep_best(self.state, record["validation_error"])
             self._observe(self.state.params, until)
         return record
@@ -252,8 +252,7 @@ def train(runs: Sequence[Run], advance: Advance) -> None:
                 now = _describe(record)
                 bar.update(task, completed=until, now=now)
                 if validated:
-                    said = "validation error {validation_error:.2f}% (greedy {validation_greedy_error:.2f}%)"
-                    say(f"step {until}  {now}  {said.format(**record)}")
+                    say(f"step {until}  {now}  {_describe_validation(record)}")
                 run.append(record)
             stopping, begun = stop.asked, time.monotonic()
             for run in going if validated or stopping else ():
@@ -273,6 +272,11 @@ def train(runs: Sequence[Run], advance: Advance) -> None:
 def _describe(record: dict[str, Any]) -> str:
     said = "epoch {epoch:.1f}  {images_per_second:,.0f} images/s  loss {loss:.4g}  acc {accuracy:.1%}"
     return said.format(**record)
+
+
+def _describe_validation(record: dict[str, Any]) -> str:
+    greedy = " (greedy {validation_greedy_error:.2f}%)" if "validation_greedy_error" in record else ""
+    return ("validation error {validation_error:.2f}%" + greedy).format(**record)
 
 
 def evaluate(

@@ -47,7 +47,7 @@ def test_learning_curves_draw_the_values_in_order_of_step():
     ]
     figure = plots.learning_curves(records)
     np.testing.assert_allclose(line(figure, "training batches").get_xydata(), [[10, 80.0], [30, 10.0]])
-    np.testing.assert_allclose(line(figure, "validation, mean probability").get_xydata(), [[20, 40.0], [30, 12.5]])
+    np.testing.assert_allclose(line(figure, "validation").get_xydata(), [[20, 40.0], [30, 12.5]])
     assert figure.axes[0].get_yscale() == "log"
     assert "lowest 12.50% at step 30" in figure.axes[0].get_title("right")
     drawn(figure)
@@ -113,6 +113,12 @@ def test_learning_curves_say_with_which_sigma_errors_are():
     assert "sigma) of that step" in said and "validation errors are with the final sigma" in said
     whole_image = [{"step": 1, "accuracy": 0.5, "validation_error": 40.0}]
     assert plots.learning_curves(whole_image).get_supxlabel() == ""
+
+
+def test_learning_curves_without_episodes_have_one_validation():
+    whole_image = [{"step": step, "accuracy": 0.5, "validation_error": 40.0} for step in (1, 2)]
+    legend = plots.learning_curves(whole_image).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["training batches", "validation"]
 
 
 def test_learning_curves_of_a_perfect_run():

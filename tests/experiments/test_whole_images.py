@@ -15,7 +15,7 @@ from experiments import colocalisation, soft_attention, stn
 from experiments.overlap import true_boxes
 from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
 from experiments.restore import read_run
-from experiments.run_directory import read_json
+from experiments.run_directory import read_json, read_metrics
 from stn.colocalisation import ENCODER
 
 pytestmark = pytest.mark.usefixtures("compile_once")
@@ -36,6 +36,8 @@ def test_run_from_flags_to_pictures(go, capsys, module, line, picture):
     results = read_json(Path("run/results.json"))
     assert results["model"] == module.__name__.rpartition(".")[2] and results["seed"] == 5
     assert set(results["test"]) == {"greedy"} and results["test"]["greedy"]["n"] == 15
+    validated = [set(record) for record in read_metrics(Path("run")) if "validation_error" in record]
+    assert len(validated) == 2 and not any("validation_greedy_error" in record for record in validated)
     drawn = {path.name for path in Path("run/plots").iterdir()}
     moving = {"training.gif"} if picture == "transformers.png" else set()
     assert drawn == {"learning_curves.png", "confusion.png"} | ({picture} if picture else set()) | moving
