@@ -255,7 +255,9 @@ def test_what_a_run_prints(agent_run):
     summary, *progress = err.splitlines()
     assert "12x12x1, 3 classes; 2 glimpses of 2 x 4x4, rnn, M = 2, sigma 0.5 (3 px) to 0.1667 (1 px)" in summary
     assert [line.split(" ")[0] for line in progress] == ["step", "step", "evaluating", "drawing"]
-    assert "validation error" in progress[0]
+    record = next(record for record in read_metrics(folder) if "validation_error" in record)
+    said = "validation error {validation_error:.2f}% (greedy {validation_greedy_error:.2f}%)".format(**record)
+    assert said in progress[0] and "validation_sampled_error" in record
 
 
 def errors_in(table):
