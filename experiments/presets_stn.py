@@ -31,12 +31,16 @@ def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig, step
 def _stn_numbers(
     task: str, place: Literal["input", "multi"], steps: int, width: float = 1.0, **data: Any
 ) -> StnExperiment:
-    """The network of the paper for house numbers, its localisation networks of 32 units at a tenth of the rate."""
+    """Like the network of the paper for house numbers, its localisation networks of 32 units at a tenth of the rate.
+
+    Their convolutions have no padding here, and dropout is before the dense layers alone.
+    """
     transformer = TransformerConfig(
         place=place,
         localisation_filters=32,
         localisation_units=32,
         localisation_layers=2,
+        localisation_downsample=1,
         localisation_rate=0.1,
         padding="border",
     )
@@ -137,11 +141,11 @@ def _soft(task: str, model: SoftAttentionConfig, steps: int = 20_000) -> SoftExp
 SOFT_PRESETS: dict[str, tuple[str, SoftExperiment]] = {
     "cluttered100": (
         "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36% error). Not run yet.",
-        _soft("cluttered100", SoftAttentionConfig()),
+        _soft("cluttered100", SoftAttentionConfig(), 60_000),
     ),
     "cluttered100_4": (
         "The same with 4 glimpses. Not run yet.",
-        _soft("cluttered100", SoftAttentionConfig(filter_bank=FilterBankConfig(num_glimpses=4))),
+        _soft("cluttered100", SoftAttentionConfig(filter_bank=FilterBankConfig(num_glimpses=4)), 60_000),
     ),
     "cluttered60": (
         "Differentiable RAM on 60x60, 8 glimpses. Not run yet.",

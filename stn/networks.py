@@ -45,9 +45,10 @@ class Cnn(nn.Module):
 
 
 class NumbersCnn(nn.Module):
-    """Eight 5x5 convolutions and three dense layers: the CNN of the paper for house numbers (appendix A.3).
+    """Eight 5x5 convolutions and three dense layers, as in the CNN of the paper for house numbers (appendix A.3).
 
-    2x2 max-pooling follows the first convolution and every second one after it; dropout precedes the dense layers.
+    2x2 max-pooling follows the first convolution and every second one after it. Dropout precedes the dense layers; the
+    paper has it behind convolutions too.
 
     Attributes:
       width: factor on all filters and units.
