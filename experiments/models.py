@@ -38,6 +38,7 @@ from stn.config import validate as validate_stn
 from stn.models import StnModel, make_stn
 from stn.soft_attention import SoftModel, make_soft_attention
 from stn.soft_config import validate_soft
+from stn.transformer import Transformed
 
 # The encoder of co-localisation.
 ENCODER = StnConfig(TransformerConfig(place="none"), NetworkConfig("cnn"))
@@ -211,21 +212,25 @@ def _build_baseline(experiment: CnnExperiment, dataset: Dataset) -> Built:
 
 def _build_stn(experiment: StnExperiment, dataset: Dataset) -> Built:
     config, made = experiment.model, make_transformer(experiment, dataset)
+    transformer, network = config.transformer, config.network
+    number = 0 if transformer.place == "none" else transformer.parallel * transformer.sequence
 
-    see = transformer_eye(lambda params, images: made.look(params, images).transformed, dataset)
+    def on_image(params: Any, images: Any) -> list[Transformed]:
+        done = made.look(params, images).transformed[:number]
+        return [one._replace(images=one.images * network.input_std + network.input_mean) for one in done]
+
+    see = transformer_eye(on_image, dataset)
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_stn(made, params, dataset, run_dir, experiment.training.eval_batch_size, see)
 
-    transformer = config.transformer
-    number = transformer.parallel * transformer.sequence
     what = {
         "none": "no transformer",
         "input": f"{number} {transformer.transform} transformer{'s' * (number > 1)}",
         "multi": f"{transformer.transform} transformers on the image and on features",
     }[transformer.place]
     observe = functools.partial(keep_history, see)
-    return Built(made.model, draw, f"{_describe(dataset)}; {config.network.network}, {what}", observe=observe)
+    return Built(made.model, draw, f"{_describe(dataset)}; {network.network}, {what}", observe=observe)
 
 
 def _build_soft(experiment: SoftExperiment, dataset: Dataset) -> Built:

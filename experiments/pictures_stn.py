@@ -26,7 +26,7 @@ from stn.transformer import Transformed
 SHEET_IMAGES, MOVING_IMAGES = 12, 8
 # The folder of a run that holds what its transformers did at each validation.
 HISTORY = "history"
-# Parameters to arrays by name: the test images that are shown, and grid and output of each transformer on them.
+# Parameters to arrays by name: the test images that are shown, and what each transformer on them reads and where.
 Eye = Callable[[Any], dict[str, np.ndarray]]
 
 
@@ -49,19 +49,17 @@ def transformer_eye(transformed: Callable[[Any, jax.Array], Sequence[Transformed
     """What shows the transformers on the image at work on the first test images.
 
     Args:
-      transformed: ``(params, images) -> `` what each transformer did.
+      transformed: ``(params, images) -> `` what each transformer on the image did, in the images' units from 0 to 1.
       dataset: the images.
     """
-    shown, channels = np.asarray(dataset.test.images)[:SHEET_IMAGES], dataset.channels
+    shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
     look = jax.jit(transformed)
 
     def see(params: Any) -> dict[str, np.ndarray]:
         done = jax.tree.map(np.asarray, look(params, jnp.asarray(shown)))
-        # Those on feature maps are not of the image.
-        on_image = [one for one in done if one.images.shape[-1] == channels]
-        grids = {f"grid_{number}": one.grids for number, one in enumerate(on_image)}
-        outputs = {f"output_{number}": one.images for number, one in enumerate(on_image)}
-        return {"images": shown, **grids, **outputs} if on_image else {}
+        origins = {f"grid_{number}": one.origins for number, one in enumerate(done)}
+        outputs = {f"output_{number}": one.images for number, one in enumerate(done)}
+        return {"images": shown, **origins, **outputs} if done else {}
 
     return see
 
@@ -73,10 +71,8 @@ def keep_history(see: Eye, params: Any, step: int, run_dir: Path) -> None:
 
 
 def _sheet(seen: dict[str, np.ndarray], images: int, title: str = "") -> Figure:
-    grids, outputs = ([seen[f"{name}_{i}"] for i in range(len(seen) // 2)] for name in ("grid", "output"))
-    return transformer_sheet(
-        seen["images"][:images], [grid[:images] for grid in grids], [output[:images] for output in outputs], title
-    )
+    origins, outputs = ([seen[f"{name}_{i}"][:images] for i in range(len(seen) // 2)] for name in ("grid", "output"))
+    return transformer_sheet(seen["images"][:images], origins, outputs, title)
 
 
 def _draw_transformers(see: Eye, params: Any, run_dir: Path) -> None:
@@ -115,4 +111,4 @@ def draw_soft(soft: SoftModel, params: Any, dataset: Dataset, run_dir: Path, bat
     _draw_common(lambda batch: soft.attend(params, batch).logits[-1], dataset, run_dir, batch_size)
     shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
     maps = np.asarray(jax.jit(soft.attend)(params, shown).maps)
-    save_figure(attention_sheet(shown, maps), run_dir / "plots" / "attention.png")
+    save_figure(attention_sheet(shown, maps, soft.cell), run_dir / "plots" / "attention.png")

@@ -15,7 +15,7 @@ LINES = 5
 
 def transformer_sheet(
     images: UInt8[np.ndarray, "N H W C"],
-    grids: Sequence[Float[np.ndarray, "N h w 2"]],
+    origins: Sequence[Float[np.ndarray, "N h w 2"]],
     outputs: Sequence[Float[np.ndarray, "N h w C"]],
     title: str = "",
 ) -> Figure:
@@ -23,26 +23,23 @@ def transformer_sheet(
 
     Args:
       images: the input.
-      grids: of each transformer, where it read, normalised (x, y).
-      outputs: of each transformer, what it read, in units of its own.
+      origins: of each transformer, where on the image lies what it read, normalised (x, y).
+      outputs: of each transformer, what it read, black at 0 and white at 1.
       title: above all.
     """
-    rows, columns = 1 + len(grids), len(images)
+    rows, columns = 1 + len(origins), len(images)
     figure = figure_of(1.1 * columns, 1.2 * rows + 0.3 * bool(title))
     if title:
         figure.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=INK)
     axes = figure.subplots(rows, columns, squeeze=False)
     for index, image in enumerate(images):
         show_image(axes[0, index], image)
-        for number, grid in enumerate(grids):
+        for number, grid in enumerate(origins):
             _draw_grid(axes[0, index], grid[index], image.shape[:2], f"C{number}")
         for number, output in enumerate(outputs):
-            seen = output[index]
-            low, high = seen.min(), seen.max()
-            scaled = (255 * (seen - low) / max(high - low, 1e-6)).astype(np.uint8)
-            show_image(axes[1 + number, index], scaled)
+            show_image(axes[1 + number, index], (255 * np.clip(output[index], 0, 1)).round().astype(np.uint8))
     axes[0, 0].set_ylabel("input")
-    for number in range(len(grids)):
+    for number in range(len(origins)):
         axes[1 + number, 0].set_ylabel(f"transformer {number + 1}", color=f"C{number}")
     return figure
 
@@ -57,12 +54,16 @@ def _draw_grid(axes: Axes, grid: Float[np.ndarray, "h w 2"], shape: tuple[int, .
     axes.set(xlim=(0, width), ylim=(height, 0))
 
 
-def attention_sheet(images: UInt8[np.ndarray, "N H W C"], maps: Float[np.ndarray, "N A rows columns"]) -> Figure:
+def attention_sheet(
+    images: UInt8[np.ndarray, "N H W C"], maps: Float[np.ndarray, "N A rows columns"], cell: int
+) -> Figure:
     """A column for each image: the image, and below it the weights of each glimpse or head over it.
 
     Args:
       images: the input.
-      maps: weights over the image's area, at any resolution; each is drawn on a scale of its own.
+      maps: weights of squares of pixels, from the image's upper left corner on; the last may reach beyond the image.
+        Each is drawn on a scale of its own.
+      cell: side of those squares, in pixels.
     """
     height, width = images.shape[1:3]
     rows, columns = 1 + maps.shape[1], len(images)
@@ -72,9 +73,10 @@ def attention_sheet(images: UInt8[np.ndarray, "N H W C"], maps: Float[np.ndarray
         show_image(axes[0, index], image)
         for number, weights in enumerate(maps[index]):
             show_image(axes[1 + number, index], image)
-            extent = (0, width, height, 0)
+            extent = (0, cell * weights.shape[1], cell * weights.shape[0], 0)
             strength = weights / max(float(weights.max()), 1e-12)
             axes[1 + number, index].imshow(strength, extent=extent, cmap="inferno", alpha=0.7, interpolation="bilinear")
+            axes[1 + number, index].set(xlim=(0, width), ylim=(height, 0))
     axes[0, 0].set_ylabel("input")
     for number in range(maps.shape[1]):
         axes[1 + number, 0].set_ylabel(str(number + 1))

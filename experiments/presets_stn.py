@@ -20,11 +20,14 @@ def _budget(steps: int) -> TrainingConfig:
     return TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1)
 
 
-def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig, steps: int = 10_000) -> StnExperiment:
+def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig) -> StnExperiment:
+    """All on one budget, so that each can be compared with each."""
     return StnExperiment(
         data=DataConfig(task=task),
         model=StnConfig(transformer, network),
-        training=_budget(steps),
+        # At 4e-3 the network soon says the same of every image.
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=500),
+        training=_budget(20_000),
     )
 
 
@@ -163,9 +166,10 @@ SOFT_PRESETS: dict[str, tuple[str, SoftExperiment]] = {
 
 
 def _colocalisation(task: str) -> ColocalisationExperiment:
+    """Ends with the last parameters: to choose by what the encoder makes of crops would be to use the labels."""
     return ColocalisationExperiment(
         data=DataConfig(task=task),
-        training=_budget(5_000),
+        training=dataclasses.replace(_budget(5_000), keep_best=False),
     )
 
 

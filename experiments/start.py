@@ -19,7 +19,8 @@ from experiments.config import (
     StnExperiment,
     load_dataset,
 )
-from experiments.restore import read_run
+from experiments.models import ENCODER as ENCODER_CONFIG
+from experiments.restore import RestoredRun, read_run
 from stn.colocalisation import ENCODER
 
 
@@ -54,7 +55,7 @@ def take_over(
         forwards = [replace(each, reverse=False) for each in (config, experiment.data)]
         return dataset if forwards[0] == forwards[1] else load(config)
 
-    taken = _params_of(name, folder, DramExperiment, "experiments.dram", images)
+    taken = _run_of(name, folder, DramExperiment, "experiments.dram", images).params()
     if name == "glimpse_network_from":
         taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
     _require_same_shapes(f"{name} {folder!r}", taken, state.params)
@@ -70,23 +71,27 @@ def _take_encoder(
             "encoder_from None: give the folder of a run that tells the classes of crops, as of "
             "python -m experiments.stn mnist28_cnn"
         )
-    encoder = _params_of("encoder_from", folder, StnExperiment, "experiments.stn", load)
+    run = _run_of("encoder_from", folder, StnExperiment, "experiments.stn", load)
+    encoder, network = run.params(), run.experiment.model.network
     _require_same_shapes(f"encoder_from {folder!r}", encoder, state.params[ENCODER])
+    for name in ("input_mean", "input_std"):  # They have no shape.
+        if getattr(network, name) != (wanted := getattr(ENCODER_CONFIG.network, name)):
+            raise ValueError(f"encoder_from {folder!r}: its {name} is {getattr(network, name)}, here {wanted}")
     taken = state.params | {ENCODER: encoder}
     return state._replace(params=_copies(taken), best_params=_copies(taken))
 
 
-def _params_of(
+def _run_of(
     name: str, folder: str, kind: type[Experiment], command: str, load: Callable[[DataConfig], Dataset]
-) -> Any:
-    """The parameters of the run that a field names, which must be one of a kind."""
+) -> RestoredRun:
+    """The run that a field names, which must be one of a kind."""
     try:
         run = read_run(Path(folder), load)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     if not isinstance(run.experiment, kind):
         raise ValueError(f"{name} {folder!r} is no run of {command}")
-    return run.params()
+    return run
 
 
 def _copies(params: Any) -> Any:

@@ -48,6 +48,8 @@ class ColocalisationConfig:
     """Number of its dense layers."""
     downsample: int = 2
     """Factor by which its input is averaged first."""
+    background: float = 0.0
+    """Brightness of what lies outside the image, in [0, 1]."""
 
 
 class Colocaliser(NamedTuple):
@@ -74,6 +76,8 @@ def validate_colocalisation(config: ColocalisationConfig, height: int, width: in
             raise ValueError(f"{name} {getattr(config, name)}: must be at least {least}")
     if config.crop > min(height, width):
         raise ValueError(f"crop {config.crop}: must fit the {height}x{width} image, so at most {min(height, width)}")
+    if not 0 <= config.background <= 1:
+        raise ValueError(f"background {config.background}: must be from 0 to 1")
     if not 0 <= config.margin < LARGEST:
         raise ValueError(f"margin {config.margin}: must be 0 or more, and below {LARGEST:g}")
     if small(min(height, width), config.downsample) < 13:
@@ -145,7 +149,7 @@ def make_colocaliser(
     network = ConvolutionalLocalisation(
         start[config.transform], config.filters, config.units, config.layers, config.downsample
     )
-    module = SpatialTransformer(network, transform)
+    module = SpatialTransformer(network, transform, fill=config.background)
 
     def init(key: Key[Array, ""]) -> PyTree:
         params = module.init(key, jnp.zeros((1, height, width, channels)))["params"]
@@ -166,7 +170,7 @@ def make_colocaliser(
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         room = 1 - jnp.array([part])
         places = room * jax.random.uniform(key, (len(images), 2), minval=-1.0, maxval=1.0)
-        elsewhere = sample(images / 255.0, jax.vmap(random_place.grid)(places))
+        elsewhere = sample(images / 255.0, jax.vmap(random_place.grid)(places), fill=config.background)
         found, logits = encode(params, find(params, images).images)
         hinges = triplet_hinge(found, encode(params, elsewhere)[0], labels, config.margin)
         pairs = (labels[:, None] == labels[None]).sum() - len(labels)

@@ -13,6 +13,8 @@ PARAMETERS = 5
 # Filters further outside than this many images are moved there; logarithms beyond these are cut off.
 FAR = 100.0
 MOST = 10.0
+# Logarithms that `confine` allows: a stride from a twentieth of that which spans the image to twenty times it.
+REACH = 3.0
 
 
 class Window(NamedTuple):
@@ -29,6 +31,15 @@ class Window(NamedTuple):
     stride: Float[Array, "*batch"]
     sigma: Float[Array, "*batch"]
     intensity: Float[Array, "*batch"]
+
+
+def confine(raw: Float[Array, "*batch 5"]) -> Float[Array, "*batch 5"]:
+    """Keeps the five numbers of `make_window` where there is something to see, smoothly; small ones hardly change.
+
+    The centre stays on the image, and each logarithm within `REACH` of 0. The paper does not confine them; but a
+    retina that has jumped off the image, or grown far beyond it, gets no gradient that would bring it back.
+    """
+    return jnp.concatenate([jnp.tanh(raw[..., :2]), REACH * jnp.tanh(raw[..., 2:] / REACH)], axis=-1)
 
 
 def make_window(raw: Float[Array, "*batch 5"], size: int, height: int, width: int, relative: bool = True) -> Window:
@@ -81,9 +92,12 @@ def filters_of(
 
 
 def read(image: Float[Array, "H W C"], window: Window, size: int) -> Float[Array, "{size} {size} C"]:
-    """What the retina sees of an image: ``intensity * rows @ image @ columns.T`` for each channel (equation 27)."""
+    """What the retina sees of an image: ``intensity * rows @ image @ columns.T`` for each channel (equation 27).
+
+    A filter outside of the image sees the pixels at its edge, since the weights of every filter add up to 1.
+    """
     rows, columns = filters_of(window, size, *image.shape[:2])
-    return window.intensity * jnp.einsum("ih,hwc,jw->ijc", rows, image, columns)
+    return window.intensity * jnp.einsum("ih,hwc,jw->ijc", rows, image, columns, precision="highest")
 
 
 def attention_map(window: Window, size: int, height: int, width: int) -> Float[Array, "{height} {width}"]:

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from common.splines import thin_plate_basis
 
-# Points on the horizon of a projective map and behind it are read as if they were this near.
-NEAREST = 1e-3
+# A projective map sends points of less depth than this, near its horizon or beyond, to OUTSIDE in x and y.
+NEAREST, OUTSIDE = 1e-3, 1e3
 
 
 def centres(length: int, align_corners: bool = False) -> Float[np.ndarray, "{length}"]:
@@ -43,7 +43,8 @@ def _combine(rows: Array, axes: list[Array]) -> list[Array]:
 def attention_matrix(theta: Float[Array, "3"]) -> Float[Array, "2 3"]:
     """The affine map of attention: ``(scale, x, y)`` to an isotropic scale about a centre (equation 2).
 
-    A scale below 1 is a closer look.
+    A scale below 1 is a closer look. It is isotropic in normalised coordinates, so in pixels, too, where the output has
+    the shape of the input.
     """
     scale, x, y = theta
     zero = jnp.zeros_like(scale)
@@ -51,7 +52,10 @@ def attention_matrix(theta: Float[Array, "3"]) -> Float[Array, "2 3"]:
 
 
 def rotated_attention_matrix(theta: Float[Array, "4"]) -> Float[Array, "2 3"]:
-    """The affine map of attention with rotation: ``(scale, angle, x, y)``, the angle in radians from x to y."""
+    """The affine map of attention with rotation: ``(scale, angle, x, y)``, the angle in radians from x to y.
+
+    Rotation and scale are of normalised coordinates: of an image that is not square it is a rotation with a shear.
+    """
     scale, angle, x, y = theta
     cos, sin = scale * jnp.cos(angle), scale * jnp.sin(angle)
     return jnp.stack([cos, -sin, x, sin, cos, y]).reshape(2, 3)
@@ -77,7 +81,7 @@ def projective_grid(
 ) -> Float[Array, "{height} {width} 2"]:
     """The grid of a projective map: the 3x3 matrix of the eight numbers, row by row, and a 1.
 
-    A point that the map sends beyond the horizon is read far outside the image instead.
+    A point that the map sends beyond the horizon is read far outside the image instead, and has no gradient.
 
     Args:
       theta: the matrix without its last entry, in normalised coordinates.
@@ -87,7 +91,10 @@ def projective_grid(
     """
     matrix = jnp.append(theta, jnp.ones((1,), theta.dtype)).reshape(3, 3)
     x, y, depth = _combine(matrix, _axes(theta, height, width, align_corners=align_corners))
-    return jnp.stack([x, y], axis=-1) / jnp.maximum(depth, NEAREST)[..., None]
+    shown = depth >= NEAREST
+    # Divided by 1 where it is not used, so that its gradient is 0 and not infinite times 0.
+    near = jnp.where(shown, depth, 1.0)
+    return jnp.stack([jnp.where(shown, one / near, OUTSIDE) for one in (x, y)], axis=-1)
 
 
 def control_grid(rows: int, columns: int) -> Float[np.ndarray, "K 2"]:

@@ -140,6 +140,9 @@ def fit_units(count: Callable[[int], int], budget: int) -> int:
     Args:
       count: parameters by width, of which it is a quadratic function.
       budget: their number.
+
+    Raises:
+      ValueError: the narrowest layers have more than a tenth more parameters than that.
     """
     # A quadratic function is known from three values.
     one, two, three = (count(units) for units in (1, 2, 3))
@@ -152,6 +155,8 @@ def fit_units(count: Callable[[int], int], budget: int) -> int:
     units = 1
     while abs(at(units + 1) - budget) <= abs(at(units) - budget):
         units += 1
+    if count(units) > 1.1 * budget:
+        raise ValueError(f"parameters {budget}: the smallest of these networks has {count(units):,}")
     return units
 
 
@@ -167,6 +172,9 @@ def make_stn(
       channels: of the images.
       num_classes: classes, or symbols with the end symbol.
       num_targets: symbols S of a label, or None where a label is one class.
+
+    Raises:
+      ValueError: see `fit_units`.
     """
     network, blank = config.network, jnp.zeros((1, height, width, channels))
 

@@ -44,7 +44,8 @@ def sample(
     """Reads each image at the points of its grid: equation 5 of the paper, and equation 4 for the nearest pixel.
 
     Differentiable in the images and, when interpolated, in the grids, almost everywhere; where a point is at the centre
-    of a pixel the gradient is the one-sided one towards larger coordinates.
+    of a pixel the gradient in the grid is the one-sided one towards larger coordinates. With the padding ``border`` it
+    is half the slope inside at the centres of the outermost pixels, beyond which the slope is 0.
 
     Args:
       images: ``[B, H, W, C]``, or volumes ``[B, D, H, W, C]``, which are then read trilinearly.

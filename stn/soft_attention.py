@@ -13,10 +13,10 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.convolution import Conv, max_pool
 from common.cores import CORES
+from common.locations import to_normalised
 from common.training import Given, Model
 from stn.attention import POOLINGS
-from stn.filter_bank import PARAMETERS, Window, attention_map, make_window, read
-from stn.grids import regular_grid
+from stn.filter_bank import PARAMETERS, Window, attention_map, confine, make_window, read
 from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 from stn.targets import Head, accuracy, cross_entropy
 
@@ -27,7 +27,8 @@ class Attended(NamedTuple):
     Attributes:
       logits: after each glimpse, or of the one pass of pooling, ``[steps, B, num_classes]`` or
         ``[steps, B, S, num_classes]``.
-      maps: weights that add up to 1, over the places of the feature grid or over the pixels, ``[B, A, rows, columns]``.
+      maps: weights that add up to 1, over the places of the feature grid or over the pixels, ``[B, A, rows, columns]``;
+        place ``[i, j]`` is a square of `SoftModel.cell` pixels that begins at row ``i * cell``, column ``j * cell``.
       windows: of the filter bank, ``[T, B]``; None of pooling.
       patches: what the retina saw there, ``[T, B, N, N, C]``; None of pooling.
     """
@@ -44,10 +45,17 @@ class SoftModel(NamedTuple):
     Attributes:
       model: its initialisation, loss and prediction.
       attend: ``(params, images [B, H, W, C]) -> Attended``.
+      cell: side of a place of its maps, in pixels of the image.
     """
 
     model: Model
     attend: Callable[..., Attended]
+    cell: int
+
+
+def cell_side(config: PoolingConfig) -> int:
+    """Pixels of the image along each side of a place of the feature grid."""
+    return 2**config.layers
 
 
 class AttentionPooling(nn.Module):
@@ -64,8 +72,10 @@ class AttentionPooling(nn.Module):
         for layer in range(config.layers):
             x = max_pool(nn.relu(Conv(config.filters * 2**layer, 3)(x)))
         batch, rows, columns, _ = x.shape
-        # Features alone do not tell where they are.
-        places = jnp.broadcast_to(jnp.asarray(regular_grid(rows, columns), x.dtype), (batch, rows, columns, 2))
+        # Features alone do not tell where they are: those of the last row and column may reach beyond the image.
+        cells = jnp.stack(jnp.meshgrid(jnp.arange(columns) + 0.5, jnp.arange(rows) + 0.5), axis=-1).astype(x.dtype)
+        middles = to_normalised(cell_side(config) * cells, *images.shape[1:3])
+        places = jnp.broadcast_to(middles[None], (batch, rows, columns, 2))
         features = jnp.concatenate([x, places], axis=-1).reshape(batch, rows * columns, -1)
         pooling = POOLINGS[config.scores](config.heads, config.size, name="pooling")
         seen, weights = pooling(features, features.mean(axis=1))
@@ -99,7 +109,7 @@ class DifferentiableRam(nn.Module):
         see = jax.vmap(read, in_axes=(0, 0, None))
         logits, windows, patches = [], [], []
         for _ in range(config.num_glimpses):
-            raw = self.window(output)
+            raw = confine(self.window(output))
             windows.append(make_window(raw, config.glimpse_size, height, width, config.relative_sigma))
             patches.append(see(images, windows[-1], config.glimpse_size))
             what = self.what(patches[-1].reshape(batch, -1))
@@ -132,9 +142,10 @@ def make_soft_attention(
     module: nn.Module
     if config.attention == "pooling":
         module, every = AttentionPooling(config.pooling, num_classes, num_targets), False
+        cell = cell_side(config.pooling)
     else:
         module = DifferentiableRam(config.filter_bank, num_classes, num_targets)
-        every = config.filter_bank.classify_at == "every"
+        every, cell = config.filter_bank.classify_at == "every", 1
 
     def init(key: Key[Array, ""]) -> PyTree:
         return module.init(key, jnp.zeros((1, height, width, channels)))["params"]
@@ -157,4 +168,4 @@ def make_soft_attention(
         del key, kind, hyper  # One forward pass, whatever the policy.
         return attend(params, images).logits[-1]
 
-    return SoftModel(Model(init, loss, predict), attend)
+    return SoftModel(Model(init, loss, predict), attend, cell)

@@ -23,11 +23,14 @@ class Transformed(NamedTuple):
       parameters: of the transformation, ``[B, P]``.
       grids: where its input was read, normalised, ``[B, h, w, 2]``.
       images: what was read there, before any pooling, ``[B, h, w, C]``.
+      origins: where that lies on the first image of a sequence of transformers, normalised, ``[B, h, w, 2]``; what an
+        earlier transformer did not show lies at the edge of what it did.
     """
 
     parameters: Float[Array, "B P"]
     grids: Float[Array, "B h w 2"]
     images: Float[Array, "B h w C"]
+    origins: Float[Array, "B h w 2"]
 
 
 class SpatialTransformer(nn.Module):
@@ -35,24 +38,23 @@ class SpatialTransformer(nn.Module):
 
     Attributes:
       localisation: ``images [B, H, W, C] -> parameters [B, P]``.
-      transform: the family of transformations, which also knows the size of the output.
+      transform: the family of transformations, which also knows the size of the output and what its coordinates mean.
       padding: see `stn.samplers.sample`.
       fill: likewise, in the units of the images.
-      align_corners: likewise.
     """
 
     localisation: nn.Module
     transform: Transform
     padding: Padding = "constant"
     fill: Fill = 0.0
-    align_corners: bool = False
 
     def __call__(self, images: Float[Array, "B H W C"]) -> Transformed:
         """Images or feature maps to what is seen of them."""
         parameters = self.localisation(images)
         grids = jax.vmap(self.transform.grid)(parameters)
-        seen = sample(images, grids, padding=self.padding, fill=self.fill, align_corners=self.align_corners)
-        return Transformed(parameters, grids, seen)
+        corners = self.transform.align_corners
+        seen = sample(images, grids, padding=self.padding, fill=self.fill, align_corners=corners)
+        return Transformed(parameters, grids, seen, grids)
 
 
 def in_sequence(
@@ -61,8 +63,13 @@ def in_sequence(
     """Each transformer acts on what the one before it saw; returns what the last saw, and what each did."""
     done = []
     for transformer in transformers:
-        done.append(transformer(images))
-        images = done[-1].images
+        one = transformer(images)
+        if done:
+            corners = transformer.transform.align_corners
+            there = sample(done[-1].origins, one.grids, padding="border", align_corners=corners)
+            one = one._replace(origins=there)
+        done.append(one)
+        images = one.images
     return images, tuple(done)
 
 

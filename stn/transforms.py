@@ -1,5 +1,6 @@
 """The transformations by name: how many numbers each takes, which of them do nothing, and the grid they make."""
 
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -26,10 +27,12 @@ class Transform(NamedTuple):
     Attributes:
       identity: the parameters that do nothing, ``[P]``; of a translation with a scale, those of the middle.
       grid: ``theta [P] -> grid [h, w, 2]``, normalised.
+      align_corners: whether -1 and +1 are the centres of the outermost pixels.
     """
 
     identity: Float[np.ndarray, "P"]
     grid: Callable[[Float[Array, "P"]], Float[Array, "h w 2"]]
+    align_corners: bool = False
 
 
 def make_transform(
@@ -62,17 +65,18 @@ def make_transform(
     def affine(matrix: Callable[[Array], Array]) -> Callable[[Array], Array]:
         return lambda theta: affine_grid(matrix(theta), height, width, align_corners)
 
+    family = functools.partial(Transform, align_corners=align_corners)
     if name == "translation":
         sides = np.diag(scale)
-        return Transform(np.zeros(2), affine(lambda theta: jnp.column_stack([jnp.asarray(sides, theta.dtype), theta])))
+        return family(np.zeros(2), affine(lambda theta: jnp.column_stack([jnp.asarray(sides, theta.dtype), theta])))
     if name == "attention":
-        return Transform(np.array([1.0, 0, 0]), affine(attention_matrix))
+        return family(np.array([1.0, 0, 0]), affine(attention_matrix))
     if name == "rotated_attention":
-        return Transform(np.array([1.0, 0, 0, 0]), affine(rotated_attention_matrix))
+        return family(np.array([1.0, 0, 0, 0]), affine(rotated_attention_matrix))
     if name == "affine":
-        return Transform(np.eye(2, 3).ravel(), affine(lambda theta: theta.reshape(2, 3)))
+        return family(np.eye(2, 3).ravel(), affine(lambda theta: theta.reshape(2, 3)))
     if name == "projective":
-        return Transform(np.eye(3).ravel()[:8], lambda t: projective_grid(t, height, width, align_corners))
+        return family(np.eye(3).ravel()[:8], lambda t: projective_grid(t, height, width, align_corners))
     points = control_grid(control, control)
     basis = grid_basis(points, height, width, regularisation, align_corners)
-    return Transform(points.ravel(), lambda t: thin_plate_grid(t.reshape(-1, 2), points, basis, align_corners))
+    return family(points.ravel(), lambda t: thin_plate_grid(t.reshape(-1, 2), points, basis, align_corners))

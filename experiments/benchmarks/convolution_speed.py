@@ -1,6 +1,7 @@
 """Times convolutions in a loop against XLA's own: ``python -m experiments.benchmarks.convolution_speed``."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
-from common.convolution import convolve, max_pool
+from common.convolution import Padding, convolve, max_pool
 from experiments import run_directory
 from experiments.command_line import interruptible, run_tyro, user_errors
 
 
 @dataclass(frozen=True)
 class ConvolutionSpeedConfig:
-    """Gradients of the layers of the 11-layer CNN at half its width on 32x32 images, in a scan of a few steps."""
+    """Gradients of layers in a scan of a few steps: of the 11-layer CNN at half its width on 32x32 images, and of the
+    CNN for distorted MNIST, whose convolutions have no padding."""
 
     batch_size: int = 32
     """Images in a batch."""
@@ -35,28 +37,47 @@ class ConvolutionSpeedConfig:
 
 @dataclass(frozen=True)
 class Layer:
-    """Feature maps of ``side x side`` pixels; ``filters`` is 0 for 2x2 max-pooling with stride 1."""
+    """Feature maps of ``side x side`` pixels and what is done to them.
+
+    Attributes:
+      side: rows, and columns.
+      channels: of the maps.
+      filters: of a convolution; 0 for 2x2 max-pooling.
+      kernel: side of the kernels.
+      padding: that of the convolution.
+      stride: that of the pooling.
+    """
 
     side: int
     channels: int
-    filters: int
+    filters: int = 0
+    kernel: int = 5
+    padding: Padding = "SAME"
+    stride: int = 1
 
 
-LAYERS = (Layer(32, 1, 24), Layer(16, 24, 32), Layer(8, 80, 96), Layer(4, 96, 96), Layer(16, 32, 0))
+LAYERS = (
+    *(Layer(32, 1, 24), Layer(16, 24, 32), Layer(8, 80, 96), Layer(4, 96, 96), Layer(16, 32)),
+    *(Layer(28, 1, 88, 9, "VALID"), Layer(10, 88, 88, 7, "VALID"), Layer(20, 88, stride=2)),
+)
 
 
-def plain(images: Array, kernel: Array) -> Array:
+def plain(images: Array, kernel: Array, padding: Padding) -> Array:
     """What XLA makes of a convolution and its gradients."""
-    return jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return jax.lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def contenders(layer: Layer) -> dict[str, Callable[[Array, Array], Array]]:
     """The functions that are measured: ``(images, kernel) -> maps``."""
     if layer.filters:
-        return {"xla": plain, "ours": lambda images, kernel: convolve(images, kernel, "SAME")}
+        return {
+            "xla": functools.partial(plain, padding=layer.padding),
+            "ours": functools.partial(convolve, padding=layer.padding),
+        }
+    strides = (layer.stride, layer.stride)
     return {
-        "xla": lambda images, kernel: nn.max_pool(images, (2, 2), padding="SAME") + 0 * kernel.sum(),
-        "ours": lambda images, kernel: max_pool(images, 2, 1) + 0 * kernel.sum(),
+        "xla": lambda images, kernel: nn.max_pool(images, (2, 2), strides, "SAME") + 0 * kernel.sum(),
+        "ours": lambda images, kernel: max_pool(images, 2, layer.stride) + 0 * kernel.sum(),
     }
 
 
@@ -64,7 +85,7 @@ def seconds_of(function: Callable[[Array, Array], Array], layer: Layer, config: 
     """Seconds that a step of a scan takes for value and gradients; the fastest of the rounds."""
     keys = jax.random.split(jax.random.key(0))
     images = jax.random.normal(keys[0], (config.batch_size, layer.side, layer.side, layer.channels))
-    kernel = jax.random.normal(keys[1], (5, 5, layer.channels, max(layer.filters, 1)))
+    kernel = jax.random.normal(keys[1], (layer.kernel, layer.kernel, layer.channels, max(layer.filters, 1)))
     gradients = jax.grad(lambda *x: jnp.square(function(*x)).sum(), (0, 1))
 
     def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
@@ -96,7 +117,8 @@ def measure(config: ConvolutionSpeedConfig) -> None:
     for layer in LAYERS:
         found = {name: 1000 * seconds_of(f, layer, config) for name, f in contenders(layer).items()}
         rows.append({**dataclasses.asdict(layer), **{name: round(ms, 2) for name, ms in found.items()}})
-        what = f"5x5, {layer.channels} to {layer.filters}" if layer.filters else f"max-pooling of {layer.channels}"
+        convolved = f"{layer.kernel}x{layer.kernel} {layer.padding}, {layer.channels} to {layer.filters}"
+        what = convolved if layer.filters else f"max-pooling of {layer.channels}, stride {layer.stride}"
         ratio = found["xla"] / found["ours"]
         table.add_row(
             f"{layer.side}x{layer.side}, {what}", f"{found['xla']:.1f}", f"{found['ours']:.1f}", f"{ratio:.1f}"

@@ -13,7 +13,7 @@ from common.data import load_task
 from common.data.array_cache import read_arrays
 from experiments import colocalisation, soft_attention, stn
 from experiments.overlap import true_boxes
-from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
+from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
 from experiments.restore import read_run
 from experiments.run_directory import read_json, read_metrics
 from stn.colocalisation import ENCODER
@@ -102,12 +102,23 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
     assert jax.tree.all(jax.tree.map(np.array_equal, kept, encoder)), "what it compares with stays as it is"
 
 
+def test_eyes_that_expect_other_brightness_are_refused(go, refused):
+    flags = [*SMALL_ENCODER.split(), *LOOP.split(), "--input-mean", "0.13", "--no-plots", "--run-dir", "encoder"]
+    go(stn, flags)
+    assert "encoder_from 'encoder': its input_mean is 0.13, here 0.0" in refused(colocalisation, FINDER.split())
+
+
+def test_the_labels_do_not_choose_the_localiser():
+    assert not any(experiment.training.keep_best for _, experiment in COLOCALISATION_PRESETS.values())
+
+
 @pytest.mark.parametrize(
     "flags, said",
     [
         ("T84", "encoder_from None: give the folder of a run"),
         ("T84 --encoder-from absent", "encoder_from: run directory 'absent' holds no config.json"),
         ("T84 --crop 90", "crop 90: must fit the 84x84 image"),
+        ("T84 --background 2", "background 2.0: must be from 0 to 1"),
         ("T85", "unknown preset 'T85'"),
     ],
 )

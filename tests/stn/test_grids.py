@@ -83,6 +83,17 @@ def test_beyond_the_horizon_nothing_is_seen():
     assert np.isfinite(jacobian).all()
 
 
+def test_what_is_straight_behind_the_horizon_is_not_seen_either():
+    """A point of which only the depth is negative would else be read in the middle of the image."""
+    theta = jnp.array([1.0, 0, 0.75, 0, 1, 0, 2, 0])
+    grid = PROJECTIVE(theta, 1, 8)
+    behind = 2 * grids.centres(8) + 1 < 0
+    assert behind[1] and abs(grids.centres(8)[1] + 0.75) < 0.2
+    assert (np.abs(grid[0, behind]) > 1).all() and (np.abs(grid[0, ~behind, 1]) < 1e-6).all()
+    jacobian = jax.jit(jax.jacobian(lambda t: grids.projective_grid(t, 1, 8)))(theta)
+    assert np.isfinite(jacobian).all() and not jacobian[0, behind].any()
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("regularisation", [0.0, 0.1])
 def test_thin_plate_equals_scipy(regularisation, align_corners, x64):

@@ -58,13 +58,18 @@ def test_every_preset_gives_scores_of_its_labels(presets):
         assert scores.shape == (2, *targets, dataset.num_classes), name
 
 
-@pytest.mark.parametrize("budget", [10, 1_000, 400_000])
+@pytest.mark.parametrize("budget", [50, 1_000, 400_000])
 def test_width_nearest_to_a_budget(budget):
     def count(units):
         return 3 * units**2 + 40 * units + 7
 
     best = min(range(1, 1000), key=lambda units: abs(count(units) - budget))
     assert fit_units(count, budget) == best
+
+
+def test_a_budget_that_no_network_meets_is_refused():
+    with pytest.raises(ValueError, match="parameters 10: the smallest of these networks has 1,050"):
+        fit_units(lambda units: 1_000 + 50 * units, 10)
 
 
 @pytest.mark.parametrize("transform", ["attention", "rotated_attention", "affine", "projective", "tps"])

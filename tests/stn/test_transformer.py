@@ -69,6 +69,25 @@ def test_sequences_compose():
     np.testing.assert_array_equal(seen, IMAGES[:, 9:, 6:9])
     np.testing.assert_array_equal(done[0].images, IMAGES[:, 6:, 6:])
     assert len(done) == 2
+    # The middles of what is seen, on the image: pixels 9, 10, 11 of the rows and 6, 7, 8 of the columns.
+    middle = (np.arange(12) + 0.5) / 6 - 1
+    expected = np.stack(np.meshgrid(middle[6:9], middle[9:]), axis=-1)
+    np.testing.assert_allclose(done[1].origins[0], expected, atol=1e-6)
+    np.testing.assert_array_equal(done[0].origins, done[0].grids)
+
+
+def test_what_an_earlier_transformer_hid_lies_at_the_edge_of_what_it_showed():
+    half, outside = _fixed(0.5, 0.5, 0.0, size=(6, 6)), _fixed(1.0, -2.0, 0.0, size=(6, 6))
+    _, done = _apply(Several(in_sequence, (half, outside)), IMAGES)
+    np.testing.assert_allclose(done[1].origins[0, :, 0, 0], 1 / 12, atol=1e-6)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("name", ["attention", "affine", "projective"])
+def test_it_reads_in_the_coordinates_of_its_transform(name, align_corners):
+    transform = make_transform(name, 12, 12, align_corners=align_corners)
+    module = SpatialTransformer(Fixed(tuple(transform.identity.tolist())), transform)
+    np.testing.assert_array_equal(_apply(module, IMAGES).images, IMAGES)
 
 
 def test_branches_see_all_channels_and_are_joined():

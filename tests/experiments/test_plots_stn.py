@@ -1,0 +1,83 @@
+"""The figures of differentiable attention show things where they are and as bright as they are."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.data import Dataset, Plain, Source
+from common.data.array_cache import read_arrays
+from experiments.config import StnExperiment
+from experiments.models import build
+from experiments.plots_stn import attention_sheet, transformer_sheet
+from stn.config import NetworkConfig, StnConfig, TransformerConfig
+from stn.grids import regular_grid
+from stn.soft_attention import make_soft_attention
+from stn.soft_config import PoolingConfig, SoftAttentionConfig
+
+IMAGES = np.zeros((2, 20, 30, 1), np.uint8)
+
+
+def test_grids_lie_on_the_image_and_outputs_keep_their_brightness():
+    whole = np.tile(regular_grid(4, 6)[None], (2, 1, 1, 1))
+    outputs = np.stack([np.full((4, 6, 1), 0.5), np.full((4, 6, 1), 1.2)])
+    figure = transformer_sheet(IMAGES, [whole / 2], [outputs])
+    drawn = np.concatenate([line.get_xydata() for line in figure.axes[0].lines])
+    # From centre to centre of the outermost of six columns and four rows of the image's middle half.
+    np.testing.assert_allclose([drawn.min(axis=0), drawn.max(axis=0)], [[8.75, 6.25], [21.25, 13.75]])
+    below = [axes.images[0].get_array() for axes in figure.axes[2:]]
+    np.testing.assert_allclose(below[0], 0.5, atol=1 / 255)
+    assert (below[1] == 1).all()
+
+
+def test_maps_lie_on_the_pixels_that_they_are_of():
+    maps = np.zeros((2, 1, 3, 4))
+    maps[:, 0, 2, 3] = 1
+    figure = attention_sheet(IMAGES, maps, 8)
+    axes = figure.axes[2]
+    assert axes.images[1].get_extent() == [0, 32, 24, 0]
+    assert axes.get_xlim() == (0, 30) and axes.get_ylim() == (20, 0)
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_places_of_a_feature_map_are_those_of_its_pixels():
+    """The features tell where they are, also where squares of pixels do not fill the image."""
+    config = SoftAttentionConfig("pooling", PoolingConfig(filters=1, layers=2, hidden=2))
+    made = make_soft_attention(config, 20, 30, 1, 3)
+    seen = []
+
+    def watch(next_call, args, kwargs, context):
+        if context.module.name == "pooling" and context.method_name == "__call__":
+            seen.append(args[0])
+        return next_call(*args, **kwargs)
+
+    params = made.model.init(jax.random.key(0))
+    with nn.intercept_methods(watch):
+        attended = made.attend(params, jnp.asarray(IMAGES))
+    assert made.cell == 4 and attended.maps.shape == (2, 1, 5, 8)
+    places = np.asarray(seen[0])[0, :, -2:].reshape(5, 8, 2)
+    pixels = (places + 1) / 2 * [30, 20]
+    np.testing.assert_allclose(pixels[1, 7], [30, 6], atol=1e-5)
+    np.testing.assert_allclose(pixels[4, 0], [2, 18], atol=1e-5)
+
+
+def blank(channels):
+    source = Source(np.zeros((4, 16, 16, channels), np.uint8), np.arange(4, dtype=np.int32))
+    return Dataset("toy", jax.tree.map(jnp.asarray, source), source, source, Plain(), tuple("abcd"))
+
+
+@pytest.mark.parametrize("place, shown", [("none", 0), ("input", 2), ("multi", 2)])
+def test_only_transformers_on_the_image_are_shown_as_bright_as_it_is(place, shown, tmp_path):
+    """Three filters make a feature map that could be taken for a colour image."""
+    transformer = TransformerConfig(
+        place, parallel=2, localisation="dense", localisation_units=2, localisation_layers=1, padding="border"
+    )
+    network = NetworkConfig("numbers", width=1 / 48, input_mean=0.5, input_std=0.25)
+    built = build(StnExperiment(model=StnConfig(transformer, network)), blank(3))
+    built.observe(jax.jit(built.model.init)(jax.random.key(0)), 7, tmp_path)
+    kept = read_arrays(tmp_path / "history" / "7.npz") if shown else {"images": None}
+    assert set(kept) == {"images"} | {f"{name}_{i}" for i in range(shown) for name in ("grid", "output")}
+    for number in range(shown):
+        np.testing.assert_allclose(kept[f"output_{number}"], 0, atol=1e-6)
+    assert shown or not (tmp_path / "history").exists()
