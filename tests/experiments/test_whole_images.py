@@ -103,8 +103,8 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
 
 
 def test_eyes_that_expect_other_brightness_are_refused(go, refused, capsys):
-    flags = [*SMALL_ENCODER.split(), *LOOP.split(), "--input-mean", "0.13", "--no-plots", "--run-dir", "encoder"]
-    go(stn, flags)
+    flags = [*SMALL_ENCODER.split(), *LOOP.split(), "--input-mean", "0.13"]
+    go(stn, flags, "--no-plots", "--run-dir", "encoder")
     capsys.readouterr()
     assert "encoder_from 'encoder': its input_mean is 0.13, here 0.0" in refused(colocalisation, FINDER.split())
 
