@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from stn.grids import affine_grid, regular_grid
+from stn.samplers import sample
 from stn.transforms import make_transform
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -42,6 +44,22 @@ def test_regularised_splines_bend_less():
     # Second differences along x.
     bend = [np.abs(np.diff(np.asarray(grid), 2, axis=1)).mean() for grid in (stiff, soft)]
     assert bend[0] < 0.2 * bend[1]
+
+
+@pytest.mark.parametrize("padding, align_corners", [("constant", False), ("border", True)])
+@pytest.mark.parametrize("name", COUNTS)
+def test_gradients_to_image_and_parameters_equal_finite_differences(name, padding, align_corners, x64):
+    rng = np.random.default_rng(1)
+    transform = make_transform(name, 5, 6, control=3, align_corners=align_corners)
+    # Some of the points lie outside, and none on the centre of a pixel, where there is a kink.
+    theta = jnp.asarray(1.1 * transform.identity + rng.uniform(-0.1, 0.1, transform.identity.shape))
+    image = jnp.asarray(rng.uniform(size=(7, 9, 2)))
+
+    def seen(theta, image):
+        grid = transform.grid(theta)[None]
+        return sample(image[None], grid, padding=padding, fill=0.3, align_corners=align_corners)
+
+    check_grads(jax.jit(seen), (theta, image), order=1, modes=["rev"], eps=1e-6)
 
 
 def test_mistakes_are_quoted():
