@@ -117,7 +117,7 @@ def load_subject(config: VarianceConfig) -> Subject:
         run = read_run(Path(config.agent))
         experiment, state = run.experiment, run.state
         if not isinstance(experiment, RamExperiment):
-            raise ValueError(f"agent {config.agent!r} sees the whole image: give a run of experiments.ram")
+            raise ValueError(f"agent {config.agent!r} is no run of experiments.ram: give one")
         best = experiment.training.keep_best
         step = state.best_step if best and int(state.best_step) else state.step
         subject = Subject(experiment, run.dataset, run.params(), int(step))

@@ -13,8 +13,6 @@ PARAMETERS = 5
 # Filters further outside than this many images are moved there; logarithms beyond these are cut off.
 FAR = 100.0
 MOST = 10.0
-# Logarithms that `confine` allows: a stride from a twentieth of that which spans the image to twenty times it.
-REACH = 3.0
 
 
 class Window(NamedTuple):
@@ -31,15 +29,6 @@ class Window(NamedTuple):
     stride: Float[Array, "*batch"]
     sigma: Float[Array, "*batch"]
     intensity: Float[Array, "*batch"]
-
-
-def confine(raw: Float[Array, "*batch 5"]) -> Float[Array, "*batch 5"]:
-    """Keeps the five numbers of `make_window` where there is something to see, smoothly; small ones hardly change.
-
-    The centre stays on the image, and each logarithm within `REACH` of 0. The paper does not confine them; but a
-    retina that has jumped off the image, or grown far beyond it, gets no gradient that would bring it back.
-    """
-    return jnp.concatenate([jnp.tanh(raw[..., :2]), REACH * jnp.tanh(raw[..., 2:] / REACH)], axis=-1)
 
 
 def make_window(raw: Float[Array, "*batch 5"], size: int, height: int, width: int, relative: bool = True) -> Window:

@@ -16,7 +16,7 @@ from common.cores import CORES
 from common.locations import to_normalised
 from common.training import Given, Model
 from stn.attention import POOLINGS
-from stn.filter_bank import PARAMETERS, Window, attention_map, confine, make_window, read
+from stn.filter_bank import PARAMETERS, Window, attention_map, make_window, read
 from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 from stn.targets import Head, accuracy, cross_entropy
 
@@ -109,7 +109,7 @@ class DifferentiableRam(nn.Module):
         see = jax.vmap(read, in_axes=(0, 0, None))
         logits, windows, patches = [], [], []
         for _ in range(config.num_glimpses):
-            raw = confine(self.window(output))
+            raw = self.window(output)
             windows.append(make_window(raw, config.glimpse_size, height, width, config.relative_sigma))
             patches.append(see(images, windows[-1], config.glimpse_size))
             what = self.what(patches[-1].reshape(batch, -1))
