@@ -76,7 +76,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     ),
     "R_cnn": (f"The CNN without it ({PAPER}: 1.2% error). Not run yet.", _stn("distorted/R", NO_TRANSFORMER, CNN)),
     "RTS": (
-        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). Not run yet.",
+        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 23 min: 0.9% error.",
         _stn("distorted/RTS", SMALLER, CNN),
     ),
     "RTS_cnn": (f"The CNN without it ({PAPER}: 0.8%). Not run yet.", _stn("distorted/RTS", NO_TRANSFORMER, CNN)),
@@ -143,7 +143,7 @@ def _soft(task: str, model: SoftAttentionConfig, steps: int = 20_000) -> SoftExp
 
 SOFT_PRESETS: dict[str, tuple[str, SoftExperiment]] = {
     "cluttered100": (
-        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36% error). Not run yet.",
+        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36%). 52 min: 4.2% error.",
         _soft("cluttered100", SoftAttentionConfig(), 60_000),
     ),
     "cluttered100_4": (
