@@ -71,13 +71,12 @@ def _plain(images: Array, kernel: Array, padding: Padding | list[tuple[int, int]
 
 def _on_cpu(images: Array, kernel: Array, margin: Margin) -> Array:
     height, width = _output_size(images, kernel.shape[:2], margin)
-    if not any(margin):
-        # XLA gives a convolution without padding to a library (YNNPACK) in which it can take five times as long.
-        return _plain(images, kernel, [(0, 1), (0, 0)])[:, :-1]
     if height * width > kernel.shape[0] * kernel.shape[1]:
         return _plain(images, kernel, _sides(margin))
-    # Of so small a map XLA's convolution is mostly overhead.
-    return jnp.einsum("bhwijc,ijcf->bhwf", _windows(images, kernel.shape[:2], margin), kernel)
+    # Of so small a map XLA's convolution is mostly overhead; this is a matrix product for each row of the kernel.
+    wide = _widen(images, margin)
+    seen = jnp.concatenate([wide[:, :, j : j + width] for j in range(kernel.shape[1])], axis=3)
+    return sum(seen[:, i : i + height] @ row.reshape(-1, row.shape[-1]) for i, row in enumerate(kernel))
 
 
 def _strided_on_cpu(images: Array, kernel: Array, padding: Padding, stride: int) -> Array:
@@ -101,12 +100,6 @@ def _taps(images: Array, size: tuple[int, ...], stride: int = 1) -> list[Float[A
     last_row, last_column = images.shape[1] - rows, images.shape[2] - columns
     starts = [(i, j) for i in range(rows) for j in range(columns)]
     return [images[:, i : i + last_row + 1 : stride, j : j + last_column + 1 : stride] for i, j in starts]
-
-
-def _windows(images: Array, size: tuple[int, ...], margin: Margin) -> Float[Array, "B h w rows columns C"]:
-    """What all taps see, side by side."""
-    taps = jnp.stack(_taps(_widen(images, margin), size), axis=3)
-    return taps.reshape(*taps.shape[:3], *size, -1)
 
 
 def _forward(images: Array, kernel: Array, margin: Margin) -> tuple[Array, Any]:
