@@ -1,7 +1,7 @@
 """Convolutions and max-pooling whose gradients are fast on a CPU, also inside of a loop.
 
 XLA leaves the derived gradients of a convolution to generic code where they are in a loop on a CPU, as training steps
-in a scan are: they take 6 to 36 times as long as here. Here the gradient to the input is a convolution again, and
+in a scan are: they take 12 to 46 times as long as here. Here the gradient to the input is a convolution again, and
 that to the kernel a matrix product for each tap. Accelerators keep what XLA derives. All values are the same up to
 rounding.
 """

@@ -119,7 +119,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         _stn_numbers("house_numbers", "multi", 60_000),
     ),
     "house_numbers_32": (
-        "The same on 32x32 in gray at half its width, for a CPU. Not run yet.",
+        "The same on 32x32 in gray at half its width, for a CPU. 86 min: 9.5% error.",
         _stn_numbers("house_numbers", "multi", 10_000, 0.5, resize=32, grayscale=True),
     ),
     "svhn_single": (
