@@ -72,6 +72,7 @@ def _take_encoder(
             "python -m experiments.stn mnist28_cnn"
         )
     run = _run_of("encoder_from", folder, StnExperiment, "experiments.stn", load)
+    assert isinstance(run.experiment, StnExperiment)
     encoder, network = run.params(), run.experiment.model.network
     _require_same_shapes(f"encoder_from {folder!r}", encoder, state.params[ENCODER])
     for name in ("input_mean", "input_std"):  # They have no shape.

@@ -61,7 +61,7 @@ def in_sequence(
     transformers: Sequence[SpatialTransformer], images: Float[Array, "B H W C"]
 ) -> tuple[Float[Array, "B h w C"], tuple[Transformed, ...]]:
     """Each transformer acts on what the one before it saw; returns what the last saw, and what each did."""
-    done = []
+    done: list[Transformed] = []
     for transformer in transformers:
         one = transformer(images)
         if done:
