@@ -48,7 +48,7 @@ def _stn_numbers(
         padding="border",
     )
     # Pixels lie about a quarter around their mean.
-    network = NetworkConfig("numbers", width=width, input_mean=0.5, input_std=0.25)
+    network = NetworkConfig("numbers", width=width, dropout=0.5, input_mean=0.5, input_std=0.25)
     return StnExperiment(
         data=DataConfig(task=task, **data),
         model=StnConfig(transformer, network),

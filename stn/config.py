@@ -61,8 +61,9 @@ class NetworkConfig:
     """Units of fcn or filters of cnn, instead of by `parameters`; 0 for those."""
     width: float = 1.0
     """Factor on the filters and units of numbers."""
-    dropout: float = 0.5
-    """Dropout before the dense layers of numbers."""
+    dropout: float = 0.0
+    """Dropout: after each hidden layer of fcn, before the last layer of cnn, before the hidden dense layers of
+    numbers."""
     input_mean: float = 0.0
     """Subtracted from the images, which are in [0, 1]."""
     input_std: float = 1.0

@@ -79,8 +79,8 @@ class Stn(nn.Module):
             return done[-1].images
 
         classifier = {
-            "fcn": lambda: Fcn(self.units, name="classifier"),
-            "cnn": lambda: Cnn(self.units, name="classifier"),
+            "fcn": lambda: Fcn(self.units, network.dropout, name="classifier"),
+            "cnn": lambda: Cnn(self.units, network.dropout, name="classifier"),
             "numbers": lambda: NumbersCnn(
                 network.width, network.dropout, before if config.place == "multi" else None, name="classifier"
             ),

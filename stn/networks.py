@@ -18,30 +18,43 @@ NUMBERS_POOLED = (0, 2, 4, 6)
 
 
 class Fcn(nn.Module):
-    """Two ReLU layers of ``units``: the FCN of the paper (appendix A.4)."""
+    """Two ReLU layers of ``units``: the FCN of the paper (appendix A.4).
+
+    Attributes:
+      units: of each layer.
+      dropout: part of each layer's outputs that is dropped in training.
+    """
 
     units: int
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B units"]:
-        """Images to features."""
+        """Images to features; dropout acts only when ``train``."""
         x = images.reshape(images.shape[0], -1)
         for _ in range(2):
             x = nn.relu(nn.Dense(self.units)(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return x
 
 
 class Cnn(nn.Module):
-    """A 9x9 and a 7x7 convolution without padding, each with 2x2 max-pooling: the CNN of the paper (appendix A.4)."""
+    """A 9x9 and a 7x7 convolution without padding, each with 2x2 max-pooling: the CNN of the paper (appendix A.4).
+
+    Attributes:
+      filters: of each convolution.
+      dropout: part of the features that is dropped in training.
+    """
 
     filters: int
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B F"]:
-        """Images to features."""
+        """Images to features; dropout acts only when ``train``."""
         x = max_pool(nn.relu(Conv(self.filters, 9, "VALID")(images)))
         x = max_pool(nn.relu(Conv(self.filters, 7, "VALID")(x)))
-        return x.reshape(x.shape[0], -1)
+        return nn.Dropout(self.dropout, deterministic=not train)(x.reshape(x.shape[0], -1))
 
 
 class NumbersCnn(nn.Module):
