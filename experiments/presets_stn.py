@@ -26,7 +26,7 @@ def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig) -> S
         data=DataConfig(task=task),
         model=StnConfig(transformer, network),
         # At 4e-3 the network soon says the same of every image.
-        optimizer=OptimizerConfig(learning_rate=2e-3),
+        optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.1),
         training=_budget(20_000),
     )
 
