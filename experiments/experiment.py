@@ -27,7 +27,7 @@ from experiments.report import write_report
 from experiments.restore import chosen_params
 from experiments.start import take_over
 from experiments.tables import errors_table, overlap_table
-from experiments.train import Interrupted, NotFinite, Outcome, Run, evaluate, make_initial_state, say, train
+from experiments.train import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, make_initial_state, say, train
 
 
 def parameter_count(params: Any) -> int:
@@ -73,7 +73,8 @@ def run(
         dataset = load(experiment.data)
         validate_batch(experiment, dataset)
         built = build(experiment, dataset)
-        state = make_initial_state(experiment, built.model, dataset)
+        check_step(experiment, built.model, dataset)
+        state = make_initial_state(experiment, built.model)
         if not (output.resume and Checkpoints(run_dir / "checkpoints").steps()):
             state = take_over(experiment, state, dataset, load)
         programs = compile(experiment, built.model, dataset)

@@ -107,7 +107,7 @@ def load_subject(config: VarianceConfig) -> Subject:
         fresh = RAM_PRESETS[config.agent][1]
         fresh = dataclasses.replace(fresh, data=dataclasses.replace(fresh.data, data=config.data))
         dataset = load_dataset(fresh.data)
-        state = make_initial_state(fresh, build(fresh, dataset).model, dataset)
+        state = make_initial_state(fresh, build(fresh, dataset).model)
         subject = Subject(fresh, dataset, state.params, 0)
     else:
         if not Path(config.agent).is_dir():

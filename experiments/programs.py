@@ -111,7 +111,7 @@ def program_digest(experiment: Experiment, model: Model, dataset: Dataset) -> st
     differ in.
     """
     hyper: Hyper = configured_hyper(experiment, model)
-    state = jax.eval_shape(lambda: make_initial_state(experiment, model, dataset))
+    state = jax.eval_shape(lambda: make_initial_state(experiment, model))
     images = dataset.validation.images[:1]
 
     def predict(params: Any, key: Any, images: Any, hyper: Any) -> list[Array]:

@@ -65,7 +65,7 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
         validate_budget(experiment)
         dataset = load(experiment.data)
         built = build(experiment, dataset)
-        state = make_initial_state(experiment, built.model, dataset)
+        state = make_initial_state(experiment, built.model)
     restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)
     if restored is None:
         raise ValueError(f"run directory {str(run_dir)!r} holds no checkpoint yet")

@@ -84,18 +84,19 @@ def make_step(experiment: Experiment, model: Model, dataset: Dataset) -> Step:
     return train_step(model, make_optimizer(experiment.optimizer), schedule, draw, config.steps)
 
 
-def make_initial_state(experiment: Experiment, model: Model, dataset: Dataset) -> TrainState:
-    """A fresh state.
+def make_initial_state(experiment: Experiment, model: Model) -> TrainState:
+    """A fresh state."""
+    return init_state(model, make_optimizer(experiment.optimizer), experiment.training.seed)
 
-    The loss is traced here, so that what does not fit together is an error before anything is written.
+
+def check_step(experiment: Experiment, model: Model, dataset: Dataset) -> None:
+    """Traces a step, so that what does not fit together is an error before anything is written.
 
     Raises:
       ValueError: parts of the configuration that do not fit together.
     """
-    step = make_step(experiment, model, dataset)
-    state = init_state(model, make_optimizer(experiment.optimizer), experiment.training.seed)
-    jax.eval_shape(step, state, dataset.train, configured_hyper(experiment, model))
-    return state
+    state = jax.eval_shape(lambda: make_initial_state(experiment, model))
+    jax.eval_shape(make_step(experiment, model, dataset), state, dataset.train, configured_hyper(experiment, model))
 
 
 def configured_hyper(experiment: Experiment, model: Model) -> Hyper:

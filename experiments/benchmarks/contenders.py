@@ -43,7 +43,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
     validate_budget(experiment)
     validate_ram(experiment.model, height, width)
     model = make_ram(experiment.model, height, width, dataset.channels, dataset.num_classes).model
-    state, chunk = make_initial_state(experiment, model, dataset), compile_alone(experiment, model, dataset).chunk
+    state, chunk = make_initial_state(experiment, model), compile_alone(experiment, model, dataset).chunk
     flops = program_flops(chunk, state, dataset.train, 1)
 
     def work() -> float:

@@ -8,14 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from common.data import Dataset
 from experiments.config import Experiment, load_dataset, to_json, validate_budget
 from experiments.models import build, validate_batch
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
 from experiments.sweeps.models import MODELS, find_preset
-from experiments.train import make_initial_state
+from experiments.train import check_step
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def validate(cells: Iterable[Cell], describe: Any = None) -> None:
             built = build(cell.config, dataset)
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
-                jax.eval_shape(lambda c=cell, b=built, d=dataset: make_initial_state(c.config, b.model, d))
+                check_step(cell.config, built.model, dataset)
         except ValueError as error:
             where = f" (cell {describe(cell)})" if describe else ""
             raise ValueError(f"{error}{where}") from error

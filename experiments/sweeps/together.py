@@ -167,7 +167,7 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
         run_dir, known = Path(job.run_dir), identity(experiment, job.cell.preset)
         run_directory.check_run(run_dir, known, resume=job.resume, overwrite=False)
         run_directory.open_run(run_dir, known, resume=job.resume)
-        state = make_initial_state(experiment, model.model, dataset)
+        state = make_initial_state(experiment, model.model)
         runs.append(Run(experiment, dataset, state, own.validate, run_dir, observer(model, run_dir)))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}
     batched = make_batched(programs.general(experiments[0], built[0].model, dataset))

@@ -59,6 +59,6 @@ def untrained_run(folder, flags):
     preset, experiment = parse_preset("dram", "", DRAM_PRESETS, [*FLAGS, *flags])
     dataset = load_task(experiment.data.task, resize=experiment.data.resize)
     dataset = reverse_dataset(dataset) if experiment.data.reverse else dataset
-    state = make_initial_state(experiment, build(experiment, dataset).model, dataset)
+    state = make_initial_state(experiment, build(experiment, dataset).model)
     open_run(folder, {"model": "dram", "preset": preset, "config": to_json(experiment)}, resume=False)
     Checkpoints(folder / "checkpoints").save(state)

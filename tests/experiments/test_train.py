@@ -63,7 +63,7 @@ def run(run_dir, wrong, not_finite_from=None, **training):
     model, dataset = make_model(wrong, not_finite_from), make_dataset()
     run_dir.mkdir(exist_ok=True)
     programs = compile_alone(experiment, model, dataset)
-    one = Run(experiment, dataset, make_initial_state(experiment, model, dataset), programs.validate, run_dir)
+    one = Run(experiment, dataset, make_initial_state(experiment, model), programs.validate, run_dir)
     train([one], lambda runs, number: [programs.chunk(runs[0].state, dataset.train, number)])
     return one.outcome()
 
@@ -112,7 +112,7 @@ def test_best_parameters_are_those_of_the_lowest_validation_error(tmp_path):
 
 def test_best_before_any_validation_is_the_last():
     experiment = CnnExperiment(training=TrainingConfig(batch_size=5))
-    state = make_initial_state(experiment, make_model([0]), make_dataset())
+    state = make_initial_state(experiment, make_model([0]))
     assert chosen_params(state, True) is state.params
 
 
@@ -222,7 +222,7 @@ def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
 
     experiment = CnnExperiment(optimizer=STEPS_OF_SGD, training=TrainingConfig(steps=9, batch_size=5, log_every=3))
     model, dataset = make_model(WRONG), make_dataset()
-    state = make_initial_state(experiment, model, dataset)
+    state = make_initial_state(experiment, model)
     with pytest.raises(Interrupted, match="stopped after step 3"):
         train([Run(experiment, dataset, state, lambda *args: None, tmp_path)], advance)
 
