@@ -1,18 +1,35 @@
 """Strict settings for all tests: shapes and types are checked at run time, and ranks must agree."""
 
+import gc
 import os
 import subprocess
+import tempfile
 
+import jaxlib.version
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Removed at exit. What one process has compiled no other compiles again.
+    compiled = tempfile.TemporaryDirectory(prefix="compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    if jaxlib.version.__version_info__ < (0, 11):
+        # Compiles in six tenths of the time. XLA aborts on a flag that it does not know, so newer versions go without.
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+# In the environment, so that they hold for the processes that tests start.
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Compiles in half the time, to slower code, which most tests run once.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+# Comparisons with NumPy hold on accelerators too, whose default is a lower precision.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
 import jax
 import jaxtyping
 import pytest
 
+# Traced programs are many objects, few of them garbage: to look for it less often saves a tenth of the time.
+gc.set_threshold(200_000, 50, 1000)
 jaxtyping.install_import_hook(["common", "dram", "ram", "stn", "experiments"], "beartype.beartype")
-jax.config.update("jax_numpy_rank_promotion", "raise")
-# Comparisons with NumPy hold on accelerators too, whose default is a lower precision.
-jax.config.update("jax_default_matmul_precision", "highest")
 
 
 @pytest.fixture
@@ -28,14 +45,6 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture
-def quick_compile():
-    """Compiles in half the time, to slower code: for tests of what is computed that run it once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -22,8 +22,6 @@ from common.locations import START_POLICIES
 from common.policy_gradient import ADVANTAGES, REWARDS, EstimatorConfig, make_estimator, policy_loss
 from common.training import Given
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 HEIGHT, WIDTH, CLASSES, BATCH, GLIMPSES = 10, 12, 3, 6, 3
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
 LABELS = jnp.arange(BATCH) % CLASSES

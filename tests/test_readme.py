@@ -28,7 +28,7 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_the_estimator_of_the_document_trains(tmp_path, monkeypatch, quick_compile) -> None:
+def test_the_estimator_of_the_document_trains(tmp_path, monkeypatch) -> None:
     page = (ROOT / "docs" / "adding_an_estimator.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     (command,) = re.findall(r"python -m experiments.ram (.*)", page)

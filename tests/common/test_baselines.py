@@ -9,8 +9,6 @@ import pytest
 from common.baselines import BaselineConfig, make_baseline, validate_baseline
 from common.training import Given, Model
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def images_of(batch, height, width, channels=1, seed=0):
     rng = np.random.default_rng(seed)

@@ -9,7 +9,6 @@ from jax.test_util import check_grads
 
 from common.convolution import Conv, convolve, max_pool
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 RNG = np.random.default_rng(0)
 
 

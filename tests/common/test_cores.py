@@ -9,8 +9,6 @@ import pytest
 
 from common.cores import CORES
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 HIDDEN, FEATURES, STEPS, HEADS = 8, 5, 4, 2
 
 

@@ -20,8 +20,6 @@ from common.policy_gradient import (
     validate_estimator,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 KEY = jax.random.key(17)
 
 # Objectives other than the expected return, of the returns of the replicates ``[M]``.

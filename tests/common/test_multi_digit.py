@@ -13,7 +13,6 @@ from common.evaluation import average_over_episodes, predicted
 from common.multi_digit import LAYOUTS, joint_log_probs, make_output
 from common.training import Given
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 GIVEN = Given(jnp.zeros(()))
 
 

@@ -20,8 +20,6 @@ from dram.agent import Dram, make_agent, make_dram
 from dram.config import AgentConfig, DramConfig
 from dram.networks import GLIMPSE_SCALE, coarse
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 HEIGHT, WIDTH, CLASSES, BATCH, EACH, TARGETS = 10, 12, 4, 6, 2, 2
 STEPS = EACH * TARGETS
 # Noise on squares of several brightnesses, in which coarse images differ too.

@@ -8,8 +8,6 @@ from PIL import Image
 
 from dram.networks import GLIMPSE_SCALE, ContextNetwork, GlimpseNetwork, coarse
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 RNG = np.random.default_rng(0)
 # Two leading axes, K scales of G x G samples in C channels.
 GLIMPSES = RNG.uniform(size=(2, 3, 2, 10, 10, 3)).astype(np.float32)

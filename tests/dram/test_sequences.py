@@ -78,7 +78,7 @@ def test_an_episode_has_the_glimpses_of_all_targets(each, targets, total):
     assert logits.shape == ((BATCH, CLASSES) if targets is None else (BATCH, targets, CLASSES))
 
 
-def test_a_target_is_predicted_after_its_last_glimpse(quick_compile):
+def test_a_target_is_predicted_after_its_last_glimpse():
     config = _config()
     dram = _make(config)
 
@@ -93,7 +93,7 @@ def test_a_target_is_predicted_after_its_last_glimpse(quick_compile):
             np.testing.assert_allclose(logits[:, target], last, rtol=1e-5, atol=1e-6)
 
 
-def test_labels_after_the_end_change_nothing(quick_compile):
+def test_labels_after_the_end_change_nothing():
     loss, params = _jitted(_config()), _params(_config())
     before = loss(params, KEY, IMAGES, LABELS, 0.5)
     garbage = LABELS.at[0, 2].set(1).at[2, 1:].set(0).at[3, 2].set(0)
@@ -102,7 +102,7 @@ def test_labels_after_the_end_change_nothing(quick_compile):
     assert float(other[0][0]) != float(before[0][0])
 
 
-def test_images_that_are_wrong_at_once_teach_the_first_target_alone(quick_compile):
+def test_images_that_are_wrong_at_once_teach_the_first_target_alone():
     config = _config()
     params = _params(config)
     # A bias so strong that symbol 1 is always read.
@@ -113,7 +113,7 @@ def test_images_that_are_wrong_at_once_teach_the_first_target_alone(quick_compil
     assert float(before) == float(after)
 
 
-def test_vmap_equals_one_by_one(quick_compile):
+def test_vmap_equals_one_by_one():
     config = _config()
     keys, params = jax.random.split(KEY, 2), _params(config)
     together = jax.jit(jax.vmap(_compiled(config), in_axes=(None, 0, None, None, 0)))
@@ -127,7 +127,7 @@ def test_vmap_equals_one_by_one(quick_compile):
         )
 
 
-def test_finite_at_the_extremes(quick_compile):
+def test_finite_at_the_extremes():
     loss, params = _jitted(_config()), _params(_config())
     for images in (jnp.zeros_like(IMAGES), jnp.full_like(IMAGES, 255)):
         for sigma in (100.0, 1e-3):
@@ -136,7 +136,7 @@ def test_finite_at_the_extremes(quick_compile):
                 assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results))
 
 
-def test_several_updates_on_the_same_episodes(quick_compile):
+def test_several_updates_on_the_same_episodes():
     config = _config(surrogate="ppo_clip", passes=2, minibatches=2)
     dram, params = _make(config), _params(config)
     given = Given(jnp.zeros(()), dram.model.hyper, dram.model.memory)

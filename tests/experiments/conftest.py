@@ -5,10 +5,8 @@ import json
 import os
 import shutil
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import dram
 from tests.experiments import numbers_maker
@@ -21,21 +19,6 @@ def shared(tmp_path_factory):
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     folder.mkdir(exist_ok=True)
     return folder
-
-
-@pytest.fixture(scope="module")
-def compile_once(shared):
-    """The folder of compiled programs that the runs of all tests share."""
-    folder = shared / "compiled"
-    folder.mkdir(exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_disable_most_optimizations", True)
-    compilation_cache.reset_cache()
-    yield folder
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +133,6 @@ def make_readers(folder):
     """Trains and leaves the runs of `readers`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.config.load_task", numbers_maker.load_task)
-        jax.config.update("jax_disable_most_optimizations", True)
         dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "forward")])
         shared = ["--reverse", "--glimpse-network-from", str(folder / "forward")]
         dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "backward"), *shared])
@@ -160,4 +142,3 @@ def make_readers(folder):
             "other_backward": ["--resize", "16", "--reverse"],
         }.items():
             numbers_maker.untrained_run(folder / name, flags)
-        jax.config.update("jax_disable_most_optimizations", False)

@@ -52,15 +52,6 @@ TINY = SpeedConfig(
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compile_quickly():
-    """Compiling takes most of the time of these tests, and no speed is asserted."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture
 def torch():
     """PyTorch on one thread: several are slow where other programs keep the cores busy."""

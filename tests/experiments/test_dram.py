@@ -10,8 +10,6 @@ from experiments import dram, evaluate, ram
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
 from experiments.tables import READOUTS
 
-pytestmark = pytest.mark.usefixtures("compile_once")
-
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
 FLAGS = (
     "pairs100_sequence --glimpse-network dense --glimpse-size 4 --num-scales 2 --glimpses-per-target 2 --core rnn"

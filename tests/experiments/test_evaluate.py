@@ -11,8 +11,6 @@ from common.checkpoint import Checkpoints
 from experiments import cnn, evaluate
 from experiments.run_directory import read_json, read_metrics
 
-pytestmark = pytest.mark.usefixtures("compile_once")
-
 LAST = 8
 FLAGS = (
     "mnist28 --task images --network fc --units 8 --no-plots --batch-size 8 --log-every 2 --evaluate-every 2 --shift 0"
@@ -21,7 +19,7 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, compile_once):
+def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     # Noise has nothing to teach, so that the best parameters are not the last.
     noise = np.random.default_rng(0).integers(0, 256, (150, 4, 4), dtype=np.uint8)

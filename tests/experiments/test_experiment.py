@@ -29,7 +29,6 @@ from experiments.run_directory import MetricsWriter, read_json, read_metrics
 from experiments.tables import READOUTS
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.usefixtures("compile_once")
 
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
 RAM = (

@@ -16,11 +16,11 @@ from experiments.run_directory import read_json
 from experiments.train import TEST_SEED
 from tests.experiments import numbers_maker
 
-pytestmark = pytest.mark.usefixtures("compile_once", "small_numbers")
+pytestmark = pytest.mark.usefixtures("small_numbers")
 
 
 @pytest.fixture(scope="module")
-def written(readers, tmp_path_factory, compile_once):
+def written(readers, tmp_path_factory):
     """The results of a run that makes the first pass on large images, or on small ones of these."""
     results, folder = {}, tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:

@@ -17,7 +17,7 @@ from experiments.train import TEST_SEED
 from tests.dram.test_forward_backward import of_one_image
 from tests.experiments.numbers_maker import SYMBOLS
 
-pytestmark = pytest.mark.usefixtures("compile_once", "small_numbers")
+pytestmark = pytest.mark.usefixtures("small_numbers")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def runs(readers):
 
 
 @pytest.fixture(scope="module")
-def written(runs, tmp_path_factory, compile_once):
+def written(runs, tmp_path_factory):
     path = tmp_path_factory.mktemp("out") / "both.json"
     with pytest.MonkeyPatch.context() as patch:
         from tests.experiments import numbers_maker

@@ -10,8 +10,6 @@ from common.checkpoint import Checkpoints
 from experiments import cnn
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
 
-pytestmark = pytest.mark.usefixtures("compile_once")
-
 CNN = [
     "mnist28",
     "--task",

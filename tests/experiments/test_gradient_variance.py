@@ -13,8 +13,6 @@ from experiments.plots_gradients import variance_figure
 from experiments.run_directory import read_json
 from ram.config import AgentConfig, RamConfig
 
-pytestmark = pytest.mark.usefixtures("compile_once")
-
 FEW = ["--images", "4", "--estimates", "5", "--reference-estimates", "6", "--replicates", "1", "2", "--sigma", "2px"]
 SMALL = AgentConfig(num_glimpses=2, what_hidden=4, where_hidden=4, glimpse_features=4, core="rnn", core_hidden=4)
 TINY = RamExperiment(

@@ -115,7 +115,7 @@ def test_warnings_are_lines(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, compile_once):
+def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("numbers")
 
 

@@ -14,11 +14,11 @@ from experiments.run_directory import read_json
 from tests.experiments import numbers_maker
 from tests.experiments.numbers_maker import SYMBOLS
 
-pytestmark = pytest.mark.usefixtures("compile_once", "small_numbers")
+pytestmark = pytest.mark.usefixtures("small_numbers")
 
 
 @pytest.fixture(scope="module")
-def drawn(readers, tmp_path_factory, compile_once):
+def drawn(readers, tmp_path_factory):
     """A run with its pictures, and the arguments that those of all test images were drawn from, by function."""
     folder, caught = tmp_path_factory.mktemp("drawn") / "run", {}
     shutil.copytree(readers / "forward", folder)

@@ -40,7 +40,6 @@ def test_maps_lie_on_the_pixels_that_they_are_of():
     assert axes.get_xlim() == (0, 30) and axes.get_ylim() == (20, 0)
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_places_of_a_feature_map_are_those_of_its_pixels():
     """The features tell where they are, also where squares of pixels do not fill the image."""
     config = SoftAttentionConfig("pooling", PoolingConfig(filters=1, layers=2, hidden=2))

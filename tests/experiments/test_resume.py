@@ -16,7 +16,6 @@ import pytest
 from experiments import cnn
 from experiments.run_directory import read_json, read_metrics
 
-pytestmark = pytest.mark.usefixtures("compile_once")
 ROOT = Path(__file__).parents[2]
 STEPS = 40
 FLAGS = (
@@ -26,7 +25,7 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, compile_once):
+def whole(tmp_path_factory):
     """A folder with the images and a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
     labels = np.arange(90) % 3
@@ -46,24 +45,11 @@ def here(whole, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def settings(compile_once):
-    """The environment that gives a process of its own the settings that this one has."""
-    return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(compile_once),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-        "JAX_NUMPY_RANK_PROMOTION": "raise",
-    }
-
-
-def start(settings, *flags):
+def start(*flags):
     """Starts a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.cnn", *FLAGS, *flags],
-        env=settings,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -106,11 +92,11 @@ def assert_same_run(folder, whole):
     assert sorted(os.listdir(folder / "run" / "checkpoints")) == sorted(os.listdir(whole / "run" / "checkpoints"))
 
 
-def test_killed_run_goes_on_to_the_same_bits(here, whole, settings):
+def test_killed_run_goes_on_to_the_same_bits(here, whole):
     delays = []
     for attempt in range(3):
         begin = latest()
-        process = start(settings, *(["--resume"] if attempt else []))
+        process = start(*(["--resume"] if attempt else []))
         wait_until(process, lambda begin=begin: latest() > begin)
         if attempt == 0:  # In the middle of writing a checkpoint.
             wait_until(process, Path("run/checkpoints/partial").is_dir)
@@ -127,8 +113,8 @@ def test_killed_run_goes_on_to_the_same_bits(here, whole, settings):
     assert_same_run(here, whole)
 
 
-def test_ctrl_c_prints_the_command_that_goes_on(here, whole, settings):
-    process = start(settings, "--overwrite")
+def test_ctrl_c_prints_the_command_that_goes_on(here, whole):
+    process = start("--overwrite")
     wait_until(process, lambda: latest() >= 4)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
@@ -138,7 +124,9 @@ def test_ctrl_c_prints_the_command_that_goes_on(here, whole, settings):
     step = int(said.removeprefix("stopped after step ").removesuffix(", which is saved"))
     assert step == latest() and 4 <= step <= STEPS
     assert command.endswith(" --run-dir run --resume") and "--overwrite" not in command
-    pasted = subprocess.run(command, shell=True, env=settings, capture_output=True, text=True)
+    pasted = subprocess.run(
+        command, shell=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
     assert pasted.returncode == 0, pasted.stderr
     assert f"resuming after step {step}" in pasted.stderr
     assert_same_run(here, whole)

@@ -13,7 +13,7 @@ from experiments.restore import read_run
 from experiments.run_directory import read_json
 from tests.experiments.numbers_maker import FLAGS
 
-pytestmark = pytest.mark.usefixtures("compile_once", "small_numbers")
+pytestmark = pytest.mark.usefixtures("small_numbers")
 
 
 RAM = (

@@ -8,7 +8,6 @@ from experiments import cnn, dram, focus, forward_backward
 from experiments.run_directory import read_json, read_metrics
 from tests.common.data.svhn_maker import make_part, some_records
 
-pytestmark = pytest.mark.usefixtures("compile_once")
 # 12 and 18 numbers less 3 for validation, of which 9 make a step: an epoch is three.
 PARTS = {"train": 12, "extra": 18, "test": 5}
 LOOP = "--steps 3 --batch-size 9 --log-every 3 --evaluate-every 3 --validation-episodes 1 --eval-episodes 2"

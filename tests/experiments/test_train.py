@@ -25,7 +25,6 @@ from experiments.run_directory import MetricsWriter, read_metrics
 from experiments.train import Interrupted, NotFinite, Run, first_not_finite, make_initial_state, next_stop, train
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.usefixtures("compile_once")
 CLASSES = 4
 STEPS_OF_SGD = OptimizerConfig("sgd", learning_rate=1.0, momentum=0.0, schedule="constant", gradient_clip=0.0)
 

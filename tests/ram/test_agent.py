@@ -151,7 +151,7 @@ def test_a_sigma_in_pixels_is_the_same_in_every_direction():
         np.testing.assert_allclose(constant(jnp.array(progress)), [6 / WIDTH, 6 / HEIGHT], rtol=1e-6)
 
 
-def test_training_uses_the_scheduled_sigma_and_evaluation_the_last(quick_compile):
+def test_training_uses_the_scheduled_sigma_and_evaluation_the_last():
     ram = _make(_config(policy={"sigma": "0.9", "sigma_final": "0.2", "sigma_schedule": "linear"}, replicates=2))
     params = jax.jit(ram.model.init)(KEY)
     loss = jax.jit(ram.model.loss)
@@ -164,7 +164,7 @@ def test_training_uses_the_scheduled_sigma_and_evaluation_the_last(quick_compile
     np.testing.assert_allclose(episode.entropies[1], np.log(2 * np.pi * np.e * 0.2**2), rtol=1e-4)
 
 
-def test_what_moves_sigma(quick_compile):
+def test_what_moves_sigma():
     def gradient(params, **loss):
         learned = "global" if "log_sigma" in params["location_network"] else "no"
         model = _make(_config(policy={"learned_sigma": learned}, **loss)).model
@@ -186,7 +186,7 @@ def test_what_moves_sigma(quick_compile):
         np.testing.assert_array_equal(leaf, 0)
 
 
-def test_predictions_are_the_last_belief(quick_compile):
+def test_predictions_are_the_last_belief():
     ram = _make(_config())
 
     @jax.jit
@@ -199,7 +199,7 @@ def test_predictions_are_the_last_belief(quick_compile):
         np.testing.assert_allclose(logits, episode.logits[-1], rtol=1e-5, atol=1e-6)
 
 
-def test_the_random_control_is_random_however_it_is_asked(quick_compile):
+def test_the_random_control_is_random_however_it_is_asked():
     ram = _make(_config(policy={"policy": "random"}))
     params = jax.jit(ram.model.init)(KEY)
     kinds = ("greedy", "sampled")
@@ -226,7 +226,7 @@ def test_every_core_takes_part(core):
     assert jax.tree.map(jnp.shape, gradient) == jax.tree.map(jnp.shape, params)
 
 
-def test_finite_at_the_extremes(quick_compile):
+def test_finite_at_the_extremes():
     # Sigma falls from much wider than the image to a thousandth of it.
     policy = {"sigma": "100", "sigma_final": "0.001", "sigma_schedule": "linear", "learned_sigma": "global"}
     loss = {"entropy_weight": 0.1, "replicates": 2, "advantage": "leave_one_out", "reward": "gain"}

@@ -14,8 +14,6 @@ from common.training import Given, Hyper, OptimizerConfig, init_state, make_opti
 from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 HEIGHT, WIDTH, CLASSES, BATCH, GLIMPSES = 10, 12, 3, 6, 3
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
 LABELS = jnp.arange(BATCH) % CLASSES

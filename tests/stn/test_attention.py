@@ -7,7 +7,6 @@ import pytest
 
 from stn.attention import POOLINGS
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(2, 7, 5)).astype(np.float32)
 QUERY = RNG.normal(size=(2, 4)).astype(np.float32)

@@ -22,7 +22,6 @@ from stn.localisation import NAME
 from stn.models import make_stn
 from stn.transforms import make_transform
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 CONFIG = ColocalisationConfig(crop=22, filters=2, units=4)
 HEIGHT, WIDTH = 32, 40
 

@@ -8,7 +8,6 @@ import pytest
 from common.glimpse import Retina, make_sensor
 from stn.filter_bank import Window, attention_map, filters_of, make_window, read
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 HEIGHT, WIDTH, SIZE = 9, 12, 4
 IMAGE = np.random.default_rng(0).uniform(size=(HEIGHT, WIDTH, 2)).astype(np.float32)
 

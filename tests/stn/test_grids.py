@@ -10,7 +10,6 @@ from stn import grids
 
 RNG = np.random.default_rng(0)
 IDENTITY = np.eye(2, 3, dtype=np.float32)
-pytestmark = pytest.mark.usefixtures("quick_compile")
 AFFINE = jax.jit(grids.affine_grid, static_argnums=(1, 2, 3))
 PROJECTIVE = jax.jit(grids.projective_grid, static_argnums=(1, 2, 3))
 

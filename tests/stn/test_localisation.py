@@ -8,7 +8,6 @@ import pytest
 from common.training import Hyper, Model, OptimizerConfig, init_state, make_optimizer, train_step
 from stn.localisation import ConvolutionalLocalisation, DenseLocalisation, average_pool, rate_factors
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 NETWORKS = [DenseLocalisation(IDENTITY), ConvolutionalLocalisation(IDENTITY)]
 

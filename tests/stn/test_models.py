@@ -17,7 +17,6 @@ from stn.models import fit_units, make_stn, parameter_count
 from stn.soft_attention import make_soft_attention
 from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8))
 LABELS = jnp.arange(4)
 

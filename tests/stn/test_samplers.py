@@ -14,7 +14,6 @@ from stn.samplers import project, sample
 
 RNG = np.random.default_rng(0)
 SHAPES = [(2, 8, 8, 1), (2, 7, 12, 3), (1, 1, 5, 2), (2, 4, 5, 6, 2)]
-pytestmark = pytest.mark.usefixtures("quick_compile")
 MODES = {"constant": "grid-constant", "border": "nearest"}
 SAMPLE = jax.jit(sample, static_argnames=("interpolation", "padding", "align_corners"))
 

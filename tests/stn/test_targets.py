@@ -7,7 +7,6 @@ import pytest
 
 from stn.targets import Head, accuracy, counted, cross_entropy
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 RNG = np.random.default_rng(0)
 END = 10
 SEQUENCES = np.array([[3, 1, END, END], [END, END, END, END], [0, 1, 2, 3], [9, END, END, END]])

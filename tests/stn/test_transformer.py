@@ -13,7 +13,6 @@ from stn.samplers import sample
 from stn.transformer import SpatialTransformer, in_parallel, in_sequence, pool
 from stn.transforms import make_transform
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 IMAGES = jax.random.uniform(jax.random.key(0), (3, 12, 12, 2))
 
 

@@ -10,7 +10,6 @@ from stn.grids import affine_grid, regular_grid
 from stn.samplers import sample
 from stn.transforms import make_transform
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 COUNTS = {"translation": 2, "attention": 3, "rotated_attention": 4, "affine": 6, "projective": 8, "tps": 2 * 9}
 
 

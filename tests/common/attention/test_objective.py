@@ -15,8 +15,6 @@ from common.attention.sequences import Sequence
 from common.episode import Episode
 from common.policy_gradient import REWARDS, EstimatorConfig, Rollout, make_estimator, policy_loss
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 GLIMPSES, TARGETS, REPLICATES, BATCH, CLASSES = 2, 3, 2, 12, 4
 STEPS, END = GLIMPSES * TARGETS, CLASSES - 1
 STOPPING, GOING = Sequence(GLIMPSES), Sequence(GLIMPSES, stop_at_wrong=False)

@@ -24,7 +24,6 @@ from common.data.augmentation import (
     random_shift,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 KEY = jax.random.key(0)
 # Each with arguments that change nothing.
 IDLE = {

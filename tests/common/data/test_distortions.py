@@ -15,7 +15,6 @@ from common.data.recipe import Recipe
 from common.data.source import Source
 from common.data.tasks import TASKS, fixed_split
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 KEY = jax.random.key(7)
 RECIPES = [Rotated(), RotatedScaledMoved(), Projected(), Elastic(), TwoChannelSum()]
 IDS = [type(recipe).__name__ for recipe in RECIPES]

@@ -13,7 +13,6 @@ from common.data.pairs import DIGITS, Pair, draw_pair, place_apart
 from common.data.source import Source
 from common.data.tasks import TASKS, fixed_split, load_task, sample_batch
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 KEY = jax.random.key(11)
 PAIR = Pair("sequence", 12, 15, 2, 3)
 

@@ -10,7 +10,6 @@ from scipy.interpolate import RBFInterpolator
 from common.data import warps
 from common.data.warps import CORNER, LARGEST_SIDE, PIXEL, UNIT
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 RNG = np.random.default_rng(0)
 SIZES = [(28, 28), (20, 31), (LARGEST_SIDE, LARGEST_SIDE)]
 RESAMPLE = jax.jit(warps.resample)

@@ -35,15 +35,10 @@ def descendants(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes to kill in /proc")
-@pytest.mark.usefixtures("compile_once")
 @pytest.mark.slow
 def test_sweep_that_was_killed_goes_on_to_the_same_bytes(images, tmp_path, monkeypatch, capfd):
-    import jax
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir)
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     line = [*FLAGS, "--data", str(images)]
     with monkeypatch.context() as patched:
         patched.setattr(local, "execute", in_this_process)

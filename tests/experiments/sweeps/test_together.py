@@ -106,7 +106,7 @@ def test_constants_belong_to_the_program(images, wrap):
 
 
 @pytest.fixture(scope="module")
-def swept(images, tmp_path_factory, compile_once):
+def swept(images, tmp_path_factory):
     """Two cells that differ in seed and sigma, by themselves, in turn and batched: their folders, and what was told."""
     plan = plan_of(images, {"sigma": ("2px", "0.3")}, seeds=2)
     cells = [plan.cells[0], plan.cells[-1]]
