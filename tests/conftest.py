@@ -7,13 +7,6 @@ import tempfile
 
 import jaxlib.version
 
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    # Removed at exit. What one process has compiled no other compiles again.
-    compiled = tempfile.TemporaryDirectory(prefix="compiled-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
-    if jaxlib.version.__version_info__ < (0, 11):
-        # Compiles in six tenths of the time. XLA aborts on a flag that it does not know, so newer versions go without.
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 # In the environment, so that they hold for the processes that tests start.
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -22,6 +15,13 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Comparisons with NumPy hold on accelerators too, whose default is a lower precision.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Removed at exit. What one process has compiled no other compiles again.
+    compiled = tempfile.TemporaryDirectory(prefix="compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and jaxlib.version.__version_info__ < (0, 11):
+        # Compiles in six tenths of the time. XLA aborts on a flag that it does not know, so newer versions go without.
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import jaxtyping
