@@ -67,7 +67,7 @@ PAPER = "Jaderberg et al. 2015"
 
 STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "mnist28_cnn": (
-        "The CNN on the digits as they are: what experiments.colocalisation compares crops with. 5,000 steps: 0.7% error.",
+        "The CNN on the digits as they are, which experiments.colocalisation sees with. 5,000 steps: 0.7% error.",
         _stn("mnist28", NO_TRANSFORMER, CNN),
     ),
     "R": (
