@@ -76,7 +76,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     ),
     "R_cnn": (f"The CNN without it ({PAPER}: 1.2% error). Not run yet.", _stn("distorted/R", NO_TRANSFORMER, CNN)),
     "RTS": (
-        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 23 min: 0.8% error.",
+        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 22 min: 0.8% error.",
         _stn("distorted/RTS", SMALLER, CNN),
     ),
     "RTS_cnn": (f"The CNN without it ({PAPER}: 0.8%). Not run yet.", _stn("distorted/RTS", NO_TRANSFORMER, CNN)),
