@@ -39,8 +39,9 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def here(whole, tmp_path, monkeypatch):
-    """An empty folder with the images, as the current one."""
+    """An empty folder with the images, as the current one; processes of their own import from the project."""
     shutil.copy(whole / "images.npz", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -49,7 +50,6 @@ def start(*flags):
     """Starts a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.cnn", *FLAGS, *flags],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -124,9 +124,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(here, whole):
     step = int(said.removeprefix("stopped after step ").removesuffix(", which is saved"))
     assert step == latest() and 4 <= step <= STEPS
     assert command.endswith(" --run-dir run --resume") and "--overwrite" not in command
-    pasted = subprocess.run(
-        command, shell=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
+    pasted = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert pasted.returncode == 0, pasted.stderr
     assert f"resuming after step {step}" in pasted.stderr
     assert_same_run(here, whole)
