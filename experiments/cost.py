@@ -3,7 +3,8 @@
 Parameters and floating-point operations of reading one image, as in the table of Ba et al. 2014 (section 4.3). The
 operations are those of the program that JAX compiles, by XLA's cost analysis (`program_flops`): a multiply-add counts
 as two, a product with a zero of the padding not at all. Agents follow the mean locations, and their episodes are
-unrolled in the program, so that every glimpse counts. No image is loaded, but for your own, and nothing is computed.
+unrolled in the program, so that every glimpse counts; of a run that reads sequences the table also has what is left
+where an episode stops with its end symbol. No image is loaded, but for your own, and nothing is computed.
 """
 
 import dataclasses
@@ -25,9 +26,10 @@ from common.data import Dataset, Source, blank_task, find_task
 from common.training import Model
 from experiments.benchmarks.arithmetic import program_flops
 from experiments.command_line import run_tyro, user_errors
-from experiments.config import DataConfig, Experiment, WholeImageExperiment, load_dataset
+from experiments.config import DataConfig, DramExperiment, Experiment, WholeImageExperiment, load_dataset
 from experiments.models import make_agent, make_model, model_name
 from experiments.restore import read_experiment
+from experiments.run_directory import read_json
 from experiments.sweeps.models import find_preset
 
 
@@ -58,6 +60,7 @@ class Cost(NamedTuple):
       glimpses: of an episode at most; None of a network that sees the whole image.
       parameters: their number.
       flops: operations on one image; None where XLA does not tell.
+      to_end: the same where episodes stop with the end symbol, on average; None where their lengths are not known.
     """
 
     name: str
@@ -65,26 +68,26 @@ class Cost(NamedTuple):
     glimpses: int | None
     parameters: int
     flops: float | None
+    to_end: float | None = None
 
 
-def forward_cost(model: Model, height: int, width: int, channels: int) -> tuple[int, float | None]:
-    """Parameters of a model, and floating-point operations of its greedy prediction for one image.
-
-    Args:
-      model: the model.
-      height: image rows.
-      width: image columns.
-      channels: of the image.
-    """
+def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, float | None]:
+    """Parameters of a model, and floating-point operations of its greedy prediction for one image (H, W, C)."""
     key = jax.random.key(0)
     params = jax.eval_shape(model.init, key)
-    image = jax.ShapeDtypeStruct((1, height, width, channels), jnp.uint8)
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
     predict = jax.jit(lambda params, image: model.predict(params, key, image, "greedy"))
     return sum(leaf.size for leaf in jax.tree.leaves(params)), program_flops(predict, params, image)
 
 
-def cost_of(name: str, experiment: Experiment, dataset: Dataset) -> Cost:
+def cost_of(name: str, experiment: Experiment, dataset: Dataset, symbols: float | None = None) -> Cost:
     """What the model of an experiment costs on images like those of a data set.
+
+    Args:
+      name: of the run or the preset.
+      experiment: what is counted.
+      dataset: the images.
+      symbols: mean number of symbols of a sequence, the end symbol among them, where it is known.
 
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
@@ -94,8 +97,44 @@ def cost_of(name: str, experiment: Experiment, dataset: Dataset) -> Cost:
     else:
         agent = make_agent(experiment, dataset)
         model, glimpses = agent.model, agent.num_glimpses
-    image = (dataset.height, dataset.width, dataset.channels)
-    return Cost(f"{name} ({model_name(experiment)})", image, glimpses, *forward_cost(model, *image))
+    to_end = None
+    if symbols is not None and isinstance(experiment, DramExperiment):
+        to_end = flops_to_end(experiment, dataset, symbols)
+    cost = forward_cost(model, dataset.image_shape)
+    return Cost(f"{name} ({model_name(experiment)})", dataset.image_shape, glimpses, *cost, to_end)
+
+
+def flops_to_end(experiment: DramExperiment, dataset: Dataset, symbols: float) -> float | None:
+    """Operations on one image where an episode stops with its end symbol; each symbol after the first costs the same.
+
+    Args:
+      experiment: of an agent that reads sequences.
+      dataset: images like those that it reads.
+      symbols: mean number of symbols of a sequence, the end symbol among them.
+
+    Returns:
+      Their number on average; None where XLA does not tell.
+    """
+    longest = dataset.num_targets
+    assert longest is not None
+
+    def flops(targets: int) -> float | None:
+        split = dataset.validation
+        short = dataclasses.replace(dataset, validation=Source(split.images, split.labels[:, :targets]))
+        return forward_cost(make_agent(experiment, short).model, dataset.image_shape)[1]
+
+    first, every = flops(1), flops(longest)
+    if first is None or every is None:
+        return None
+    return first + (symbols - 1) * (every - first) / max(longest - 1, 1)
+
+
+def mean_symbols(run_dir: Path) -> float | None:
+    """Mean number of symbols of a run's test images, the end symbol among them; None if it has not measured them."""
+    if not (run_dir / "results.json").is_file():
+        return None
+    greedy = read_json(run_dir / "results.json").get("test", {}).get("greedy", {})
+    return 1 + greedy["symbol"]["n"] / greedy["n"] if "symbol" in greedy else None
 
 
 def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:
@@ -120,18 +159,20 @@ def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:
     return dataclasses.replace(dataset, validation=blank, test=blank)
 
 
-def experiments_of(config: CostConfig) -> list[tuple[str, Experiment]]:
-    """The experiments that are asked for, by the names of their runs and presets.
+def experiments_of(config: CostConfig) -> list[tuple[str, Experiment, float | None]]:
+    """The experiments that are asked for, by the names of their runs and presets, with their `mean_symbols`.
 
     Raises:
       ValueError: there is none, or one of them is unknown.
     """
-    found = [(run_dir.resolve().name, read_experiment(run_dir)) for run_dir in config.run_dirs]
+    found: list[tuple[str, Experiment, float | None]] = [
+        (run_dir.resolve().name, read_experiment(run_dir), mean_symbols(run_dir)) for run_dir in config.run_dirs
+    ]
     for preset in config.preset:
         model, slash, name = preset.partition("/")
         if not slash:
             raise ValueError(f"preset {preset!r}: must be MODEL/PRESET, such as cnn/house_numbers")
-        found.append((preset, find_preset(model, name)))
+        found.append((preset, find_preset(model, name), None))
     if not found:
         raise ValueError("nothing to count: give folders of runs, or --preset MODEL/PRESET")
     return found
@@ -139,10 +180,10 @@ def experiments_of(config: CostConfig) -> list[tuple[str, Experiment]]:
 
 def cost_table(costs: Sequence[Cost], episodes: int) -> Table:
     """A row for each model, in Markdown: millions of parameters, billions of operations."""
-    heads = ("model", "images", "glimpses", "parameters (M)", "operations (G)", f"mean of {episodes} episodes (G)")
-    table = Table(*heads, box=rich.box.MARKDOWN)
+    heads = ("model", "images", "glimpses", "parameters (M)", "operations (G)", "to the end symbol (G)")
+    table = Table(*heads, f"mean of {episodes} episodes (G)", box=rich.box.MARKDOWN)
     for cost in costs:
-        flops = [None, None] if cost.flops is None else [cost.flops, cost.glimpses and episodes * cost.flops]
+        flops = [cost.flops, cost.to_end, cost.flops and cost.glimpses and episodes * cost.flops]
         table.add_row(
             cost.name,
             "x".join(map(str, cost.image)),
@@ -161,8 +202,8 @@ def main(args: Sequence[str] | None = None) -> None:
         if config.episodes < 1:
             raise ValueError(f"episodes {config.episodes}: must be at least 1")
         costs = [
-            cost_of(name, experiment, shapes_of(experiment.data, size))
-            for name, experiment in experiments_of(config)
+            cost_of(name, experiment, shapes_of(experiment.data, size), symbols)
+            for name, experiment, symbols in experiments_of(config)
             for size in config.size or (None,)
         ]
     Console(width=None if sys.stdout.isatty() else 200).print(cost_table(costs, config.episodes), NOTE)

@@ -87,9 +87,8 @@ def _model(subject: Subject, sigma: str, reward: str, replicates: int, name: str
 
 
 def _ram(subject: Subject, config: VarianceConfig, replicates: int, name: str) -> AttentionModel:
-    dataset = subject.dataset
-    shape = (dataset.height, dataset.width, dataset.channels, dataset.num_classes)
-    return make_ram(_model(subject, config.sigma[0], config.reward, replicates, name), *shape)
+    model, dataset = _model(subject, config.sigma[0], config.reward, replicates, name), subject.dataset
+    return make_ram(model, *dataset.image_shape, dataset.num_classes)
 
 
 def make_parts(subject: Subject, config: VarianceConfig, replicates: int, names: Sequence[str]) -> list[Part]:

@@ -113,7 +113,7 @@ def make_agent(experiment: AgentExperiment, dataset: Dataset) -> AttentionModel:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     height, width, targets = dataset.height, dataset.width, dataset.num_targets
-    shape = (height, width, dataset.channels, dataset.num_classes)
+    shape = (*dataset.image_shape, dataset.num_classes)
     if isinstance(experiment, DramExperiment):
         validate_dram(experiment.model, height, width, targets)
         validate_start(experiment)
@@ -148,7 +148,7 @@ def make_soft(experiment: SoftExperiment, dataset: Dataset) -> SoftModel:
 
 def make_finder(experiment: ColocalisationExperiment, dataset: Dataset) -> Colocaliser:
     """The co-localiser of an experiment for a data set; errors as of `make_network`."""
-    config, height, width, channels = experiment.model, dataset.height, dataset.width, dataset.channels
+    config, (height, width, channels) = experiment.model, dataset.image_shape
     validate_colocalisation(config, height, width)
     validate_stn(ENCODER, config.crop, config.crop)
     if dataset.num_targets is not None:
@@ -171,7 +171,7 @@ def make_model(experiment: Experiment, dataset: Dataset) -> Model:
 
 
 def _shape(dataset: Dataset) -> tuple[int, int, int, int, int | None]:
-    return dataset.height, dataset.width, dataset.channels, dataset.num_classes, dataset.num_targets
+    return *dataset.image_shape, dataset.num_classes, dataset.num_targets
 
 
 def _describe(dataset: Dataset) -> str:

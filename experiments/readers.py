@@ -71,7 +71,7 @@ def operations(passes: Sequence[tuple[Model, Dataset]], episodes: int) -> dict[s
       passes: models, and images of the size that each reads.
       episodes: sampled episodes of each model.
     """
-    each = [forward_cost(model, images.height, images.width, images.channels)[1] for model, images in passes]
+    each = [forward_cost(model, images.image_shape)[1] for model, images in passes]
     known = None if None in each else sum(flops for flops in each if flops is not None)
     return {"operations": known, "operations_of_means": known and episodes * known}
 

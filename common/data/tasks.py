@@ -142,6 +142,11 @@ class Dataset:
         return self.validation.images.shape[3]
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels (H, W, C) of the images an agent sees."""
+        return self.height, self.width, self.channels
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, or of symbols with the end symbol; labels are 0..num_classes-1."""
         return len(self.class_names)

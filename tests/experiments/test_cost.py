@@ -88,6 +88,19 @@ def test_every_glimpse_counts_once():
     assert five - three == pytest.approx(2 * (three - two), rel=0.01) and three > 1.4 * two
 
 
+def test_glimpses_after_the_end_symbol_cost_nothing():
+    experiment = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
+    shapes = shapes_of(NUMBERS)
+    counts = [cost_of("x", experiment, shapes, symbols).to_end for symbols in (1.0, 3.0, 3.5, 6.0)]
+    # What is left where the longest numbers of a data set have so many symbols, counted by itself.
+    for symbols, count in zip((1, 3, 6), (counts[0], counts[1], counts[3]), strict=True):
+        split = shapes.validation._replace(labels=shapes.validation.labels[:, :symbols])
+        alone = cost_of("x", experiment, dataclasses.replace(shapes, validation=split))
+        assert alone.glimpses == symbols * experiment.model.agent.glimpses_per_target
+        assert count == pytest.approx(alone.flops, rel=0.002)
+    assert counts[2] == pytest.approx(counts[1] + (counts[3] - counts[1]) / 6)
+
+
 def test_count_is_that_of_the_compiled_program():
     experiment = CnnExperiment(data=NUMBERS, model=BaselineConfig("addition_cnn", width=0.1))
     dataset = shapes_of(NUMBERS, 12)
@@ -140,9 +153,22 @@ def test_table_of_runs_and_presets(tmp_path, capsys):
     cost.main([str(tmp_path / "run"), "--preset", "ram/mnist28", "--episodes", "4"])
     network, agent = rows(capsys.readouterr().out)
     assert network[:4] == ["run (fc)", "16x16x1", "", f"{(257 * 10 + 11 * 10 + 11 * 66) / 1e6:.3f}"]
-    assert network[4] != "" and network[5] == ""
+    assert network[4] != "" and network[5:] == ["", ""]
     assert agent[:3] == ["ram/mnist28 (ram)", "28x28x1", "7"]
-    assert float(agent[5]) == pytest.approx(4 * float(agent[4]), abs=2.1e-4)
+    assert agent[5] == "" and float(agent[6]) == pytest.approx(4 * float(agent[4]), abs=2.1e-4)
+
+
+def test_table_of_a_reader_tells_what_its_numbers_of_symbols_cost(tmp_path, capsys):
+    experiment = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
+    identity = {"model": "dram", "preset": "house_numbers", "config": to_json(experiment)}
+    write_json(tmp_path / "config.json", identity)
+    cost.main([str(tmp_path)])
+    (before,) = rows(capsys.readouterr().out)
+    write_json(tmp_path / "results.json", {"test": {"greedy": {"n": 40, "symbol": {"n": 80}}}})
+    cost.main([str(tmp_path)])
+    (after,) = rows(capsys.readouterr().out)
+    assert before[5] == "" and before[:5] == after[:5]
+    assert float(after[5]) == pytest.approx(float(after[4]) / 2, rel=0.1)  # Two digits and the end, of six symbols.
 
 
 def test_sizes(capsys):

@@ -10,6 +10,7 @@ import pytest
 from common.evaluation import METHODS, make_scorer, predicted
 from experiments import forward_backward
 from experiments.config import GLIMPSE_NETWORK
+from experiments.cost import cost_of, mean_symbols
 from experiments.experiment import parameter_count
 from experiments.restore import read_run
 from experiments.run_directory import read_json
@@ -78,6 +79,11 @@ def test_what_is_known_of_the_two(written, runs):
     groups = written["lengths"]["test"]
     assert sum(group["n"] for group in groups.values()) == 40
     assert 0 < written["operations"] == written["operations_of_means"] / 3
+    symbols = 1 + (forward.dataset.test.labels < SYMBOLS).sum(axis=1).mean()
+    assert mean_symbols(runs[0]) == mean_symbols(runs[1]) == pytest.approx(symbols)
+    ended = [cost_of("x", run.experiment, run.dataset, mean_symbols(run.run_dir)).to_end for run in (forward, backward)]
+    assert written["operations_to_end"] == pytest.approx(sum(ended))
+    assert written["operations_to_end"] < 0.9 * written["operations"]
     assert written["task"] == "pairs100_sequence" and {"commit", "device", "jax_version"} <= set(written)
 
 
