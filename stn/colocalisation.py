@@ -3,6 +3,10 @@
 A transformer crops each image. Crops of two images that share an object should be nearer to each other, as an encoder
 sees them, than a crop is to one at a random place of its own image. The encoder is a classifier trained before, which
 stays as it is.
+
+Crops are compared by how an encoding differs from that of an empty crop, and what hardly differs is like nothing, not
+even like itself. By distances between the encodings themselves, as in the paper, two empty crops are perfect company:
+from crops in the middle of images, most of which miss the object, all learn to flee it.
 """
 
 from collections.abc import Callable
@@ -18,7 +22,7 @@ from common.locations import to_pixels
 from common.training import Given, Model
 from stn.config import small
 from stn.localisation import NAME, ConvolutionalLocalisation, rate_factors
-from stn.models import StnModel
+from stn.models import StnModel, StnOutput
 from stn.samplers import sample
 from stn.targets import accuracy
 from stn.transformer import SpatialTransformer, Transformed
@@ -37,9 +41,7 @@ class ColocalisationConfig:
     transform: Literal["translation", "attention", "affine"] = "translation"
     """What the transformer may do: move the crop, also scale it, or any affine map."""
     margin: float = 1.0
-    """By how much a crop must be nearer to the others than to the random one, in squared distances."""
-    unit_length: bool = True
-    """Scale encodings to length 1 before they are compared, so that squared distances are from 0 to 4."""
+    """By how much a crop must be nearer to the others than to the random one, in squared distances of unit vectors."""
     filters: int = 20
     """Filters of the localisation network's two 5x5 convolutions."""
     units: int = 20
@@ -86,15 +88,39 @@ def validate_colocalisation(config: ColocalisationConfig, height: int, width: in
         )
 
 
+def relative_to(
+    empty: Float[Array, "1 D"], crops: Float[Array, "B D"], elsewhere: Float[Array, "B D"]
+) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
+    """How encodings differ from that of an empty crop, the shorter than 1 the less they do.
+
+    A difference d becomes ``d / sqrt(|d|**2 + m)``, m the mean of ``|d|**2`` of the crops at random places.
+
+    Args:
+      empty: the encoding of an empty crop.
+      crops: encodings of crops.
+      elsewhere: of crops at random places.
+
+    Returns:
+      Both sets of crops, lengths below 1.
+    """
+    found, others = crops - empty, elsewhere - empty
+    typical = jnp.maximum(jnp.square(others).sum(-1).mean(), 1e-9)
+
+    def shorten(differences: Array) -> Array:
+        return differences * jax.lax.rsqrt(jnp.square(differences).sum(-1, keepdims=True) + typical)
+
+    return shorten(found), shorten(others)
+
+
 def triplet_hinge(
     crops: Float[Array, "B D"], elsewhere: Float[Array, "B D"], labels: Int[Array, "B"], margin: float
 ) -> Float[Array, "B B"]:
     """The hinge of each ordered pair of images, 0 where they share nothing (equation 10 of the paper).
 
-    ``max(0, |crop_n - crop_m|**2 - |crop_n - elsewhere_n|**2 + margin)`` where labels n and m are the same, n not m.
+    ``max(0, near - far + margin)`` where labels n and m are the same, n not m, with near ``2 - 2 crop_n . crop_m`` and
+    far ``2 - 2 crop_n . elsewhere_n``: squared distances of vectors of length 1.
     """
-    near = jnp.square(crops[:, None] - crops[None]).sum(-1)
-    far = jnp.square(crops - elsewhere).sum(-1)
+    near, far = 2 - 2 * crops @ crops.T, 2 - 2 * (crops * elsewhere).sum(-1)
     shared = (labels[:, None] == labels[None]) & ~jnp.eye(len(labels), dtype=bool)
     return jnp.where(shared, jnp.maximum(near - far[:, None] + margin, 0), 0)
 
@@ -158,12 +184,8 @@ def make_colocaliser(
     def find(params: PyTree, images: UInt8[Array, "B H W C"]) -> Transformed:
         return cast(Transformed, module.apply({"params": params[NAME]}, images / 255.0))
 
-    def encode(params: PyTree, crops: Array) -> tuple[Array, Array]:
-        seen = encoder.look(jax.lax.stop_gradient(params[ENCODER]), crops)
-        if not config.unit_length:
-            return seen.features, seen.logits
-        length = jax.lax.rsqrt(jnp.square(seen.features).sum(-1, keepdims=True) + 1e-9)
-        return seen.features * length, seen.logits
+    def encode(params: PyTree, crops: Array) -> StnOutput:
+        return encoder.look(jax.lax.stop_gradient(params[ENCODER]), crops)
 
     def loss(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B"], given: Given
@@ -171,12 +193,15 @@ def make_colocaliser(
         room = 1 - jnp.array([part])
         places = room * jax.random.uniform(key, (len(images), 2), minval=-1.0, maxval=1.0)
         elsewhere = sample(images / 255.0, jax.vmap(random_place.grid)(places), fill=config.background)
-        found, logits = encode(params, find(params, images).images)
-        hinges = triplet_hinge(found, encode(params, elsewhere)[0], labels, config.margin)
+        empty = jnp.full((1, config.crop, config.crop, channels), config.background)
+        found = encode(params, find(params, images).images)
+        nothing, others = (encode(params, images).features for images in (empty, elsewhere))
+        crops, others = relative_to(nothing, found.features, others)
+        hinges = triplet_hinge(crops, others, labels, config.margin)
         pairs = (labels[:, None] == labels[None]).sum() - len(labels)
         value = hinges.sum() / jnp.maximum(pairs, 1)
         violated = (hinges > 0).sum() / jnp.maximum(pairs, 1)
-        metrics = {"loss": value, "violated": violated, "accuracy": accuracy(logits, labels)}
+        metrics = {"loss": value, "violated": violated, "accuracy": accuracy(found.logits, labels)}
         return value, (metrics, given.memory)
 
     def predict(

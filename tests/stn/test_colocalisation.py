@@ -14,6 +14,7 @@ from stn.colocalisation import (
     boxes_of,
     make_colocaliser,
     overlap,
+    relative_to,
     triplet_hinge,
     validate_colocalisation,
 )
@@ -40,16 +41,32 @@ def pictures(count=6, height=HEIGHT):
 def test_hinge_of_each_pair():
     rng = np.random.default_rng(0)
     crops, elsewhere = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    crops, elsewhere = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (crops, elsewhere))
     labels = np.array([0, 1, 0, 0, 2])
     expected = np.zeros((5, 5))
     for n in range(5):
         for m in range(5):
             if n != m and labels[n] == labels[m]:
                 near, far = ((crops[n] - crops[m]) ** 2).sum(), ((crops[n] - elsewhere[n]) ** 2).sum()
-                expected[n, m] = max(near - far + 1.5, 0)
+                expected[n, m] = max(near - far + 0.5, 0)
     assert 0 < (expected > 0).sum() < 6, "else this shows little"
-    found = triplet_hinge(*map(jnp.asarray, (crops, elsewhere, labels)), 1.5)
+    found = triplet_hinge(*map(jnp.asarray, (crops, elsewhere, labels)), 0.5)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_like_an_empty_crop_is_like_nothing():
+    empty = jnp.array([[1.0, 2.0]])
+    crops = jnp.array([[1.0, 2.0], [1.0, 5.0], [4.0, -2.0]])  # As far from the empty crop as 0, 3 and 5.
+    elsewhere = jnp.array([[1.0, 2.0], [1.0, 6.0], [1.0, 2.0]])  # 0, 4 and 0: squared, 16/3 on average.
+    found, others = relative_to(empty, crops, elsewhere)
+    np.testing.assert_allclose(
+        jnp.linalg.norm(found, axis=1), [0, 3 / np.sqrt(9 + 16 / 3), 5 / np.sqrt(25 + 16 / 3)], rtol=1e-6
+    )
+    np.testing.assert_allclose(found[2] / jnp.linalg.norm(found[2]), [0.6, -0.8], rtol=1e-6)
+    np.testing.assert_allclose(others, [[0, 0], [0, 4 / np.sqrt(16 + 16 / 3)], [0, 0]], rtol=1e-6)
+    # Of two empty crops of one class the hinge is the margin, by whatever they are compared.
+    alone = triplet_hinge(found[:1].repeat(2, axis=0), others[1:].at[1].set(0.0), jnp.zeros(2, int), 1.0)
+    np.testing.assert_allclose(alone, [[0, 1], [1, 0]])
 
 
 @pytest.mark.parametrize(
