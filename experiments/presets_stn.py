@@ -67,8 +67,13 @@ PAPER = "Jaderberg et al. 2015"
 
 STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "mnist28_cnn": (
-        "The CNN on the digits as they are, which experiments.colocalisation sees with. 5,000 steps: 0.7% error.",
-        _stn("mnist28", NO_TRANSFORMER, CNN),
+        "The CNN on digits moved by up to 12 pixels, which experiments.colocalisation sees with. 7 min: 1.9% error.",
+        dataclasses.replace(
+            _stn("mnist28", NO_TRANSFORMER, CNN),
+            # Of digits in the middle alone it makes crops that cut them off look more alike than whole ones.
+            data=DataConfig(task="mnist28", shift=12),
+            training=_budget(5_000),
+        ),
     ),
     "R": (
         f"ST-CNN, affine, on rotated MNIST ({PAPER}: 0.7% error). 33 min: 0.8%.",

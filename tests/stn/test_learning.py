@@ -1,0 +1,95 @@
+"""Differentiable attention learns: a co-localiser to find what images share, soft attention to read where it looks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.scipy.ndimage import map_coordinates
+
+from common.training import Hyper, OptimizerConfig, init_state, make_chunk, make_optimizer, make_schedule, train_step
+from stn.colocalisation import ENCODER, ColocalisationConfig, boxes_of, make_colocaliser, overlap
+from stn.config import NetworkConfig, StnConfig, TransformerConfig
+from stn.models import make_stn
+from stn.soft_attention import make_soft_attention
+from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
+
+pytestmark = pytest.mark.slow
+
+SIDE, CROP = 24, 12
+"""Of the images and of what they have in common, in pixels."""
+
+
+def _sign(kind):
+    """One of three signs of 8x8 in the middle of 12x12 pixels: a ring, a cross and a bar."""
+    across, down = jnp.meshgrid(jnp.arange(CROP) - 5.5, jnp.arange(CROP) - 5.5)
+    ring = jnp.abs(jnp.maximum(jnp.abs(across), jnp.abs(down)) - 3) < 1
+    cross = (jnp.minimum(jnp.abs(across), jnp.abs(down)) < 1) & (jnp.maximum(jnp.abs(across), jnp.abs(down)) < 4)
+    bar = (jnp.abs(down) < 2) & (jnp.abs(across) < 4)
+    return 255.0 * jnp.stack([ring, cross, bar])[kind]
+
+
+def _paint(kind, corner, side):
+    """A sign whose upper left corner is at (row, column), on a black image."""
+    rows, columns = jnp.meshgrid(jnp.arange(side), jnp.arange(side), indexing="ij")
+    return map_coordinates(_sign(kind), [rows - corner[0], columns - corner[1]], order=0, mode="constant")
+
+
+def _draw(key, side, low, high, batch):
+    one, other = jax.random.split(key)
+    kinds = jax.random.randint(one, (batch,), 0, 3)
+    corners = jax.random.randint(other, (batch, 2), low, high + 1)
+    images = jax.vmap(lambda kind, corner: _paint(kind, corner, side))(kinds, corners)
+    return images[..., None].astype(jnp.uint8), kinds, corners
+
+
+def _train(model, steps, draw, params=None, rate=3e-3):
+    """The parameters after so many steps of Adam, from those given."""
+    config = OptimizerConfig(learning_rate=rate)
+    optimizer, schedule = make_optimizer(config), functools.partial(make_schedule, config, steps, 1.0)
+    step = train_step(model, optimizer, schedule, lambda key, source: draw(key)[:2], steps)
+    state = init_state(model, optimizer, 0)
+    if params is not None:
+        state = state._replace(params=params(state.params))
+    chunk = make_chunk(lambda state, source: step(state, source, Hyper(jnp.float32(rate), model.hyper)))
+    return chunk(state, None, steps)[0].params
+
+
+def test_a_colocaliser_finds_what_images_share():
+    encoder = make_stn(
+        StnConfig(TransformerConfig(place="none"), NetworkConfig("fcn", units=64)), CROP, CROP, 1, num_classes=3
+    )
+    # Crops of every kind, of a part of a sign, and of none.
+    eyes = _train(encoder.model, 500, lambda key: _draw(key, CROP, -6, 6, 64))
+    config = ColocalisationConfig(crop=CROP, filters=8, units=16, downsample=1)
+    finder = make_colocaliser(config, encoder, SIDE, SIDE, 1)
+    draw = functools.partial(_draw, side=SIDE, low=0, high=SIDE - CROP)
+    params = _train(finder.model, 600, lambda key: draw(key, batch=48), lambda fresh: fresh | {ENCODER: eyes})
+    images, _, corners = draw(jax.random.key(1), batch=300)
+    true = jnp.concatenate([corners[:, ::-1], corners[:, ::-1] + CROP], axis=1).astype(float)
+    found = overlap(boxes_of(finder.find(params, images).grids, SIDE, SIDE), true) > 0.5
+    assert found.mean() > 0.9, float(found.mean())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SoftAttentionConfig("filter_bank", filter_bank=FilterBankConfig(3, 6, units=32, core_hidden=32)),
+        SoftAttentionConfig("pooling", PoolingConfig("additive", filters=8, layers=2, size=8, hidden=16)),
+    ],
+    ids=["filter_bank", "pooling"],
+)
+def test_soft_attention_learns_to_read(config):
+    made = make_soft_attention(config, SIDE, SIDE, 1, 3)
+    draw = functools.partial(_draw, side=SIDE, low=0, high=SIDE - CROP)
+    params = _train(made.model, 600, lambda key: draw(key, batch=64))
+    images, kinds, corners = draw(jax.random.key(1), batch=300)
+    attended = jax.jit(made.attend)(params, images)
+    assert (attended.logits[-1].argmax(-1) == kinds).mean() > 0.95
+    # Most of the last look lies on the sign, which fills a quarter of the image at most.
+    look = attended.maps[:, -1] if config.attention == "filter_bank" else attended.maps.mean(axis=1)
+    scale = SIDE // look.shape[-1]
+    rows, columns = jnp.meshgrid(jnp.arange(look.shape[1]), jnp.arange(look.shape[2]), indexing="ij")
+    middle = scale * (jnp.stack([rows, columns]) + 0.5)
+    inside = (jnp.abs(middle[None] - (corners[:, :, None, None] + CROP / 2)) < CROP / 2).all(axis=1)
+    assert (look * inside).sum(axis=(1, 2)).mean() > 0.5
