@@ -3,9 +3,9 @@
   python -m experiments.ablate MODEL --preset PRESET [--FIELD VALUE [VALUE ...]] ... [--seeds N] [options]
   python -m experiments.ablate study FILE.py[:NAME] [options]
 
-MODEL is ram, dram, stn, soft_attention or cnn. Every field of its configuration is a flag: with one value it holds for
-all cells, with several it is an axis, and every combination of the axes is run with every seed. Units and defaults of
-all fields: MODEL --help.
+MODEL is ram, dram, stn, colocalisation, soft_attention or cnn. Every field of its configuration is a flag: with one
+value it holds for all cells, with several it is an axis, and every combination of the axes is run with every seed.
+Units and defaults of all fields: MODEL --help.
 
   python -m experiments.ablate ram --preset mnist28 --num-glimpses 2 3 4 5 6 7 --sigma 0.05 0.1 0.2 --seeds 3
   python -m experiments.ablate ram --preset mnist28 --num-glimpses 2 4 --sigma 0.2 0.1 --zip num-glimpses sigma

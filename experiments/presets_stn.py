@@ -179,13 +179,13 @@ def _colocalisation(task: str) -> ColocalisationExperiment:
     """Ends with the last parameters: to choose by what the encoder makes of crops would be to use the labels."""
     return ColocalisationExperiment(
         data=DataConfig(task=task),
-        training=dataclasses.replace(_budget(5_000), keep_best=False),
+        training=dataclasses.replace(_budget(1_500), keep_best=False),
     )
 
 
 COLOCALISATION_PRESETS: dict[str, tuple[str, ColocalisationExperiment]] = {
     "T84": (
-        f"The digit that images share, on 84x84 ({PAPER}: found in 100%). Give --encoder-from. Not run yet.",
+        f"The digit that images share, on 84x84 ({PAPER}: found in 100%). Give --encoder-from. 8 min: in 99.3%.",
         _colocalisation("T84"),
     ),
     "TC84": (

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from common.names import unknown
 from experiments.config import Experiment
 from experiments.presets import CNN_PRESETS, DRAM_PRESETS, RAM_PRESETS
-from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
+from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
 
 
 class SweepModel(NamedTuple):
@@ -25,6 +25,7 @@ MODELS = {
     "ram": SweepModel("ram", RAM_PRESETS),
     "dram": SweepModel("dram", DRAM_PRESETS),
     "stn": SweepModel("stn", STN_PRESETS),
+    "colocalisation": SweepModel("colocalisation", COLOCALISATION_PRESETS),
     "soft_attention": SweepModel("soft_attention", SOFT_PRESETS),
     "cnn": SweepModel("cnn", CNN_PRESETS),
 }

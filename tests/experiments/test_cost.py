@@ -114,7 +114,7 @@ def test_count_is_that_of_the_compiled_program():
     assert flops_of(experiment, 12) == pytest.approx(compiled, rel=0.05)
 
 
-@pytest.mark.parametrize("model", ["stn", "soft_attention"])
+@pytest.mark.parametrize("model", ["stn", "colocalisation", "soft_attention"])
 def test_networks_of_other_kinds_are_counted(model):
     _, experiment = next(iter(MODELS[model].presets.values()))
     counted = cost_of("x", experiment, shapes_of(experiment.data))

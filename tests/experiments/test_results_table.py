@@ -10,6 +10,7 @@ from common.evaluation import METHODS
 from experiments import results_table
 from experiments.config import to_json
 from experiments.presets import RAM_PRESETS
+from experiments.presets_stn import COLOCALISATION_PRESETS
 from experiments.tables import READOUTS
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,13 @@ def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
     command = results_table.command(results(config=to_json(changed)))
     flags = "--data 'my digits' --policy random --learned-sigma global --no-keep-best"
     assert command == f"python -m experiments.ram cluttered60 {flags}"
+
+
+def test_the_command_of_a_colocaliser_names_its_encoder() -> None:
+    preset = COLOCALISATION_PRESETS["T84"][1]
+    changed = to_json(dataclasses.replace(preset, start=dataclasses.replace(preset.start, encoder_from="runs/eyes")))
+    command = results_table.command(results(model="colocalisation", preset="T84", config=changed))
+    assert command == "python -m experiments.colocalisation T84 --encoder-from runs/eyes"
 
 
 def test_a_row_for_each_file(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def test_help_explains_axes_units_and_defaults(capsys, monkeypatch):
 
 
 WRONG = [
-    ("", "model none: must be ram, dram, stn, soft_attention, cnn or study"),
-    ("rma --preset quick", "model 'rma': must be ram, dram, stn, soft_attention, cnn or study"),
+    ("", "model none: must be ram, dram, stn, colocalisation, soft_attention, cnn or study"),
+    ("rma --preset quick", "model 'rma': must be ram, dram, stn, colocalisation, soft_attention, cnn or study"),
     ("cnn", "no preset given: give --preset with one of augmented100, mnist28,"),
     ("cnn --preset mnist", "unknown preset 'mnist': did you mean 'mnist28'?"),
     ("cnn --preset mnist28 --unit 3", "perhaps you meant --units"),
