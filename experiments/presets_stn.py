@@ -189,7 +189,7 @@ COLOCALISATION_PRESETS: dict[str, tuple[str, ColocalisationExperiment]] = {
         _colocalisation("T84"),
     ),
     "TC84": (
-        f"The same among sixteen distractors ({PAPER}: 75 to 94%). Give --encoder-from. Not run yet.",
+        f"The same among sixteen distractors ({PAPER}: 75 to 94%). Give --encoder-from. Does not learn yet.",
         _colocalisation("TC84"),
     ),
 }
