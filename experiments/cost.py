@@ -9,10 +9,10 @@ where an episode stops with its end symbol. No image is loaded, but for your own
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,44 +97,51 @@ def cost_of(name: str, experiment: Experiment, dataset: Dataset, symbols: float 
     else:
         agent = make_agent(experiment, dataset)
         model, glimpses = agent.model, agent.num_glimpses
+    parameters, flops = forward_cost(model, dataset.image_shape)
     to_end = None
-    if symbols is not None and isinstance(experiment, DramExperiment):
-        to_end = flops_to_end(experiment, dataset, symbols)
-    cost = forward_cost(model, dataset.image_shape)
-    return Cost(f"{name} ({model_name(experiment)})", dataset.image_shape, glimpses, *cost, to_end)
+    if flops is not None and symbols is not None and isinstance(experiment, DramExperiment):
+        to_end = flops_to_end(experiment, dataset, symbols, flops)
+    return Cost(f"{name} ({model_name(experiment)})", dataset.image_shape, glimpses, parameters, flops, to_end)
 
 
-def flops_to_end(experiment: DramExperiment, dataset: Dataset, symbols: float) -> float | None:
+def flops_to_end(experiment: DramExperiment, dataset: Dataset, symbols: float, longest: float) -> float | None:
     """Operations on one image where an episode stops with its end symbol; each symbol after the first costs the same.
 
     Args:
       experiment: of an agent that reads sequences.
       dataset: images like those that it reads.
       symbols: mean number of symbols of a sequence, the end symbol among them.
+      longest: operations on an image with as many symbols as there can be.
 
     Returns:
       Their number on average; None where XLA does not tell.
     """
-    longest = dataset.num_targets
-    assert longest is not None
+    assert dataset.num_targets is not None
+    split = dataset.validation
+    shortest = dataclasses.replace(dataset, validation=Source(split.images, split.labels[:, :1]))
+    first = forward_cost(make_agent(experiment, shortest).model, dataset.image_shape)[1]
+    return None if first is None else first + (symbols - 1) * (longest - first) / max(dataset.num_targets - 1, 1)
 
-    def flops(targets: int) -> float | None:
-        split = dataset.validation
-        short = dataclasses.replace(dataset, validation=Source(split.images, split.labels[:, :targets]))
-        return forward_cost(make_agent(experiment, short).model, dataset.image_shape)[1]
 
-    first, every = flops(1), flops(longest)
-    if first is None or every is None:
-        return None
-    return first + (symbols - 1) * (every - first) / max(longest - 1, 1)
+def total(each: Sequence[float | None]) -> float | None:
+    """The sum; None where one of them is not known."""
+    return None if None in each else sum(number for number in each if number is not None)
+
+
+def symbols_of(greedy: Mapping[str, Any]) -> float | None:
+    """Mean number of symbols of the images that were read, the end symbol among them; None of classes.
+
+    Args:
+      greedy: the errors of greedy episodes, of `common.evaluation.summarise`.
+    """
+    return 1 + greedy["symbol"]["n"] / greedy["n"] if "symbol" in greedy else None
 
 
 def mean_symbols(run_dir: Path) -> float | None:
-    """Mean number of symbols of a run's test images, the end symbol among them; None if it has not measured them."""
+    """`symbols_of` a run's test images; None if it has not measured them."""
     if not (run_dir / "results.json").is_file():
         return None
-    greedy = read_json(run_dir / "results.json").get("test", {}).get("greedy", {})
-    return 1 + greedy["symbol"]["n"] / greedy["n"] if "symbol" in greedy else None
+    return symbols_of(read_json(run_dir / "results.json").get("test", {}).get("greedy", {}))
 
 
 def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:

@@ -19,6 +19,7 @@ from common.evaluation import over_batches, summarise
 from dram.focus import focus, reading_glimpses
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import DataConfig, DramExperiment, load_dataset
+from experiments.cost import forward_cost
 from experiments.experiment import parameter_count
 from experiments.models import make_agent
 from experiments.readers import SPLIT_SEEDS, operations, predictions, read_reader, report, scorer, validate_evaluation
@@ -101,6 +102,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         errors[name] = {
             reader: summarise(predictions(each), labels, dataset.end_symbol) for reader, each in scores.items()
         }
+    passes = ((agent.model, seen), (reader.built.model, reader.dataset))
     facts = {
         "task": dataset.name,
         "run": str(first.run_dir),
@@ -108,7 +110,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         "first_pass": config.first_pass,
         "image": [dataset.height, dataset.width],
         "crop": list(crop),
-        **operations([(agent.model, seen), (reader.built.model, reader.dataset)], episodes),
+        **operations([forward_cost(model, images.image_shape)[1] for model, images in passes], episodes),
         "parameters": sum(parameter_count(run.params()) for run in ([first] if reader is first else [first, reader])),
     }
     return report(facts, errors, episodes, config.output or config.run_dir / "focus.json")

@@ -15,8 +15,8 @@ from common.data import reverse_symbols
 from common.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
 from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import GLIMPSE_NETWORK, DramExperiment, flatten, shared_loader
-from experiments.cost import flops_to_end
+from experiments.config import GLIMPSE_NETWORK, flatten, shared_loader
+from experiments.cost import cost_of, symbols_of, total
 from experiments.experiment import parameter_count
 from experiments.readers import SPLIT_SEEDS, operations, predictions, read_reader, report, scorer, validate_evaluation
 from experiments.restore import RestoredRun
@@ -70,13 +70,15 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
             "forward-backward": summarise(together, split.labels, end),
         }
         agreement[name] = by_agreement(rightwards, leftwards, together, split.labels)
+    symbols = symbols_of(errors["test"]["forward"]["greedy"])
+    costs = [cost_of(str(run.run_dir), run.experiment, run.dataset, symbols) for run in (forward, backward)]
     facts = {
         "task": dataset.name,
         "forward": str(forward.run_dir),
         "backward": str(backward.run_dir),
         **parameter_counts(forward.params(), backward.params()),
-        **operations([(run.built.model, run.dataset) for run in (forward, backward)], episodes),
-        "operations_to_end": operations_to_end((forward, backward)),
+        **operations([cost.flops for cost in costs], episodes),
+        "operations_to_end": total([cost.to_end for cost in costs]),
         "lengths": agreement,
     }
     return report(facts, errors, episodes, config.output or config.runs[0] / "forward_backward.json")
@@ -124,16 +126,6 @@ def by_agreement(forward: Scores, backward: Scores, together: Predictions, label
     groups = (("same", same), ("different", ~same))
     found = np.asarray(together.average_log_probability)
     return {name: error_interval(found[group], labels[group]) for name, group in groups if group.any()}
-
-
-def operations_to_end(runs: Sequence[RestoredRun]) -> float | None:
-    """Operations of a greedy episode of each reader that stops with its end symbol, on average of the test images."""
-    each = []
-    for run in runs:
-        assert isinstance(run.experiment, DramExperiment)
-        digits = np.sum(np.asarray(run.dataset.test.labels) != run.dataset.end_symbol, axis=1)
-        each.append(flops_to_end(run.experiment, run.dataset, 1 + float(np.mean(digits))))
-    return None if None in each else sum(flops for flops in each if flops is not None)
 
 
 def parameter_counts(forward: dict[str, Any], backward: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from common.evaluation import Predictions, Scores, make_scorer, predicted
 from common.training import Model
 from experiments import run_directory
 from experiments.config import DataConfig, DramExperiment, load_fixed
-from experiments.cost import forward_cost
+from experiments.cost import total
 from experiments.restore import RestoredRun, read_run
 from experiments.tables import readers_table
 from experiments.train import TEST_SEED, VALIDATION_SEED
@@ -64,15 +64,14 @@ def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None
     return lambda images, split: score(params, jax.random.key(SPLIT_SEEDS[split]), images)
 
 
-def operations(passes: Sequence[tuple[Model, Dataset]], episodes: int) -> dict[str, float | None]:
-    """Floating-point operations on one image: of a greedy episode by each model in turn, and of all sampled episodes.
+def operations(passes: Sequence[float | None], episodes: int) -> dict[str, float | None]:
+    """Floating-point operations on one image: of a greedy episode in each pass, and of all sampled episodes.
 
     Args:
-      passes: models, and images of the size that each reads.
-      episodes: sampled episodes of each model.
+      passes: operations of each pass; None where XLA does not tell.
+      episodes: sampled episodes of each pass.
     """
-    each = [forward_cost(model, images.image_shape)[1] for model, images in passes]
-    known = None if None in each else sum(flops for flops in each if flops is not None)
+    known = total(passes)
     return {"operations": known, "operations_of_means": known and episodes * known}
 
 
