@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from common.checkpoint import CheckpointError, Checkpoints
+from common.checkpoint import CheckpointError
 from common.data import Dataset
 from common.evaluation import Predictions
 from experiments import run_directory
@@ -25,9 +25,9 @@ from experiments.models import Built, build, identity, model_name, observer, val
 from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.restore import chosen_params
-from experiments.start import take_over
+from experiments.start import begin
 from experiments.tables import errors_table, overlap_table
-from experiments.train import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, make_initial_state, say, train
+from experiments.train import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, say, train
 
 
 def parameter_count(params: Any) -> int:
@@ -74,9 +74,7 @@ def run(
         validate_batch(experiment, dataset)
         built = build(experiment, dataset)
         check_step(experiment, built.model, dataset)
-        state = make_initial_state(experiment, built.model)
-        if not (output.resume and Checkpoints(run_dir / "checkpoints").steps()):
-            state = take_over(experiment, state, dataset, load)
+        state = begin(experiment, built.model, dataset, run_dir, output.resume, load)
         programs = compile(experiment, built.model, dataset)
         run_directory.open_run(run_dir, known, resume=output.resume)
     parameters = parameter_count(state.params)

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from common.checkpoint import Checkpoints
 from common.data import Dataset
-from common.training import TrainState
+from common.training import Model, TrainState
 from experiments.config import (
     GLIMPSE_NETWORK,
     ColocalisationExperiment,
@@ -21,7 +22,27 @@ from experiments.config import (
 )
 from experiments.models import ENCODER as ENCODER_CONFIG
 from experiments.restore import RestoredRun, read_run
+from experiments.train import make_initial_state
 from stn.colocalisation import ENCODER
+
+
+def begin(
+    experiment: Experiment,
+    model: Model,
+    dataset: Dataset,
+    run_dir: Path,
+    resume: bool,
+    load: Callable[[DataConfig], Dataset] = load_dataset,
+) -> TrainState:
+    """The state that a run begins with: a fresh one, with what it takes over unless it goes on from a checkpoint.
+
+    Raises:
+      ValueError: see `take_over`.
+    """
+    state = make_initial_state(experiment, model)
+    if resume and Checkpoints(run_dir / "checkpoints").steps():
+        return state
+    return take_over(experiment, state, dataset, load)
 
 
 def take_over(

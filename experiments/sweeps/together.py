@@ -28,9 +28,10 @@ from experiments.config import WholeImageExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
 from experiments.models import Built, build, identity, observer
 from experiments.programs import General, Programs, SharedPrograms, program_digest
+from experiments.start import begin
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.models import find_preset
-from experiments.train import Interrupted, Run, configured_hyper, make_initial_state, say, train
+from experiments.train import Interrupted, Run, configured_hyper, say, train
 
 How = Literal["auto", "in_turn", "vmap"]
 
@@ -166,8 +167,8 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
             os.write(job.log, f"runs together with {jobs[0].run_dir}, see there\n".encode())
         run_dir, known = Path(job.run_dir), identity(experiment, job.cell.preset)
         run_directory.check_run(run_dir, known, resume=job.resume, overwrite=False)
+        state = begin(experiment, model.model, dataset, run_dir, job.resume, load)
         run_directory.open_run(run_dir, known, resume=job.resume)
-        state = make_initial_state(experiment, model.model)
         runs.append(Run(experiment, dataset, state, own.validate, run_dir, observer(model, run_dir)))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}
     batched = make_batched(programs.general(experiments[0], built[0].model, dataset))

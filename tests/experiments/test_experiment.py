@@ -330,7 +330,7 @@ def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
     def exhaust(*args):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore\nlines")
 
-    for place, said in (("make_initial_state", "more lines"), ("measure", "--resume")):
+    for place, said in (("begin", "more lines"), ("measure", "--resume")):
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
             patched.setattr(f"experiments.experiment.{place}", exhaust)
             go(cnn, CNN)

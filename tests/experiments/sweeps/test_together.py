@@ -10,6 +10,7 @@ from experiments.config import load_dataset
 from experiments.experiment import run
 from experiments.models import build
 from experiments.programs import program_digest
+from experiments.restore import read_run
 from experiments.run_directory import read_json, read_metrics
 from experiments.sweeps import local
 from experiments.sweeps.directory import cell_folder
@@ -33,6 +34,8 @@ SMALL = {
     "eval_episodes": 2,
     "validation_episodes": 1,
 }
+
+SHARED_WITH_DRAM = {"task", "num_scales", "steps", "batch_size", "log_every", "evaluate_every", "eval_episodes"}
 
 
 def plan_of(images, axes=(), zipped=(), seeds=1, **overrides):
@@ -149,3 +152,23 @@ def test_every_cell_is_told_to_have_finished(swept, how):
     cells, _, told = swept
     assert [cell for cell, status in told[how] if status.state == "finished"] == cells
     assert {status.state for _, status in told[how]} == {"running", "finished"}
+
+
+def test_batched_cells_begin_with_the_parameters_of_another_run(images, tmp_path):
+    tiny = {"conv_channels": 2, "glimpse_features": 8, "lower_hidden": 8, "upper_hidden": 8, "context_size": 8}
+    shared = {name: SMALL[name] for name in SMALL if name in SHARED_WITH_DRAM}
+    settings = shared | tiny | {"data": str(images), "glimpse_size": 10, "glimpses_per_target": 2}
+    (former,) = make_plan(Study("dram", "pairs100", {}, [], 1, settings)).cells
+    run(with_output(former.config, run_dir=tmp_path / "former", plots=False), former.preset, "")
+    # So small rates leave them as they were.
+    axes = {"learning_rate": (1e-12, 2e-12)}
+    cells = make_plan(
+        Study("dram", "pairs100", axes, [], 1, settings | {"parameters_from": str(tmp_path / "former")})
+    ).cells
+    (tmp_path / "sweep" / "cells").mkdir(parents=True)
+    with Stop() as stop:
+        local.execute(cells, tmp_path / "sweep", lambda *said: None, stop, together="vmap")
+    expected = read_run(tmp_path / "former").params()
+    for cell in cells:
+        found = read_run(cell_folder(tmp_path / "sweep", cell)).params(last=True)
+        jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-8), found, expected)
