@@ -43,7 +43,8 @@ class TransformerConfig:
     background: float = 0.0
     """Brightness of the background, in [0, 1] as in the image, before it is normalised."""
     downsample: int = 1
-    """Factor by which the output of the transformers is made smaller for the network (paper: 2 on RTS and tc60)."""
+    """Factor by which the output of the transformers, or the image if there are none, is made smaller for the network
+    (paper: 2 behind transformers on RTS and tc60)."""
     pooling: Literal["average", "max", "sample"] = "average"
     """How: means or largest values over squares of pixels, or by sampling that much more coarsely."""
 
@@ -91,8 +92,6 @@ def small(length: int, factor: int) -> int:
 
 def output_size(config: TransformerConfig, height: int, width: int) -> tuple[int, int]:
     """Rows and columns of what the classification network sees."""
-    if config.place == "none":
-        return height, width
     return small(height, config.downsample), small(width, config.downsample)
 
 
@@ -120,6 +119,8 @@ def validate(config: StnConfig, height: int, width: int) -> None:
         raise ValueError(f"input_mean {network.input_mean}: must be finite")
     if not 0 < network.input_std < LARGEST:
         raise ValueError(f"input_std {network.input_std}: must be positive")
+    if transformer.place == "none" and transformer.pooling == "sample" and transformer.downsample > 1:
+        raise ValueError("pooling 'sample' with place 'none': nothing samples the image, so give average or max")
     if transformer.place == "multi" and network.network != "numbers":
         raise ValueError(f"place 'multi' with network {network.network!r}: only network numbers has room for them")
     if transformer.place == "multi" and transformer.transform == "translation":

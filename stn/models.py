@@ -69,8 +69,8 @@ class Stn(nn.Module):
             ]
             x, records = in_parallel(branches, images)
             done.extend(records)
-            if config.pooling != "sample":
-                x = pool(x, config.downsample, config.pooling)
+        if config.pooling != "sample":
+            x = pool(x, config.downsample, config.pooling)
 
         def before(index: int, features: Array) -> Array:
             if index not in INNER:

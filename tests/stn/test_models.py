@@ -110,6 +110,18 @@ def test_all_transformers_learn(place, parallel, sequence, number, network):
     assert sum("transformer" in name for name in flows) == number and min(flows.values()) > 0
 
 
+@pytest.mark.parametrize("pooling, reduce", [("average", np.mean), ("max", np.max)])
+def test_without_transformers_the_image_is_made_smaller_all_the_same(pooling, reduce):
+    """So that leaving them out changes nothing else."""
+    transformer = TransformerConfig("none", downsample=2, pooling=pooling)
+    smaller = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
+    plain = make_stn(StnConfig(TransformerConfig("none"), NetworkConfig("fcn", units=3)), 14, 14, 1, 10)
+    params = fresh(plain)
+    squares = reduce(np.asarray(IMAGES / 255).reshape(4, 14, 2, 14, 2, 1), axis=(2, 4))
+    logits = jax.jit(plain.look)(params, squares).logits
+    np.testing.assert_allclose(jax.jit(smaller.look)(params, IMAGES).logits, logits, atol=1e-5)
+
+
 def test_localisation_may_learn_more_slowly():
     transformer = TransformerConfig(localisation_rate=0.1, localisation_filters=2)
     made = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
@@ -127,6 +139,7 @@ def test_localisation_may_learn_more_slowly():
         ({"parallel": 0}, {}, "parallel 0: must be 1 or more"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
         ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network numbers has room for them"),
+        ({"place": "none", "downsample": 2, "pooling": "sample"}, {}, "pooling 'sample' with place 'none'"),
         ({}, {"input_std": 0.0}, "input_std 0.0: must be positive"),
         ({}, {"dropout": 1.0}, "dropout 1.0: must be at least 0 and below 1"),
         ({"downsample": 2}, {}, "network 'cnn' on 14x14 (downsample 2) images: needs at least 21x21"),
