@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typeguard import TypeCheckError, check_type
+
 from common.baselines import BaselineConfig
-from common.data import TASKS, Dataset, load_task, reverse_dataset
+from common.data import TASKS, Dataset, blank_task, find_task, load_task, reverse_dataset
 from common.data.numbers import NUM_IMAGES
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
@@ -274,6 +276,16 @@ def load_fixed(config: DataConfig) -> Dataset:
     return load_dataset(config, train=False)
 
 
+def load_blank(config: DataConfig) -> Dataset:
+    """Images like those of a configuration, for who needs their shapes alone: black ones, but for your own.
+
+    Raises:
+      ValueError: the task is unknown, or your own images cannot be loaded.
+    """
+    own = find_task(config.task).numbers is None and (config.data is not None or config.task == "images")
+    return load_fixed(config) if own else blank_task(config.task, resize=config.resize, grayscale=config.grayscale)
+
+
 def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
     """How many images train, validation and test have, where so many are made for training; None for the usual numbers.
 
@@ -334,5 +346,10 @@ def from_json(cls: type, tree: dict[str, Any]) -> Any:
         nested = dataclasses.is_dataclass(hints[name])
         if nested and not isinstance(value, dict):
             raise ValueError(f"configuration field {name!r} is {value!r}: must be an object")
+        if not nested:
+            try:
+                check_type(value, hints[name])
+            except TypeCheckError as error:
+                raise ValueError(f"configuration field {name!r} is {value!r}: {error}") from error
         values[name] = from_json(hints[name], value) if nested else value
     return cls(**values)

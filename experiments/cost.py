@@ -1,10 +1,11 @@
 """What one forward pass costs: ``python -m experiments.cost [RUN_DIR ..] [--preset MODEL/PRESET ..]``.
 
 Parameters and floating-point operations of reading one image, as in the table of Ba et al. 2014 (section 4.3). The
-operations are those of the program that JAX compiles, by XLA's cost analysis (`program_flops`): a multiply-add counts
-as two, a product with a zero of the padding not at all. Agents follow the mean locations, and their episodes are
-unrolled in the program, so that every glimpse counts; of a run that reads sequences the table also has what is left
-where an episode stops with its end symbol. No image is loaded, but for your own, and nothing is computed.
+operations are those of the program that JAX gives to the compiler of a GPU, whatever the machine at hand, by XLA's cost
+analysis (`program_flops`): a multiply-add counts as two, a product with a zero of the padding not at all. Agents follow
+the mean locations, and their episodes are unrolled in the program, so that every glimpse counts; of a run that reads
+sequences the table also has what is left where an episode stops with its end symbol. No image is loaded, but for your
+own, and nothing is computed.
 """
 
 import dataclasses
@@ -22,11 +23,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from common.data import Dataset, Source, blank_task, find_task
+from common.data import Dataset, Source
 from common.training import Model
 from experiments.benchmarks.arithmetic import program_flops
 from experiments.command_line import run_tyro, user_errors
-from experiments.config import DataConfig, DramExperiment, Experiment, WholeImageExperiment, load_dataset
+from experiments.config import DataConfig, DramExperiment, Experiment, WholeImageExperiment, load_blank
 from experiments.models import make_agent, make_model, model_name
 from experiments.restore import read_experiment
 from experiments.run_directory import read_json
@@ -77,7 +78,9 @@ def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, 
     params = jax.eval_shape(model.init, key)
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
     predict = jax.jit(lambda params, image: model.predict(params, key, image, "greedy"))
-    return sum(leaf.size for leaf in jax.tree.leaves(params)), program_flops(predict, params, image)
+    # On a CPU small convolutions are matrix products, which multiply the padding too (`common.convolution`).
+    flops = program_flops(predict, params, image, platform="cuda")
+    return sum(leaf.size for leaf in jax.tree.leaves(params)), flops
 
 
 def cost_of(name: str, experiment: Experiment, dataset: Dataset, symbols: float | None = None) -> Cost:
@@ -145,20 +148,18 @@ def mean_symbols(run_dir: Path) -> float | None:
 
 
 def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:
-    """Images like those of a configuration: black ones, but for your own.
+    """`load_blank`, perhaps of another size.
 
     Args:
       config: of the images.
       size: their rows and columns, in pixels, instead of those of the task.
 
     Raises:
-      ValueError: the task is unknown, your own images cannot be loaded, or the size is not positive.
+      ValueError: see `load_blank`; or the size is not positive.
     """
     if size is not None and size < 1:
         raise ValueError(f"size {size}: must be at least 1 pixel")
-    task = find_task(config.task)
-    own = task.numbers is None and (config.data is not None or config.task == "images")
-    dataset = load_dataset(config) if own else blank_task(config.task, config.resize, config.grayscale)
+    dataset = load_blank(config)
     if size is None:
         return dataset
     images = np.zeros((1, size, size, dataset.channels), np.uint8)

@@ -74,7 +74,7 @@ def run(
         validate_batch(experiment, dataset)
         built = build(experiment, dataset)
         check_step(experiment, built.model, dataset)
-        state = begin(experiment, built.model, dataset, run_dir, output.resume, load)
+        state = begin(experiment, built.model, run_dir, output.resume)
         programs = compile(experiment, built.model, dataset)
         run_directory.open_run(run_dir, known, resume=output.resume)
     parameters = parameter_count(state.params)

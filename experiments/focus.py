@@ -99,10 +99,9 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         images, labels = getattr(dataset, name)
         crops = over_batches(partial(cut, params), jax.random.key(seed), images, min(batch_size, len(images)))
         scores = {"first pass": read_first(images, name), "focused": read_again(crops, name)}
-        errors[name] = {
-            reader: summarise(predictions(each), labels, dataset.end_symbol) for reader, each in scores.items()
-        }
-    passes = ((agent.model, seen), (reader.built.model, reader.dataset))
+        errors[name] = {by: summarise(predictions(each), labels, dataset.end_symbol) for by, each in scores.items()}
+    first_flops = forward_cost(agent.model, seen.image_shape)[1]
+    again_flops = forward_cost(reader.built.model, reader.dataset.image_shape)[1]
     facts = {
         "task": dataset.name,
         "run": str(first.run_dir),
@@ -110,7 +109,8 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         "first_pass": config.first_pass,
         "image": [dataset.height, dataset.width],
         "crop": list(crop),
-        **operations([forward_cost(model, images.image_shape)[1] for model, images in passes], episodes),
+        # All episodes read crops around the glimpses of one greedy first pass.
+        **operations([again_flops], episodes, before=first_flops),
         "parameters": sum(parameter_count(run.params()) for run in ([first] if reader is first else [first, reader])),
     }
     return report(facts, errors, episodes, config.output or config.run_dir / "focus.json")

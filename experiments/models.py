@@ -178,7 +178,7 @@ def _describe(dataset: Dataset) -> str:
     images = f"{dataset.name}: {dataset.height}x{dataset.width}x{dataset.channels}"
     if dataset.num_targets is None:
         return f"{images}, {dataset.num_classes} classes"
-    return f"{images}, sequences of at most {dataset.num_targets - 1} symbols"
+    return f"{images}, labels of {dataset.num_targets} symbols, end symbols among them"
 
 
 def _build_agent(experiment: AgentExperiment, dataset: Dataset) -> Built:

@@ -64,15 +64,19 @@ def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None
     return lambda images, split: score(params, jax.random.key(SPLIT_SEEDS[split]), images)
 
 
-def operations(passes: Sequence[float | None], episodes: int) -> dict[str, float | None]:
+def operations(passes: Sequence[float | None], episodes: int, before: float | None = 0.0) -> dict[str, float | None]:
     """Floating-point operations on one image: of a greedy episode in each pass, and of all sampled episodes.
 
     Args:
       passes: operations of each pass; None where XLA does not tell.
       episodes: sampled episodes of each pass.
+      before: operations of what is done once, whatever the episodes.
     """
-    known = total(passes)
-    return {"operations": known, "operations_of_means": known and episodes * known}
+    repeated = total(passes)
+    return {
+        "operations": total([before, repeated]),
+        "operations_of_means": total([before, repeated and episodes * repeated]),
+    }
 
 
 def predictions(scores: Scores) -> Predictions:

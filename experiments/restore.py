@@ -1,7 +1,6 @@
 """Runs as they were left: what was trained, on what, and what it learned."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,15 +36,8 @@ def read_experiment(run_dir: Path) -> Experiment:
     if not (run_dir / MARKER).is_file():
         raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}: give the folder of a run")
     identity = read_json(run_dir / MARKER)
-    with _readable(run_dir):
-        return from_json(experiment_class(identity["model"]), identity["config"])
-
-
-@contextlib.contextmanager
-def _readable(run_dir: Path) -> Iterator[None]:
-    """Blames what a configuration lacks, or has of another type, on its file."""
     try:
-        yield
+        return from_json(experiment_class(identity["model"]), identity["config"])
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{str(run_dir / MARKER)!r} is damaged or of another version: {error!r}") from error
 
@@ -61,11 +53,10 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
       ValueError: the folder holds no run, none that can be read, or one without a checkpoint.
     """
     experiment = read_experiment(run_dir)
-    with _readable(run_dir):
-        validate_budget(experiment)
-        dataset = load(experiment.data)
-        built = build(experiment, dataset)
-        state = make_initial_state(experiment, built.model)
+    validate_budget(experiment)
+    dataset = load(experiment.data)
+    built = build(experiment, dataset)
+    state = make_initial_state(experiment, built.model)
     restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)
     if restored is None:
         raise ValueError(f"run directory {str(run_dir)!r} holds no checkpoint yet")

@@ -1,7 +1,5 @@
 """What a run takes over from another one when it begins: all parameters, the glimpse network, or an encoder."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from common.checkpoint import Checkpoints
-from common.data import Dataset
 from common.training import Model, TrainState
 from experiments.config import (
     GLIMPSE_NETWORK,
     ColocalisationExperiment,
-    DataConfig,
     DramExperiment,
     Experiment,
     StnExperiment,
-    load_dataset,
+    load_blank,
 )
 from experiments.models import ENCODER as ENCODER_CONFIG
 from experiments.restore import RestoredRun, read_run
@@ -26,44 +22,28 @@ from experiments.train import make_initial_state
 from stn.colocalisation import ENCODER
 
 
-def begin(
-    experiment: Experiment,
-    model: Model,
-    dataset: Dataset,
-    run_dir: Path,
-    resume: bool,
-    load: Callable[[DataConfig], Dataset] = load_dataset,
-) -> TrainState:
+def begin(experiment: Experiment, model: Model, run_dir: Path, resume: bool) -> TrainState:
     """The state that a run begins with: a fresh one, with what it takes over unless it goes on from a checkpoint.
 
     Raises:
       ValueError: see `take_over`.
     """
     state = make_initial_state(experiment, model)
-    if resume and Checkpoints(run_dir / "checkpoints").steps():
-        return state
-    return take_over(experiment, state, dataset, load)
+    return state if resume and Checkpoints(run_dir / "checkpoints").steps() else take_over(experiment, state)
 
 
-def take_over(
-    experiment: Experiment,
-    state: TrainState,
-    dataset: Dataset,
-    load: Callable[[DataConfig], Dataset] = load_dataset,
-) -> TrainState:
+def take_over(experiment: Experiment, state: TrainState) -> TrainState:
     """A fresh state with the parameters that the configuration takes over from another run.
 
     Args:
       experiment: what is to be trained.
       state: its fresh state.
-      dataset: its images.
-      load: gives the other run's images, where it has others.
 
     Raises:
       ValueError: there is no such run, it is of another model, or its parameters have other shapes.
     """
     if isinstance(experiment, ColocalisationExperiment):
-        return _take_encoder(experiment, state, load)
+        return _take_encoder(experiment, state)
     if not isinstance(experiment, DramExperiment):
         return state
     start = experiment.start
@@ -72,27 +52,21 @@ def take_over(
     if folder is None:
         return state
 
-    def images(config: DataConfig) -> Dataset:
-        forwards = [replace(each, reverse=False) for each in (config, experiment.data)]
-        return dataset if forwards[0] == forwards[1] else load(config)
-
-    taken = _run_of(name, folder, DramExperiment, "experiments.dram", images).params()
+    taken = _run_of(name, folder, DramExperiment, "experiments.dram").params()
     if name == "glimpse_network_from":
         taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
     _require_same_shapes(f"{name} {folder!r}", taken, state.params)
     return state._replace(params=_copies(taken), best_params=_copies(taken))
 
 
-def _take_encoder(
-    experiment: ColocalisationExperiment, state: TrainState, load: Callable[[DataConfig], Dataset]
-) -> TrainState:
+def _take_encoder(experiment: ColocalisationExperiment, state: TrainState) -> TrainState:
     folder = experiment.start.encoder_from
     if folder is None:
         raise ValueError(
             "encoder_from None: give the folder of a run that tells the classes of crops, as of "
             "python -m experiments.stn mnist28_cnn"
         )
-    run = _run_of("encoder_from", folder, StnExperiment, "experiments.stn", load)
+    run = _run_of("encoder_from", folder, StnExperiment, "experiments.stn")
     assert isinstance(run.experiment, StnExperiment)
     encoder, network = run.params(), run.experiment.model.network
     _require_same_shapes(f"encoder_from {folder!r}", encoder, state.params[ENCODER])
@@ -103,12 +77,10 @@ def _take_encoder(
     return state._replace(params=_copies(taken), best_params=_copies(taken))
 
 
-def _run_of(
-    name: str, folder: str, kind: type[Experiment], command: str, load: Callable[[DataConfig], Dataset]
-) -> RestoredRun:
-    """The run that a field names, which must be one of a kind."""
+def _run_of(name: str, folder: str, kind: type[Experiment], command: str) -> RestoredRun:
+    """The run that a field names, which must be one of a kind; of its images only the shapes."""
     try:
-        run = read_run(Path(folder), load)
+        run = read_run(Path(folder), load_blank)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     if not isinstance(run.experiment, kind):

@@ -123,8 +123,6 @@ def validate(config: StnConfig, height: int, width: int) -> None:
         raise ValueError("pooling 'sample' with place 'none': nothing samples the image, so give average or max")
     if transformer.place == "multi" and network.network != "numbers":
         raise ValueError(f"place 'multi' with network {network.network!r}: only network numbers has room for them")
-    if transformer.place == "multi" and transformer.transform == "translation":
-        raise ValueError("transform 'translation' with place 'multi': it cannot change, so give input")
     _validate_sizes(config, height, width)
 
 

@@ -54,7 +54,9 @@ def average_pool(images: Float[Array, "B H W C"], factor: int) -> Float[Array, "
     if factor == 1:
         return images
     window = (factor, factor)
-    return nn.avg_pool(images, window, strides=window, padding="SAME", count_include_pad=False)
+    # "SAME" would cut off squares at the upper and left edge too.
+    padding = [(0, -length % factor) for length in images.shape[1:3]]
+    return nn.avg_pool(images, window, strides=window, padding=padding, count_include_pad=False)
 
 
 class DenseLocalisation(nn.Module):

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -15,7 +15,7 @@ from stn.localisation import ConvolutionalLocalisation, DenseLocalisation, rate_
 from stn.networks import Cnn, Fcn, NumbersCnn
 from stn.targets import Head, accuracy, cross_entropy
 from stn.transformer import SpatialTransformer, Transformed, in_parallel, pool
-from stn.transforms import make_transform
+from stn.transforms import Transform, make_transform
 
 # Transformers on feature maps: before the second, third and fourth convolution.
 INNER = (1, 2, 3)
@@ -101,7 +101,7 @@ class Stn(nn.Module):
         return SpatialTransformer(localisation_network(config, identity), transform, config.padding, fill, name=name)
 
     def _inner_transformer(self, shape: tuple[int, ...], index: int) -> SpatialTransformer:
-        """On a feature map, outside of which there is nothing."""
+        """On a feature map; of constant padding, there is nothing outside of it."""
         config = self.config.transformer
         transform = make_family(config, *shape[1:3])
         network = DenseLocalisation(
@@ -114,8 +114,8 @@ class Stn(nn.Module):
         return SpatialTransformer(network, transform, config.padding, name=f"feature_transformer_{index}", parent=self)
 
 
-def make_family(config: TransformerConfig, height: int, width: int) -> Any:
-    """The configured `stn.transforms.Transform` for outputs of ``height x width`` pixels."""
+def make_family(config: TransformerConfig, height: int, width: int) -> Transform:
+    """The configured family of transformations for outputs of ``height x width`` pixels."""
     return make_transform(
         config.transform, height, width, control=config.control_points, regularisation=config.regularisation
     )

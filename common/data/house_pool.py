@@ -10,12 +10,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import PIL
@@ -182,6 +183,13 @@ def _fill(pool: Pool, start: int, parts: Iterator[Pool], report: _Count) -> None
         report.add(len(part.images))
 
 
+class _Renderer(NamedTuple):
+    """A process, and the file of what it says on standard error; a pipe that nobody reads would fill and block it."""
+
+    process: subprocess.Popen
+    said: IO[bytes]
+
+
 def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _Count) -> None:
     """Each process renders a range and writes it to its standard output, which a thread reads."""
     bounds = [config.count * i // workers for i in range(workers + 1)]
@@ -189,12 +197,15 @@ def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _
     # An ordinary process, not a fork, which JAX does not survive, nor one that imports the caller's script again.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     program = "from common.data.house_pool import _serve; _serve()"
-    running: list[subprocess.Popen] = []
-    try:
+    running: list[_Renderer] = []
+    with ExitStack() as stack:
         for start, stop in ranges:
             order = json.dumps([asdict(config), start, stop])
             command = [sys.executable, "-c", program, order]
-            running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment))
+            said = stack.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, env=environment)
+            stack.callback(_end, process)
+            running.append(_Renderer(process, said))
         problems: list[str] = []
         threads = [
             threading.Thread(target=_collect, args=(config, pool, running, i, *bounds, report, problems), daemon=True)
@@ -206,17 +217,18 @@ def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _
             thread.join()
         if problems:
             raise ValueError(f"rendering house numbers failed: {problems[0]}")
-    finally:
-        for process in running:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+
+
+def _end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
 
 
 def _collect(
     config: PoolConfig,
     pool: Pool,
-    running: list[subprocess.Popen],
+    running: list[_Renderer],
     place: int,
     start: int,
     stop: int,
@@ -224,7 +236,7 @@ def _collect(
     problems: list[str],
 ) -> None:
     """Fills the range of the process at a place; if something goes wrong, adds it to `problems` and ends all others."""
-    process = running[place]
+    process, said = running[place]
 
     def read() -> Iterator[Pool]:
         for first in range(start, stop, _CHUNK):
@@ -240,10 +252,12 @@ def _collect(
         _fill(pool, start, read(), report)
     except Exception as error:  # A thread's exceptions would be lost, the caller's progress among them.
         process.kill()
-        said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+        process.wait()
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
         # Before the others are ended, and add that they were.
-        problems.append(said.splitlines()[-1] if said else repr(error))
-        for other in running:
+        problems.append(lines[-1] if lines else repr(error))
+        for other, _ in running:
             other.kill()
 
 

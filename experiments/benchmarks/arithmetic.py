@@ -10,13 +10,19 @@ FLOPS_SOURCE = "XLA's cost analysis of one lowered training step (image generati
 PRODUCTS = 10
 
 
-def program_flops(jitted: Any, *args: Any) -> float | None:
+def program_flops(jitted: Any, *args: Any, platform: str | None = None) -> float | None:
     """Floating-point operations of one call of a jitted function, by XLA's cost analysis; None where it has none.
 
     Counted before optimisation, so that matrix products that a backend hands to a library are in it. A loop's body is
     counted once.
+
+    Args:
+      jitted: the function.
+      args: its arguments, or their shapes.
+      platform: counts the program as it is for this one, such as cuda; None for the one at hand.
     """
-    costs = jitted.lower(*args).cost_analysis()
+    platforms = None if platform is None else (platform,)
+    costs = jitted.trace(*args).lower(lowering_platforms=platforms).cost_analysis()
     flops = (costs or {}).get("flops", 0.0)
     return float(flops) if flops > 0 else None
 

@@ -167,7 +167,7 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
             os.write(job.log, f"runs together with {jobs[0].run_dir}, see there\n".encode())
         run_dir, known = Path(job.run_dir), identity(experiment, job.cell.preset)
         run_directory.check_run(run_dir, known, resume=job.resume, overwrite=False)
-        state = begin(experiment, model.model, dataset, run_dir, job.resume, load)
+        state = begin(experiment, model.model, run_dir, job.resume)
         run_directory.open_run(run_dir, known, resume=job.resume)
         runs.append(Run(experiment, dataset, state, own.validate, run_dir, observer(model, run_dir)))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}

@@ -114,7 +114,7 @@ def browse(chromium):
 @pytest.fixture
 def small_numbers(monkeypatch):
     """Has every task that is loaded by name be one of small images of numbers."""
-    monkeypatch.setattr("experiments.config.load_task", numbers_maker.load_task)
+    numbers_maker.stand_in(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +132,7 @@ def readers(shared):
 def make_readers(folder):
     """Trains and leaves the runs of `readers`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.config.load_task", numbers_maker.load_task)
+        numbers_maker.stand_in(patch)
         dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "forward")])
         shared = ["--reverse", "--glimpse-network-from", str(folder / "forward")]
         dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "backward"), *shared])

@@ -65,7 +65,8 @@ def test_results_of_sequences(trained):
 def test_evaluate_finds_the_same_errors(trained, capsys):
     evaluate.main([str(trained)])
     out, err = capsys.readouterr()
-    assert "pairs100_sequence: 100x100x1, sequences of at most 2 symbols; 6 glimpses of 2 x 4x4, rnn, M = 2" in err
+    assert "pairs100_sequence: 100x100x1, labels of 3 symbols, end symbols among them; 6 glimpses of 2" in err
+    assert "; 6 glimpses of 2 x 4x4, rnn, M = 2" in err
     results = read_json(trained / "results.json")
     for method, said in READOUTS.items():
         cells = [results[split][method] for split in ("validation", "test")]

@@ -10,6 +10,7 @@ from common.evaluation import METHODS, make_scorer, over_batches, predicted
 from dram.focus import focus, reading_glimpses
 from experiments import focus as command
 from experiments.config import DataConfig
+from experiments.cost import forward_cost
 from experiments.models import make_agent
 from experiments.restore import read_run
 from experiments.run_directory import read_json
@@ -24,7 +25,7 @@ def written(readers, tmp_path_factory):
     """The results of a run that makes the first pass on large images, or on small ones of these."""
     results, folder = {}, tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.config.load_task", numbers_maker.load_task)
+        numbers_maker.stand_in(patch)
         for first_pass in ("whole", "downsampled"):
             path = folder / f"{first_pass}.json"
             flags = ["--task", "house_numbers_110", "--first-pass", first_pass, "--output", str(path)]
@@ -39,6 +40,10 @@ def test_what_is_known(written, readers):
         assert results["run"] == results["reader"] == str(readers / "forward") and results["episodes"] == 3
         assert results["task"] == "house_numbers_110" and results["parameters"] > 0
         assert {"commit", "device", "jax_version"} <= set(results)
+        again = read_run(readers / "forward")
+        second = forward_cost(again.built.model, again.dataset.image_shape)[1]
+        first = results["operations"] - second
+        assert first > 0 and results["operations_of_means"] == pytest.approx(first + 3 * second)
         for split, n in (("validation", 30), ("test", 40)):
             assert list(results[split]) == ["first pass", "focused"]
             assert all(results[split]["focused"][method]["n"] == n for method in METHODS)

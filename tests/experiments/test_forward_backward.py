@@ -32,7 +32,7 @@ def written(runs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         from tests.experiments import numbers_maker
 
-        patch.setattr("experiments.config.load_task", numbers_maker.load_task)
+        numbers_maker.stand_in(patch)
         forward_backward.main([*map(str, runs), "--output", str(path)])
     return read_json(path)
 

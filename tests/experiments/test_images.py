@@ -125,7 +125,7 @@ def test_run_on_whole_numbers(folder, monkeypatch, capsys):
     cnn.main(SMALL)
     err = capsys.readouterr().err
     assert err.count("making 40 train images") == err.count("making 25 test images") == 1
-    assert "house_numbers: 12x12x3, sequences of at most 5 symbols; fc" in err
+    assert "house_numbers: 12x12x3, labels of 6 symbols, end symbols among them; fc" in err
     results = read_json(Path("run/results.json"))
     greedy = results["test"]["greedy"]
     assert set(results["test"]) == {"greedy"} and greedy["n"] == 25

@@ -31,7 +31,7 @@ def drawn(readers, tmp_path_factory):
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.config.load_task", numbers_maker.load_task)
+        numbers_maker.stand_in(patch)
         for name in ("confusion_matrix", "accuracy_by_glimpse", "error_by_length", "location_heatmaps"):
             patch.setattr(pictures, name, catching(name, getattr(pictures, name)))
         evaluate.main([str(folder), "--plots", "--episodes", "1"])

@@ -10,7 +10,7 @@ import pytest
 
 from common.data.blank import blank_task
 from common.training import Given
-from experiments.models import make_model, make_soft, make_transformer
+from experiments.models import make_model, make_transformer
 from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig, validate
 from stn.models import fit_units, make_stn, parameter_count
@@ -193,8 +193,3 @@ def test_pooling_maps_lie_over_the_feature_grid(scores, heads):
     attended = jax.jit(made.attend)(fresh(made), IMAGES)
     assert attended.logits.shape == (1, 4, 10) and attended.maps.shape == (4, heads, 7, 7)
     np.testing.assert_allclose(attended.maps.sum(axis=(2, 3)), 1, rtol=1e-5)
-
-
-def test_soft_presets_are_of_both_kinds():
-    made = {name: make_soft(e, shapes_of(e)) for name, (_, e) in SOFT_PRESETS.items()}
-    assert len(made) == len(SOFT_PRESETS)

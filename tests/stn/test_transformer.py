@@ -105,6 +105,13 @@ def test_pooling_by_hand():
         np.testing.assert_array_equal(pool(image, 1, pooling), image)
 
 
+@pytest.mark.parametrize("pooling, reduce", [("average", np.mean), ("max", np.max)])
+def test_squares_are_cut_off_at_the_far_edges_alone(pooling, reduce):
+    image = np.random.default_rng(1).normal(size=(1, 7, 8, 1))
+    squares = [[reduce(image[0, i : i + 3, j : j + 3]) for j in (0, 3, 6)] for i in (0, 3, 6)]
+    np.testing.assert_allclose(pool(jnp.asarray(image), 3, pooling)[0, ..., 0], squares, rtol=1e-5)
+
+
 def test_gradients_reach_the_localisation_network():
     """A blob right of the centre: to see it in the middle, the transformer must look further right."""
     x = np.arange(12) - 8.0
