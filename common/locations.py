@@ -2,7 +2,7 @@
 
 A location is ``(x, y)`` in ``[-1, 1]``: -1 and +1 are the outer edges of the image and 0 its centre. Pixel
 coordinates are continuous and measured from the upper left edge, so that column ``j`` covers ``[j, j + 1)``.
-This is the only module that converts between the two, and the only one that touches distrax.
+Models convert between the two here alone, and nothing else touches distrax.
 """
 
 import re

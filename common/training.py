@@ -91,13 +91,16 @@ class OptimizerConfig:
     """Optimiser and schedule."""
 
     optimizer: Literal["sgd", "adam", "adadelta"] = "adam"
-    """SGD with Nesterov-free momentum, Adam, or Adadelta."""
+    """SGD with momentum, Adam, or Adadelta."""
     learning_rate: float = 1e-3
     """Learning rate at its highest."""
     momentum: float = 0.9
     """Momentum of SGD, in [0, 1)."""
-    schedule: Literal["constant", "linear", "cosine", "exponential"] = "cosine"
-    """Schedule of the rate: linear and cosine end at 0 with the run; exponential multiplies by `decay` every epoch."""
+    nesterov: bool = False
+    """Nesterov's momentum in SGD."""
+    schedule: Literal["constant", "linear", "cosine", "exponential", "step"] = "cosine"
+    """Schedule of the rate: linear and cosine end at 0 with the run; exponential multiplies by `decay` every epoch;
+    step divides by 10 after one third and after two thirds of the run."""
     warmup_steps: int = 0
     """Steps over which the rate first rises linearly from 0."""
     decay: float = 0.97
@@ -139,6 +142,7 @@ def make_schedule(
         "exponential": lambda: optax.exponential_decay(
             rate, max(round(steps_per_epoch), 1), config.decay, staircase=True
         ),
+        "step": lambda: optax.piecewise_constant_schedule(rate, {round(rest * i / 3): 0.1 for i in (1, 2)}),
     }[config.schedule]()
     if not config.warmup_steps:
         return main
@@ -153,7 +157,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     several updates.
     """
     scale = {
-        "sgd": lambda: optax.trace(config.momentum),
+        "sgd": lambda: optax.trace(config.momentum, config.nesterov),
         "adam": lambda: optax.scale_by_adam(),
         "adadelta": lambda: optax.scale_by_adadelta(),
     }[config.optimizer]()

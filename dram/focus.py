@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from common.attention.sequences import Sequence
 from common.evaluation import predicted
+from common.locations import to_pixels
 
 
 def reading_glimpses(sequence: Sequence, logits: Float[Array, "T B C"]) -> Bool[Array, "T B"]:
@@ -44,8 +45,8 @@ def focus_corner(
         raise ValueError(f"a crop of {crop[0]}x{crop[1]} pixels: must fit the {image[0]}x{image[1]} image")
     low = jnp.where(counted[:, None], locations, jnp.inf).min(axis=0)
     high = jnp.where(counted[:, None], locations, -jnp.inf).max(axis=0)
-    size, room = np.array(image, np.float32), np.array(image) - np.array(crop)
-    middle = ((low + high) / 2 + 1) / 2 * size[::-1]
+    room = np.array(image) - np.array(crop)
+    middle = to_pixels((low + high) / 2, *image)
     corner = jnp.round(middle[::-1] - np.array(crop, np.float32) / 2)
     return jnp.clip(corner, 0, room).astype(jnp.int32)
 

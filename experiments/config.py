@@ -39,7 +39,7 @@ class DataConfig:
     as they are)."""
     data: str | None = None
     """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file. For svhn_numbers the
-    folder of the archives."""
+    folder of the archives (experiments.download_svhn)."""
     resize: int | None = None
     """Resize your own images, or whole numbers, to this side, in pixels."""
     grayscale: bool | None = None

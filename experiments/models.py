@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from common.attention.model import AttentionModel
 from common.baselines import NETWORKS, make_baseline, validate_baseline
@@ -210,16 +211,23 @@ def _build_baseline(experiment: CnnExperiment, dataset: Dataset) -> Built:
     return Built(model, draw, f"{_describe(dataset)}; {experiment.model.network}")
 
 
+def _mean_feature(features: Array) -> Array:
+    mean = features.mean(axis=-1, keepdims=True)
+    return mean / jnp.maximum(mean.max(axis=(1, 2, 3), keepdims=True), 1e-9)
+
+
 def _build_stn(experiment: StnExperiment, dataset: Dataset) -> Built:
     config, made = experiment.model, make_transformer(experiment, dataset)
     transformer, network = config.transformer, config.network
     number = 0 if transformer.place == "none" else transformer.parallel * transformer.sequence
 
-    def on_image(params: Any, images: Any) -> list[Transformed]:
-        done = made.look(params, images).transformed[:number]
-        return [one._replace(images=one.images * network.input_std + network.input_mean) for one in done]
+    def shown(params: Any, images: Any) -> list[Transformed]:
+        """Of features the mean over all filters, the brightest of an image white."""
+        done = made.look(params, images).transformed
+        on_image = [one._replace(images=one.images * network.input_std + network.input_mean) for one in done[:number]]
+        return on_image + [one._replace(images=_mean_feature(one.images)) for one in done[number:]]
 
-    see = transformer_eye(on_image, dataset)
+    see = transformer_eye(shown, dataset)
 
     def draw(params: Any, run_dir: Path) -> None:
         draw_stn(made, params, dataset, run_dir, experiment.training.eval_batch_size, see)

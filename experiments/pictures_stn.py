@@ -46,10 +46,10 @@ def _draw_common(logits: Callable[[jax.Array], jax.Array], dataset: Dataset, run
 
 
 def transformer_eye(transformed: Callable[[Any, jax.Array], Sequence[Transformed]], dataset: Dataset) -> Eye:
-    """What shows the transformers on the image at work on the first test images.
+    """What shows the transformers at work on the first test images.
 
     Args:
-      transformed: ``(params, images) -> `` what each transformer on the image did, in the images' units from 0 to 1.
+      transformed: ``(params, images) -> `` what each transformer did, its images to be drawn from 0 to 1.
       dataset: the images.
     """
     shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
@@ -71,7 +71,8 @@ def keep_history(see: Eye, params: Any, step: int, run_dir: Path) -> None:
 
 
 def _sheet(seen: dict[str, np.ndarray], images: int, title: str = "") -> Figure:
-    origins, outputs = ([seen[f"{name}_{i}"][:images] for i in range(len(seen) // 2)] for name in ("grid", "output"))
+    number = sum(name.startswith("grid_") for name in seen)
+    origins, outputs = ([seen[f"{name}_{i}"][:images] for i in range(number)] for name in ("grid", "output"))
     return transformer_sheet(seen["images"][:images], origins, outputs, title)
 
 
@@ -89,7 +90,7 @@ def _draw_transformers(see: Eye, params: Any, run_dir: Path) -> None:
 
 
 def draw_stn(stn: StnModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, see: Eye) -> None:
-    """Draws what is known of every network, and what each transformer on the image did."""
+    """Draws what is known of every network, and what each transformer did."""
     _draw_common(lambda batch: stn.look(params, batch).logits, dataset, run_dir, batch_size)
     _draw_transformers(see, params, run_dir)
 

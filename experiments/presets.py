@@ -251,16 +251,16 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         _cnn("addition100", BaselineConfig("addition_cnn"), OptimizerConfig(), 20_000),
     ),
     "house_numbers": (
-        "House numbers of 1 to 5 digits, 54x54, by the 11-layer CNN. For a GPU; not run yet.",
-        _cnn("house_numbers", BaselineConfig("cnn11"), NUMBERS, 60_000),
+        "House numbers of 1 to 5 digits, 54x54 in gray, by the 11-layer CNN. For a GPU; not run yet.",
+        _cnn("house_numbers", BaselineConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_cnn10": (
         "The same by a CNN of the cost of that of Ba et al. 2014. For a GPU; not run yet.",
-        _cnn("house_numbers", BaselineConfig("cnn10"), NUMBERS, 60_000),
+        _cnn("house_numbers", BaselineConfig("cnn10"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_110": (
         "The same in a wider view, 110x110, by the 11-layer CNN. For a GPU; not run yet.",
-        _cnn("house_numbers_110", BaselineConfig("cnn11"), NUMBERS, 60_000),
+        _cnn("house_numbers_110", BaselineConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_32": (
         "House numbers on 32x32 in gray, the 11-layer CNN at half its width. 102 min on one CPU core: 9.1% error.",
@@ -274,12 +274,12 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         ),
     ),
     "svhn": (
-        "SVHN's numbers, 54x54, by the 11-layer CNN (Goodfellow et al. 2014: 3.96% error): give --data. Not run yet.",
-        _cnn("svhn_numbers", BaselineConfig("cnn11"), NUMBERS, 150_000),
+        "SVHN's numbers, 54x54 in gray, by the 11-layer CNN (Goodfellow et al. 2014: 3.96%): give --data. Not run yet.",
+        _cnn("svhn_numbers", BaselineConfig("cnn11"), NUMBERS, 150_000, grayscale=True),
     ),
     "svhn_110": (
         "The same in a wider view, 110x110 (Ba et al. 2014: 5.60% error): give --data. Not run yet.",
-        _cnn("svhn_numbers_110", BaselineConfig("cnn11"), NUMBERS, 150_000),
+        _cnn("svhn_numbers_110", BaselineConfig("cnn11"), NUMBERS, 150_000, grayscale=True),
     ),
     "svhn_32": (
         "SVHN's numbers in tight gray crops of 32x32, five labels, by a smaller CNN: give --data. Not run yet.",

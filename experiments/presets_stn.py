@@ -1,7 +1,7 @@
 """Named configurations of differentiable attention, as `experiments.presets` has those of agents and CNNs."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 from common.training import OptimizerConfig
 from experiments.config import (
@@ -31,8 +31,18 @@ def _stn(task: str, transformer: TransformerConfig, network: NetworkConfig) -> S
     )
 
 
+def _sums(transformer: TransformerConfig, network: NetworkConfig) -> StnExperiment:
+    """On the sum of two digits in two channels."""
+    return dataclasses.replace(
+        _stn("two_channel_addition42", transformer, network),
+        # Sums take many steps, and small ones: of batches of 128 at 2e-3 as many images taught almost nothing.
+        optimizer=OptimizerConfig(learning_rate=5e-4, weight_decay=0.1),
+        training=dataclasses.replace(_budget(80_000), batch_size=32),
+    )
+
+
 def _stn_numbers(
-    task: str, place: Literal["input", "multi"], steps: int, width: float = 1.0, **data: Any
+    task: str, place: Literal["none", "input", "multi"], steps: int, width: float = 1.0, resize: int | None = None
 ) -> StnExperiment:
     """Like the network of the paper for house numbers, its localisation networks of 32 units at a tenth of the rate.
 
@@ -50,7 +60,7 @@ def _stn_numbers(
     # Pixels lie about a quarter around their mean.
     network = NetworkConfig("numbers", width=width, dropout=0.5, input_mean=0.5, input_std=0.25)
     return StnExperiment(
-        data=DataConfig(task=task, **data),
+        data=DataConfig(task=task, resize=resize, grayscale=True),
         model=StnConfig(transformer, network),
         optimizer=OptimizerConfig(learning_rate=5e-4),
         training=_budget(steps),
@@ -113,12 +123,19 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "tc60_cnn": (f"The CNN without it ({PAPER}: 3.5%). Not run yet.", _stn("tc60", NO_TRANSFORMER, CNN)),
     "addition": (
         f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%). 28 min: 12.8%.",
-        dataclasses.replace(
-            _stn("two_channel_addition42", dataclasses.replace(SMALLER_DENSE, parallel=2), FCN),
-            # Sums take many steps, and small ones: of batches of 128 at 2e-3 as many images taught almost nothing.
-            optimizer=OptimizerConfig(learning_rate=5e-4, weight_decay=0.1),
-            training=dataclasses.replace(_budget(80_000), batch_size=32),
-        ),
+        _sums(dataclasses.replace(SMALLER_DENSE, parallel=2), FCN),
+    ),
+    "addition_fcn": (
+        f"The FCN without them, on images averaged by 2 as it is ({PAPER}: 47.7%). Not run yet.",
+        _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), FCN),
+    ),
+    "addition_cnn": (
+        f"The CNN in its place, likewise ({PAPER}: 14.7%). Not run yet.",
+        _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), CNN),
+    ),
+    "house_numbers_cnn": (
+        "The same network as of the next two without transformers, 54x54. For a GPU; not run yet.",
+        _stn_numbers("house_numbers", "none", 60_000),
     ),
     "house_numbers_single": (
         "ST-CNN on 54x54 house numbers, one affine transformer. For a GPU; not run yet.",
@@ -130,7 +147,15 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     ),
     "house_numbers_32": (
         "The same on 32x32 in gray at half its width, for a CPU. 86 min: 9.5% error.",
-        _stn_numbers("house_numbers", "multi", 10_000, 0.5, resize=32, grayscale=True),
+        _stn_numbers("house_numbers", "multi", 10_000, 0.5, resize=32),
+    ),
+    "house_numbers_32_cnn": (
+        "The same without transformers. Not run yet.",
+        _stn_numbers("house_numbers", "none", 10_000, 0.5, resize=32),
+    ),
+    "svhn_cnn": (
+        "The same network as of the next two without transformers, on SVHN's numbers: give --data. Not run yet.",
+        _stn_numbers("svhn_numbers", "none", 150_000),
     ),
     "svhn_single": (
         f"ST-CNN on SVHN's numbers, 54x54 ({PAPER}: 3.7% on 64x64): give --data. Not run yet.",

@@ -41,7 +41,7 @@ class ColocalisationConfig:
     transform: Literal["translation", "attention", "affine"] = "translation"
     """What the transformer may do: move the crop, also scale it, or any affine map."""
     margin: float = 1.0
-    """By how much a crop must be nearer to the others than to the random one, in squared distances of unit vectors."""
+    """By how much a crop must be nearer to the others than to the random one: the margin of `triplet_hinge`."""
     filters: int = 20
     """Filters of the localisation network's two 5x5 convolutions."""
     units: int = 20
@@ -118,7 +118,8 @@ def triplet_hinge(
     """The hinge of each ordered pair of images, 0 where they share nothing (equation 10 of the paper).
 
     ``max(0, near - far + margin)`` where labels n and m are the same, n not m, with near ``2 - 2 crop_n . crop_m`` and
-    far ``2 - 2 crop_n . elsewhere_n``: squared distances of vectors of length 1.
+    far ``2 - 2 crop_n . elsewhere_n``: of vectors of length 1 squared distances, of the shorter ones of `relative_to`
+    larger than those, so that what is like nothing is far from everything.
     """
     near, far = 2 - 2 * crops @ crops.T, 2 - 2 * (crops * elsewhere).sum(-1)
     shared = (labels[:, None] == labels[None]) & ~jnp.eye(len(labels), dtype=bool)

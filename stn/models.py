@@ -14,7 +14,7 @@ from stn.config import StnConfig, TransformerConfig, output_size
 from stn.localisation import ConvolutionalLocalisation, DenseLocalisation, rate_factors
 from stn.networks import Cnn, Fcn, NumbersCnn
 from stn.targets import Head, accuracy, cross_entropy
-from stn.transformer import SpatialTransformer, Transformed, in_parallel, pool
+from stn.transformer import SpatialTransformer, Transformed, in_parallel, pool, traced_back
 from stn.transforms import Transform, make_transform
 
 # Transformers on feature maps: before the second, third and fourth convolution.
@@ -75,7 +75,8 @@ class Stn(nn.Module):
         def before(index: int, features: Array) -> Array:
             if index not in INNER:
                 return features
-            done.append(self._inner_transformer(features.shape, index)(features))
+            inner = self._inner_transformer(features.shape, index)
+            done.append(traced_back(inner(features), done[-1], inner.transform.align_corners))
             return done[-1].images
 
         classifier = {

@@ -64,13 +64,14 @@ def in_sequence(
     done: list[Transformed] = []
     for transformer in transformers:
         one = transformer(images)
-        if done:
-            corners = transformer.transform.align_corners
-            there = sample(done[-1].origins, one.grids, padding="border", align_corners=corners)
-            one = one._replace(origins=there)
-        done.append(one)
+        done.append(traced_back(one, done[-1], transformer.transform.align_corners) if done else one)
         images = one.images
     return images, tuple(done)
+
+
+def traced_back(one: Transformed, before: Transformed, align_corners: bool = False) -> Transformed:
+    """What a transformer did on what an earlier one saw, or on features of that, traced back to the first image."""
+    return one._replace(origins=sample(before.origins, one.grids, padding="border", align_corners=align_corners))
 
 
 def in_parallel(

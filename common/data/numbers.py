@@ -98,7 +98,7 @@ def load_numbers(
         if data is None:
             raise ValueError(
                 f"task {name!r} needs data (--data): a folder with train.tar.gz, test.tar.gz and, if wanted, "
-                f"extra.tar.gz from {ADDRESS}"
+                f"extra.tar.gz from {ADDRESS}, as python -m experiments.download_svhn FOLDER fetches them"
             )
         if num_images is not None:
             raise ValueError(

@@ -56,7 +56,12 @@ def test_exponential_schedule_of_an_epoch_shorter_than_a_step():
     np.testing.assert_allclose(rates, RATE * 0.9 ** np.arange(11), rtol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "exponential"])
+def test_step_schedule_falls_twice_by_ten():
+    expected = RATE * np.repeat([1, 0.1, 0.01], [3, 3, 4])
+    np.testing.assert_allclose(_rates(steps=9, schedule="step"), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "exponential", "step"])
 def test_warmup_rises_from_zero_and_the_rest_follows(schedule):
     rates = _rates(steps=12, schedule=schedule, warmup_steps=4, decay=0.9)
     np.testing.assert_allclose(rates[:5], RATE * np.arange(5) / 4, atol=1e-7)
@@ -119,6 +124,14 @@ def test_optimizer_equals_its_formula(name, directions, weight_decay):
 def test_momentum_is_that_of_the_configuration():
     expected = START - RATE * np.cumsum(list(_sgd(0.5)), axis=0)
     np.testing.assert_allclose(_trajectory(optimizer="sgd", momentum=0.5, gradient_clip=0.0), expected, rtol=1e-5)
+
+
+def test_nesterov_momentum_looks_ahead():
+    """Sutskever et al. (2013) as Bengio et al. (2012) rewrite it: the gradient and the trace it leaves behind."""
+    ahead = np.asarray(GRADIENTS) + 0.5 * np.asarray(list(_sgd(0.5)))
+    expected = START - RATE * np.cumsum(ahead, axis=0)
+    path = _trajectory(optimizer="sgd", momentum=0.5, nesterov=True, gradient_clip=0.0)
+    np.testing.assert_allclose(path, expected, rtol=1e-5)
 
 
 def test_gradients_are_clipped_by_their_global_norm():

@@ -66,17 +66,24 @@ def blank(channels):
     return Dataset("toy", jax.tree.map(jnp.asarray, source), source, source, Plain(), tuple("abcd"))
 
 
-@pytest.mark.parametrize("place, shown", [("none", 0), ("input", 2), ("multi", 2)])
-def test_only_transformers_on_the_image_are_shown_as_bright_as_it_is(place, shown, tmp_path):
+@pytest.mark.parametrize("place, on_image, on_features", [("none", 0, 0), ("input", 2, 0), ("multi", 2, 3)])
+def test_transformers_are_shown_with_images_as_bright_as_they_are(place, on_image, on_features, tmp_path):
     """Three filters make a feature map that could be taken for a colour image."""
     transformer = TransformerConfig(
         place, parallel=2, localisation="dense", localisation_units=2, localisation_layers=1, padding="border"
     )
-    network = NetworkConfig("numbers", width=1 / 48, input_mean=0.5, input_std=0.25)
+    network = NetworkConfig("numbers", width=1 / 24, input_mean=0.5, input_std=0.25)
     built = build(StnExperiment(model=StnConfig(transformer, network)), blank(3))
     built.observe(jax.jit(built.model.init)(jax.random.key(0)), 7, tmp_path)
+    shown = on_image + on_features
     kept = read_arrays(tmp_path / "history" / "7.npz") if shown else {"images": None}
     assert set(kept) == {"images"} | {f"{name}_{i}" for i in range(shown) for name in ("grid", "output")}
-    for number in range(shown):
+    for number in range(on_image):
         np.testing.assert_allclose(kept[f"output_{number}"], 0, atol=1e-6)
+    for number, side in zip(range(on_image, shown), (8, 8, 4), strict=False):
+        output = kept[f"output_{number}"]
+        assert output.shape == (4, side, side, 1) and 0 <= output.min() <= output.max() < 1 + 1e-6
+        # Transformers that do nothing read each place of a feature map where it lies on the image.
+        middles = (np.arange(side) + 0.5) / side * 2 - 1
+        np.testing.assert_allclose(kept[f"grid_{number}"][0], np.stack(np.meshgrid(middles, middles), -1), atol=0.07)
     assert shown or not (tmp_path / "history").exists()

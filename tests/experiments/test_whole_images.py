@@ -13,6 +13,7 @@ from common.data import load_task
 from common.data.array_cache import read_arrays
 from experiments import colocalisation, soft_attention, stn
 from experiments.overlap import true_boxes
+from experiments.presets import CNN_PRESETS, DRAM_PRESETS
 from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
 from experiments.restore import read_run
 from experiments.run_directory import read_json, read_metrics
@@ -72,13 +73,29 @@ def test_bad_input_is_one_line(refused, module, line, said):
 
 
 def test_every_transformer_has_its_counterpart_without():
-    names = [name for name, (_, e) in STN_PRESETS.items() if e.model.transformer.place == "none"]
-    assert sorted(names) == ["E_cnn", "E_fcn", "P_cnn", "RTS_cnn", "RTS_fcn", "R_cnn", "mnist28_cnn", "tc60_cnn"]
-    alone = {name for name, (_, e) in STN_PRESETS.items() if e.model.network.network == "numbers"}
-    alone |= {"addition", "mnist28_cnn"}
-    budgets = {(e.training, e.optimizer) for name, (_, e) in STN_PRESETS.items() if name not in alone}
-    assert len(budgets) == 1, "of one budget"
+    """The same images, budget and network: what differs is the transformer."""
+
+    def known(experiment):
+        data, network = experiment.data, experiment.model.network
+        return data, network, experiment.optimizer, experiment.training
+
+    experiments = {name: e for name, (_, e) in STN_PRESETS.items()}
+    alone = [known(e) for e in experiments.values() if e.model.transformer.place == "none"]
+    assert [name for name, e in experiments.items() if known(e) not in alone] == []
+    # Those on one image of distorted digits are all of one budget.
+    distorted = [e for e in experiments.values() if e.data.task.startswith(("distorted", "tc60"))]
+    assert len(distorted) == 15 and len({(e.training, e.optimizer) for e in distorted}) == 1
+
+
+def test_all_kinds_of_soft_attention_have_presets():
     assert {e.model.attention for _, e in SOFT_PRESETS.values()} == {"pooling", "filter_bank"}
+
+
+def test_presets_of_house_numbers_see_the_same_images():
+    for task in ("house_numbers", "svhn_numbers"):
+        presets = [e for presets in (CNN_PRESETS, STN_PRESETS, DRAM_PRESETS) for _, e in presets.values()]
+        seen = {(e.data.resize, e.data.grayscale) for e in presets if e.data.task == task}
+        assert seen <= {(None, True), (32, True)} and (None, True) in seen
 
 
 SMALL_ENCODER = "mnist28_cnn --resize 22"

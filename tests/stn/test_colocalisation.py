@@ -54,6 +54,17 @@ def test_hinge_of_each_pair():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_short_vectors_are_far_from_their_like_too():
+    """Two empty crops are no company, and half as long vectors a quarter of it: near is 2, and 2 - 2 / 4."""
+    along, across = np.eye(2, dtype=np.float32)
+    for length, near in ((0.0, 2.0), (0.5, 1.5), (1.0, 0.0)):
+        crops = jnp.asarray(np.stack([length * along] * 2))
+        elsewhere = jnp.asarray(np.stack([across, along]))  # Far from the first, and from the second less.
+        found = triplet_hinge(crops, elsewhere, jnp.zeros(2, int), 1.0)
+        far = np.array([2.0, 2 - 2 * length])
+        np.testing.assert_allclose(found[[0, 1], [1, 0]], np.maximum(near - far + 1, 0), atol=1e-6)
+
+
 def test_what_is_like_an_empty_crop_is_like_nothing():
     empty = jnp.array([[1.0, 2.0]])
     crops = jnp.array([[1.0, 2.0], [1.0, 5.0], [4.0, -2.0]])  # As far from the empty crop as 0, 3 and 5.

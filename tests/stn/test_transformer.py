@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
 from stn.localisation import DenseLocalisation
-from stn.samplers import sample
 from stn.transformer import SpatialTransformer, in_parallel, in_sequence, pool
 from stn.transforms import make_transform
 
@@ -57,8 +57,15 @@ def test_at_the_start_it_does_nothing():
 def test_it_reads_the_image_at_its_grid():
     module = _fixed(0.5, 0.1, -0.2, size=(5, 7), padding="border")
     made = _apply(module, IMAGES)
-    np.testing.assert_allclose(made.images, sample(IMAGES, made.grids, padding="border"), atol=1e-6)
     np.testing.assert_allclose(made.grids[0, 2, 3], [0.1, -0.2], atol=1e-6)
+    # Half the image, moved: 5x7 pixels from the centre of one to that of the other.
+    columns = ((np.arange(7) + 0.5) / 7 * 2 - 1) * 0.5 + 0.1
+    rows = ((np.arange(5) + 0.5) / 5 * 2 - 1) * 0.5 - 0.2
+    places = [(along + 1) / 2 * 12 - 0.5 for along in np.meshgrid(rows, columns, indexing="ij")]
+    for image, seen in zip(np.asarray(IMAGES), made.images, strict=True):
+        for channel in range(2):
+            expected = map_coordinates(image[..., channel], places, order=1, mode="nearest")
+            np.testing.assert_allclose(seen[..., channel], expected, atol=1e-5)
 
 
 def test_sequences_compose():
