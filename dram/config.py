@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.attention.config import (
-    MOST_GLIMPSES,
     LossConfig,
     PolicyConfig,
     RetinaConfig,
-    require_positive,
     validate_policy,
     validate_retina,
 )
+from common.checks import MOST_GLIMPSES, require_at_least
 from common.locations import parse_sigma
 from common.policy_gradient import EstimatorConfig, validate_estimator
 
@@ -80,7 +79,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
     """
     agent = config.agent
     names = ("glimpses_per_target", "conv_channels", "glimpse_features", "lower_hidden", "upper_hidden")
-    require_positive(agent, *names, "context_size", "context_channels")
+    require_at_least(agent, 1, *names, "context_size", "context_channels")
     validate_estimator(config.estimator)
     validate_retina(config.retina, height, width)
     targets = num_targets or 1

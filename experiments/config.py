@@ -11,6 +11,7 @@ from typing import Any
 from typeguard import TypeCheckError, check_type
 
 from common.baselines import BaselineConfig
+from common.checks import require_at_least
 from common.data import TASKS, Dataset, blank_task, find_task, load_task, reverse_dataset
 from common.data.numbers import NUM_IMAGES
 from common.training import OptimizerConfig, validate_optimizer
@@ -207,12 +208,8 @@ def validate_budget(experiment: Experiment) -> None:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     config = experiment.training
-    for name in ("steps", "batch_size", "log_every", "evaluate_every", "validation_episodes", "eval_episodes"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
-    for name in ("eval_batch_size", "keep_checkpoints"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
+    require_at_least(config, 1, "steps", "batch_size", "log_every", "evaluate_every", "validation_episodes")
+    require_at_least(config, 1, "eval_episodes", "eval_batch_size", "keep_checkpoints")
     if config.patience < 0:
         raise ValueError(f"patience {config.patience}: must be 0 (never stop early) or more")
     if not 0 <= config.seed < 2**32:

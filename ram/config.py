@@ -7,11 +7,10 @@ from common.attention.config import (
     LossConfig,
     PolicyConfig,
     RetinaConfig,
-    require_positive,
-    validate_glimpses,
     validate_policy,
     validate_retina,
 )
+from common.checks import require_at_least, validate_glimpses
 from common.policy_gradient import EstimatorConfig, validate_estimator
 
 
@@ -59,11 +58,10 @@ def validate(config: RamConfig, height: int, width: int) -> None:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     agent = config.agent
-    require_positive(agent, "num_glimpses", "what_hidden", "where_hidden", "glimpse_features", "core_hidden")
-    require_positive(agent, "core_heads")
+    validate_glimpses(agent.num_glimpses)
+    require_at_least(agent, 1, "what_hidden", "where_hidden", "glimpse_features", "core_hidden", "core_heads")
     validate_estimator(config.estimator)
     validate_retina(config.retina, height, width)
-    validate_glimpses(agent.num_glimpses)
     if agent.locator_hidden < 0:
         raise ValueError(f"locator_hidden {agent.locator_hidden}: must be 0 (no hidden layer) or more")
     if agent.core == "transformer" and agent.core_hidden % agent.core_heads:

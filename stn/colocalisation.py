@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from common import LARGEST
+from common.checks import require_at_least
 from common.locations import to_pixels
 from common.training import Given, Model
 from stn.config import small
@@ -73,15 +73,12 @@ def validate_colocalisation(config: ColocalisationConfig, height: int, width: in
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    for name, least in (("crop", 1), ("filters", 1), ("units", 1), ("layers", 0), ("downsample", 1)):
-        if getattr(config, name) < least:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least {least}")
+    require_at_least(config, 1, "crop", "filters", "units", "downsample")
+    require_at_least(config, 0, "layers", "margin")
     if config.crop > min(height, width):
         raise ValueError(f"crop {config.crop}: must fit the {height}x{width} image, so at most {min(height, width)}")
     if not 0 <= config.background <= 1:
         raise ValueError(f"background {config.background}: must be from 0 to 1")
-    if not 0 <= config.margin < LARGEST:
-        raise ValueError(f"margin {config.margin}: must be 0 or more, and below {LARGEST:g}")
     if small(min(height, width), config.downsample) < 13:
         raise ValueError(
             f"downsample {config.downsample} of {height}x{width} images: what is left must be at least 13x13"

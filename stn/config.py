@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common import LARGEST
+from common.checks import require_at_least
 from stn.transforms import Name
 
 
@@ -79,12 +80,6 @@ class StnConfig:
     network: NetworkConfig = NetworkConfig()
 
 
-def _require(config: object, least: int, *names: str) -> None:
-    for name in names:
-        if not least <= getattr(config, name) < LARGEST:
-            raise ValueError(f"{name} {getattr(config, name)}: must be {least:g} or more")
-
-
 def small(length: int, factor: int) -> int:
     """Pixels that are left of ``length`` when ``factor`` become one; the last may be of fewer."""
     return -(-length // factor)
@@ -102,11 +97,11 @@ def validate(config: StnConfig, height: int, width: int) -> None:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     transformer, network = config.transformer, config.network
-    _require(transformer, 1, "parallel", "sequence", "localisation_filters", "localisation_units", "downsample")
-    _require(transformer, 1, "localisation_downsample")
-    _require(transformer, 0, "localisation_layers", "localisation_rate", "regularisation")
-    _require(network, 1, "parameters")
-    _require(network, 0, "units")
+    require_at_least(transformer, 1, "parallel", "sequence", "localisation_filters", "localisation_units", "downsample")
+    require_at_least(transformer, 1, "localisation_downsample")
+    require_at_least(transformer, 0, "localisation_layers", "localisation_rate", "regularisation")
+    require_at_least(network, 1, "parameters")
+    require_at_least(network, 0, "units")
     if transformer.control_points < 2:
         raise ValueError(f"control_points {transformer.control_points}: must be at least 2")
     if not 0 <= transformer.background <= 1:

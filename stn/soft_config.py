@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from common.checks import require_at_least, validate_glimpses
 from common.cores import TransformerCore
 
 
@@ -55,8 +56,6 @@ class SoftAttentionConfig:
     filter_bank: FilterBankConfig = FilterBankConfig()
 
 
-# Glimpses are unrolled in the compiled program, which takes long to compile beyond this.
-MOST_GLIMPSES = 200
 # Of the transformer core.
 HEADS = TransformerCore.num_heads
 
@@ -73,22 +72,15 @@ def validate_soft(config: SoftAttentionConfig, height: int, width: int) -> None:
         _validate_filter_bank(config.filter_bank)
 
 
-def _require_positive(config: object, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
-
-
 def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
-    _require_positive(config, "heads", "size", "filters", "layers", "hidden")
+    require_at_least(config, 1, "heads", "size", "filters", "layers", "hidden")
     most = min(height, width).bit_length() - 1
     if config.layers > most:
         raise ValueError(f"layers {config.layers}: {height}x{width} images can be halved {most} times at most")
 
 
 def _validate_filter_bank(config: FilterBankConfig) -> None:
-    _require_positive(config, "num_glimpses", "glimpse_size", "units", "core_hidden")
-    if config.num_glimpses > MOST_GLIMPSES:
-        raise ValueError(f"num_glimpses {config.num_glimpses}: must be at most {MOST_GLIMPSES}")
+    validate_glimpses(config.num_glimpses)
+    require_at_least(config, 1, "glimpse_size", "units", "core_hidden")
     if config.core == "transformer" and config.core_hidden % HEADS:
         raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

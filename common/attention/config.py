@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from common import LARGEST
+from common.checks import require_at_least
 from common.glimpse import Retina
 from common.locations import parse_sigma
 from common.policy_gradient import EstimatorConfig
-
-# Episodes are unrolled in the compiled program, which takes long to compile beyond this.
-MOST_GLIMPSES = 200
 
 
 @dataclass(frozen=True)
@@ -88,20 +86,13 @@ def make_retina(config: RetinaConfig) -> Retina:
     return Retina(config.glimpse_size, config.num_scales, config.growth, config.subtract_mean)
 
 
-def require_positive(config: object, *names: str) -> None:
-    """Raises a `ValueError` that quotes the first of these fields that is below 1."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
-
-
 def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
     """Checks a retina against the images' size in pixels.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    require_positive(config, "glimpse_size", "num_scales", "growth")
+    require_at_least(config, 1, "glimpse_size", "num_scales", "growth")
     side = max(height, width)
     if config.glimpse_size > side:
         raise ValueError(
@@ -118,16 +109,6 @@ def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
         if config.growth == 1:
             raise ValueError(f"growth 1: with {config.num_scales} scales it must be at least 2")
         extent *= config.growth
-
-
-def validate_glimpses(number: int) -> None:
-    """Checks the number of glimpses of an episode.
-
-    Raises:
-      ValueError: one line that quotes it and says what is allowed.
-    """
-    if number > MOST_GLIMPSES:
-        raise ValueError(f"num_glimpses {number}: must be at most {MOST_GLIMPSES}")
 
 
 def validate_policy(policy: PolicyConfig, loss: LossConfig, height: int, width: int) -> None:

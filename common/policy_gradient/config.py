@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from common import LARGEST
+from common.checks import require_at_least
 from common.policy_gradient.registry import ADVANTAGES, REWARDS, SURROGATES, resolve
 
 
@@ -110,9 +111,7 @@ def validate_estimator(config: EstimatorConfig) -> None:
     """
     for kind, table in (("reward", REWARDS), ("advantage", ADVANTAGES), ("surrogate", SURROGATES)):
         resolve(kind, getattr(config, kind), table)
-    for name in ("replicates", "passes", "minibatches"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
+    require_at_least(config, 1, "replicates", "passes", "minibatches")
     for name in ("discount", "gae_lambda"):
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} {getattr(config, name)}: must be from 0 to 1")

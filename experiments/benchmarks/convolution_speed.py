@@ -15,6 +15,7 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
+from common.checks import require_at_least
 from common.convolution import Padding, convolve, max_pool
 from experiments import run_directory
 from experiments.command_line import interruptible, run_tyro, user_errors
@@ -109,9 +110,7 @@ def measure(config: ConvolutionSpeedConfig) -> None:
       ValueError: a number that is not positive.
       OSError: the file cannot be written.
     """
-    for name in ("batch_size", "steps", "rounds"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
+    require_at_least(config, 1, "batch_size", "steps", "rounds")
     table = Table("layer", "XLA, ms", "ours, ms", "XLA / ours", title="value and gradients of a batch, in a scan")
     rows = []
     for layer in LAYERS:

@@ -25,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from common.attention.config import RetinaConfig
+from common.checks import require_at_least
 from common.data import TASKS, find_task, load_task
 from common.policy_gradient import EstimatorConfig
 from common.training import OptimizerConfig
@@ -85,9 +86,7 @@ def validate(config: SpeedConfig) -> None:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    for name in ("batch_size", "rounds", "chunk_steps", "pool", "product_size"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least 1")
+    require_at_least(config, 1, "batch_size", "rounds", "chunk_steps", "pool", "product_size")
     if config.task not in TASKS or config.task == "images":
         find_task(config.task)  # Says which task may have been meant.
         raise ValueError(f"task {config.task!r}: must be one made from MNIST")

@@ -61,7 +61,7 @@ def test_the_animation_goes_on_where_training_does(go):
 @pytest.mark.parametrize(
     "module, line, said",
     [
-        (stn, "RTS --downsample 0", "downsample 0: must be 1 or more"),
+        (stn, "RTS --downsample 0", "downsample 0: must be at least 1"),
         (stn, "RTX", "unknown preset 'RTX': did you mean 'RTS'?"),
         (stn, "R", "network 'cnn' on 12x12 images: needs at least 21x21"),
         (soft_attention, "cluttered60 --num-glimpses 0", "num_glimpses 0: must be at least 1"),

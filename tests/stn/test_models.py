@@ -136,7 +136,7 @@ def test_localisation_may_learn_more_slowly():
     [
         ({"control_points": 1}, {}, "control_points 1: must be at least 2"),
         ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
-        ({"parallel": 0}, {}, "parallel 0: must be 1 or more"),
+        ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
         ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network numbers has room for them"),
         ({"place": "none", "downsample": 2, "pooling": "sample"}, {}, "pooling 'sample' with place 'none'"),

@@ -1,0 +1,28 @@
+"""Checks of configurations: one line that quotes the bad value and says what is allowed."""
+
+from common import LARGEST
+
+# Episodes are unrolled in the compiled program, which takes long to compile beyond this.
+MOST_GLIMPSES = 200
+
+
+def require_at_least(config: object, least: int, *names: str) -> None:
+    """Raises a `ValueError` that quotes the first of these fields that is smaller, infinite, or no number."""
+    for name in names:
+        value = getattr(config, name)
+        if not least <= value:
+            raise ValueError(f"{name} {value}: must be at least {least}")
+        if not value < LARGEST:
+            raise ValueError(f"{name} {value}: must be below {LARGEST:g}")
+
+
+def validate_glimpses(number: int) -> None:
+    """Checks the number of glimpses of an episode.
+
+    Raises:
+      ValueError: one line that quotes it and says what is allowed.
+    """
+    if not number >= 1:
+        raise ValueError(f"num_glimpses {number}: must be at least 1")
+    if number > MOST_GLIMPSES:
+        raise ValueError(f"num_glimpses {number}: must be at most {MOST_GLIMPSES}")
