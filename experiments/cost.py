@@ -18,6 +18,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import rich.box
 import tyro
 from rich.console import Console
@@ -80,7 +81,7 @@ def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, 
     predict = jax.jit(lambda params, image: model.predict(params, key, image, "greedy"))
     # On a CPU small convolutions are matrix products, which multiply the padding too (`common.convolution`).
     flops = program_flops(predict, params, image, platform="cuda")
-    return sum(leaf.size for leaf in jax.tree.leaves(params)), flops
+    return optax.tree.size(params), flops
 
 
 def cost_of(name: str, experiment: Experiment, dataset: Dataset, symbols: float | None = None) -> Cost:

@@ -1,17 +1,19 @@
 """One experiment from its configuration to its report; the command lines of the models are thin over it."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import optax
 from rich.console import Console
 
 from common.checkpoint import CheckpointError
 from common.data import Dataset
 from common.evaluation import Predictions
 from experiments import run_directory
-from experiments.command_line import fail, interruptible, user_errors
+from experiments.command_line import fail, interruptible, parse_preset, resume_command, user_errors
 from experiments.config import (
     DataConfig,
     Experiment,
@@ -30,9 +32,24 @@ from experiments.tables import errors_table, overlap_table
 from experiments.train import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, say, train
 
 
-def parameter_count(params: Any) -> int:
-    """Number of parameters."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+def command(module: str, description: str, presets: Mapping[str, tuple[str, Experiment]]) -> Callable[..., None]:
+    """What runs the command line of ``python -m experiments.MODULE PRESET [flags]``, which trains and reports.
+
+    Args:
+      module: its name.
+      description: first line of its help.
+      presets: by name, the line that the help shows and the configuration.
+
+    Returns:
+      ``main``: takes the arguments, None for those of the process.
+    """
+
+    def main(args: Sequence[str] | None = None) -> None:
+        args = sys.argv[1:] if args is None else args
+        preset, experiment = parse_preset(f"python -m experiments.{module}", description, presets, args)
+        run(experiment, preset, resume_command(module, args))
+
+    return main
 
 
 def run(
@@ -77,7 +94,7 @@ def run(
         state = begin(experiment, built.model, run_dir, output.resume)
         programs = compile(experiment, built.model, dataset)
         run_directory.open_run(run_dir, known, resume=output.resume)
-    parameters = parameter_count(state.params)
+    parameters = optax.tree.size(state.params)
     try:
         say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
         with user_errors(NotFinite, CheckpointError):
@@ -119,7 +136,7 @@ def finish(
         "wall_seconds": round(outcome.seconds, 1),
         "steps": int(outcome.state.step),
         "episodes": outcome.episodes,
-        "parameters": parameter_count(params),
+        "parameters": optax.tree.size(params),
         **errors,
         **built.measure(params),
     }

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 import tyro
 from jaxtyping import Array, UInt8
 
@@ -20,7 +21,6 @@ from dram.focus import focus, reading_glimpses
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import DataConfig, DramExperiment, load_dataset
 from experiments.cost import forward_cost
-from experiments.experiment import parameter_count
 from experiments.models import make_agent
 from experiments.readers import SPLIT_SEEDS, operations, predictions, read_reader, report, scorer, validate_evaluation
 from experiments.restore import RestoredRun
@@ -111,7 +111,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         "crop": list(crop),
         # All episodes read crops around the glimpses of one greedy first pass.
         **operations([again_flops], episodes, before=first_flops),
-        "parameters": sum(parameter_count(run.params()) for run in ([first] if reader is first else [first, reader])),
+        "parameters": sum(optax.tree.size(run.params()) for run in ([first] if reader is first else [first, reader])),
     }
     return report(facts, errors, episodes, config.output or config.run_dir / "focus.json")
 

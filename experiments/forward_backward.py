@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import tyro
 
 from common.data import reverse_symbols
@@ -17,7 +18,6 @@ from dram.forward_backward import combine, lengths
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import GLIMPSE_NETWORK, flatten, shared_loader
 from experiments.cost import cost_of, symbols_of, total
-from experiments.experiment import parameter_count
 from experiments.readers import SPLIT_SEEDS, operations, predictions, read_reader, report, scorer, validate_evaluation
 from experiments.restore import RestoredRun
 from experiments.train import say
@@ -133,8 +133,8 @@ def parameter_counts(forward: dict[str, Any], backward: dict[str, Any]) -> dict[
     parts = [forward[GLIMPSE_NETWORK], backward[GLIMPSE_NETWORK]]
     same_shapes = jax.tree.map(jnp.shape, parts[0]) == jax.tree.map(jnp.shape, parts[1])
     shared = same_shapes and all(jax.tree.leaves(jax.tree.map(np.array_equal, *parts)))
-    total = parameter_count(forward) + parameter_count(backward)
-    return {"parameters": total - shared * parameter_count(parts[0]), "glimpse_network_shared": shared}
+    total = optax.tree.size(forward) + optax.tree.size(backward)
+    return {"parameters": total - shared * optax.tree.size(parts[0]), "glimpse_network_shared": shared}
 
 
 if __name__ == "__main__":

@@ -111,5 +111,5 @@ def draw_soft(soft: SoftModel, params: Any, dataset: Dataset, run_dir: Path, bat
     """Draws what is known of every network, and where each glimpse or head attends."""
     _draw_common(lambda batch: soft.attend(params, batch).logits[-1], dataset, run_dir, batch_size)
     shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
-    maps = np.asarray(jax.jit(soft.attend)(params, shown).maps)
-    save_figure(attention_sheet(shown, maps, soft.cell), run_dir / "plots" / "attention.png")
+    attended = jax.tree.map(np.asarray, jax.jit(soft.attend)(params, shown))
+    save_figure(attention_sheet(shown, attended.maps, soft.cell, attended.patches), run_dir / "plots" / "attention.png")

@@ -55,7 +55,10 @@ def _draw_grid(axes: Axes, grid: Float[np.ndarray, "h w 2"], shape: tuple[int, .
 
 
 def attention_sheet(
-    images: UInt8[np.ndarray, "N H W C"], maps: Float[np.ndarray, "N A rows columns"], cell: int
+    images: UInt8[np.ndarray, "N H W C"],
+    maps: Float[np.ndarray, "N A rows columns"],
+    cell: int,
+    patches: Float[np.ndarray, "A N G G C"] | None = None,
 ) -> Figure:
     """A column for each image: the image, and below it the weights of each glimpse or head over it.
 
@@ -64,20 +67,28 @@ def attention_sheet(
       maps: weights of squares of pixels, from the image's upper left corner on; the last may reach beyond the image.
         Each is drawn on a scale of its own.
       cell: side of those squares, in pixels.
+      patches: what each glimpse saw, drawn below its weights, each from 0 to its largest value.
     """
     height, width = images.shape[1:3]
-    rows, columns = 1 + maps.shape[1], len(images)
+    each = 1 if patches is None else 2
+    rows, columns = 1 + each * maps.shape[1], len(images)
     figure = figure_of(1.1 * columns, 1.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     for index, image in enumerate(images):
         show_image(axes[0, index], image)
         for number, weights in enumerate(maps[index]):
-            show_image(axes[1 + number, index], image)
+            over = axes[1 + each * number, index]
+            show_image(over, image)
             extent = (0, cell * weights.shape[1], cell * weights.shape[0], 0)
             strength = weights / max(float(weights.max()), 1e-12)
-            axes[1 + number, index].imshow(strength, extent=extent, cmap="inferno", alpha=0.7, interpolation="bilinear")
-            axes[1 + number, index].set(xlim=(0, width), ylim=(height, 0))
+            over.imshow(strength, extent=extent, cmap="inferno", alpha=0.7, interpolation="bilinear")
+            over.set(xlim=(0, width), ylim=(height, 0))
+            if patches is not None:
+                patch = patches[number, index]
+                show_image(axes[2 + each * number, index], np.clip(patch / max(float(patch.max()), 1e-12), 0, 1))
     axes[0, 0].set_ylabel("input")
     for number in range(maps.shape[1]):
-        axes[1 + number, 0].set_ylabel(str(number + 1))
+        axes[1 + each * number, 0].set_ylabel(str(number + 1) if patches is None else f"glimpse {number + 1}")
+        if patches is not None:
+            axes[2 + each * number, 0].set_ylabel("what it saw")
     return figure

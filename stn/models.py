@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.training import Given, Model
@@ -130,11 +131,6 @@ def localisation_network(config: TransformerConfig, identity: tuple[float, ...])
     return ConvolutionalLocalisation(identity, config.localisation_filters, units, layers, downsample, parent=None)
 
 
-def parameter_count(params: PyTree) -> int:
-    """Number of parameters; also of `jax.ShapeDtypeStruct`."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
 def fit_units(count: Callable[[int], int], budget: int) -> int:
     """The width of two hidden layers that brings the number of parameters nearest to a budget, at least 1.
 
@@ -183,7 +179,7 @@ def make_stn(
         return Stn(config, units, num_classes, num_targets)
 
     def count(units: int) -> int:
-        return parameter_count(jax.eval_shape(lambda key: with_units(units).init(key, blank, False), jax.random.key(0)))
+        return optax.tree.size(jax.eval_shape(lambda key: with_units(units).init(key, blank, False), jax.random.key(0)))
 
     fitted = not network.units and network.network != "numbers"
     module = with_units(fit_units(count, network.parameters) if fitted else network.units)

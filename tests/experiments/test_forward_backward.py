@@ -5,13 +5,13 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from common.evaluation import METHODS, make_scorer, predicted
 from experiments import forward_backward
 from experiments.config import GLIMPSE_NETWORK
 from experiments.cost import cost_of, mean_symbols
-from experiments.experiment import parameter_count
 from experiments.restore import read_run
 from experiments.run_directory import read_json
 from experiments.train import TEST_SEED
@@ -72,9 +72,9 @@ def rule(forward, backward):
 
 def test_what_is_known_of_the_two(written, runs):
     forward, backward = (read_run(folder) for folder in runs)
-    shared = parameter_count(forward.state.params[GLIMPSE_NETWORK])
+    shared = optax.tree.size(forward.state.params[GLIMPSE_NETWORK])
     assert written["glimpse_network_shared"] is True
-    assert written["parameters"] == 2 * parameter_count(forward.state.params) - shared
+    assert written["parameters"] == 2 * optax.tree.size(forward.state.params) - shared
     assert (written["forward"], written["backward"]) == tuple(map(str, runs)) and written["episodes"] == 3
     groups = written["lengths"]["test"]
     assert sum(group["n"] for group in groups.values()) == 40

@@ -40,6 +40,19 @@ def test_maps_lie_on_the_pixels_that_they_are_of():
     assert axes.get_xlim() == (0, 30) and axes.get_ylim() == (20, 0)
 
 
+def test_what_each_glimpse_saw_lies_below_its_weights():
+    maps = np.full((2, 3, 20, 30), 1 / 600)
+    patches = np.arange(1.0, 7)[:, None, None].repeat(5, 1).repeat(5, 2).reshape(3, 2, 5, 5, 1)
+    patches[:, :, 0] = 0
+    axes = np.reshape(attention_sheet(IMAGES, maps, 1, patches).axes, (7, 2))
+    said = ["input", "glimpse 1", "what it saw", "glimpse 2", "what it saw", "glimpse 3", "what it saw"]
+    assert [row[0].get_ylabel() for row in axes] == said
+    for row in axes[2::2]:
+        for each in row:
+            seen = each.images[0].get_array()
+            assert seen.shape == (5, 5, 3) and (seen[0] == 0).all() and (seen[1:] == 1).all()
+
+
 def test_places_of_a_feature_map_are_those_of_its_pixels():
     """The features tell where they are, also where squares of pixels do not fill the image."""
     config = SoftAttentionConfig("pooling", PoolingConfig(filters=1, layers=2, hidden=2))

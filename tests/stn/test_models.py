@@ -6,6 +6,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from common.data.blank import blank_task
@@ -13,7 +14,7 @@ from common.training import Given
 from experiments.models import make_model, make_transformer
 from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig, validate
-from stn.models import fit_units, make_stn, parameter_count
+from stn.models import fit_units, make_stn
 from stn.soft_attention import make_soft_attention
 from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 
@@ -41,7 +42,7 @@ def shapes_of(experiment):
 def test_networks_have_about_the_parameters_of_the_paper(name):
     experiment = STN_PRESETS[name][1]
     made = make_transformer(experiment, shapes_of(experiment))
-    count = parameter_count(jax.eval_shape(made.model.init, jax.random.key(0)))
+    count = optax.tree.size(jax.eval_shape(made.model.init, jax.random.key(0)))
     assert abs(count - 400_000) < 0.03 * 400_000
 
 
