@@ -12,7 +12,7 @@ from typeguard import TypeCheckError, check_type
 
 from common.baselines import BaselineConfig
 from common.checks import require_at_least
-from common.data import TASKS, Dataset, blank_task, find_task, load_task, reverse_dataset
+from common.data import Dataset, blank_task, find_task, load_task, reverse_dataset
 from common.data.numbers import NUM_IMAGES
 from common.training import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
@@ -250,7 +250,11 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
     if config.shift < 0:
         raise ValueError(f"shift {config.shift}: must be 0 pixels or more")
     sizes = split_sizes(config.num_images)
-    numbers = TASKS[config.task].numbers if config.task in TASKS else None
+    numbers = find_task(config.task).numbers
+    if sizes is not None and (numbers is None or numbers.svhn):
+        raise ValueError(
+            f"num_images {config.num_images}: is for rendered house numbers only; {config.task!r} has what it has"
+        )
     if not train and numbers is not None and not numbers.svhn:
         sizes = (1, *(sizes or NUM_IMAGES)[1:])
     with warnings_as_lines(), image_progress() as progress:
@@ -273,14 +277,26 @@ def load_fixed(config: DataConfig) -> Dataset:
     return load_dataset(config, train=False)
 
 
+def is_own(config: DataConfig) -> bool:
+    """Whether the images are the user's own.
+
+    Raises:
+      ValueError: the task is unknown.
+    """
+    return find_task(config.task).numbers is None and (config.data is not None or config.task == "images")
+
+
 def load_blank(config: DataConfig) -> Dataset:
     """Images like those of a configuration, for who needs their shapes alone: black ones, but for your own.
 
     Raises:
       ValueError: the task is unknown, or your own images cannot be loaded.
     """
-    own = find_task(config.task).numbers is None and (config.data is not None or config.task == "images")
-    return load_fixed(config) if own else blank_task(config.task, resize=config.resize, grayscale=config.grayscale)
+    return (
+        load_fixed(config)
+        if is_own(config)
+        else blank_task(config.task, resize=config.resize, grayscale=config.grayscale)
+    )
 
 
 def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:

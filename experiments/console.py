@@ -10,6 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from common.data import house_pool
 
+# Images that take long enough to want to know how many are left.
+LONG = 10_000
+
 console = Console(stderr=True, markup=False, highlight=False)
 
 
@@ -37,7 +40,10 @@ def warnings_as_lines() -> Iterator[None]:
 
 @contextlib.contextmanager
 def image_progress() -> Iterator[house_pool.Progress]:
-    """Gives what is called while images are made or records read: a line for each split, on a terminal also a bar."""
+    """Gives what is called while images are made or records read: a line for each split and a bar.
+
+    Where there is no terminal to draw it on, a line at each quarter of a long one is its stand-in.
+    """
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(None),
@@ -49,6 +55,7 @@ def image_progress() -> Iterator[house_pool.Progress]:
         disable=not console.is_interactive,
     )
     tasks: dict[str, TaskID] = {}
+    quarters: dict[str, int] = {}
 
     def report(split: str, done: int, total: int) -> None:
         if total == 1:  # It stands in for all those that an evaluation does not need.
@@ -60,6 +67,10 @@ def image_progress() -> Iterator[house_pool.Progress]:
             bar.start()  # Not before: most images need none.
             tasks[split] = bar.add_task(split, total=total)
         bar.update(tasks[split], completed=done)
+        quarter = 4 * done // total
+        if bar.disable and total >= LONG and quarters.get(split, 0) < quarter < 4:
+            say(f"{split}: {done:,} of {total:,}")
+        quarters[split] = quarter
 
     try:
         yield report

@@ -19,7 +19,10 @@ from experiments.config import (
     Experiment,
     WholeImageExperiment,
     from_json,
+    is_own,
+    load_blank,
     load_dataset,
+    split_sizes,
     to_json,
     validate_budget,
 )
@@ -27,7 +30,7 @@ from experiments.models import Built, build, identity, model_name, observer, val
 from experiments.programs import Compile, compile_alone
 from experiments.report import write_report
 from experiments.restore import chosen_params
-from experiments.start import begin
+from experiments.start import begin, check_start, goes_on
 from experiments.tables import errors_table, overlap_table
 from experiments.train import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, say, train
 
@@ -50,6 +53,20 @@ def command(module: str, description: str, presets: Mapping[str, tuple[str, Expe
         run(experiment, preset, resume_command(module, args))
 
     return main
+
+
+def check_early(experiment: Experiment) -> None:
+    """Refuses, before images are made, what does not depend on them.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    if is_own(experiment.data):
+        return
+    build(experiment, load_blank(experiment.data))
+    sizes = split_sizes(experiment.data.num_images)
+    if sizes is not None:
+        validate_batch(experiment, sizes[0])
 
 
 def run(
@@ -87,8 +104,11 @@ def run(
             complete=lambda saved: to_json(from_json(type(experiment), saved)),
         )
         validate_budget(experiment)
+        check_early(experiment)
+        if not goes_on(run_dir, output.resume):
+            check_start(experiment)
         dataset = load(experiment.data)
-        validate_batch(experiment, dataset)
+        validate_batch(experiment, len(dataset.train.labels))
         built = build(experiment, dataset)
         check_step(experiment, built.model, dataset)
         state = begin(experiment, built.model, run_dir, output.resume)
@@ -150,7 +170,7 @@ def finish(
         Console().print(overlap_table(results["overlap"]))
     test = errors["test"]
     if "average_probability" in test:
-        error, how = test["average_probability"]["error"], f" (average of {config.eval_episodes} episodes)"
+        error, how = test["average_probability"]["error"], f" (mean probability of {config.eval_episodes} episodes)"
     else:
         error, how = test["greedy"]["error"], ""
     print(f"test accuracy: {100 - error:.2f}%{how}")

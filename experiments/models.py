@@ -68,13 +68,13 @@ def observer(built: Built, run_dir: Path) -> Callable[[Any, int], None]:
     return lambda params, step: built.observe(params, step, run_dir)
 
 
-def validate_batch(experiment: Experiment, dataset: Dataset) -> None:
-    """Checks that a batch of an experiment can be drawn from the training images.
+def validate_batch(experiment: Experiment, size: int) -> None:
+    """Checks that a batch of an experiment can be drawn from so many training images.
 
     Raises:
       ValueError: it is larger; quotes its size.
     """
-    batch_size, size = experiment.training.batch_size, len(dataset.train.labels)
+    batch_size = experiment.training.batch_size
     if batch_size > size:
         raise ValueError(f"batch_size {batch_size}: larger than the train split, so at most {size}")
 

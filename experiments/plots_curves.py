@@ -141,7 +141,8 @@ def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) 
     steps, values = _series(metrics, "validation_error")
     if panel.title == "Error" and len(steps):
         best = int(np.argmin(values))
-        text = f"lowest {values[best]:.2f}% at step {EngFormatter(sep='')(steps[best])}"
+        of = "mean probability: " if any("validation_greedy_error" in record for record in metrics) else ""
+        text = f"{of}lowest {values[best]:.2f}% at step {EngFormatter(sep='')(steps[best])}"
         axes.set_title(text, loc="right", fontsize=8.5, color=FAINT)
     return drawn
 

@@ -17,9 +17,29 @@ from experiments.config import (
     load_blank,
 )
 from experiments.models import ENCODER as ENCODER_CONFIG
-from experiments.restore import RestoredRun, read_run
+from experiments.restore import RestoredRun, read_experiment, read_run
 from experiments.train import make_initial_state
 from stn.colocalisation import ENCODER
+
+
+def check_start(experiment: Experiment) -> None:
+    """Checks the folders that a configuration names, without reading parameters.
+
+    Raises:
+      ValueError: there is no such run, or it is of another model.
+    """
+    if isinstance(experiment, ColocalisationExperiment):
+        name, folder = _named(experiment)
+        if folder is None:
+            raise ValueError(
+                "encoder_from None: give the folder of a run that tells the classes of crops, as of "
+                "python -m experiments.stn mnist28_cnn"
+            )
+        _require_kind(name, folder, StnExperiment)
+    elif isinstance(experiment, DramExperiment):
+        name, folder = _named(experiment)
+        if folder is not None:
+            _require_kind(name, folder, DramExperiment)
 
 
 def begin(experiment: Experiment, model: Model, run_dir: Path, resume: bool) -> TrainState:
@@ -29,7 +49,12 @@ def begin(experiment: Experiment, model: Model, run_dir: Path, resume: bool) -> 
       ValueError: see `take_over`.
     """
     state = make_initial_state(experiment, model)
-    return state if resume and Checkpoints(run_dir / "checkpoints").steps() else take_over(experiment, state)
+    return state if goes_on(run_dir, resume) else take_over(experiment, state)
+
+
+def goes_on(run_dir: Path, resume: bool) -> bool:
+    """Whether a run goes on from a checkpoint, and so takes nothing over any more."""
+    return resume and bool(Checkpoints(run_dir / "checkpoints").steps())
 
 
 def take_over(experiment: Experiment, state: TrainState) -> TrainState:
@@ -46,13 +71,10 @@ def take_over(experiment: Experiment, state: TrainState) -> TrainState:
         return _take_encoder(experiment, state)
     if not isinstance(experiment, DramExperiment):
         return state
-    start = experiment.start
-    name = "parameters_from" if start.parameters_from is not None else "glimpse_network_from"
-    folder = getattr(start, name)
+    name, folder = _named(experiment)
     if folder is None:
         return state
-
-    taken = _run_of(name, folder, DramExperiment, "experiments.dram").params()
+    taken = _run_of(name, folder, DramExperiment).params()
     if name == "glimpse_network_from":
         taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
     _require_same_shapes(f"{name} {folder!r}", taken, state.params)
@@ -60,13 +82,9 @@ def take_over(experiment: Experiment, state: TrainState) -> TrainState:
 
 
 def _take_encoder(experiment: ColocalisationExperiment, state: TrainState) -> TrainState:
-    folder = experiment.start.encoder_from
-    if folder is None:
-        raise ValueError(
-            "encoder_from None: give the folder of a run that tells the classes of crops, as of "
-            "python -m experiments.stn mnist28_cnn"
-        )
-    run = _run_of("encoder_from", folder, StnExperiment, "experiments.stn")
+    name, folder = _named(experiment)
+    assert folder is not None
+    run = _run_of(name, folder, StnExperiment)
     assert isinstance(run.experiment, StnExperiment)
     encoder, network = run.params(), run.experiment.model.network
     _require_same_shapes(f"encoder_from {folder!r}", encoder, state.params[ENCODER])
@@ -77,15 +95,35 @@ def _take_encoder(experiment: ColocalisationExperiment, state: TrainState) -> Tr
     return state._replace(params=_copies(taken), best_params=_copies(taken))
 
 
-def _run_of(name: str, folder: str, kind: type[Experiment], command: str) -> RestoredRun:
-    """The run that a field names, which must be one of a kind; of its images only the shapes."""
+def _named(experiment: DramExperiment | ColocalisationExperiment) -> tuple[str, str | None]:
+    """The field that names a run to take over from, and its folder."""
+    if isinstance(experiment, ColocalisationExperiment):
+        return "encoder_from", experiment.start.encoder_from
+    start = experiment.start
+    name = "parameters_from" if start.parameters_from is not None else "glimpse_network_from"
+    return name, getattr(start, name)
+
+
+# The commands that make the runs of which others take something over.
+_COMMANDS: dict[type[Experiment], str] = {DramExperiment: "experiments.dram", StnExperiment: "experiments.stn"}
+
+
+def _require_kind(name: str, folder: str, kind: type[Experiment]) -> None:
     try:
-        run = read_run(Path(folder), load_blank)
+        experiment = read_experiment(Path(folder))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    if not isinstance(run.experiment, kind):
-        raise ValueError(f"{name} {folder!r} is no run of {command}")
-    return run
+    if not isinstance(experiment, kind):
+        raise ValueError(f"{name} {folder!r} is no run of {_COMMANDS[kind]}")
+
+
+def _run_of(name: str, folder: str, kind: type[Experiment]) -> RestoredRun:
+    """The run that a field names, which must be one of a kind; of its images only the shapes."""
+    _require_kind(name, folder, kind)
+    try:
+        return read_run(Path(folder), load_blank)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _copies(params: Any) -> Any:

@@ -32,7 +32,8 @@ RENDERER_PILLOW = "13.0"
 
 _LENGTH_CDF, _DIGIT_CDF = np.cumsum(LENGTHS) / LENGTHS.sum(), np.cumsum(DIGITS) / DIGITS.sum()
 _FIRST_CDF = np.cumsum(DIGITS[1:]) / DIGITS[1:].sum()
-_SIZE_LIMIT = 128
+# Of an image, in pixels.
+LEAST_SIZE, MOST_SIZE = 8, 128
 # Pixels of a tight scene before it is resized.
 _MOST_PIXELS = 9_000
 
@@ -66,8 +67,8 @@ def draw_scene(key: tuple[int, ...], size: int, growth: float = 1.3, faces: tupl
     Raises:
         ValueError: if the size or the growth is out of range.
     """
-    if not 8 <= size <= _SIZE_LIMIT:
-        raise ValueError(f"size of house numbers is {size}; allowed: 8 to {_SIZE_LIMIT} pixels")
+    if not LEAST_SIZE <= size <= MOST_SIZE:
+        raise ValueError(f"size of house numbers is {size}; allowed: {LEAST_SIZE} to {MOST_SIZE} pixels")
     if not 1 <= growth <= 4:
         raise ValueError(f"growth of house numbers is {growth}; allowed: 1 to 4")
     rng = np.random.default_rng(key)

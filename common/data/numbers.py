@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from common.data.crops import Crop
+from common.data.house_numbers import LEAST_SIZE, MOST_SIZE
 from common.data.house_pool import NUM_SYMBOLS, PoolConfig, Progress, load_pool, render_pool
 from common.data.source import SPLITS, Source
 from common.data.splits import Resize, check_resize
@@ -50,12 +51,19 @@ def fit_crop(crop: Crop, numbers: Numbers, resize: Resize) -> tuple[Crop, int]:
         The crop, and rows and columns of the images.
 
     Raises:
-        ValueError: if the size is not a positive number of pixels, or not square.
+        ValueError: if the size is not a positive number of pixels, not square, or out of the renderer's range.
     """
     size = check_resize(resize) or (crop.height, crop.width)
     if size[0] != size[1]:
         raise ValueError(f"resize is {resize!r}; house numbers are square, so one number is allowed")
-    return Crop(*size), round(size[0] * numbers.size / crop.height)
+
+    def images(side: int) -> int:
+        return round(side * numbers.size / crop.height)
+
+    if not numbers.svhn and not LEAST_SIZE <= images(size[0]) <= MOST_SIZE:
+        fit = [side for side in range(1, MOST_SIZE + 1) if LEAST_SIZE <= images(side) <= MOST_SIZE]
+        raise ValueError(f"resize {size[0]} (--resize): house numbers can be {fit[0]} to {fit[-1]} pixels a side")
+    return Crop(*size), images(size[0])
 
 
 def load_numbers(

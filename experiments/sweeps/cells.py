@@ -11,6 +11,7 @@ from typing import Any
 from common.data import Dataset
 from experiments.config import Experiment, load_dataset, to_json, validate_budget
 from experiments.models import build, validate_batch
+from experiments.start import check_start
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
 from experiments.sweeps.models import MODELS, find_preset
 from experiments.train import check_step
@@ -98,8 +99,9 @@ def validate(cells: Iterable[Cell], describe: Any = None) -> None:
             if cell.config.data not in datasets:
                 datasets[cell.config.data] = load_dataset(cell.config.data)
             dataset = datasets[cell.config.data]
-            validate_batch(cell.config, dataset)
+            validate_batch(cell.config, len(dataset.train.labels))
             built = build(cell.config, dataset)
+            check_start(cell.config)
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
                 check_step(cell.config, built.model, dataset)

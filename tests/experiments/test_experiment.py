@@ -249,7 +249,8 @@ def test_episodes_of_the_report_hold_what_the_run_rewards(agent_run):
 def test_what_a_run_prints(agent_run):
     folder, out, err = agent_run
     accuracy = 100 - read_json(folder / "results.json")["test"]["average_probability"]["error"]
-    assert out.endswith(f"test accuracy: {accuracy:.2f}% (average of 3 episodes)\nreport: {folder / 'report.html'}\n")
+    report = f"report: {folder / 'report.html'}\n"
+    assert out.endswith(f"test accuracy: {accuracy:.2f}% (mean probability of 3 episodes)\n" + report)
     assert "\x1b" not in out + err and "\r" not in out + err
     summary, *progress = err.splitlines()
     assert "12x12x1, 3 classes; 2 glimpses of 2 x 4x4, rnn, M = 2, sigma 0.5 (3 px) to 0.1667 (1 px)" in summary

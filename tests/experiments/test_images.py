@@ -42,7 +42,7 @@ def test_no_images(number):
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"num_images": 5}, "num_images .5, 1000, 1000. is for house numbers only; 'mnist28' has the images it has"),
+        ({"num_images": 5}, "^num_images 5: is for rendered house numbers only; 'mnist28' has what it has$"),
         ({"grayscale": True}, "grayscale True is for your own images only"),
     ],
 )
@@ -97,6 +97,19 @@ def test_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
     assert ("3/3" in said) == terminal
 
 
+@pytest.mark.parametrize("terminal, lines", [(False, ["250 of 1,000", "510 of 1,000", "750 of 1,000"]), (True, [])])
+def test_without_a_terminal_each_quarter_is_a_line(monkeypatch, terminal, lines):
+    out = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=out, force_terminal=terminal, _environ={"TERM": "x"}))
+    monkeypatch.setattr(console, "LONG", 1_000)
+    with image_progress() as progress:
+        for done in range(10, 1_001, 20):
+            progress("train", done + 20 * (done == 490), 1_000)
+            progress("test", 1 + done % 3, 999)
+    said = [line for line in out.getvalue().splitlines() if line.startswith(("train:", "test:"))]
+    assert said == [f"train: {line}" for line in lines]
+
+
 def test_warnings_are_lines(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("train", "test"):
@@ -125,7 +138,7 @@ def test_run_on_whole_numbers(folder, monkeypatch, capsys):
     cnn.main(SMALL)
     err = capsys.readouterr().err
     assert err.count("making 40 train images") == err.count("making 25 test images") == 1
-    assert "house_numbers: 12x12x3, labels of 6 symbols, end symbols among them; fc" in err
+    assert "house_numbers: 12x12x1, labels of 6 symbols, end symbols among them; fc" in err
     results = read_json(Path("run/results.json"))
     greedy = results["test"]["greedy"]
     assert set(results["test"]) == {"greedy"} and greedy["n"] == 25
@@ -143,7 +156,7 @@ def test_older_run_goes_on_although_there_are_new_fields(folder, monkeypatch, ca
     monkeypatch.setattr(config, "LEAST_FIXED", 25)
     cnn.main([*SMALL, "--no-plots", "--heads", "length", "--overwrite"])
     saved = read_json(Path("run/config.json"))
-    del saved["config"]["data"]["grayscale"], saved["config"]["model"]["width"]
+    del saved["config"]["data"]["shift"], saved["config"]["model"]["width"]
     saved["config"]["model"]["dropout"] = 0.5
     Path("run/config.json").write_text(json.dumps(saved))
     resume = [*SMALL, "--no-plots", "--heads", "length", "--dropout", "0.5", "--resume"]

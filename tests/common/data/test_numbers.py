@@ -82,7 +82,11 @@ def test_gray_is_that_of_pillow():
         (lambda: load_task("house_numbers", data="folder"), r"'house_numbers' is rendered.*--data.*'folder'"),
         (lambda: load_task("house_numbers", resize=(20, 30)), r"\(20, 30\); house numbers are square"),
         (lambda: load_task("house_numbers", num_images=(5, 0, 5), resize=10), "validation has 0 house numbers"),
-        (lambda: load_task("house_numbers", resize=120, num_images=COUNTS), "size of house numbers is 142"),
+        (
+            lambda: load_task("house_numbers", resize=120, num_images=COUNTS),
+            r"^resize 120 \(--resize\): house numbers can be 7 to 108 pixels a side$",
+        ),
+        (lambda: fit_crop(Crop(110, 110), Numbers(size=128), 111), "house numbers can be 7 to 110 pixels a side"),
         (lambda: load_task("mnist28", num_images=COUNTS), r"num_images \(12, 4, 6\) is for house numbers only"),
         (lambda: Crop(0, 5), "crop height is 0"),
         (lambda: Crop(10, 5).check(_source()), "9x10 pixels; at least 10x5"),
