@@ -55,8 +55,12 @@ def command(module: str, description: str, presets: Mapping[str, tuple[str, Expe
     return main
 
 
-def check_early(experiment: Experiment) -> None:
+def check_early(experiment: Experiment, continued: bool) -> None:
     """Refuses, before images are made, what does not depend on them.
+
+    Args:
+      experiment: what is to be trained; the user's own images say by themselves what fits them.
+      continued: whether it goes on from a checkpoint.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
@@ -64,6 +68,8 @@ def check_early(experiment: Experiment) -> None:
     if is_own(experiment.data):
         return
     build(experiment, load_blank(experiment.data))
+    if not continued:
+        check_start(experiment)
     sizes = split_sizes(experiment.data.num_images)
     if sizes is not None:
         validate_batch(experiment, sizes[0])
@@ -104,9 +110,7 @@ def run(
             complete=lambda saved: to_json(from_json(type(experiment), saved)),
         )
         validate_budget(experiment)
-        check_early(experiment)
-        if not goes_on(run_dir, output.resume):
-            check_start(experiment)
+        check_early(experiment, goes_on(run_dir, output.resume))
         dataset = load(experiment.data)
         validate_batch(experiment, len(dataset.train.labels))
         built = build(experiment, dataset)
@@ -174,8 +178,7 @@ def finish(
     else:
         error, how = test["greedy"]["error"], ""
     print(f"test accuracy: {100 - error:.2f}%{how}")
-    if experiment.output.plots:
-        print(f"report: {report}")
+    print(f"report: {report}" if experiment.output.plots else f"results: {run_dir / 'results.json'}")
 
 
 def measure(

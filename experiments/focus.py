@@ -22,7 +22,16 @@ from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import DataConfig, DramExperiment, load_dataset
 from experiments.cost import forward_cost
 from experiments.models import make_agent
-from experiments.readers import SPLIT_SEEDS, operations, predictions, read_reader, report, scorer, validate_evaluation
+from experiments.readers import (
+    SPLIT_SEEDS,
+    operations,
+    predictions,
+    read_reader,
+    report,
+    require_reader,
+    scorer,
+    validate_evaluation,
+)
 from experiments.restore import RestoredRun
 from experiments.train import say
 
@@ -68,6 +77,9 @@ def measure_focus(config: Focus) -> dict[str, Any]:
       OSError: the results cannot be written.
     """
     validate_evaluation(config.episodes, config.batch_size, config.output)
+    for run_dir in (config.run_dir, config.reader):  # Before either is read.
+        if run_dir is not None:
+            require_reader(run_dir)
     first = read_reader(config.run_dir)
     reader = first if config.reader is None else read_reader(config.reader)
     dataset = large_images(first, reader, config.task)

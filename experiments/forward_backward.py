@@ -18,7 +18,16 @@ from dram.forward_backward import combine, lengths
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import GLIMPSE_NETWORK, flatten, shared_loader
 from experiments.cost import cost_of, symbols_of, total
-from experiments.readers import SPLIT_SEEDS, operations, predictions, read_reader, report, scorer, validate_evaluation
+from experiments.readers import (
+    SPLIT_SEEDS,
+    operations,
+    predictions,
+    read_reader,
+    report,
+    require_reader,
+    scorer,
+    validate_evaluation,
+)
 from experiments.restore import RestoredRun
 from experiments.train import say
 
@@ -54,6 +63,8 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
     """
     validate_evaluation(config.episodes, config.batch_size, config.output)
     load = shared_loader()
+    for run_dir in config.runs:  # Before either is read.
+        require_reader(run_dir)
     forward, backward = pair(*(read_reader(run_dir, load) for run_dir in config.runs))
     dataset, end = forward.dataset, forward.dataset.end_symbol
     episodes = config.episodes or forward.experiment.training.eval_episodes

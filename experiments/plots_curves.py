@@ -188,8 +188,11 @@ def accuracy_by_glimpse(
     for number, part in enumerate(parts):
         if low is not None and high is not None:
             label = None if number else "95% interval"
-            between = (glimpses[part], low[part], high[part])
-            axes.fill_between(*between, color=SERIES[0], alpha=0.18, linewidth=0, label=label)
+            shade: dict[str, Any] = {"color": SERIES[0], "alpha": 0.18 if each > 1 else 0.4, "label": label}
+            if each > 1:
+                axes.fill_between(glimpses[part], low[part], high[part], linewidth=0, **shade)
+            else:  # A band of one point would not be seen.
+                axes.vlines(glimpses[part], low[part], high[part], linewidth=6, **shade)
         axes.plot(glimpses[part], errors[part], "-o", color=SERIES[0], linewidth=1.8, markersize=5)
         if glimpses_per_target:
             axes.annotate(
@@ -210,7 +213,7 @@ def accuracy_by_glimpse(
         _plain_log_axis(axes)
     else:
         highest = float(errors.max() if high is None else np.max(high))
-        axes.set_ylim(0.0, 1.2 * highest or 1.0)
+        axes.set_ylim(0.0, min(1.2 * highest or 1.0, 105.0))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     for glimpse, error in zip(glimpses, errors, strict=True):
         text = f"{error:.1f}" if error >= 10 else f"{error:.2f}"

@@ -65,7 +65,7 @@ def attention_sheet(
     Args:
       images: the input.
       maps: weights of squares of pixels, from the image's upper left corner on; the last may reach beyond the image.
-        Each is drawn on a scale of its own.
+        Each is drawn on a scale of its own, and says how many times as large as equal weights its largest is.
       cell: side of those squares, in pixels.
       patches: what each glimpse saw, drawn below its weights, each from 0 to its largest value.
     """
@@ -83,12 +83,14 @@ def attention_sheet(
             strength = weights / max(float(weights.max()), 1e-12)
             over.imshow(strength, extent=extent, cmap="inferno", alpha=0.7, interpolation="bilinear")
             over.set(xlim=(0, width), ylim=(height, 0))
+            peak = f"{float(weights.max()) * weights.size:.1f}x"
+            over.annotate(peak, (0.03, 0.03), xycoords="axes fraction", fontsize=6.5, color="white", ha="left")
             if patches is not None:
                 patch = patches[number, index]
                 show_image(axes[2 + each * number, index], np.clip(patch / max(float(patch.max()), 1e-12), 0, 1))
     axes[0, 0].set_ylabel("input")
     for number in range(maps.shape[1]):
-        axes[1 + each * number, 0].set_ylabel(str(number + 1) if patches is None else f"glimpse {number + 1}")
+        axes[1 + each * number, 0].set_ylabel(f"{'head' if patches is None else 'glimpse'} {number + 1}")
         if patches is not None:
             axes[2 + each * number, 0].set_ylabel("what it saw")
     return figure

@@ -12,9 +12,9 @@ from common.data import Dataset
 from common.evaluation import Predictions, Scores, make_scorer, predicted
 from common.training import Model
 from experiments import run_directory
-from experiments.config import DataConfig, DramExperiment, load_fixed
+from experiments.config import DataConfig, DramExperiment, load_blank, load_fixed
 from experiments.cost import total
-from experiments.restore import RestoredRun, read_run
+from experiments.restore import RestoredRun, read_experiment, read_run
 from experiments.tables import readers_table
 from experiments.train import TEST_SEED, VALIDATION_SEED
 
@@ -27,14 +27,22 @@ def read_reader(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_fixe
     Raises:
       ValueError: there is no such run.
     """
-    run = read_run(run_dir, load)
-    if not isinstance(run.experiment, DramExperiment):
+    require_reader(run_dir)
+    return read_run(run_dir, load)
+
+
+def require_reader(run_dir: Path) -> None:
+    """Checks, before any image is loaded, that a folder holds a run of an agent that reads sequences.
+
+    Raises:
+      ValueError: there is no such run.
+    """
+    experiment = read_experiment(run_dir)
+    if not isinstance(experiment, DramExperiment):
         raise ValueError(f"run {str(run_dir)!r} is no run of experiments.dram")
-    if run.dataset.end_symbol is None:
-        raise ValueError(
-            f"run {str(run_dir)!r} reads no sequences: task {run.dataset.name!r} has one class for each image"
-        )
-    return run
+    if load_blank(experiment.data).end_symbol is None:
+        task = experiment.data.task
+        raise ValueError(f"run {str(run_dir)!r} reads no sequences: task {task!r} has one class for each image")
 
 
 def validate_evaluation(episodes: int | None, batch_size: int | None, output: Path | None) -> None:

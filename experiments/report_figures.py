@@ -52,7 +52,9 @@ FIGURES = {
     ),
     "attention": (
         "Where it attends",
-        "Test images, and below them the weights of each glimpse or head over them, bright where they are high.",
+        "Test images, and below them the weights of each glimpse or head, bright where they are high, each on "
+        "a scale of its own: the number says how many times as large as equal weights the largest is. Of glimpses also "
+        "what they saw.",
     ),
     "error_by_length": (
         "Error by length",

@@ -49,7 +49,10 @@ def begin(experiment: Experiment, model: Model, run_dir: Path, resume: bool) -> 
       ValueError: see `take_over`.
     """
     state = make_initial_state(experiment, model)
-    return state if goes_on(run_dir, resume) else take_over(experiment, state)
+    if goes_on(run_dir, resume):
+        return state
+    check_start(experiment)
+    return take_over(experiment, state)
 
 
 def goes_on(run_dir: Path, resume: bool) -> bool:
@@ -77,7 +80,7 @@ def take_over(experiment: Experiment, state: TrainState) -> TrainState:
     taken = _run_of(name, folder, DramExperiment).params()
     if name == "glimpse_network_from":
         taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
-    _require_same_shapes(f"{name} {folder!r}", taken, state.params)
+    _require_same_shapes(f"{name} {folder!r}", taken, state.params, "give the same networks and retina")
     return state._replace(params=_copies(taken), best_params=_copies(taken))
 
 
@@ -87,7 +90,8 @@ def _take_encoder(experiment: ColocalisationExperiment, state: TrainState) -> Tr
     run = _run_of(name, folder, StnExperiment)
     assert isinstance(run.experiment, StnExperiment)
     encoder, network = run.params(), run.experiment.model.network
-    _require_same_shapes(f"encoder_from {folder!r}", encoder, state.params[ENCODER])
+    advice = "give a run of the preset mnist28_cnn, or of one with the same network and no transformer"
+    _require_same_shapes(f"encoder_from {folder!r}", encoder, state.params[ENCODER], advice)
     for name in ("input_mean", "input_std"):  # They have no shape.
         if getattr(network, name) != (wanted := getattr(ENCODER_CONFIG.network, name)):
             raise ValueError(f"encoder_from {folder!r}: its {name} is {getattr(network, name)}, here {wanted}")
@@ -131,7 +135,7 @@ def _copies(params: Any) -> Any:
     return jax.tree.map(jnp.copy, params)
 
 
-def _require_same_shapes(what: str, found: Any, expected: Any) -> None:
+def _require_same_shapes(what: str, found: Any, expected: Any, advice: str) -> None:
     shapes, wanted = (
         {jax.tree_util.keystr(path, simple=True, separator="/"): list(leaf.shape) for path, leaf in leaves}
         for leaves in map(jax.tree_util.tree_leaves_with_path, (found, expected))
@@ -139,6 +143,5 @@ def _require_same_shapes(what: str, found: Any, expected: Any) -> None:
     for name in sorted(shapes | wanted):
         if shapes.get(name) != wanted.get(name):
             raise ValueError(
-                f"{what}: its {name} is {shapes.get(name, 'absent')}, here {wanted.get(name, 'absent')}; give the same "
-                "networks and retina"
+                f"{what}: its {name} is {shapes.get(name, 'absent')}, here {wanted.get(name, 'absent')}; {advice}"
             )

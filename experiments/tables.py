@@ -53,19 +53,20 @@ def overlap_table(overlaps: dict[str, dict[str, Any]]) -> Table:
 
 
 def readers_table(errors: dict[str, dict[str, dict[str, dict[str, Any]]]], num_episodes: int) -> Table:
-    """Errors of several readers in per cent with their 95% intervals: rows for each one's read-outs.
+    """Errors of several readers in per cent with their 95% intervals: below each one's name rows for its read-outs.
 
     Args:
       errors: ``{split: {reader: {method: {error, low, high}}}}``.
       num_episodes: sampled episodes that the means are of.
     """
     title = "whole sequences read wrong, in per cent [95% interval]"
-    table = Table("reader", "read-out", *errors, title=title, caption=means_text(num_episodes))
+    table = Table("reader", *errors, title=title, caption=means_text(num_episodes))
     readers = next(iter(errors.values()))
     for reader, methods in readers.items():
-        for number, method in enumerate(methods):
+        table.add_row(f"[bold]{reader}[/bold]")
+        for method in methods:
             entries = [split[reader][method] for split in errors.values()]
             cells = [f"{e['error']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in entries]
-            table.add_row("" if number else reader, readout_name(method), *cells)
+            table.add_row(f"  {readout_name(method)}", *cells)
         table.add_section()
     return table

@@ -139,5 +139,15 @@ def test_accuracy_by_glimpse():
     assert figure.axes[0].get_ylim()[0] == 0.0 and figure.axes[0].get_ylim()[1] > 31.0
     assert figure.axes[0].get_title("left") == "Error after each glimpse of the greedy path"
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["95% interval"]
-    for errors in ([0.0], [0.0, 0.0], [90.0, 1.0], []):
+    for errors in ([0.0], [0.0, 0.0], [90.0, 1.0], [100.0], []):
         drawn(plots.accuracy_by_glimpse(np.array(errors)))
+
+
+def test_the_interval_is_seen_also_where_a_symbol_has_one_glimpse():
+    low, high = np.array([29.0, 19.0, 90.0]), np.array([31.0, 21.0, 98.0])
+    figure = plots.accuracy_by_glimpse(np.array([30.0, 20.0, 95.0]), low, high, glimpses_per_target=1)
+    axes = figure.axes[0]
+    bars = [bar for lines in axes.collections for bar in lines.get_segments()]
+    np.testing.assert_allclose(bars, [[[i, a], [i, b]] for i, a, b in zip((1, 2, 3), low, high, strict=True)])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["95% interval"]
+    assert axes.get_ylim() == (0.0, 105.0), "no error is above 100%"
