@@ -17,12 +17,10 @@ def require_at_least(config: object, least: int, *names: str) -> None:
 
 
 def validate_glimpses(number: int) -> None:
-    """Checks the number of glimpses of an episode.
+    """Checks that an episode has not too many glimpses.
 
     Raises:
       ValueError: one line that quotes it and says what is allowed.
     """
-    if not number >= 1:
-        raise ValueError(f"num_glimpses {number}: must be at least 1")
     if number > MOST_GLIMPSES:
         raise ValueError(f"num_glimpses {number}: must be at most {MOST_GLIMPSES}")

@@ -292,11 +292,9 @@ def load_blank(config: DataConfig) -> Dataset:
     Raises:
       ValueError: the task is unknown, or your own images cannot be loaded.
     """
-    return (
-        load_fixed(config)
-        if is_own(config)
-        else blank_task(config.task, resize=config.resize, grayscale=config.grayscale)
-    )
+    if is_own(config):
+        return load_fixed(config)
+    return blank_task(config.task, resize=config.resize, grayscale=config.grayscale)
 
 
 def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
@@ -356,13 +354,13 @@ def from_json(cls: type, tree: dict[str, Any]) -> Any:
         raise ValueError(f"configuration has the unknown field {unknown[0]!r}")
     values = {}
     for name, value in tree.items():
-        nested = dataclasses.is_dataclass(hints[name])
-        if nested and not isinstance(value, dict):
-            raise ValueError(f"configuration field {name!r} is {value!r}: must be an object")
-        if not nested:
-            try:
-                check_type(value, hints[name])
-            except TypeCheckError as error:
-                raise ValueError(f"configuration field {name!r} is {value!r}: {error}") from error
-        values[name] = from_json(hints[name], value) if nested else value
+        if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, dict):
+                raise ValueError(f"configuration field {name!r} is {value!r}: must be an object")
+            values[name] = from_json(hints[name], value)
+            continue
+        try:
+            values[name] = check_type(value, hints[name])
+        except TypeCheckError as error:
+            raise ValueError(f"configuration field {name!r} is {value!r}: {error}") from error
     return cls(**values)

@@ -22,16 +22,7 @@ from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import DataConfig, DramExperiment, load_dataset
 from experiments.cost import forward_cost
 from experiments.models import make_agent
-from experiments.readers import (
-    SPLIT_SEEDS,
-    operations,
-    predictions,
-    read_reader,
-    report,
-    require_reader,
-    scorer,
-    validate_evaluation,
-)
+from experiments.readers import SPLIT_SEEDS, operations, predictions, read_readers, report, scorer, validate_evaluation
 from experiments.restore import RestoredRun
 from experiments.train import say
 
@@ -77,11 +68,8 @@ def measure_focus(config: Focus) -> dict[str, Any]:
       OSError: the results cannot be written.
     """
     validate_evaluation(config.episodes, config.batch_size, config.output)
-    for run_dir in (config.run_dir, config.reader):  # Before either is read.
-        if run_dir is not None:
-            require_reader(run_dir)
-    first = read_reader(config.run_dir)
-    reader = first if config.reader is None else read_reader(config.reader)
+    runs = read_readers([config.run_dir] if config.reader is None else [config.run_dir, config.reader])
+    first, reader = runs[0], runs[-1]
     dataset = large_images(first, reader, config.task)
     crop = (reader.dataset.height, reader.dataset.width)
     assert isinstance(first.experiment, DramExperiment)
@@ -123,7 +111,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         "crop": list(crop),
         # All episodes read crops around the glimpses of one greedy first pass.
         **operations([again_flops], episodes, before=first_flops),
-        "parameters": sum(optax.tree.size(run.params()) for run in ([first] if reader is first else [first, reader])),
+        "parameters": sum(optax.tree.size(run.params()) for run in runs),
     }
     return report(facts, errors, episodes, config.output or config.run_dir / "focus.json")
 

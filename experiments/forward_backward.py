@@ -18,16 +18,7 @@ from dram.forward_backward import combine, lengths
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import GLIMPSE_NETWORK, flatten, shared_loader
 from experiments.cost import cost_of, symbols_of, total
-from experiments.readers import (
-    SPLIT_SEEDS,
-    operations,
-    predictions,
-    read_reader,
-    report,
-    require_reader,
-    scorer,
-    validate_evaluation,
-)
+from experiments.readers import SPLIT_SEEDS, operations, predictions, read_readers, report, scorer, validate_evaluation
 from experiments.restore import RestoredRun
 from experiments.train import say
 
@@ -63,9 +54,7 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
     """
     validate_evaluation(config.episodes, config.batch_size, config.output)
     load = shared_loader()
-    for run_dir in config.runs:  # Before either is read.
-        require_reader(run_dir)
-    forward, backward = pair(*(read_reader(run_dir, load) for run_dir in config.runs))
+    forward, backward = pair(*read_readers(config.runs, load))
     dataset, end = forward.dataset, forward.dataset.end_symbol
     episodes = config.episodes or forward.experiment.training.eval_episodes
     scorers = [scorer(run, run.built.model, episodes, config.batch_size) for run in (forward, backward)]

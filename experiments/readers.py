@@ -21,28 +21,20 @@ from experiments.train import TEST_SEED, VALIDATION_SEED
 SPLIT_SEEDS = {"validation": VALIDATION_SEED, "test": TEST_SEED}
 
 
-def read_reader(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_fixed) -> RestoredRun:
-    """Reads back a run of an agent that reads sequences.
+def read_readers(run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset] = load_fixed) -> list[RestoredRun]:
+    """Reads back runs of agents that read sequences; all are checked before the images of any are loaded.
 
     Raises:
-      ValueError: there is no such run.
+      ValueError: one of them is no such run.
     """
-    require_reader(run_dir)
-    return read_run(run_dir, load)
-
-
-def require_reader(run_dir: Path) -> None:
-    """Checks, before any image is loaded, that a folder holds a run of an agent that reads sequences.
-
-    Raises:
-      ValueError: there is no such run.
-    """
-    experiment = read_experiment(run_dir)
-    if not isinstance(experiment, DramExperiment):
-        raise ValueError(f"run {str(run_dir)!r} is no run of experiments.dram")
-    if load_blank(experiment.data).end_symbol is None:
-        task = experiment.data.task
-        raise ValueError(f"run {str(run_dir)!r} reads no sequences: task {task!r} has one class for each image")
+    for run_dir in run_dirs:
+        experiment = read_experiment(run_dir)
+        if not isinstance(experiment, DramExperiment):
+            raise ValueError(f"run {str(run_dir)!r} is no run of experiments.dram")
+        if load_blank(experiment.data).end_symbol is None:
+            task = experiment.data.task
+            raise ValueError(f"run {str(run_dir)!r} reads no sequences: task {task!r} has one class for each image")
+    return [read_run(run_dir, load) for run_dir in run_dirs]
 
 
 def validate_evaluation(episodes: int | None, batch_size: int | None, output: Path | None) -> None:

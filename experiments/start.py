@@ -1,7 +1,9 @@
 """What a run takes over from another one when it begins: all parameters, the glimpse network, or an encoder."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,42 +24,71 @@ from experiments.train import make_initial_state
 from stn.colocalisation import ENCODER
 
 
-def check_start(experiment: Experiment) -> None:
-    """Checks the folders that a configuration names, without reading parameters.
+class Source(NamedTuple):
+    """A run that another takes over from: the field that names it, its folder, and what it must have trained."""
 
-    Raises:
-      ValueError: there is no such run, or it is of another model.
-    """
-    if isinstance(experiment, ColocalisationExperiment):
-        name, folder = _named(experiment)
-        if folder is None:
-            raise ValueError(
-                "encoder_from None: give the folder of a run that tells the classes of crops, as of "
-                "python -m experiments.stn mnist28_cnn"
-            )
-        _require_kind(name, folder, StnExperiment)
-    elif isinstance(experiment, DramExperiment):
-        name, folder = _named(experiment)
-        if folder is not None:
-            _require_kind(name, folder, DramExperiment)
+    field: str
+    folder: str
+    kind: type[Experiment]
 
 
-def begin(experiment: Experiment, model: Model, run_dir: Path, resume: bool) -> TrainState:
+def begin(experiment: Experiment, model: Model, continued: bool) -> TrainState:
     """The state that a run begins with: a fresh one, with what it takes over unless it goes on from a checkpoint.
 
     Raises:
       ValueError: see `take_over`.
     """
     state = make_initial_state(experiment, model)
-    if goes_on(run_dir, resume):
-        return state
-    check_start(experiment)
-    return take_over(experiment, state)
+    return state if continued else take_over(experiment, state)
 
 
 def goes_on(run_dir: Path, resume: bool) -> bool:
     """Whether a run goes on from a checkpoint, and so takes nothing over any more."""
     return resume and bool(Checkpoints(run_dir / "checkpoints").steps())
+
+
+def check_start(experiment: Experiment) -> Source | None:
+    """The run that a configuration takes over from, if any, checked without reading its parameters.
+
+    Raises:
+      ValueError: there is no such run, or it is of another model.
+    """
+    source = _source_of(experiment)
+    if source is not None:
+        with _blaming(source.field):
+            found = read_experiment(Path(source.folder))
+        if not isinstance(found, source.kind):
+            raise ValueError(f"{source.field} {source.folder!r} is no run of {_COMMANDS[source.kind]}")
+    return source
+
+
+# The commands that make the runs of which others take something over.
+_COMMANDS: dict[type[Experiment], str] = {DramExperiment: "experiments.dram", StnExperiment: "experiments.stn"}
+
+
+def _source_of(experiment: Experiment) -> Source | None:
+    if isinstance(experiment, ColocalisationExperiment):
+        folder = experiment.start.encoder_from
+        if folder is None:
+            raise ValueError(
+                "encoder_from None: give the folder of a run that tells the classes of crops, as of "
+                "python -m experiments.stn mnist28_cnn"
+            )
+        return Source("encoder_from", folder, StnExperiment)
+    if isinstance(experiment, DramExperiment):
+        for field in ("parameters_from", "glimpse_network_from"):
+            if (folder := getattr(experiment.start, field)) is not None:
+                return Source(field, folder, DramExperiment)
+    return None
+
+
+@contextlib.contextmanager
+def _blaming(field: str) -> Iterator[None]:
+    """Says of an error which field named the run."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from error
 
 
 def take_over(experiment: Experiment, state: TrainState) -> TrainState:
@@ -70,64 +101,32 @@ def take_over(experiment: Experiment, state: TrainState) -> TrainState:
     Raises:
       ValueError: there is no such run, it is of another model, or its parameters have other shapes.
     """
-    if isinstance(experiment, ColocalisationExperiment):
-        return _take_encoder(experiment, state)
-    if not isinstance(experiment, DramExperiment):
+    source = check_start(experiment)
+    if source is None:
         return state
-    name, folder = _named(experiment)
-    if folder is None:
-        return state
-    taken = _run_of(name, folder, DramExperiment).params()
-    if name == "glimpse_network_from":
-        taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
-    _require_same_shapes(f"{name} {folder!r}", taken, state.params, "give the same networks and retina")
+    with _blaming(source.field):
+        run = read_run(Path(source.folder), load_blank)
+    what = f"{source.field} {source.folder!r}"
+    if source.field == "encoder_from":
+        taken = state.params | {ENCODER: _encoder_of(run, what, state.params[ENCODER])}
+    else:
+        taken = run.params()
+        if source.field == "glimpse_network_from":
+            taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
+        _require_same_shapes(what, taken, state.params, "give the same networks and retina")
     return state._replace(params=_copies(taken), best_params=_copies(taken))
 
 
-def _take_encoder(experiment: ColocalisationExperiment, state: TrainState) -> TrainState:
-    name, folder = _named(experiment)
-    assert folder is not None
-    run = _run_of(name, folder, StnExperiment)
+def _encoder_of(run: RestoredRun, what: str, expected: Any) -> Any:
+    """The parameters of a run that sees crops as the encoder does."""
     assert isinstance(run.experiment, StnExperiment)
     encoder, network = run.params(), run.experiment.model.network
     advice = "give a run of the preset mnist28_cnn, or of one with the same network and no transformer"
-    _require_same_shapes(f"encoder_from {folder!r}", encoder, state.params[ENCODER], advice)
+    _require_same_shapes(what, encoder, expected, advice)
     for name in ("input_mean", "input_std"):  # They have no shape.
         if getattr(network, name) != (wanted := getattr(ENCODER_CONFIG.network, name)):
-            raise ValueError(f"encoder_from {folder!r}: its {name} is {getattr(network, name)}, here {wanted}")
-    taken = state.params | {ENCODER: encoder}
-    return state._replace(params=_copies(taken), best_params=_copies(taken))
-
-
-def _named(experiment: DramExperiment | ColocalisationExperiment) -> tuple[str, str | None]:
-    """The field that names a run to take over from, and its folder."""
-    if isinstance(experiment, ColocalisationExperiment):
-        return "encoder_from", experiment.start.encoder_from
-    start = experiment.start
-    name = "parameters_from" if start.parameters_from is not None else "glimpse_network_from"
-    return name, getattr(start, name)
-
-
-# The commands that make the runs of which others take something over.
-_COMMANDS: dict[type[Experiment], str] = {DramExperiment: "experiments.dram", StnExperiment: "experiments.stn"}
-
-
-def _require_kind(name: str, folder: str, kind: type[Experiment]) -> None:
-    try:
-        experiment = read_experiment(Path(folder))
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    if not isinstance(experiment, kind):
-        raise ValueError(f"{name} {folder!r} is no run of {_COMMANDS[kind]}")
-
-
-def _run_of(name: str, folder: str, kind: type[Experiment]) -> RestoredRun:
-    """The run that a field names, which must be one of a kind; of its images only the shapes."""
-    _require_kind(name, folder, kind)
-    try:
-        return read_run(Path(folder), load_blank)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"{what}: its {name} is {getattr(network, name)}, here {wanted}")
+    return encoder
 
 
 def _copies(params: Any) -> Any:

@@ -58,8 +58,9 @@ def validate(config: RamConfig, height: int, width: int) -> None:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     agent = config.agent
+    require_at_least(agent, 1, "num_glimpses", "what_hidden", "where_hidden", "glimpse_features")
+    require_at_least(agent, 1, "core_hidden", "core_heads")
     validate_glimpses(agent.num_glimpses)
-    require_at_least(agent, 1, "what_hidden", "where_hidden", "glimpse_features", "core_hidden", "core_heads")
     validate_estimator(config.estimator)
     validate_retina(config.retina, height, width)
     if agent.locator_hidden < 0:

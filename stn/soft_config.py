@@ -80,7 +80,7 @@ def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
 
 
 def _validate_filter_bank(config: FilterBankConfig) -> None:
+    require_at_least(config, 1, "num_glimpses", "glimpse_size", "units", "core_hidden")
     validate_glimpses(config.num_glimpses)
-    require_at_least(config, 1, "glimpse_size", "units", "core_hidden")
     if config.core == "transformer" and config.core_hidden % HEADS:
         raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

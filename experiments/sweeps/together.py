@@ -28,7 +28,7 @@ from experiments.config import WholeImageExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
 from experiments.models import Built, build, identity, observer
 from experiments.programs import General, Programs, SharedPrograms, program_digest
-from experiments.start import begin
+from experiments.start import begin, goes_on
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.models import find_preset
 from experiments.train import Interrupted, Run, configured_hyper, say, train
@@ -167,7 +167,7 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
             os.write(job.log, f"runs together with {jobs[0].run_dir}, see there\n".encode())
         run_dir, known = Path(job.run_dir), identity(experiment, job.cell.preset)
         run_directory.check_run(run_dir, known, resume=job.resume, overwrite=False)
-        state = begin(experiment, model.model, run_dir, job.resume)
+        state = begin(experiment, model.model, goes_on(run_dir, job.resume))
         run_directory.open_run(run_dir, known, resume=job.resume)
         runs.append(Run(experiment, dataset, state, own.validate, run_dir, observer(model, run_dir)))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}

@@ -3,7 +3,7 @@
 import functools
 
 from common.data import Source
-from experiments.readers import read_reader
+from experiments.readers import read_readers
 from experiments.restore import read_run
 from tests.experiments import numbers_maker
 
@@ -23,7 +23,7 @@ def test_who_measures_has_no_training_images_rendered(readers, monkeypatch):
         return Source(source.images[:count], source.labels[:count])
 
     monkeypatch.setattr("experiments.config.load_task", load_task)
-    run = read_reader(readers / "large")
+    (run,) = read_readers([readers / "large"])
     assert asked == [("house_numbers_110", (1, 5_000, 10_000))] and len(run.dataset.train.labels) == 1
     assert run.experiment.training.batch_size > 1
     read_run(readers / "large")
