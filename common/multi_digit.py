@@ -53,31 +53,35 @@ LAYOUTS = {
 
 
 class MultiDigitCnn(nn.Module):
-    """Convolutions with ReLU and max-pooling, dense layers with ReLU, and one linear layer of all outputs.
+    """Convolutions with ReLU and max-pooling, dense layers with ReLU, and a linear layer of outputs.
 
     Dropout acts after every hidden layer but the first, at the full rate after dense layers and at a fifth of it after
     convolutions; the papers print no rate.
 
     Attributes:
       layout: its layers at width 1.
-      num_outputs: D.
+      num_outputs: D; None to end with the features of the last dense layer.
       width: factor on the filters and on the units of the dense layers.
       dropout: rate after dense layers.
+      before: ``(index of a convolution, its input) -> what it gets instead``.
     """
 
     layout: Layout
-    num_outputs: int
+    num_outputs: int | None
     width: float = 1.0
     dropout: float = 0.5
+    before: Callable[[int, Array], Array] | None = None
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
+    def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B outputs"]:
         """Images in [0, 1] to outputs; dropout acts only when ``train``."""
         x = images
         if self.layout.centred:
             x = (images - images.mean(axis=(1, 2, 3), keepdims=True)) * INPUT_SCALE
         rectified = nn.initializers.he_normal()
         for index, (filters, stride) in enumerate(zip(self.layout.filters, self.layout.strides, strict=True)):
+            if self.before is not None:
+                x = self.before(index, x)
             x = nn.relu(Conv(self._scaled(filters), self.layout.kernel, kernel_init=rectified)(x))
             if stride:
                 x = max_pool(x, 2, stride)
@@ -87,7 +91,7 @@ class MultiDigitCnn(nn.Module):
         for units in self.layout.dense:
             x = nn.relu(nn.Dense(self._scaled(units), kernel_init=rectified)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.num_outputs)(x)
+        return x if self.num_outputs is None else nn.Dense(self.num_outputs)(x)
 
     def _scaled(self, units: int) -> int:
         return max(round(self.width * units), 1)

@@ -11,6 +11,7 @@ from experiments.config import (
     StnExperiment,
     TrainingConfig,
 )
+from experiments.presets import CNN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 
@@ -41,13 +42,12 @@ def _sums(transformer: TransformerConfig, network: NetworkConfig) -> StnExperime
     )
 
 
-def _stn_numbers(
-    task: str, place: Literal["none", "input", "multi"], steps: int, width: float = 1.0, resize: int | None = None
-) -> StnExperiment:
-    """Like the network of the paper for house numbers, its localisation networks of 32 units at a tenth of the rate.
+def _stn_numbers(counterpart: str, place: Literal["input", "multi"]) -> StnExperiment:
+    """A preset of the 11-layer CNN with transformers in it, so that the two differ in nothing else.
 
-    Their convolutions have no padding here, and dropout is before the dense layers alone.
+    The localisation networks have 32 units and a tenth of the rate, as in the paper, and convolutions without padding.
     """
+    cnn = CNN_PRESETS[counterpart][1]
     transformer = TransformerConfig(
         place=place,
         localisation_filters=32,
@@ -57,14 +57,8 @@ def _stn_numbers(
         localisation_rate=0.1,
         padding="border",
     )
-    # Pixels lie about a quarter around their mean.
-    network = NetworkConfig("numbers", width=width, dropout=0.5, input_mean=0.5, input_std=0.25)
-    return StnExperiment(
-        data=DataConfig(task=task, resize=resize, grayscale=True),
-        model=StnConfig(transformer, network),
-        optimizer=OptimizerConfig(learning_rate=5e-4),
-        training=_budget(steps),
-    )
+    network = NetworkConfig("cnn11", width=cnn.model.width, dropout=cnn.model.dropout, input_mean=0.5)
+    return StnExperiment(cnn.data, StnConfig(transformer, network), optimizer=cnn.optimizer, training=cnn.training)
 
 
 # The localisation network of the ST-FCN (appendix A.4 of the paper): three dense layers of 32, on the image itself.
@@ -133,37 +127,25 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         f"The CNN in its place, likewise ({PAPER}: 14.7%). Not run yet.",
         _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), CNN),
     ),
-    "house_numbers_cnn": (
-        "The same network as of the next two without transformers, 54x54. For a GPU; not run yet.",
-        _stn_numbers("house_numbers", "none", 60_000),
-    ),
     "house_numbers_single": (
-        "ST-CNN on 54x54 house numbers, one affine transformer. For a GPU; not run yet.",
-        _stn_numbers("house_numbers", "input", 60_000),
+        "experiments.cnn house_numbers with one affine transformer, on the image. For a GPU; not run yet.",
+        _stn_numbers("house_numbers", "input"),
     ),
     "house_numbers": (
         "The same with a transformer before each of the first four convolutions. For a GPU; not run yet.",
-        _stn_numbers("house_numbers", "multi", 60_000),
+        _stn_numbers("house_numbers", "multi"),
     ),
     "house_numbers_32": (
-        "The same on 32x32 in gray at half its width, for a CPU. 86 min: 9.5% error.",
-        _stn_numbers("house_numbers", "multi", 10_000, 0.5, resize=32),
-    ),
-    "house_numbers_32_cnn": (
-        "The same without transformers. Not run yet.",
-        _stn_numbers("house_numbers", "none", 10_000, 0.5, resize=32),
-    ),
-    "svhn_cnn": (
-        "The same network as of the next two without transformers, on SVHN's numbers: give --data. Not run yet.",
-        _stn_numbers("svhn_numbers", "none", 150_000),
+        "experiments.cnn house_numbers_32 likewise with four, for a CPU.",
+        _stn_numbers("house_numbers_32", "multi"),
     ),
     "svhn_single": (
-        f"ST-CNN on SVHN's numbers, 54x54 ({PAPER}: 3.7% on 64x64): give --data. Not run yet.",
-        _stn_numbers("svhn_numbers", "input", 150_000),
+        f"experiments.cnn svhn with one transformer ({PAPER}: 3.7% on 64x64): give --data. Not run yet.",
+        _stn_numbers("svhn", "input"),
     ),
     "svhn": (
         f"The same with four transformers ({PAPER}: 3.6% on 64x64): give --data. Not run yet.",
-        _stn_numbers("svhn_numbers", "multi", 150_000),
+        _stn_numbers("svhn", "multi"),
     ),
 }
 

@@ -14,7 +14,7 @@ class TransformerConfig:
 
     place: Literal["none", "input", "multi"] = "input"
     """none: a network without. input: on the image. multi: on the image and before the next three convolutions
-    (network numbers only)."""
+    (network cnn11 only)."""
     parallel: int = 1
     """Transformers side by side on the image; the network sees all their outputs, as channels."""
     sequence: int = 1
@@ -54,20 +54,20 @@ class TransformerConfig:
 class NetworkConfig:
     """The classification network."""
 
-    network: Literal["fcn", "cnn", "numbers"] = "cnn"
-    """fcn: two dense layers. cnn: 9x9 convolution, pool, 7x7 convolution, pool. numbers: eight 5x5 convolutions and
-    three dense layers, for house numbers."""
+    network: Literal["fcn", "cnn", "cnn11"] = "cnn"
+    """fcn: two dense layers. cnn: 9x9 convolution, pool, 7x7 convolution, pool. cnn11: the eight 5x5
+    convolutions and three dense layers of python -m experiments.cnn, for house numbers."""
     parameters: int = 400_000
     """Units or filters of fcn and cnn are as many as bring the whole model near this number of parameters."""
     units: int = 0
     """Units of fcn or filters of cnn, instead of by `parameters`; 0 for those."""
     width: float = 1.0
-    """Factor on the filters and units of numbers."""
+    """Factor on the filters and units of cnn11."""
     dropout: float = 0.0
-    """Dropout: after each hidden layer of fcn, before the last layer of cnn, before the hidden dense layers of
-    numbers."""
+    """Dropout: after each hidden layer of fcn, before the last layer of cnn; of cnn11 after dense layers, and a fifth
+    of it after convolutions but the first."""
     input_mean: float = 0.0
-    """Subtracted from the images, which are in [0, 1]."""
+    """Subtracted from the images, which are in [0, 1]. Of what it sees cnn11 subtracts each image's own mean too."""
     input_std: float = 1.0
     """What they are then divided by."""
 
@@ -116,8 +116,8 @@ def validate(config: StnConfig, height: int, width: int) -> None:
         raise ValueError(f"input_std {network.input_std}: must be positive")
     if transformer.place == "none" and transformer.pooling == "sample" and transformer.downsample > 1:
         raise ValueError("pooling 'sample' with place 'none': nothing samples the image, so give average or max")
-    if transformer.place == "multi" and network.network != "numbers":
-        raise ValueError(f"place 'multi' with network {network.network!r}: only network numbers has room for them")
+    if transformer.place == "multi" and network.network != "cnn11":
+        raise ValueError(f"place 'multi' with network {network.network!r}: only network cnn11 has room for them")
     _validate_sizes(config, height, width)
 
 
@@ -125,7 +125,7 @@ def _validate_sizes(config: StnConfig, height: int, width: int) -> None:
     transformer, network = config.transformer, config.network
     rows, columns = output_size(transformer, height, width)
     # 9x9 and 7x7 without padding, with poolings between them.
-    least = {"fcn": 1, "cnn": 21, "numbers": 16}[network.network]
+    least = {"fcn": 1, "cnn": 21, "cnn11": 1}[network.network]
     if min(rows, columns) < least:
         seen = f"{rows}x{columns}" + (f" (downsample {transformer.downsample})" if transformer.downsample > 1 else "")
         raise ValueError(f"network {network.network!r} on {seen} images: needs at least {least}x{least}")

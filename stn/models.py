@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common.multi_digit import LAYOUTS, MultiDigitCnn
 from common.training import Given, Model
 from stn.config import StnConfig, TransformerConfig, output_size
 from stn.localisation import ConvolutionalLocalisation, DenseLocalisation, rate_factors
-from stn.networks import Cnn, Fcn, NumbersCnn
+from stn.networks import Cnn, Fcn
 from stn.targets import Head, accuracy, cross_entropy
 from stn.transformer import SpatialTransformer, Transformed, in_parallel, pool, traced_back
 from stn.transforms import Transform, make_transform
@@ -77,14 +78,20 @@ class Stn(nn.Module):
             if index not in INNER:
                 return features
             inner = self._inner_transformer(features.shape, index)
+            # Of several side by side on the image, through the last.
             done.append(traced_back(inner(features), done[-1], inner.transform.align_corners))
             return done[-1].images
 
         classifier = {
             "fcn": lambda: Fcn(self.units, network.dropout, name="classifier"),
             "cnn": lambda: Cnn(self.units, network.dropout, name="classifier"),
-            "numbers": lambda: NumbersCnn(
-                network.width, network.dropout, before if config.place == "multi" else None, name="classifier"
+            "cnn11": lambda: MultiDigitCnn(
+                LAYOUTS["cnn11"],
+                None,
+                network.width,
+                network.dropout,
+                before if config.place == "multi" else None,
+                name="classifier",
             ),
         }[network.network]()
         features = classifier(x, train)
@@ -181,7 +188,7 @@ def make_stn(
     def count(units: int) -> int:
         return optax.tree.size(jax.eval_shape(lambda key: with_units(units).init(key, blank, False), jax.random.key(0)))
 
-    fitted = not network.units and network.network != "numbers"
+    fitted = not network.units and network.network != "cnn11"
     module = with_units(fit_units(count, network.parameters) if fitted else network.units)
 
     def init(key: Key[Array, ""]) -> PyTree:

@@ -86,7 +86,7 @@ def test_transformers_are_shown_with_images_as_bright_as_they_are(place, on_imag
     transformer = TransformerConfig(
         place, parallel=2, localisation="dense", localisation_units=2, localisation_layers=1, padding="border"
     )
-    network = NetworkConfig("numbers", width=1 / 24, input_mean=0.5, input_std=0.25)
+    network = NetworkConfig("cnn11", width=1 / 24, input_mean=0.5, input_std=0.25)
     built = build(StnExperiment(model=StnConfig(transformer, network)), blank(3))
     built.observe(jax.jit(built.model.init)(jax.random.key(0)), 7, tmp_path)
     shown = on_image + on_features

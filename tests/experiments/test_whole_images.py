@@ -18,6 +18,7 @@ from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PR
 from experiments.restore import read_run
 from experiments.run_directory import read_json, read_metrics
 from stn.colocalisation import ENCODER
+from stn.config import NetworkConfig
 
 LOOP = "--task images --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --seed 5"
 
@@ -81,6 +82,10 @@ def test_every_transformer_has_its_counterpart_without():
 
     experiments = {name: e for name, (_, e) in STN_PRESETS.items()}
     alone = [known(e) for e in experiments.values() if e.model.transformer.place == "none"]
+    for _, cnn in CNN_PRESETS.values():
+        if cnn.model.network == "cnn11":
+            network = NetworkConfig("cnn11", width=cnn.model.width, dropout=cnn.model.dropout, input_mean=0.5)
+            alone.append((cnn.data, network, cnn.optimizer, cnn.training))
     assert [name for name, e in experiments.items() if known(e) not in alone] == []
     # Those on one image of distorted digits are all of one budget.
     distorted = [e for e in experiments.values() if e.data.task.startswith(("distorted", "tc60"))]

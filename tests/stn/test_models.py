@@ -1,6 +1,7 @@
 """Whole networks: their size, what they start as, and where gradients go."""
 
 import dataclasses
+import functools
 import re
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from common.baselines import BaselineConfig, make_baseline
 from common.data.blank import blank_task
 from common.training import Given
 from experiments.models import make_model, make_transformer
@@ -38,7 +40,7 @@ def shapes_of(experiment):
     return blank_task(data.task, data.resize, data.grayscale)
 
 
-@pytest.mark.parametrize("name", [n for n, (_, e) in STN_PRESETS.items() if e.model.network.network != "numbers"])
+@pytest.mark.parametrize("name", [n for n, (_, e) in STN_PRESETS.items() if e.model.network.network != "cnn11"])
 def test_networks_have_about_the_parameters_of_the_paper(name):
     experiment = STN_PRESETS[name][1]
     made = make_transformer(experiment, shapes_of(experiment))
@@ -99,7 +101,7 @@ def test_the_background_is_in_the_units_of_the_image():
 
 @pytest.mark.parametrize(
     "place, parallel, sequence, number, network",
-    [("input", 2, 2, 4, "fcn"), ("multi", 1, 1, 4, "numbers"), ("none", 1, 1, 0, "fcn")],
+    [("input", 2, 2, 4, "fcn"), ("multi", 1, 1, 4, "cnn11"), ("none", 1, 1, 0, "fcn")],
 )
 def test_all_transformers_learn(place, parallel, sequence, number, network):
     transformer = TransformerConfig(place, parallel, sequence, localisation_filters=2, localisation_units=3)
@@ -109,6 +111,31 @@ def test_all_transformers_learn(place, parallel, sequence, number, network):
     gradient = gradient_of(made.model, params)
     flows = {name: sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(part)) for name, part in gradient.items()}
     assert sum("transformer" in name for name in flows) == number and min(flows.values()) > 0
+
+
+@pytest.mark.parametrize("place, num_targets", [("none", None), ("none", 2), ("input", 2), ("multi", 2)])
+def test_with_transformers_at_the_identity_the_eleven_layers_are_those_of_the_baseline(place, num_targets):
+    """So that the two differ in their transformers alone; all of these start as the identity."""
+    baseline = make_baseline(BaselineConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)
+    transformer = TransformerConfig(place, localisation_filters=2, localisation_units=3, padding="border")
+    network = NetworkConfig("cnn11", width=0.03, input_mean=0.5)
+    made = make_stn(StnConfig(transformer, network), 28, 28, 1, 10, num_targets)
+    layers = jax.jit(baseline.init)(jax.random.key(0))
+    last = layers.pop("Dense_3")
+    params = fresh(made) | {"classifier": layers, "head": {"logits": last}}
+    labels = LABELS if num_targets is None else jnp.stack([LABELS, jnp.full_like(LABELS, 9)], axis=-1)
+
+    def outcome(model, params):
+        def loss(params):
+            return model.loss(params, jax.random.key(1), IMAGES, labels, Given(jnp.zeros(())))[0]
+
+        return jax.nn.log_softmax(model.predict(params, jax.random.key(0), IMAGES, "greedy")), jax.grad(loss)(params)
+
+    scores, gradient = jax.jit(functools.partial(outcome, made.model))(params)
+    expected, of_layers = jax.jit(functools.partial(outcome, baseline))(layers | {"Dense_3": last})
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    found = gradient["classifier"] | {"Dense_3": gradient["head"]["logits"]}
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, of_layers)
 
 
 @pytest.mark.parametrize("pooling, reduce", [("average", np.mean), ("max", np.max)])
@@ -139,7 +166,7 @@ def test_localisation_may_learn_more_slowly():
         ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
-        ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network numbers has room for them"),
+        ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network cnn11 has room for them"),
         ({"place": "none", "downsample": 2, "pooling": "sample"}, {}, "pooling 'sample' with place 'none'"),
         ({}, {"input_std": 0.0}, "input_std 0.0: must be positive"),
         ({}, {"dropout": 1.0}, "dropout 1.0: must be at least 0 and below 1"),

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stn.networks import Cnn, Fcn, NumbersCnn
+from common.multi_digit import LAYOUTS, MultiDigitCnn
+from stn.networks import Cnn, Fcn
 
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(size=(3, 24, 24, 1)), jnp.float32)
-DROPPED = {"fcn": Fcn(40, 0.5), "cnn": Cnn(20, 0.5), "numbers": NumbersCnn(0.05, 0.5)}
-KEPT = {"fcn": Fcn(40), "cnn": Cnn(20), "numbers": NumbersCnn(0.05, 0.0)}
+DROPPED = {"fcn": Fcn(40, 0.5), "cnn": Cnn(20, 0.5), "cnn11": MultiDigitCnn(LAYOUTS["cnn11"], None, 0.05, 0.5)}
+KEPT = {"fcn": Fcn(40), "cnn": Cnn(20), "cnn11": MultiDigitCnn(LAYOUTS["cnn11"], None, 0.05, 0.0)}
 
 
 def features(network, train, key=1):
