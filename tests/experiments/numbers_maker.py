@@ -64,7 +64,11 @@ def untrained_run(folder, flags):
     """Leaves a run of `experiments.dram` as it is before its first step, as if it had been stopped there."""
     preset, experiment = parse_preset("dram", "", DRAM_PRESETS, [*FLAGS, *flags])
     dataset = load_task(experiment.data.task, resize=experiment.data.resize)
-    dataset = reverse_dataset(dataset) if experiment.data.reverse else dataset
+    leave(folder, preset, experiment, reverse_dataset(dataset) if experiment.data.reverse else dataset)
+
+
+def leave(folder, preset, experiment, dataset):
+    """Leaves a run of an agent as it is before its first step."""
     state = make_initial_state(experiment, build(experiment, dataset).model)
     open_run(folder, {"model": "dram", "preset": preset, "config": to_json(experiment)}, resume=False)
     Checkpoints(folder / "checkpoints").save(state)
