@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import os
 import re
 import shlex
 import signal
@@ -81,15 +82,30 @@ def resume_command(module: str, args: Sequence[str]) -> str:
 
 
 def run_tyro(call: Any) -> Any:
-    """Runs a tyro parser, and folds the box that it prints on an error into one line."""
+    """Runs a tyro parser, and folds the box that it prints on an error into one line.
+
+    Who reads the help may stop reading, as in ``--help | head``.
+    """
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
-            return call()
+            return _until_unread(call)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         fail(_fold(captured.getvalue()))
+
+
+def _until_unread(call: Any) -> Any:
+    try:
+        try:
+            return call()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Else Python would flush once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def _fold(box: str) -> str:

@@ -67,7 +67,7 @@ class TrainingConfig:
     steps: int = 10_000
     """Training steps of the whole run."""
     batch_size: int = 128
-    """Images B in a batch; each is seen in M replicates."""
+    """Images B in a batch; an agent sees each in M replicates."""
     seed: int = 0
     """Seed of parameters, images and locations."""
     log_every: int = 100
@@ -75,13 +75,13 @@ class TrainingConfig:
     evaluate_every: int = 1000
     """Steps between two validations, each followed by a checkpoint."""
     validation_episodes: int = 4
-    """Sampled episodes averaged in each validation during training."""
+    """Sampled episodes of an agent that are averaged in each validation during training."""
     patience: int = 0
     """Stop after this many validations without a lower error; 0 to never stop early."""
     keep_best: bool = True
     """Report the parameters of the lowest validation error instead of the last."""
     eval_episodes: int = 10
-    """Sampled episodes averaged in the final evaluation."""
+    """Sampled episodes of an agent that are averaged in the final evaluation."""
     eval_batch_size: int = 500
     """Images in one compiled call of an evaluation."""
     keep_checkpoints: int = 2

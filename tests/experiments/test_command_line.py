@@ -1,8 +1,10 @@
 """Presets, flags, and that whatever is wrong with them is told in one line."""
 
 import io
+import os
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from typing import Literal
@@ -172,3 +174,13 @@ def test_errors_of_users_are_one_line(capsys):
         act(ValueError("a fault of the program"), KeyError)
     with pytest.raises(RuntimeError):
         act(RuntimeError("a fault of the program"))
+
+
+def test_help_may_be_left_unread():
+    """As by `head`, which closes its end of the pipe."""
+    program = "from experiments.cost import main; main(['--help'])"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
