@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from common.data import Dataset
 from common.data.array_cache import read_arrays, write_arrays
 from common.evaluation import over_batches, predicted
+from experiments.overlap import true_boxes
 from experiments.pictures import draw_learning_curves
 from experiments.plots import confusion_matrix
 from experiments.plots_animation import figures_gif
+from experiments.plots_episodes import verdict
 from experiments.plots_stn import attention_sheet, transformer_sheet
 from experiments.plots_style import save_figure, write_bytes
+from experiments.reading import read_episode
 from experiments.train import TEST_SEED
 from stn.colocalisation import Colocaliser
 from stn.models import StnModel
@@ -70,18 +73,26 @@ def keep_history(see: Eye, params: Any, step: int, run_dir: Path) -> None:
         write_arrays(run_dir / HISTORY / f"{step}.npz", seen)
 
 
-def _sheet(seen: dict[str, np.ndarray], images: int, title: str = "") -> Figure:
+def _verdicts(logits: Callable[[jax.Array], jax.Array], dataset: Dataset) -> list[tuple[str, str]]:
+    """What is made of the images that are shown, and whether it is right."""
+    shown, labels = (np.asarray(part[:SHEET_IMAGES]) for part in (dataset.test.images, dataset.test.labels))
+    scores = np.asarray(jax.jit(logits)(jnp.asarray(shown)))
+    episodes = [read_episode(np.asarray(labels[index]), np.atleast_2d(said)) for index, said in enumerate(scores)]
+    return [verdict(episode, dataset.class_names) for episode in episodes]
+
+
+def _sheet(seen: dict[str, np.ndarray], images: int, title: str = "", **marks: Any) -> Figure:
     number = sum(name.startswith("grid_") for name in seen)
     origins, outputs = ([seen[f"{name}_{i}"][:images] for i in range(number)] for name in ("grid", "output"))
-    return transformer_sheet(seen["images"][:images], origins, outputs, title)
+    return transformer_sheet(seen["images"][:images], origins, outputs, title, **marks)
 
 
-def _draw_transformers(see: Eye, params: Any, run_dir: Path) -> None:
-    """What they do now, and an animation of what they did at each validation."""
+def _draw_transformers(see: Eye, params: Any, run_dir: Path, **marks: Any) -> None:
+    """What they do now, with those marks, and an animation of what they did at each validation."""
     plots = run_dir / "plots"
     if not (seen := see(params)):
         return
-    save_figure(_sheet(seen, SHEET_IMAGES), plots / "transformers.png")
+    save_figure(_sheet(seen, SHEET_IMAGES, **marks), plots / "transformers.png")
     steps = sorted(int(path.stem) for path in (run_dir / HISTORY).glob("*.npz"))
     kept = ((step, read_arrays(run_dir / HISTORY / f"{step}.npz")) for step in steps)
     sheets = [_sheet(then, MOVING_IMAGES, f"step {step:,}") for step, then in kept if then is not None]
@@ -91,8 +102,12 @@ def _draw_transformers(see: Eye, params: Any, run_dir: Path) -> None:
 
 def draw_stn(stn: StnModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, see: Eye) -> None:
     """Draws what is known of every network, and what each transformer did."""
-    _draw_common(lambda batch: stn.look(params, batch).logits, dataset, run_dir, batch_size)
-    _draw_transformers(see, params, run_dir)
+
+    def logits(batch: jax.Array) -> jax.Array:
+        return stn.look(params, batch).logits
+
+    _draw_common(logits, dataset, run_dir, batch_size)
+    _draw_transformers(see, params, run_dir, verdicts=_verdicts(logits, dataset))
 
 
 def draw_colocaliser(
@@ -104,12 +119,18 @@ def draw_colocaliser(
         return finder.model.predict(params, jax.random.key(TEST_SEED), batch, "greedy")
 
     _draw_common(logits, dataset, run_dir, batch_size)
-    _draw_transformers(see, params, run_dir)
+    boxes = true_boxes(dataset, "test")[:SHEET_IMAGES]
+    _draw_transformers(see, params, run_dir, verdicts=_verdicts(logits, dataset), boxes=boxes)
 
 
 def draw_soft(soft: SoftModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
     """Draws what is known of every network, and where each glimpse or head attends."""
-    _draw_common(lambda batch: soft.attend(params, batch).logits[-1], dataset, run_dir, batch_size)
+
+    def logits(batch: jax.Array) -> jax.Array:
+        return soft.attend(params, batch).logits[-1]
+
+    _draw_common(logits, dataset, run_dir, batch_size)
     shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
     attended = jax.tree.map(np.asarray, jax.jit(soft.attend)(params, shown))
-    save_figure(attention_sheet(shown, attended.maps, soft.cell, attended.patches), run_dir / "plots" / "attention.png")
+    sheet = attention_sheet(shown, attended.maps, soft.cell, attended.patches, _verdicts(logits, dataset))
+    save_figure(sheet, run_dir / "plots" / "attention.png")

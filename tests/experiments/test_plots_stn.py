@@ -10,7 +10,9 @@ from common.data import Dataset, Plain, Source
 from common.data.array_cache import read_arrays
 from experiments.config import StnExperiment
 from experiments.models import build
+from experiments.pictures_stn import _verdicts
 from experiments.plots_stn import attention_sheet, transformer_sheet
+from experiments.plots_style import RIGHT, WRONG
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.grids import regular_grid
 from stn.soft_attention import make_soft_attention
@@ -29,6 +31,34 @@ def test_grids_lie_on_the_image_and_outputs_keep_their_brightness():
     below = [axes.images[0].get_array() for axes in figure.axes[2:]]
     np.testing.assert_allclose(below[0], 0.5, atol=1 / 255)
     assert (below[1] == 1).all()
+
+
+def test_above_each_image_stands_what_is_made_of_it_and_true_boxes_are_where_they_are():
+    whole = np.tile(regular_grid(4, 6)[None], (2, 1, 1, 1))
+    said = [("✓ 3", RIGHT), ("✗ 3, taken for 5", WRONG)]
+    boxes = np.array([[2.0, 3.0, 12.0, 9.0], [0.0, 0.0, 30.0, 20.0]])
+    figure = transformer_sheet(IMAGES, [whole], [np.zeros((2, 4, 6, 1))], verdicts=said, boxes=boxes)
+    for axes, (words, colour), box in zip(figure.axes[:2], said, boxes, strict=True):
+        assert (axes.get_title(), axes.title.get_color()) == (words, colour)
+        (drawn,) = axes.patches
+        np.testing.assert_array_equal(drawn.get_bbox().extents, box)
+    assert [axes.get_title() for axes in figure.axes[2:]] == ["", ""] and not figure.axes[2].patches
+    above = attention_sheet(IMAGES, np.ones((2, 1, 20, 30)), 1, verdicts=said).axes
+    assert [axes.get_title() for axes in above] == [*(words for words, _ in said), "", ""]
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 2], [[0, 2], [1, 0], [2, 2], [1, 2]]], ids=["classes", "sequences"])
+def test_the_verdict_is_that_of_the_labels(labels):
+    """Classes a, b and c, of which the last ends sequences; class b, or a sequence of it, is always said."""
+    labels = np.array(labels, np.int32)
+    source = Source(np.zeros((4, 8, 8, 1), np.uint8), labels)
+    dataset = Dataset("toy", source, source, source, Plain(), tuple("abc"))
+    scores = jax.nn.one_hot(jnp.array([1, 2])[: labels.ndim], 3)
+    each = scores if labels.ndim == 2 else scores[0]
+    said = _verdicts(lambda images: jnp.tile(each, (4, *[1] * each.ndim)), dataset)
+    right = [False, True, False, False] if labels.ndim == 1 else [False, False, False, True]
+    assert [colour == RIGHT for _, colour in said] == right
+    assert said[right.index(True)][0] == "✓ b"
 
 
 def test_maps_lie_on_the_pixels_that_they_are_of():
