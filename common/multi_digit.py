@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from common.attention.sequences import within
 from common.convolution import Conv, max_pool
+from common.targets import cross_entropy
 
 # Pixels lie about a quarter around their mean; the initialisation of the layers expects about 1.
 INPUT_SCALE = 4.0
@@ -129,7 +129,7 @@ def make_output(heads: Heads, num_classes: int, num_targets: int | None) -> Outp
       The output; of sequences, its scores are log-probabilities ``[B, S, num_classes]``.
     """
     if num_targets is None:
-        return Output(num_classes, lambda outputs: outputs, optax.softmax_cross_entropy_with_integer_labels)
+        return Output(num_classes, lambda outputs: outputs, cross_entropy)
     if heads == "end":
         return _end_output(num_classes, num_targets)
     return _length_output(num_classes, num_targets)
@@ -139,11 +139,11 @@ def _end_output(num_classes: int, num_targets: int) -> Output:
     def logits(outputs: Float[Array, "B D"]) -> Float[Array, "B S C"]:
         return outputs.reshape(-1, num_targets, num_classes)
 
-    def loss(outputs: Float[Array, "B D"], labels: Int[Array, "B S"]) -> Float[Array, "B"]:
-        each = optax.softmax_cross_entropy_with_integer_labels(logits(outputs), labels)
-        return (each * within(labels, num_classes)).sum(axis=-1)
-
-    return Output(num_targets * num_classes, lambda outputs: jax.nn.log_softmax(logits(outputs)), loss)
+    return Output(
+        num_targets * num_classes,
+        lambda outputs: jax.nn.log_softmax(logits(outputs)),
+        lambda outputs, labels: cross_entropy(logits(outputs), labels),
+    )
 
 
 def _length_output(num_classes: int, num_targets: int) -> Output:

@@ -19,12 +19,12 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.checks import require_at_least
 from common.locations import to_pixels
+from common.targets import accuracy
 from common.training import Given, Model
 from stn.config import small
 from stn.localisation import NAME, ConvolutionalLocalisation, rate_factors
 from stn.models import StnModel, StnOutput
 from stn.samplers import sample
-from stn.targets import accuracy
 from stn.transformer import SpatialTransformer, Transformed
 from stn.transforms import make_transform
 

@@ -11,11 +11,11 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.multi_digit import LAYOUTS, MultiDigitCnn
+from common.targets import Head, accuracy, cross_entropy
 from common.training import Given, Model
 from stn.config import StnConfig, TransformerConfig, output_size
 from stn.localisation import ConvolutionalLocalisation, DenseLocalisation, rate_factors
 from stn.networks import Cnn, Fcn
-from stn.targets import Head, accuracy, cross_entropy
 from stn.transformer import SpatialTransformer, Transformed, in_parallel, pool, traced_back
 from stn.transforms import Transform, make_transform
 
@@ -204,7 +204,7 @@ def make_stn(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B *S"], given: Given
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         logits = apply(params, images, True, key).logits
-        value = cross_entropy(logits, labels)
+        value = cross_entropy(logits, labels).mean()
         return value, ({"loss": value, "accuracy": accuracy(logits, labels)}, given.memory)
 
     def look(params: PyTree, images: Array) -> StnOutput:

@@ -1,6 +1,6 @@
 """Classification networks for distorted digits: fully connected and convolutional.
 
-Both take images and give features, of which a `stn.targets.Head` makes logits.
+Both take images and give features, of which a `common.targets.Head` makes logits.
 """
 
 import flax.linen as nn

@@ -14,11 +14,11 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 from common.convolution import Conv, max_pool
 from common.cores import CORES
 from common.locations import to_normalised
+from common.targets import Head, accuracy, cross_entropy
 from common.training import Given, Model
 from stn.attention import POOLINGS
 from stn.filter_bank import PARAMETERS, Window, attention_map, make_window, read
 from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
-from stn.targets import Head, accuracy, cross_entropy
 
 
 class Attended(NamedTuple):

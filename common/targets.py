@@ -35,10 +35,10 @@ def counted(labels: Int[Array, "B *S"], num_classes: int) -> Bool[Array, "B *S"]
     return jnp.ones_like(labels, bool) if labels.ndim == 1 else within(labels, num_classes)
 
 
-def cross_entropy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, "B *S"]) -> Float[Array, ""]:
-    """Mean over images of the cross-entropy, in nats, summed over the places that count."""
+def cross_entropy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, "B *S"]) -> Float[Array, "B"]:
+    """Of each image the cross-entropy, in nats, summed over the places that count."""
     each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return (each * counted(labels, logits.shape[-1])).sum() / labels.shape[0]
+    return (each * counted(labels, logits.shape[-1])).reshape(len(labels), -1).sum(axis=1)
 
 
 def accuracy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, "B *S"]) -> Float[Array, ""]:
