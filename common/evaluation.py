@@ -175,7 +175,8 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
       end: the end symbol.
 
     Returns:
-      ``symbol``: of the symbols before the end of the labels, those predicted otherwise at their place. ``end``: of the
+      ``symbol``: of the symbols before the end of the labels, if there are any, those predicted otherwise at their
+      place. ``end``: of the
       sequences, those predicted too long or too short. ``by_length``: whole-sequence errors by the number of symbols.
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
@@ -185,8 +186,9 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
     by_length = {
         str(n): interval(int(wrong[lengths == n].sum()), int((lengths == n).sum())) for n in np.unique(lengths)
     }
+    symbols = int(inside.sum())
     return {
-        "symbol": interval(int((predictions != labels)[inside].sum()), max(int(inside.sum()), 1)),
+        **({"symbol": interval(int((predictions != labels)[inside].sum()), symbols)} if symbols else {}),
         "end": interval(int((lengths != guessed).sum()), len(labels)),
         "by_length": by_length,
     }

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import tyro
+from jax.errors import JaxRuntimeError
 
 from common.names import unknown
 
@@ -26,12 +27,15 @@ def fail(message: str) -> NoReturn:
 
 @contextlib.contextmanager
 def user_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Turns errors of these kinds (by default ValueError and OSError) into one line and exit status 2."""
-    caught = kinds or (ValueError, OSError)
+    """Turns errors of these kinds into one line and exit status 2.
+
+    By default those are ValueError, OSError, and what JAX raises where a device has too little memory.
+    """
+    caught = kinds or (ValueError, OSError, JaxRuntimeError)
     try:
         yield
     except caught as error:
-        fail(str(error))
+        fail(str(error).splitlines()[0] if isinstance(error, JaxRuntimeError) else str(error))
 
 
 @contextlib.contextmanager

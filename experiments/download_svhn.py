@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from common.data.svhn_files import ADDRESS, PARTS
 from experiments.command_line import interruptible, run_tyro, user_errors
+from experiments.train import say
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def download(address: str, path: Path) -> None:
       OSError: it cannot be had or written; the message names its address.
     """
     if path.exists():
+        say(f"{str(path)!r} is there already: delete it to download it again")
         return
     columns = (TextColumn(path.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     partial = path.with_name(f"{path.name}.partial")

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from experiments.command_line import fail, interruptible, run_tyro, user_errors
+from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import load_fixed
 from experiments.experiment import measure
 from experiments.programs import final_predictor
@@ -39,30 +39,30 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
     config = run_tyro(lambda: tyro.cli(Evaluation, prog="python -m experiments.evaluate", args=args))
-    with interruptible("interrupted; the run is as it was"):
+    with interruptible("interrupted; the run is as it was"), user_errors():
         evaluate(config)
 
 
 def evaluate(config: Evaluation) -> None:
     """Restores, measures and prints.
 
-    Exits with one line and status 2 where there is nothing to evaluate.
+    Raises:
+      ValueError: there is nothing to evaluate, or a number is out of range.
+      OSError: the plots cannot be written.
     """
     for name in ("episodes", "batch_size"):
         value = getattr(config, name)
         if value is not None and value < 1:
-            fail(f"{name} {value}: must be at least 1")
-    with user_errors():
-        run = read_run(config.run_dir, load_fixed)
+            raise ValueError(f"{name} {value}: must be at least 1")
+    run = read_run(config.run_dir, load_fixed)
     experiment, built, params = run.experiment, run.built, run.params(config.last)
     say(f"{built.summary}; after step {int(run.state.step)}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
     errors = measure(experiment, predict, params, run.dataset)
     Console().print(errors_table(errors, config.episodes or experiment.training.eval_episodes))
     if config.plots:
-        with user_errors(OSError):
-            built.draw(params, config.run_dir)
-            print(f"report: {write_report(config.run_dir)}")
+        built.draw(params, config.run_dir)
+        print(f"report: {write_report(config.run_dir)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """One experiment from its configuration to its report; the command lines of the models are thin over it."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -100,39 +101,40 @@ def run(
     run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
     known = identity(experiment, preset)
     commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
-    too_large = jax.errors.JaxRuntimeError  # For the device.
-    with interruptible("interrupted before the first step"), user_errors(ValueError, OSError, too_large):
-        run_directory.check_run(
-            run_dir,
-            known,
-            resume=output.resume,
-            overwrite=output.overwrite,
-            complete=lambda saved: to_json(from_json(type(experiment), saved)),
-        )
-        validate_budget(experiment)
-        continued = goes_on(run_dir, output.resume)
-        check_early(experiment, continued)
-        dataset = load(experiment.data)
-        validate_batch(experiment, len(dataset.train.labels))
-        built = build(experiment, dataset)
-        check_step(experiment, built.model, dataset)
-        state = begin(experiment, built.model, continued)
-        programs = compile(experiment, built.model, dataset)
-        run_directory.open_run(run_dir, known, resume=output.resume)
-    parameters = optax.tree.size(state.params)
-    try:
-        say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
-        with user_errors(NotFinite, CheckpointError):
-            training = Run(experiment, dataset, state, programs.validate, run_dir, observer(built, run_dir))
-            train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])
-            finish(experiment, known, commit, dataset, built, training.outcome(), programs.evaluate, run_dir)
-    except too_large as error:
-        fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
-    except OSError as error:
-        fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, go on with: {again}")
-    except (Interrupted, KeyboardInterrupt) as stop:
-        say(f"{str(stop) or 'interrupted'}; go on with: {again}")
-        raise SystemExit(130) from None
+    with contextlib.ExitStack() as held:
+        with interruptible("interrupted before the first step"), user_errors():
+            run_directory.check_run(
+                run_dir,
+                known,
+                resume=output.resume,
+                overwrite=output.overwrite,
+                complete=lambda saved: to_json(from_json(type(experiment), saved)),
+            )
+            validate_budget(experiment)
+            continued = goes_on(run_dir, output.resume)
+            check_early(experiment, continued)
+            dataset = load(experiment.data)
+            validate_batch(experiment, len(dataset.train.labels))
+            built = build(experiment, dataset)
+            check_step(experiment, built.model, dataset)
+            state = begin(experiment, built.model, continued)
+            programs = compile(experiment, built.model, dataset)
+            held.enter_context(run_directory.locked(run_dir))
+            run_directory.open_run(run_dir, known, resume=output.resume)
+        parameters = optax.tree.size(state.params)
+        try:
+            say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
+            with user_errors(NotFinite, CheckpointError):
+                training = Run(experiment, dataset, state, programs.validate, run_dir, observer(built, run_dir))
+                train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])
+                finish(experiment, known, commit, dataset, built, training.outcome(), programs.evaluate, run_dir)
+        except jax.errors.JaxRuntimeError as error:
+            fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
+        except OSError as error:
+            fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, go on with: {again}")
+        except (Interrupted, KeyboardInterrupt) as stop:
+            say(f"{str(stop) or 'interrupted'}; go on with: {again}")
+            raise SystemExit(130) from None
     return run_dir
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from common.data import reverse_symbols
 from common.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
 from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import GLIMPSE_NETWORK, flatten, shared_loader
+from experiments.config import GLIMPSE_NETWORK, shared_loader
 from experiments.cost import cost_of, symbols_of, total
 from experiments.readers import SPLIT_SEEDS, operations, predictions, read_readers, report, scorer, validate_evaluation
 from experiments.restore import RestoredRun
@@ -94,9 +94,6 @@ def pair(one: RestoredRun, other: RestoredRun) -> tuple[RestoredRun, RestoredRun
     if one.experiment.data.reverse == other.experiment.data.reverse:
         direction = "right to left" if one.experiment.data.reverse else "left to right"
         raise ValueError(f"{names} both read from {direction}: give one of each direction (--reverse)")
-    for (name, left), (_, right) in zip(*(flatten(asdict(run.experiment.data)) for run in (one, other)), strict=True):
-        if name != "reverse" and left != right:
-            raise ValueError(f"{names} do not belong together: they read images of {name} {left!r} and {right!r}")
     forward, backward = (other, one) if one.experiment.data.reverse else (one, other)
     end = forward.dataset.num_classes - 1
     for name in SPLIT_SEEDS:

@@ -256,7 +256,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
     config = run_tyro(lambda: tyro.cli(VarianceConfig, prog="python -m experiments.gradient_variance", args=args))
-    with interruptible("interrupted; nothing was written"), user_errors(ValueError, OSError):
+    with interruptible("interrupted; nothing was written"), user_errors():
         record = measure(config)
         if config.output is not None:
             run_directory.write_json(config.output, record)

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from common.attention.model import AttentionModel
 from common.baselines import NETWORKS, make_baseline, validate_baseline
-from common.data import Dataset
+from common.data import Canvas, Dataset
 from common.locations import describe_sigma
 from common.training import Model, freeze
 from dram.agent import make_dram
@@ -154,6 +154,11 @@ def make_finder(experiment: ColocalisationExperiment, dataset: Dataset) -> Coloc
     validate_stn(ENCODER, config.crop, config.crop)
     if dataset.num_targets is not None:
         raise ValueError(f"task {dataset.name!r}: its labels are sequences; co-localisation takes classes")
+    if not isinstance(dataset.recipe, Canvas):
+        raise ValueError(
+            f"task {dataset.name!r}: where its digits are is not known; co-localisation takes tasks that put a digit "
+            "on a canvas, such as T84"
+        )
     encoder = make_stn(ENCODER, config.crop, config.crop, channels, dataset.num_classes)
     return make_colocaliser(config, encoder, height, width, channels)
 

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from common.data import Dataset
 from common.data.array_cache import read_arrays, write_arrays
-from common.evaluation import over_batches, predicted
+from common.training import Model
 from experiments.overlap import true_boxes
-from experiments.pictures import draw_learning_curves
-from experiments.plots import confusion_matrix
+from experiments.pictures import draw_baseline
 from experiments.plots_animation import figures_gif
 from experiments.plots_episodes import verdict
 from experiments.plots_stn import attention_sheet, transformer_sheet
@@ -31,21 +30,6 @@ SHEET_IMAGES, MOVING_IMAGES = 12, 8
 HISTORY = "history"
 # Parameters to arrays by name: the test images that are shown, and what each transformer on them reads and where.
 Eye = Callable[[Any], dict[str, np.ndarray]]
-
-
-def _draw_common(logits: Callable[[jax.Array], jax.Array], dataset: Dataset, run_dir: Path, batch_size: int) -> None:
-    """Draws the learning curves, and the confusion matrix where a label is one class."""
-    images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
-
-    @jax.jit
-    def guess(key: jax.Array, batch: jax.Array) -> jax.Array:
-        del key
-        return predicted(logits(batch))
-
-    draw_learning_curves(run_dir)
-    if dataset.num_targets is None:
-        guesses = over_batches(guess, jax.random.key(TEST_SEED), images, min(batch_size, len(images)))
-        save_figure(confusion_matrix(labels, guesses, dataset.class_names), run_dir / "plots" / "confusion.png")
 
 
 def transformer_eye(transformed: Callable[[Any, jax.Array], Sequence[Transformed]], dataset: Dataset) -> Eye:
@@ -73,10 +57,11 @@ def keep_history(see: Eye, params: Any, step: int, run_dir: Path) -> None:
         write_arrays(run_dir / HISTORY / f"{step}.npz", seen)
 
 
-def _verdicts(logits: Callable[[jax.Array], jax.Array], dataset: Dataset) -> list[tuple[str, str]]:
+def _verdicts(model: Model, params: Any, dataset: Dataset) -> list[tuple[str, str]]:
     """What is made of the images that are shown, and whether it is right."""
     shown, labels = (np.asarray(part[:SHEET_IMAGES]) for part in (dataset.test.images, dataset.test.labels))
-    scores = np.asarray(jax.jit(logits)(jnp.asarray(shown)))
+    predict = jax.jit(model.predict, static_argnums=3)
+    scores = np.asarray(predict(params, jax.random.key(TEST_SEED), jnp.asarray(shown), "greedy"))
     episodes = [read_episode(np.asarray(labels[index]), np.atleast_2d(said)) for index, said in enumerate(scores)]
     return [verdict(episode, dataset.class_names) for episode in episodes]
 
@@ -102,35 +87,23 @@ def _draw_transformers(see: Eye, params: Any, run_dir: Path, **marks: Any) -> No
 
 def draw_stn(stn: StnModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, see: Eye) -> None:
     """Draws what is known of every network, and what each transformer did."""
-
-    def logits(batch: jax.Array) -> jax.Array:
-        return stn.look(params, batch).logits
-
-    _draw_common(logits, dataset, run_dir, batch_size)
-    _draw_transformers(see, params, run_dir, verdicts=_verdicts(logits, dataset))
+    draw_baseline(stn.model, params, dataset, run_dir, batch_size)
+    _draw_transformers(see, params, run_dir, verdicts=_verdicts(stn.model, params, dataset))
 
 
 def draw_colocaliser(
     finder: Colocaliser, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, see: Eye
 ) -> None:
     """Draws what is known of every network, and what is found in images."""
-
-    def logits(batch: jax.Array) -> jax.Array:
-        return finder.model.predict(params, jax.random.key(TEST_SEED), batch, "greedy")
-
-    _draw_common(logits, dataset, run_dir, batch_size)
+    draw_baseline(finder.model, params, dataset, run_dir, batch_size)
     boxes = true_boxes(dataset, "test")[:SHEET_IMAGES]
-    _draw_transformers(see, params, run_dir, verdicts=_verdicts(logits, dataset), boxes=boxes)
+    _draw_transformers(see, params, run_dir, verdicts=_verdicts(finder.model, params, dataset), boxes=boxes)
 
 
 def draw_soft(soft: SoftModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
     """Draws what is known of every network, and where each glimpse or head attends."""
-
-    def logits(batch: jax.Array) -> jax.Array:
-        return soft.attend(params, batch).logits[-1]
-
-    _draw_common(logits, dataset, run_dir, batch_size)
+    draw_baseline(soft.model, params, dataset, run_dir, batch_size)
     shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
     attended = jax.tree.map(np.asarray, jax.jit(soft.attend)(params, shown))
-    sheet = attention_sheet(shown, attended.maps, soft.cell, attended.patches, _verdicts(logits, dataset))
+    sheet = attention_sheet(shown, attended.maps, soft.cell, attended.patches, _verdicts(soft.model, params, dataset))
     save_figure(sheet, run_dir / "plots" / "attention.png")

@@ -14,6 +14,7 @@ from experiments.command_line import fail, user_errors
 from experiments.config import flatten, to_json
 from experiments.plots_style import write_bytes
 from experiments.run_directory import read_json
+from experiments.sweeps.axes import fields_of, is_bool
 from experiments.sweeps.models import MODELS
 from experiments.tables import READOUTS
 
@@ -32,11 +33,13 @@ def command(results: dict[str, Any]) -> str:
     flags: list[str] = []
     if results["preset"] in presets:
         # Flags have the names of fields without their parts. A field of then that is no flag today cannot be given.
-        usual = {flag_name(key): value for key, value in flatten(to_json(presets[results["preset"]][1]))}
+        preset = presets[results["preset"]][1]
+        usual = {flag_name(key): value for key, value in flatten(to_json(preset))}
+        switches = {flag_name(name) for name, field in fields_of(type(preset)).items() if is_bool(field.hint)}
         for key, value in flatten(results["config"]):
             flag = flag_name(key)
             if flag in usual and usual[flag] != value:
-                if isinstance(value, bool):
+                if flag in switches:
                     flags.append(f"--{flag}" if value else f"--no-{flag}")
                 else:
                     flags.append(f"--{flag} {shlex.quote(str(value))}")

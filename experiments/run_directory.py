@@ -1,12 +1,14 @@
 """The folder of a run: its configuration, metrics and results. A kill at any moment leaves them readable."""
 
+import contextlib
+import fcntl
 import json
 import os
 import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,29 @@ def check_run(
         raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
     if resume:
         _require_same(run_dir, identity, complete)
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Makes the folder of a run, and holds it until the end: of two processes that train into it one is refused.
+
+    Raises:
+      ValueError: another process holds it.
+      OSError: it cannot be made.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    folder = os.open(run_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            said = f"run directory {str(run_dir)!r} is in use by another process: give another --run-dir"
+            raise ValueError(said) from error
+        except OSError:  # Not every file system has locks.
+            pass
+        yield
+    finally:
+        os.close(folder)
 
 
 def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> None:

@@ -1,6 +1,7 @@
 """What a run takes over from another one when it begins: all parameters, the glimpse network, or an encoder."""
 
 import contextlib
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from experiments.config import (
     load_blank,
 )
 from experiments.models import ENCODER as ENCODER_CONFIG
-from experiments.restore import RestoredRun, read_experiment, read_run
+from experiments.restore import read_experiment, read_run
 from experiments.train import make_initial_state
 from stn.colocalisation import ENCODER
 
@@ -62,6 +63,13 @@ def check_start(experiment: Experiment) -> Source | None:
     return source
 
 
+# Settings that have no shape, without which what is taken over sees other things than it has learned to see. All
+# parameters may be trained on under other ones.
+_UNSHAPED = {
+    "encoder_from": ("network.input_mean", "network.input_std"),
+    "glimpse_network_from": ("retina.growth", "retina.subtract_mean", "agent.combine", "agent.unit_width"),
+    "parameters_from": (),
+}
 # The commands that make the runs of which others take something over.
 _COMMANDS: dict[type[Experiment], str] = {DramExperiment: "experiments.dram", StnExperiment: "experiments.stn"}
 
@@ -107,26 +115,16 @@ def take_over(experiment: Experiment, state: TrainState) -> TrainState:
     with _blaming(source.field):
         run = read_run(Path(source.folder), load_blank)
     what = f"{source.field} {source.folder!r}"
+    taken, advice = run.params(), "give the same networks and retina"
     if source.field == "encoder_from":
-        taken = state.params | {ENCODER: _encoder_of(run, what, state.params[ENCODER])}
-    else:
-        taken = run.params()
-        if source.field == "glimpse_network_from":
-            taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
-        _require_same_shapes(what, taken, state.params, "give the same networks and retina")
+        taken = state.params | {ENCODER: taken}
+        advice = "give a run of the preset mnist28_cnn, or of one with the same network and no transformer"
+    elif source.field == "glimpse_network_from":
+        taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
+    _require_same_shapes(what, taken, state.params, advice)
+    wanted = ENCODER_CONFIG if source.field == "encoder_from" else experiment.model
+    _require_same_settings(what, run.experiment.model, wanted, _UNSHAPED[source.field])
     return state._replace(params=_copies(taken), best_params=_copies(taken))
-
-
-def _encoder_of(run: RestoredRun, what: str, expected: Any) -> Any:
-    """The parameters of a run that sees crops as the encoder does."""
-    assert isinstance(run.experiment, StnExperiment)
-    encoder, network = run.params(), run.experiment.model.network
-    advice = "give a run of the preset mnist28_cnn, or of one with the same network and no transformer"
-    _require_same_shapes(what, encoder, expected, advice)
-    for name in ("input_mean", "input_std"):  # They have no shape.
-        if getattr(network, name) != (wanted := getattr(ENCODER_CONFIG.network, name)):
-            raise ValueError(f"{what}: its {name} is {getattr(network, name)}, here {wanted}")
-    return encoder
 
 
 def _copies(params: Any) -> Any:
@@ -144,3 +142,10 @@ def _require_same_shapes(what: str, found: Any, expected: Any, advice: str) -> N
             raise ValueError(
                 f"{what}: its {name} is {shapes.get(name, 'absent')}, here {wanted.get(name, 'absent')}; {advice}"
             )
+
+
+def _require_same_settings(what: str, found: Any, wanted: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        one, other = (operator.attrgetter(name)(config) for config in (found, wanted))
+        if one != other:
+            raise ValueError(f"{what}: its {name.rpartition('.')[2]} is {one}, here {other}")

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, Shaped[np.ndarray, ".
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except Exception:  # What NumPy raises depends on which byte is damaged.
         return None
     expected = arrays.pop(_DIGEST, None)
     return arrays if expected is not None and str(expected) == digest_arrays(arrays) else None
@@ -34,7 +33,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Shaped[np.nd
         arrays: the arrays by name.
 
     Raises:
-        ValueError: if the folder or the file cannot be written.
+        OSError: if the folder or the file cannot be written; names it.
     """
     place = Path(path)
     make_folder(place.parent)
@@ -50,19 +49,21 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Shaped[np.nd
                 os.unlink(file.name)
                 raise
     except OSError as error:
-        raise ValueError(f"the cache file {str(place)!r} cannot be written: {error}") from error
+        raise OSError(f"the file {str(place)!r} cannot be written: {error}") from error
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the cache folder, if it is missing.
+    """Makes a folder for such files, if it is missing.
 
     Raises:
-        ValueError: if it cannot be made.
+        OSError: if it cannot be made or written; names it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"the cache folder {str(folder)!r} cannot be made: {error}") from error
+        raise OSError(f"the folder {str(folder)!r} cannot be made: {error}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {str(folder)!r} cannot be written")
 
 
 def digest_arrays(arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> str:

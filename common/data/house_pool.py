@@ -99,7 +99,8 @@ def load_pool(
         The pool.
 
     Raises:
-        ValueError: if a font is missing, or the folder cannot be written.
+        ValueError: if a font is missing.
+        OSError: if the folder cannot be written.
     """
     path = pool_path(config, folder)
     arrays = read_arrays(path)

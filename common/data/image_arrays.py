@@ -1,6 +1,7 @@
 """Your own images from the arrays of an `.npz` file."""
 
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -21,6 +22,7 @@ _BAD_ARRAY = (
     KeyError,
     SyntaxError,
     RuntimeError,
+    tokenize.TokenError,
     zlib.error,
     zipfile.BadZipFile,
 )

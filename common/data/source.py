@@ -17,7 +17,7 @@ class Source(NamedTuple):
     Attributes:
         images: uint8 `[N, h, w, C]`: images, rows from the top, columns from the left, channels.
         labels: int32 `[N]`: class of each image, from 0; or `[N, S]`: its symbols in the order of reading, filled
-            up with the end symbol, which is the last class and stands there at least once.
+            up with the end symbol, which is the last class; a label that fills all S places has none.
     """
 
     images: Images

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
-from common.data.array_cache import read_arrays, write_arrays
+from common.data.array_cache import make_folder, read_arrays, write_arrays
 from common.data.house_numbers import MAX_DIGITS
 from common.data.house_pool import END, Progress
 from common.data.source import Source
@@ -172,12 +172,15 @@ def load_part(
 
     Raises:
         ValueError: if the part is damaged or of another format, or holds no number that can be used.
+        OSError: if the folder of the cache cannot be written.
     """
     path = None if cache_dir is None else _cache_path(part, config, cache_dir)
     arrays = None if path is None else read_arrays(path)
     if arrays is not None:
         _tell_skipped(part, len(arrays["labels"]), str(arrays["skipped"]))
         return Source(arrays["images"], arrays["labels"])
+    if path is not None:
+        make_folder(path.parent)  # Before the work, which would be lost.
     skipped: Counter[str] = Counter()
     report = None if progress is None else functools.partial(progress, f"{part.name} records")
     records = part.records(skipped, report)

@@ -223,7 +223,7 @@ class Part:
                 _check_end(unpacked)
         except _BAD_ARCHIVE as error:
             raise ValueError(
-                f"{str(self.path)!r} is truncated or damaged ({error}); get it again from {ADDRESS}"
+                f"{str(self.path)!r} is truncated or damaged ({error}); delete it and get it again from {ADDRESS}"
             ) from error
 
 

@@ -134,7 +134,7 @@ def main(args: list[str] | None = None) -> None:
     config = run_tyro(
         lambda: tyro.cli(ConvolutionSpeedConfig, prog="convolution_speed", description=description, args=args)
     )
-    with interruptible("interrupted; nothing was written"), user_errors(ValueError, OSError):
+    with interruptible("interrupted; nothing was written"), user_errors():
         measure(config)
 
 

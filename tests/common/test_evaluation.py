@@ -284,6 +284,12 @@ def test_errors_of_sequences_under_a_change_of_order_and_of_names():
     assert {entry["error"] for entry in perfect["by_length"].values()} == {0}
 
 
+def test_where_no_label_has_a_symbol_none_is_counted():
+    labels = np.full((3, 2), END)
+    found = sequence_errors(np.array([[END, END], [0, END], [0, 1]]), labels, END)
+    assert "symbol" not in found and found["end"]["n"] == 3 and found["by_length"]["0"]["n"] == 3
+
+
 def test_summarise_tells_more_of_sequences():
     labels, predictions = _sequences(20), _read(20)
     summary = summarise(Predictions(predictions, labels, predictions, predictions), labels, END)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
+from jax.errors import JaxRuntimeError
 
 from experiments import cnn, evaluate, ram
 from experiments.command_line import fail, parse_preset, resume_command, user_errors
@@ -172,6 +173,7 @@ def test_errors_of_users_are_one_line(capsys):
     assert refused(capsys, act, KeyError("name"), KeyError) == "error: 'name'\n"
     with pytest.raises(ValueError):
         act(ValueError("a fault of the program"), KeyError)
+    assert refused(capsys, act, JaxRuntimeError("too little\nmemory")) == "error: too little\n"
     with pytest.raises(RuntimeError):
         act(RuntimeError("a fault of the program"))
 

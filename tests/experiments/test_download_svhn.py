@@ -31,7 +31,7 @@ def server(tmp_path, monkeypatch):
         running.shutdown()
 
 
-def test_the_parts_are_downloaded_once(server, tmp_path):
+def test_the_parts_are_downloaded_once(server, tmp_path, capsys):
     folder, asked = server
     for part in ("train", "test", "extra"):
         (folder / f"{part}.tar.gz").write_bytes(part.encode() * 10_000)
@@ -39,6 +39,7 @@ def test_the_parts_are_downloaded_once(server, tmp_path):
     download_svhn.main([str(there), "--no-extra"])
     assert sorted(path.name for path in there.iterdir()) == ["test.tar.gz", "train.tar.gz"]
     download_svhn.main([str(there)])
+    assert "train.tar.gz' is there already: delete it to download it again" in capsys.readouterr().err
     assert asked == ["/train.tar.gz", "/test.tar.gz", "/extra.tar.gz"]
     for path in there.iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes()

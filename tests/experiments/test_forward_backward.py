@@ -1,5 +1,6 @@
 """The command that combines two readers: the rule on their own log-probabilities, the file, the table, refusals."""
 
+import dataclasses
 import json
 
 import jax
@@ -105,7 +106,7 @@ def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypa
         (["backward", "other_backward"], "both read from right to left"),
         (
             ["forward", "other_backward"],
-            "do not belong together: they read images of resize None and 16",
+            "do not belong together: their validation images or labels differ",
         ),
         (["forward", "single"], "reads no sequences: task 'pairs100' has one class for each image"),
         (["forward", "absent"], "holds no config.json"),
@@ -123,6 +124,13 @@ def test_runs_that_do_not_belong_together_are_refused(readers, tmp_path, monkeyp
     out, err = capsys.readouterr()
     assert stop.value.code == 2 and out == "" and err.startswith("error: ") and len(err.splitlines()) == 1
     assert said in err and list(tmp_path.iterdir()) == []
+
+
+def test_runs_on_the_same_images_belong_together_however_they_were_trained(runs):
+    forward, backward = map(read_run, runs)
+    data = dataclasses.replace(backward.experiment.data, shift=2)
+    other = backward._replace(experiment=dataclasses.replace(backward.experiment, data=data))
+    assert forward_backward.pair(other, forward) == (forward, other)
 
 
 def test_scores_are_those_that_are_predicted_by():

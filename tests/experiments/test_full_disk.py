@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.checkpoint import Checkpoints
-from experiments import cnn
+from experiments import cnn, stn
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
 
 CNN = [
@@ -74,3 +74,17 @@ def test_disk_that_fills_up_while_training(go, refused, monkeypatch, small_disk,
     (disk / "others").unlink()
     go(cnn, CNN, "--run-dir", "disk/run", "--resume")
     assert read_json(disk / "run" / "checkpoints" / "4" / "digest.json")["state"] == whole
+
+
+def test_disk_that_is_full_when_transformers_are_kept_for_the_animation(go, refused, monkeypatch):
+    flags = ["RTS_st_fcn", "--units", "4", "--localisation-units", "2", "--downsample", "1", *CNN[1:3], *CNN[7:]]
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("common.data.array_cache.tempfile.NamedTemporaryFile", full)
+        line = refused(stn, flags)
+    assert "history/0.npz' cannot be written: [Errno 28] No space left on device" in line and line.endswith("--resume")
+    go(stn, flags, "--resume")
+    assert "test" in read_json(Path("run/results.json"))

@@ -8,6 +8,7 @@ import pytest
 
 from common.data import Dataset, Plain, Source
 from common.data.array_cache import read_arrays
+from common.training import Model
 from experiments.config import StnExperiment
 from experiments.models import build
 from experiments.pictures_stn import _verdicts
@@ -55,7 +56,11 @@ def test_the_verdict_is_that_of_the_labels(labels):
     dataset = Dataset("toy", source, source, source, Plain(), tuple("abc"))
     scores = jax.nn.one_hot(jnp.array([1, 2])[: labels.ndim], 3)
     each = scores if labels.ndim == 2 else scores[0]
-    said = _verdicts(lambda images: jnp.tile(each, (4, *[1] * each.ndim)), dataset)
+
+    def predict(params, key, images, kind):
+        return params + jnp.tile(each, (4, *[1] * each.ndim))
+
+    said = _verdicts(Model(None, None, predict), 0.0, dataset)
     right = [False, True, False, False] if labels.ndim == 1 else [False, False, False, True]
     assert [colour == RIGHT for _, colour in said] == right
     assert said[right.index(True)][0] == "✓ b"

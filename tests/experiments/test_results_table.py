@@ -8,6 +8,7 @@ import pytest
 
 from common.evaluation import METHODS
 from experiments import results_table
+from experiments.command_line import parse_preset
 from experiments.config import to_json
 from experiments.presets import RAM_PRESETS
 from experiments.presets_stn import COLOCALISATION_PRESETS
@@ -51,6 +52,16 @@ def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
     command = results_table.command(results(config=to_json(changed)))
     flags = "--data 'my digits' --policy random --learned-sigma global --no-keep-best"
     assert command == f"python -m experiments.ram cluttered60 {flags}"
+
+
+@pytest.mark.parametrize("gray", [False, None])
+def test_what_is_more_than_a_switch_has_a_value(gray) -> None:
+    preset = RAM_PRESETS["cluttered60"][1]
+    usual = dataclasses.replace(preset, data=dataclasses.replace(preset.data, grayscale=gray))
+    command = results_table.command(results(config=to_json(usual)))
+    flags = [] if gray is None else ["--grayscale", str(gray)]
+    assert command.split()[3:] == ["cluttered60", *flags]
+    assert parse_preset("", "", RAM_PRESETS, command.split()[3:])[1] == usual
 
 
 def test_the_command_of_a_colocaliser_names_its_encoder() -> None:

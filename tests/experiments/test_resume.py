@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import cnn
+from experiments import cnn, run_directory
 from experiments.run_directory import read_json, read_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -196,3 +196,13 @@ def test_run_that_was_killed_before_its_first_checkpoint_starts_over(here, whole
     (here / "run" / "metrics.jsonl").write_text(json.dumps({"step": 2, "loss": 0.0}) + '\n{"step": 3, "lo')
     cnn.main([*FLAGS, "--resume"])
     assert_same_run(here, whole)
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(here, whole, capfd):
+    shutil.copytree(whole / "run", "run")
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    for flag in ("--resume", "--overwrite"):
+        with run_directory.locked(Path("run")), pytest.raises(SystemExit, match="2"):
+            cnn.main([*FLAGS, flag])
+        assert "error: run directory 'run' is in use by another process" in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before

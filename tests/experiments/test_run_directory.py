@@ -10,7 +10,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from experiments import run_directory
-from experiments.run_directory import MetricsWriter, check_run, open_run, read_json, read_metrics, write_json
+from experiments.run_directory import MetricsWriter, check_run, locked, open_run, read_json, read_metrics, write_json
 
 IDENTITY = {"model": "ram", "preset": "quick", "config": {"data": {"task": "mnist28"}, "training": {"steps": 4}}}
 
@@ -31,6 +31,17 @@ def test_new_run_holds_its_configuration(tmp_path):
     (tmp_path / "empty").mkdir()
     reopen(tmp_path / "empty")
     assert read_json(tmp_path / "empty" / "config.json") == IDENTITY
+
+
+def test_of_two_processes_one_has_the_folder(tmp_path):
+    """A lock belongs to what is open, so one process can stand for two."""
+    with locked(tmp_path / "a" / "run"):
+        with pytest.raises(ValueError, match="a/run' is in use by another process"), locked(tmp_path / "a" / "run"):
+            pass
+        with locked(tmp_path / "a" / "other"):
+            pass
+    with locked(tmp_path / "a" / "run"):
+        pass
 
 
 def test_resume_leaves_all_as_it_is_and_overwrite_starts_empty(tmp_path):

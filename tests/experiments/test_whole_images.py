@@ -143,6 +143,7 @@ def test_the_labels_do_not_choose_the_localiser():
         ("T84 --encoder-from absent", "encoder_from: run directory 'absent' holds no config.json"),
         ("T84 --crop 90", "crop 90: must fit the 84x84 image"),
         ("T84 --background 2", "background 2.0: must be from 0 to 1"),
+        ("T84 --task distorted/RTS", "task 'distorted/RTS': where its digits are is not known"),
         ("T85", "unknown preset 'T85'"),
     ],
 )

@@ -128,7 +128,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch, pool):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(ValueError, match="cannot be written: disk full"):
+    with pytest.raises(OSError, match="cannot be written: disk full"):
         load_pool(PoolConfig("validation", 2, 16), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -185,5 +185,12 @@ def test_mistakes_are_quoted(call, quoted):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="cache folder .*file/deeper"):
+    with pytest.raises(OSError, match="the folder .*file/deeper' cannot be made"):
         load_pool(PoolConfig("test", 1, 16), tmp_path / "file" / "deeper")
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_rendered(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr(house_pool, "render_pool", lambda *args: pytest.fail("images are made"))
+    with pytest.raises(PermissionError, match=f"the folder '{tmp_path}' cannot be written"):
+        load_pool(CONFIG, tmp_path)

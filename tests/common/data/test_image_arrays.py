@@ -159,3 +159,14 @@ def test_bad_options_are_refused_before_any_array_is_read(tmp_path, monkeypatch)
         load_npz(path, validation_fraction=1.5)
     with pytest.raises(AssertionError, match="was read"):
         load_npz(path, test_fraction=1.5)  # the file has a test split of its own
+
+
+def test_whichever_byte_of_a_file_is_damaged_the_file_is_named(tmp_path):
+    path = _save(tmp_path, images=IMAGES, labels=LABELS)
+    content = path.read_bytes()
+    for place in range(0, len(content), 3):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        try:
+            load_npz(path)
+        except ValueError as error:
+            assert "own.npz" in str(error)

@@ -205,6 +205,13 @@ def test_links_in_a_folder_are_not_followed(tmp_path):
         load_part(find_part(tmp_path, "train"), SMALL)
 
 
+def test_a_cache_that_cannot_be_written_is_told_before_anything_is_read(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Part, "records", lambda *args: pytest.fail("the archive is read"))
+    with pytest.raises(OSError, match="the folder .*file/deeper' cannot be made"):
+        load_svhn(folder, SMALL, tmp_path / "file" / "deeper")
+
+
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
 def test_a_truncated_archive_is_an_error(folder, share):
     path = folder / "train.tar.gz"
