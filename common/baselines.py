@@ -9,13 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.convolution import Conv, max_pool
-from common.evaluation import predicted
-from common.multi_digit import LAYOUTS, Heads, MultiDigitCnn, make_output
+from common.multi_digit import LAYOUTS, MOST_WIDTH, Heads, MultiDigitCnn, make_output
+from common.targets import accuracy
 from common.training import Given, Model
 
 Network = Literal["fc", "paper_cnn", "article_cnn", "cnn11", "cnn10", "addition_cnn", "article_digits"]
 NETWORKS = typing.get_args(Network)
-MOST_WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -143,8 +142,7 @@ def make_baseline(
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         outputs = apply(params, key, images, True)
         value = output.loss(outputs, labels).mean()
-        right = (predicted(output.scores(outputs)) == labels).reshape(len(labels), -1).all(axis=1)
-        return value, ({"loss": value, "accuracy": right.mean()}, given.memory)
+        return value, ({"loss": value, "accuracy": accuracy(output.scores(outputs), labels)}, given.memory)
 
     def predict(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()

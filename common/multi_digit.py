@@ -18,6 +18,7 @@ from common.targets import cross_entropy
 
 # Pixels lie about a quarter around their mean; the initialisation of the layers expects about 1.
 INPUT_SCALE = 4.0
+MOST_WIDTH = 16
 
 
 class Layout(NamedTuple):

@@ -55,8 +55,8 @@ class Model(NamedTuple):
       init: ``key -> params``.
       loss: ``(params, key, images [B, H, W, C], labels [B], given) -> (loss, (metrics, memory))``; images are uint8,
         metrics are scalars.
-      predict: ``(params, key, images [B, H, W, C], policy kind, hyper) -> logits [B, num_classes]``; the kind is that
-        of `common.episode.Policy`.
+      predict: ``(params, key, images [B, H, W, C], policy kind, hyper) -> scores [B, *S, num_classes]``, logits or
+        log-probabilities; the kind is that of `common.episode.Policy`.
       hyper: the configured continuous hyperparameters.
       memory: what the first step finds in place of what a step before left.
       passes: how several updates are made on the same episodes; None for one update on fresh episodes.

@@ -1,6 +1,7 @@
 """One experiment from its configuration to its report; the command lines of the models are thin over it."""
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -101,15 +102,17 @@ def run(
     run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
     known = identity(experiment, preset)
     commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
+    check = functools.partial(
+        run_directory.check_run,
+        run_dir,
+        known,
+        resume=output.resume,
+        overwrite=output.overwrite,
+        complete=lambda saved: to_json(from_json(type(experiment), saved)),
+    )
     with contextlib.ExitStack() as held:
         with interruptible("interrupted before the first step"), user_errors():
-            run_directory.check_run(
-                run_dir,
-                known,
-                resume=output.resume,
-                overwrite=output.overwrite,
-                complete=lambda saved: to_json(from_json(type(experiment), saved)),
-            )
+            check()
             validate_budget(experiment)
             continued = goes_on(run_dir, output.resume)
             check_early(experiment, continued)
@@ -120,6 +123,7 @@ def run(
             state = begin(experiment, built.model, continued)
             programs = compile(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
+            check()  # Another process may have left something there meanwhile.
             run_directory.open_run(run_dir, known, resume=output.resume)
         parameters = optax.tree.size(state.params)
         try:

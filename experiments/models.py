@@ -151,7 +151,12 @@ def make_finder(experiment: ColocalisationExperiment, dataset: Dataset) -> Coloc
     """The co-localiser of an experiment for a data set; errors as of `make_network`."""
     config, (height, width, channels) = experiment.model, dataset.image_shape
     validate_colocalisation(config, height, width)
-    validate_stn(ENCODER, config.crop, config.crop)
+    try:
+        validate_stn(ENCODER, config.crop, config.crop)
+    except ValueError as error:
+        raise ValueError(f"crop {config.crop}: {error}") from error
+    if experiment.training.batch_size < 2:
+        raise ValueError(f"batch_size {experiment.training.batch_size}: must be at least 2, since pairs are compared")
     if dataset.num_targets is not None:
         raise ValueError(f"task {dataset.name!r}: its labels are sequences; co-localisation takes classes")
     if not isinstance(dataset.recipe, Canvas):

@@ -66,7 +66,7 @@ def check_start(experiment: Experiment) -> Source | None:
 # Settings that have no shape, without which what is taken over sees other things than it has learned to see. All
 # parameters may be trained on under other ones.
 _UNSHAPED = {
-    "encoder_from": ("network.input_mean", "network.input_std"),
+    "encoder_from": ("network.input_mean", "network.input_std", "transformer.downsample"),
     "glimpse_network_from": ("retina.growth", "retina.subtract_mean", "agent.combine", "agent.unit_width"),
     "parameters_from": (),
 }

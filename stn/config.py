@@ -5,7 +5,12 @@ from typing import Literal
 
 from common import LARGEST
 from common.checks import require_at_least
+from common.multi_digit import MOST_WIDTH
 from stn.transforms import Name
+
+# Along each side: the splines of more take gigabytes to solve.
+MOST_CONTROL_POINTS = 32
+MOST_PARAMETERS = 10**9
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class NetworkConfig:
     input_mean: float = 0.0
     """Subtracted from the images, which are in [0, 1]. Of what it sees cnn11 subtracts each image's own mean too."""
     input_std: float = 1.0
-    """What they are then divided by."""
+    """What they are then divided by. cnn11 multiplies by 4 what it sees, so leave it at 1 there."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +107,20 @@ def validate(config: StnConfig, height: int, width: int) -> None:
     require_at_least(transformer, 0, "localisation_layers", "localisation_rate", "regularisation")
     require_at_least(network, 1, "parameters")
     require_at_least(network, 0, "units")
-    if transformer.control_points < 2:
-        raise ValueError(f"control_points {transformer.control_points}: must be at least 2")
+    if not 2 <= transformer.control_points <= MOST_CONTROL_POINTS:
+        raise ValueError(f"control_points {transformer.control_points}: must be from 2 to {MOST_CONTROL_POINTS}")
+    if network.parameters > MOST_PARAMETERS:
+        raise ValueError(f"parameters {network.parameters}: must be at most {MOST_PARAMETERS}")
     if not 0 <= transformer.background <= 1:
         raise ValueError(f"background {transformer.background}: must be from 0 to 1")
-    if not 0 < network.width < LARGEST:
-        raise ValueError(f"width {network.width}: must be positive")
+    if not 0 < network.width <= MOST_WIDTH:
+        raise ValueError(f"width {network.width}: must be positive and at most {MOST_WIDTH}")
     if not 0 <= network.dropout < 1:
         raise ValueError(f"dropout {network.dropout}: must be at least 0 and below 1")
     if not abs(network.input_mean) < LARGEST:
         raise ValueError(f"input_mean {network.input_mean}: must be finite")
     if not 0 < network.input_std < LARGEST:
-        raise ValueError(f"input_std {network.input_std}: must be positive")
+        raise ValueError(f"input_std {network.input_std}: must be positive and below {LARGEST:g}")
     if transformer.place == "none" and transformer.pooling == "sample" and transformer.downsample > 1:
         raise ValueError("pooling 'sample' with place 'none': nothing samples the image, so give average or max")
     if transformer.place == "multi" and network.network != "cnn11":

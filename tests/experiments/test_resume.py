@@ -206,3 +206,14 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(here, whole, cap
             cnn.main([*FLAGS, flag])
         assert "error: run directory 'run' is in use by another process" in capfd.readouterr().err
     assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+
+
+def test_what_another_process_has_left_while_images_were_loaded_is_kept(here, whole, capfd, monkeypatch):
+    def begin(*args):
+        shutil.copytree(whole / "run", "run")
+
+    monkeypatch.setattr("experiments.experiment.begin", begin)
+    with pytest.raises(SystemExit, match="2"):
+        cnn.main(FLAGS)
+    assert "error: run directory 'run' exists: give --resume" in capfd.readouterr().err
+    assert Path("run/results.json").exists() and Path("run/checkpoints").exists()

@@ -1,5 +1,6 @@
 """The command lines of differentiable attention, from their flags to their pictures."""
 
+import dataclasses
 import io
 import shutil
 from pathlib import Path
@@ -11,7 +12,9 @@ from PIL import Image
 
 from common.data import load_task
 from common.data.array_cache import read_arrays
+from common.data.blank import blank_task
 from experiments import colocalisation, soft_attention, stn
+from experiments.models import make_model
 from experiments.overlap import true_boxes
 from experiments.presets import CNN_PRESETS, DRAM_PRESETS
 from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
@@ -103,6 +106,13 @@ def test_presets_of_house_numbers_see_the_same_images():
         assert seen <= {(None, True), (32, True)} and (None, True) in seen
 
 
+def test_one_image_is_no_pair():
+    experiment = COLOCALISATION_PRESETS["T84"][1]
+    alone = dataclasses.replace(experiment, training=dataclasses.replace(experiment.training, batch_size=1))
+    with pytest.raises(ValueError, match="batch_size 1: must be at least 2, since pairs are compared"):
+        make_model(alone, blank_task("T84"))
+
+
 SMALL_ENCODER = "mnist28_cnn --resize 22"
 FINDER = "T84 --crop 22 --filters 2 --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --encoder-from encoder"
 
@@ -125,11 +135,16 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
     assert jax.tree.all(jax.tree.map(np.array_equal, kept, encoder)), "what it compares with stays as it is"
 
 
-def test_eyes_that_expect_other_brightness_are_refused(go, refused, capsys):
-    flags = [*SMALL_ENCODER.split(), *LOOP.split(), "--input-mean", "0.13"]
+@pytest.mark.parametrize(
+    "flags, said",
+    [("--input-mean 0.13", "input_mean is 0.13, here 0.0"), ("--resize 44 --downsample 2", "downsample is 2, here 1")],
+)
+def test_eyes_that_expect_other_images_are_refused(go, refused, capsys, flags, said):
+    """All shapes are the same."""
+    flags = [*SMALL_ENCODER.split(), *LOOP.split(), *flags.split()]
     go(stn, flags, "--no-plots", "--run-dir", "encoder")
     capsys.readouterr()
-    assert "encoder_from 'encoder': its input_mean is 0.13, here 0.0" in refused(colocalisation, FINDER.split())
+    assert f"encoder_from 'encoder': its {said}" in refused(colocalisation, FINDER.split())
 
 
 def test_the_labels_do_not_choose_the_localiser():
@@ -142,6 +157,7 @@ def test_the_labels_do_not_choose_the_localiser():
         ("T84", "encoder_from None: give the folder of a run"),
         ("T84 --encoder-from absent", "encoder_from: run directory 'absent' holds no config.json"),
         ("T84 --crop 90", "crop 90: must fit the 84x84 image"),
+        ("T84 --crop 10", "crop 10: network 'cnn' on 10x10 images: needs at least 21x21"),
         ("T84 --background 2", "background 2.0: must be from 0 to 1"),
         ("T84 --task distorted/RTS", "task 'distorted/RTS': where its digits are is not known"),
         ("T85", "unknown preset 'T85'"),

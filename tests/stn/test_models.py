@@ -162,13 +162,16 @@ def test_localisation_may_learn_more_slowly():
 @pytest.mark.parametrize(
     "transformer, network, said",
     [
-        ({"control_points": 1}, {}, "control_points 1: must be at least 2"),
+        ({"control_points": 1}, {}, "control_points 1: must be from 2 to 32"),
+        ({"control_points": 300}, {}, "control_points 300: must be from 2 to 32"),
+        ({}, {"parameters": 10**18}, f"parameters {10**18}: must be at most 1000000000"),
+        ({}, {"width": 17.0}, "width 17.0: must be positive and at most 16"),
         ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
         ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network cnn11 has room for them"),
         ({"place": "none", "downsample": 2, "pooling": "sample"}, {}, "pooling 'sample' with place 'none'"),
-        ({}, {"input_std": 0.0}, "input_std 0.0: must be positive"),
+        ({}, {"input_std": 0.0}, "input_std 0.0: must be positive and below"),
         ({}, {"dropout": 1.0}, "dropout 1.0: must be at least 0 and below 1"),
         ({"downsample": 2}, {}, "network 'cnn' on 14x14 (downsample 2) images: needs at least 21x21"),
     ],
