@@ -45,7 +45,8 @@ def _sums(transformer: TransformerConfig, network: NetworkConfig) -> StnExperime
 def _stn_numbers(counterpart: str, place: Literal["input", "multi"]) -> StnExperiment:
     """A preset of the 11-layer CNN with transformers in it, so that the two differ in nothing else.
 
-    The localisation networks have 32 units and a tenth of the rate, as in the paper, and convolutions without padding.
+    The localisation networks have 32 units, as in the paper, and convolutions without padding. The paper trains them at
+    a tenth of the rate by SGD; here, by Adam, they have the full rate.
     """
     cnn = CNN_PRESETS[counterpart][1]
     transformer = TransformerConfig(
@@ -54,7 +55,6 @@ def _stn_numbers(counterpart: str, place: Literal["input", "multi"]) -> StnExper
         localisation_units=32,
         localisation_layers=2,
         localisation_downsample=1,
-        localisation_rate=0.1,
         padding="border",
     )
     network = NetworkConfig("cnn11", width=cnn.model.width, dropout=cnn.model.dropout, input_mean=0.5)
@@ -136,7 +136,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         _stn_numbers("house_numbers", "multi"),
     ),
     "house_numbers_32": (
-        "experiments.cnn house_numbers_32 likewise with four, for a CPU.",
+        "experiments.cnn house_numbers_32 likewise with four, for a CPU. 141 min: 9.5% error.",
         _stn_numbers("house_numbers_32", "multi"),
     ),
     "svhn_single": (
