@@ -176,8 +176,8 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
 
     Returns:
       ``symbol``: of the symbols before the end of the labels, if there are any, those predicted otherwise at their
-      place. ``end``: of the
-      sequences, those predicted too long or too short. ``by_length``: whole-sequence errors by the number of symbols.
+      place. ``end``: of the sequences, those predicted too long or too short. ``by_length``: whole-sequence errors by
+      the number of symbols.
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     inside = labels != end

@@ -132,7 +132,7 @@ def _validate_sizes(config: StnConfig, height: int, width: int) -> None:
     transformer, network = config.transformer, config.network
     rows, columns = output_size(transformer, height, width)
     # 9x9 and 7x7 without padding, with poolings between them.
-    least = {"fcn": 1, "cnn": 21, "cnn11": 1}[network.network]
+    least = {"fcn": 1, "cnn": 21, "cnn11": 16}[network.network]
     if min(rows, columns) < least:
         seen = f"{rows}x{columns}" + (f" (downsample {transformer.downsample})" if transformer.downsample > 1 else "")
         raise ValueError(f"network {network.network!r} on {seen} images: needs at least {least}x{least}")
