@@ -73,17 +73,23 @@ class Model(NamedTuple):
 
 
 def freeze(model: Model, *names: str) -> Model:
-    """The model with these parts of its parameters held fixed: no gradient reaches them.
+    """The model with these parts of its parameters held fixed: neither gradients nor weight decay change them.
 
     Args:
       model: its parameters are a dictionary.
       names: keys of that.
     """
+    if not names:
+        return model
 
     def loss(params: PyTree, *given: Any) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         return model.loss(params | {name: jax.lax.stop_gradient(params[name]) for name in names}, *given)
 
-    return model._replace(loss=loss)
+    def rate_factors(params: PyTree) -> PyTree:
+        factors = optax.tree.ones_like(params) if model.rate_factors is None else model.rate_factors(params)
+        return factors | {name: optax.tree.zeros_like(params[name]) for name in names}
+
+    return model._replace(loss=loss, rate_factors=rate_factors)
 
 
 @dataclass(frozen=True)

@@ -223,15 +223,11 @@ def validate_start(experiment: DramExperiment) -> None:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    start, decay = experiment.start, experiment.optimizer.weight_decay
+    start = experiment.start
     if start.parameters_from is not None and start.glimpse_network_from is not None:
         raise ValueError(
             f"parameters_from {start.parameters_from!r} with glimpse_network_from {start.glimpse_network_from!r}: "
             "give one of them"
-        )
-    if start.frozen and decay:
-        raise ValueError(
-            f"weight_decay {decay} with a glimpse network that is frozen: give --no-freeze-glimpse-network, or no decay"
         )
 
 

@@ -20,9 +20,9 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 from common.checks import require_at_least
 from common.locations import to_pixels
 from common.targets import accuracy
-from common.training import Given, Model
+from common.training import Given, Model, freeze
 from stn.config import small
-from stn.localisation import NAME, ConvolutionalLocalisation, rate_factors
+from stn.localisation import NAME, ConvolutionalLocalisation
 from stn.models import StnModel, StnOutput
 from stn.samplers import sample
 from stn.transformer import SpatialTransformer, Transformed
@@ -183,7 +183,7 @@ def make_colocaliser(
         return cast(Transformed, module.apply({"params": params[NAME]}, images / 255.0))
 
     def encode(params: PyTree, crops: Array) -> StnOutput:
-        return encoder.look(jax.lax.stop_gradient(params[ENCODER]), crops)
+        return encoder.look(params[ENCODER], crops)
 
     def loss(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B"], given: Given
@@ -208,7 +208,4 @@ def make_colocaliser(
         del key, kind, hyper
         return encoder.look(params[ENCODER], find(params, images).images).logits
 
-    def factors(params: PyTree) -> PyTree:
-        return {NAME: rate_factors(params[NAME], 1.0), ENCODER: jax.tree.map(lambda _: 0.0, params[ENCODER])}
-
-    return Colocaliser(Model(init, loss, predict, rate_factors=factors), find)
+    return Colocaliser(freeze(Model(init, loss, predict), ENCODER), find)

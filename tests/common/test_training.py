@@ -15,6 +15,7 @@ from common.training import (
     Hyper,
     Model,
     OptimizerConfig,
+    freeze,
     init_state,
     keep_best,
     make_chunk,
@@ -274,6 +275,25 @@ def test_a_step_equals_its_formula():
     norm = math.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(after.params)))
     assert float(metrics["param_norm"]) == pytest.approx(norm, rel=1e-4)
     assert int(after.step) == 6
+
+
+@pytest.mark.parametrize("of_others", [None, 0.5])
+def test_neither_gradients_nor_weight_decay_change_what_is_frozen(of_others):
+    optimizer = make_optimizer(OptimizerConfig(gradient_clip=0.0, weight_decay=0.3))
+
+    def after(model):
+        step = train_step(model, optimizer, SCHEDULE, _sample_batch, TOTAL)
+        state, _ = jax.jit(step)(init_state(model, optimizer, 0), SOURCE, Hyper(jnp.array(0.1), ()))
+        return state.params
+
+    factors = None if of_others is None else lambda params: jax.tree.map(lambda _: of_others, params)
+    model = MODEL._replace(rate_factors=factors)
+    start, free, held = init_state(model, optimizer, 0).params, after(model), after(freeze(model, "weights"))
+    _assert_same_bits(held["weights"], start["weights"])
+    assert np.abs(free["weights"] - start["weights"]).min() > 1e-3
+    # Gradients are not clipped here, so that of the rest is what it would be.
+    np.testing.assert_allclose(held["bias"], free["bias"], rtol=1e-6)
+    assert np.abs(free["bias"]).min() > 1e-3
 
 
 def test_every_step_has_its_own_images_noise_and_progress():

@@ -134,7 +134,7 @@ def make_readers(folder):
     with pytest.MonkeyPatch.context() as patch:
         numbers_maker.stand_in(patch)
         dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "forward")])
-        shared = ["--reverse", "--glimpse-network-from", str(folder / "forward")]
+        shared = ["--reverse", "--glimpse-network-from", str(folder / "forward"), "--weight-decay", "0.1"]
         dram.main([*numbers_maker.FLAGS, "--run-dir", str(folder / "backward"), *shared])
         for name, flags in {
             "single": ["--task", "pairs100"],

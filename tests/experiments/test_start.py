@@ -45,6 +45,7 @@ def same(one, other):
 
 
 def test_a_frozen_glimpse_network_stays_as_it_was(readers):
+    # The weights of the second decay, where they are not frozen.
     forward, backward = (parts(read_run(readers / name)) for name in ("forward", "backward"))
     assert same(forward[GLIMPSE_NETWORK], backward[GLIMPSE_NETWORK])
     assert not any(same(forward[name], backward[name]) for name in forward if name != GLIMPSE_NETWORK)
@@ -104,7 +105,6 @@ def test_bad_input_is_told_before_images_are_made(flags, said, tmp_path, monkeyp
             ["--parameters-from", "a", "--glimpse-network-from", "b"],
             "parameters_from 'a' with glimpse_network_from 'b'",
         ),
-        (["--glimpse-network-from", "{}/forward", "--weight-decay", "0.1"], "weight_decay 0.1 with a glimpse network"),
         (["--parameters-from", "{}/forward", "--lower-hidden", "9"], "here [9, 4]; give the same networks and retina"),
         (["--glimpse-network-from", "{}/forward", "--num-scales", "1"], "what/kernel is [128, 24], here [64, 24]"),
         (["--glimpse-network-from", "{}/forward", "--subtract-mean"], "its subtract_mean is False, here True"),
