@@ -46,7 +46,8 @@ class Policy(NamedTuple):
       start: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.
       kind: ``sampled`` from the Gaussian policy, ``greedy`` (its mean), ``random`` (uniform over the image), or
         ``given``: those of another episode, whose log-probabilities under this agent are then told.
-      mirrored: samples lie on the other side of their means: the antithetic episode of the same key.
+      mirrored: samples lie on the other side of their means, random ones of the centre: the antithetic episode of the
+        same key.
       detached: samples have no gradient; else they are reparameterised, for pathwise gradients.
       samples: what ``given`` gives, before it is moved onto the image, ``[T, B, 2]``.
     """
@@ -146,6 +147,7 @@ def unroll(
         sample = jax.lax.stop_gradient(mean)
         if policy.kind == "random":
             sample = locations.uniform_location(key, batch_size)
+            sample = jnp.where(policy.mirrored, -sample, sample)
         return _unlearned(locations.clip_location(sample), sample, mean)
 
     state = agent.initial_state(params, batch_size)

@@ -54,9 +54,11 @@ def evaluate(config: Evaluation) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"{name} {value}: must be at least 1")
+    if config.last and config.plots:
+        raise ValueError("last with plots: the report is of the parameters of the run's results, so leave one out")
     run = read_run(config.run_dir, load_fixed)
     experiment, built, params = run.experiment, run.built, run.params(config.last)
-    say(f"{built.summary}; after step {int(run.state.step)}")
+    say(f"{built.summary}; after step {run.step(config.last)}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
     errors = measure(experiment, predict, params, run.dataset)
     Console().print(errors_table(errors, config.episodes or experiment.training.eval_episodes))

@@ -115,15 +115,15 @@ def load_subject(config: VarianceConfig) -> Subject:
         if config.data is not None:
             raise ValueError(f"data {config.data!r}: a run has its own images, so leave it out")
         run = read_run(Path(config.agent))
-        experiment, state = run.experiment, run.state
+        experiment = run.experiment
         if not isinstance(experiment, RamExperiment):
             raise ValueError(f"agent {config.agent!r} is no run of experiments.ram: give one")
-        best = experiment.training.keep_best
-        step = state.best_step if best and int(state.best_step) else state.step
-        subject = Subject(experiment, run.dataset, run.params(), int(step))
+        subject = Subject(experiment, run.dataset, run.params(), run.step())
     model = subject.experiment.model
     if model.policy.policy == "random" or model.agent.num_glimpses < 2:
         raise ValueError(f"agent {config.agent!r} draws no location from a learned policy")
+    if model.policy.learned_sigma != "no":
+        raise ValueError(f"agent {config.agent!r} learns its sigma ({model.policy.learned_sigma}): none can be set")
     return subject
 
 

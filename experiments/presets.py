@@ -168,7 +168,7 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
 
 DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
     "pairs100": (
-        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). 65 min on one CPU core: 6.6% error.",
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). 79 min on one CPU core: 6.6% error.",
         _dram("pairs100", 60_000, glimpses_per_target=4),
     ),
     "pairs100_no_context": (

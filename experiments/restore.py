@@ -26,6 +26,11 @@ class RestoredRun(NamedTuple):
         """The parameters that the run reported, or the last."""
         return chosen_params(self.state, self.experiment.training.keep_best and not last)
 
+    def step(self, last: bool = False) -> int:
+        """The step that `params` are from."""
+        best = int(self.state.best_step)
+        return best if best and self.experiment.training.keep_best and not last else int(self.state.step)
+
 
 def read_experiment(run_dir: Path) -> Experiment:
     """What a run trains, from its configuration alone.

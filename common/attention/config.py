@@ -108,6 +108,8 @@ def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
             )
         if config.growth == 1:
             raise ValueError(f"growth 1: with {config.num_scales} scales it must be at least 2")
+        if config.growth > 2 * side:
+            raise ValueError(f"growth {config.growth}: of a {height}x{width} image at most {2 * side}")
         extent *= config.growth
 
 

@@ -129,7 +129,10 @@ def make_attention(
         one = functools.partial(unroll_batch, params, images, see, sigma)
         if given.rollout is not None:
             again = jax.vmap(lambda samples: one(key, Policy(start, "given", samples=samples)), in_axes=1, out_axes=1)
-            return again(given.rollout.samples)
+            played = again(given.rollout.samples)
+            # Random locations have no log-probability, in later updates either.
+            nothing = jnp.zeros_like(played.log_probs)
+            return played._replace(log_probs=nothing, entropies=nothing) if random else played
         policy = Policy(start, "random" if random else "sampled", detached=not estimator.pathwise)
         if config.estimator.antithetic:
 
@@ -179,7 +182,8 @@ def make_attention(
     ) -> Episode:
         sigma = sigma_at(config.policy.sigma_schedule, hyper, jnp.ones(()))
         policy = Policy(start, "random" if random else kind)
-        return unroll_batch(params, images, make_sensor(images, retina), sigma, key, policy)
+        see = make_sensor(images, retina, differentiable=estimator.pathwise)
+        return unroll_batch(params, images, see, sigma, key, policy)
 
     def predict(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper

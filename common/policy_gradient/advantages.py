@@ -73,6 +73,16 @@ def gae(
     return _over_streams(of_stream)(rewards, values)
 
 
+def compares_replicates(advantage: Callable) -> Callable:
+    """Marks an advantage in which replicates of an image stand in for each other's baseline.
+
+    They must be independent, so it is refused with antithetic ones, and there must be at least two.
+    """
+    advantage.compares_replicates = True  # type: ignore[attr-defined]
+    return advantage
+
+
+@compares_replicates
 def leave_one_out(rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar) -> Float[Array, "T M B"]:
     """Return less the mean return of the other replicates of the same image (Kool et al. 2019).
 
@@ -85,6 +95,7 @@ def leave_one_out(rewards: Float[Array, "T M B"], episode: Episode, *, discount:
     return (returns - returns.mean(axis=1, keepdims=True)) * replicates / (replicates - 1)
 
 
+@compares_replicates
 def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M B"]:
     """Learning signal of a multi-sample bound (Mnih and Rezende 2016, equations 8 and 10).
 

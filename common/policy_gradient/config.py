@@ -49,10 +49,11 @@ class EstimatorConfig:
 def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
     """(refused, why) for every combination that makes no sense."""
     advantage, surrogate, reward = config.advantage, config.surrogate, config.reward
-    among_replicates = advantage in ("leave_one_out", "vimco")
+    through_locations = getattr(resolve("surrogate", surrogate, SURROGATES), "through_locations", False)
+    compared = getattr(resolve("advantage", advantage, ADVANTAGES), "compares_replicates", False)
     return [
         (
-            among_replicates and config.replicates < 2,
+            compared and config.replicates < 2,
             f"advantage {advantage!r} with replicates {config.replicates}: it compares replicates, so give at least 2",
         ),
         (
@@ -60,7 +61,7 @@ def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
             f"antithetic with replicates {config.replicates}: they come in pairs, so give an even number",
         ),
         (
-            config.antithetic and among_replicates,
+            config.antithetic and compared,
             f"antithetic with advantage {advantage!r}: a replicate's mirror image is not independent of it, which "
             "biases the gradient; give another advantage",
         ),
@@ -70,12 +71,20 @@ def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
             "log_probability",
         ),
         (
+            advantage == "vimco" and config.discount != 1,
+            f"advantage 'vimco' with discount {config.discount}: its bound is of the whole return; give 1",
+        ),
+        (
             surrogate == "multi_sample" and advantage != "vimco",
             f"surrogate 'multi_sample' with advantage {advantage!r}: its learning signal is that of vimco",
         ),
         (
             surrogate == "multi_sample" and config.normalise_advantages,
             "surrogate 'multi_sample' with normalise_advantages: its two terms must keep their scales",
+        ),
+        (
+            surrogate == "pathwise" and config.normalise_advantages,
+            "surrogate 'pathwise' with normalise_advantages: it differentiates the return itself",
         ),
         (
             surrogate == "pathwise" and reward in ("correct", "signed"),
@@ -92,7 +101,7 @@ def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
             f"surrogate 'pathwise' with discount {config.discount}: it differentiates the whole return; give 1",
         ),
         (
-            surrogate in ("score_function", "pathwise", "multi_sample") and config.several_updates,
+            (surrogate in ("score_function", "multi_sample") or through_locations) and config.several_updates,
             f"surrogate {surrogate!r} with passes {config.passes} and minibatches {config.minibatches}: from the "
             "second update on the episodes are of another policy, for which ppo_clip is made",
         ),

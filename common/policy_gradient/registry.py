@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from common.names import unknown
@@ -62,10 +62,12 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{kind} {name!r}: {error}; {allowed}") from error
         if kind == "advantage" and isinstance(found, Stateful):
+            _require_arguments(kind, name, found.init, ("num_glimpses",))
+            _require_arguments(kind, name, found.update, (*ARGUMENTS[kind], "memory"))
             return found
         if not callable(found):
             raise ValueError(f"{kind} {name!r}: not a function; {allowed}")
-        _require_arguments(kind, name, found)
+        _require_arguments(kind, name, found, ARGUMENTS[kind])
         return found
     raise unknown(kind, name, table, "module:function")
 
@@ -83,8 +85,8 @@ def _signature(function: Callable) -> inspect.Signature:
         return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])
 
 
-def _require_arguments(kind: str, name: str, function: Callable) -> None:
-    arguments, keywords = ARGUMENTS[kind], MORE[kind]
+def _require_arguments(kind: str, name: str, function: Callable, arguments: Sequence[str]) -> None:
+    keywords = MORE[kind]
     try:
         _signature(function).bind(*arguments, **named(function, dict.fromkeys(keywords)))
     except TypeError as error:

@@ -1,6 +1,7 @@
 """Rewards ``(logits [T, M, B, num_classes], labels [B]) -> rewards [T, M, B]``, received after each glimpse.
 
-Each replicate has its own reward. Rewards carry no gradient: the estimator sees to that.
+Each replicate has its own reward. The estimator sees to it that no gradient passes through rewards, but for surrogates
+that are defined by it, `pathwise` and `multi_sample`.
 """
 
 import jax

@@ -46,14 +46,17 @@ def launcher(options: Options) -> Execute:
 class _Stop(Stop):
     """Says what a request to stop does."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, options: Options) -> None:
         super().__init__()
         self._console = console
+        # What a worker of Ray has of a run comes back with its end alone.
+        lost = "what runs in Ray is lost, and begins again as it was sent"
+        self._what = lost if options.launcher == "ray" else "what runs is saved after its chunk of steps"
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         super()._ask(number, frame)
         if self.asked == 1:
-            said = "stopping: what runs is saved after its chunk of steps; press Ctrl-C again to stop at once"
+            said = f"stopping: {self._what}; press Ctrl-C again to stop at once"
             with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
                 self._console.print(said, soft_wrap=True)
 
@@ -79,7 +82,7 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
     if options.dry_run:
         _list_cells(plan)
         return 0
-    with _Stop(console) as stop, user_errors(), open_sweep(folder, plan):
+    with _Stop(console, options) as stop, user_errors(), open_sweep(folder, plan):
         with Board(plan, folder, console) as board:
             waiting = board.waiting()
             others = other_cells(folder, plan)

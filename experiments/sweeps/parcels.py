@@ -42,13 +42,14 @@ def unpack(data: bytes, folder: Path) -> None:
         archive.extractall(folder, filter="data")
 
 
-def run_cell(arguments: list[str], folder: bytes, cpus: float) -> Parcel:
+def run_cell(arguments: list[str], folder: bytes, cpus: float, gpus: float = 0.0) -> Parcel:
     """Runs a cell in a scratch folder of this machine.
 
     Args:
       arguments: what follows ``python``, but for the folder of the run.
       folder: the run to go on with, packed; nothing to begin one.
       cpus: the cores it may use.
+      gpus: the GPUs; less than one is a part of its memory.
 
     Raises:
       WorkerDied: the process was killed.
@@ -61,6 +62,8 @@ def run_cell(arguments: list[str], folder: bytes, cpus: float) -> Parcel:
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "NPROC": str(math.ceil(cpus)),  # The size of XLA's pool of threads.
         }
+        if 0 < gpus < 1:  # A process would take three quarters of a GPU.
+            environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.75 * gpus:.4f}")
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [*_python(), *arguments, f"--run-dir={run_dir}", *(["--resume"] if folder else [])],

@@ -77,7 +77,7 @@ def execute(
             run_dir = cell_folder(sweep, cell)
             folder = parcels.pack(run_dir) if begun(run_dir) else b""
             command = arguments(cell, None, resume=False, reports=reports)
-            sent[task.remote(command, folder, cpus)] = cell
+            sent[task.remote(command, folder, cpus, gpus)] = cell
             notify(cell, Status("waiting", "in Ray"))
         while sent and not stop.asked:
             for reference in ray.wait(list(sent), timeout=POLL_SECONDS)[0]:

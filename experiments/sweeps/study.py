@@ -79,6 +79,25 @@ class Plan(NamedTuple):
         }
 
 
+def seeds_of(given: Any) -> tuple[int, ...]:
+    """The seeds that a study asks for, by their number or one by one.
+
+    Raises:
+      ValueError: there is none, one is given twice, or they are no whole numbers.
+    """
+
+    def whole(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    seeds = range(given) if whole(given) else given
+    if not isinstance(seeds, Sequence) or not all(map(whole, seeds)):
+        raise ValueError(f"seeds {given!r}: must be their number, or a list of whole numbers")
+    if not seeds:
+        raise ValueError(f"seeds {given}: must be at least 1")
+    _require_distinct("seed", seeds)
+    return tuple(seeds)
+
+
 def make_plan(study: Study) -> Plan:
     """Lists the cells of a study.
 
@@ -88,10 +107,7 @@ def make_plan(study: Study) -> Plan:
     base = find_preset(study.model, study.preset)
     fields = fields_of(type(base))
     dimensions, overrides = _dimensions(study, fields)
-    seeds = tuple(range(study.seeds)) if isinstance(study.seeds, int) else tuple(study.seeds)
-    if not seeds:
-        raise ValueError(f"seeds {study.seeds}: must be at least 1")
-    _require_distinct("seed", seeds)
+    seeds = seeds_of(study.seeds)
     for name, value in overrides.items():
         base = replace(base, fields[name].path, value)
     cells = []

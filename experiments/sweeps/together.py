@@ -144,7 +144,10 @@ def _run_batch(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None
     """Runs a group in one batched program, or, where that fails as a whole, one by one."""
     if len(jobs) > 1:
         try:
-            return _run_batched(jobs, programs, load)
+            with contextlib.ExitStack() as held:
+                for job in jobs:
+                    held.enter_context(run_directory.locked(Path(job.run_dir)))
+                return _run_batched(jobs, programs, load)
         except Exception:
             traceback.print_exc()
             say("running one by one what failed together")

@@ -307,6 +307,25 @@ def test_resolve_quotes_what_it_cannot_find(name, fragment):
     assert f"reward {name!r}" in message and fragment in message and "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("part", "called"),
+    [
+        ({"init": lambda: 0}, "(num_glimpses)"),
+        ({"update": lambda rewards, memory: (rewards, memory)}, "(rewards, episode, memory)"),
+        ({"update": lambda rewards, episode, memory, *, temperature: (rewards, memory)}, "(rewards, episode, memory)"),
+    ],
+)
+def test_resolve_looks_at_both_functions_of_a_memory(monkeypatch, part, called):
+    mine = ADVANTAGES["moving_average"]._replace(**part)
+    monkeypatch.setattr("common.policy_gradient.advantages.mine", mine, raising=False)
+    name = "common.policy_gradient.advantages:mine"
+    with pytest.raises(ValueError) as error:
+        resolve("advantage", name, ADVANTAGES)
+    assert repr(name) in str(error.value) and f"it is called with {called}" in str(error.value)
+    monkeypatch.setattr("common.policy_gradient.advantages.mine", ADVANTAGES["moving_average"])
+    assert resolve("advantage", name, {}) is ADVANTAGES["moving_average"]
+
+
 @pytest.mark.parametrize("part", ["reward", "advantage"])
 def test_a_function_of_the_wrong_shape_is_refused(part):
     functions = {

@@ -59,16 +59,19 @@ def test_same_errors_as_in_the_results(run_dir, capsys):
     out, err = capsys.readouterr()
     results = read_json(run_dir / "results.json")
     assert row([results["validation"]["greedy"], results["test"]["greedy"]]) in out
-    assert f"; after step {LAST}" in err and len(err.splitlines()) == 1
+    best = min(read_metrics(run_dir), key=lambda record: record.get("validation_error", np.inf))["step"]
+    assert best < LAST and f"; after step {best}\n" in err and len(err.splitlines()) == 1
     assert sorted((path, path.is_file() and path.read_bytes()) for path in run_dir.rglob("*")) == before
 
 
 def test_best_parameters_unless_asked_for_the_last(run_dir, capsys):
     errors = {record["step"]: record["validation_error"] for record in read_metrics(run_dir)}
     assert min(errors.values()) < errors[LAST], "the best are not the last, or this test shows nothing"
-    for flags, expected in [([], min(errors.values())), (["--last"], errors[LAST])]:
+    best = min(errors, key=errors.get)
+    for flags, step in [([], best), (["--last"], LAST)]:
         evaluate.main([str(run_dir), *flags])
-        assert re.search(rf"│ greedy +│ {expected:.2f} \[", capsys.readouterr().out)
+        out, err = capsys.readouterr()
+        assert re.search(rf"│ greedy +│ {errors[step]:.2f} \[", out) and f"; after step {step}\n" in err
 
 
 def test_plots_are_drawn_again(run_dir, capsys):
@@ -79,9 +82,13 @@ def test_plots_are_drawn_again(run_dir, capsys):
 
 def test_earlier_checkpoint_where_the_latest_is_damaged(run_dir, capsys):
     (run_dir / "checkpoints" / str(LAST) / "digest.json").unlink()
-    evaluate.main([str(run_dir)])
+    evaluate.main([str(run_dir), "--last"])
     warning, summary = capsys.readouterr().err.splitlines()
     assert f"checkpoints/{LAST}' cannot be read" in warning and f"; after step {LAST - 2}" in summary
+
+
+def test_the_report_is_not_of_the_last_parameters(run_dir, refused):
+    assert refused(run_dir, "--last", "--plots").startswith("error: last with plots: ")
 
 
 @pytest.mark.parametrize("flags", [["--episodes", "0"], ["--batch-size", "-1"]])

@@ -27,8 +27,13 @@ def preset(images, tmp_path, monkeypatch):
     """A tiny preset, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     experiment = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, data=str(images)))
-    random = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, policy=PolicyConfig(policy="random")))
-    presets = {"tiny": ("", experiment), "random": ("", random)}
+
+    def with_policy(**policy):
+        model = dataclasses.replace(TINY.model, policy=PolicyConfig(sigma="0.3", **policy))
+        return "", dataclasses.replace(TINY, model=model)
+
+    others = {"random": with_policy(policy="random"), "learner": with_policy(learned_sigma="global")}
+    presets = {"tiny": ("", experiment), **others}
     monkeypatch.setattr(gradient_options, "RAM_PRESETS", presets)
     monkeypatch.setattr(ram, "RAM_PRESETS", presets)
     return str(images)
@@ -65,9 +70,10 @@ def test_trained_agent_with_a_fitted_baseline(preset, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        ("nowhere", "agent 'nowhere': give the folder of a run, or a preset: tiny, random"),
+        ("nowhere", "agent 'nowhere': give the folder of a run, or a preset: tiny, random, learner"),
         (".", "holds no config.json"),
         (". --data x.npz", "a run has its own images"),
+        ("learner", "learns its sigma (global)"),
         ("random", "draws no location from a learned policy"),
         ("tiny --estimators gea", "did you mean 'gae'?"),
         ("tiny --estimators leave_one_out --replicates 1", "no estimator is left to measure"),
@@ -84,7 +90,7 @@ def test_trained_agent_with_a_fitted_baseline(preset, tmp_path, capsys):
     ],
 )
 def test_bad_input_is_one_line(preset, flags, why, capsys):
-    data = ["--data", preset] if flags.split()[:1] in (["tiny"], ["random"]) else []
+    data = ["--data", preset] if flags.split()[:1] in (["tiny"], ["random"], ["learner"]) else []
     with pytest.raises(SystemExit) as stop:
         gradient_variance.main([*flags.split(), *data])
     out, err = capsys.readouterr()

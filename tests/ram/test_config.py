@@ -28,6 +28,7 @@ def _with(part, **fields):
         ("retina", {"glimpse_size": 100, "num_scales": 3}, "num_scales 3"),
         ("retina", {"growth": 0}, "growth 0"),
         ("retina", {"growth": 1, "num_scales": 2}, "growth 1"),
+        ("retina", {"growth": 1_000_000_000, "num_scales": 2}, "growth 1000000000"),
         ("agent", {"num_glimpses": 0}, "num_glimpses 0"),
         ("agent", {"num_glimpses": 201}, "num_glimpses 201: must be at most 200"),
         ("agent", {"what_hidden": 0}, "what_hidden 0"),

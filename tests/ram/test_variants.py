@@ -18,6 +18,7 @@ HEIGHT, WIDTH, CLASSES, BATCH, GLIMPSES = 10, 12, 3, 6, 3
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
 LABELS = jnp.arange(BATCH) % CLASSES
 KEY = jax.random.key(5)
+ADVANTAGE, SURROGATE = "common.policy_gradient.advantages", "common.policy_gradient.surrogates"
 SMALL = AgentConfig(num_glimpses=GLIMPSES, what_hidden=5, where_hidden=5, glimpse_features=6, core="rnn", core_hidden=8)
 FIXED = PolicyConfig(sigma="0.3")
 POLICY_ALONE = LossConfig(classification_weight=0.0, baseline_weight=0.0)
@@ -68,6 +69,34 @@ def test_a_second_update_sees_the_same_episodes_again():
     other, _ = _gradient(ram, moved, played)
     assert float(other["kl"]) > 1e-4
     assert float(other["reward"]) == pytest.approx(float(metrics["reward"]), rel=1e-5)
+
+
+def test_random_locations_are_not_learned_in_later_updates_either():
+    loss = LossConfig(policy_weight=1.0, entropy_weight=1.0, classification_weight=0.0, baseline_weight=0.0)
+    random = PolicyConfig(policy="random", sigma="0.3")
+    ram = _ram(loss, random, replicates=2, surrogate="ppo_clip", passes=2)
+    played = jax.jit(ram.model.passes.play)(_params(), KEY, IMAGES, LABELS, _given(ram.model))[0]
+    for rollout in (None, played):
+        metrics, gradient = _gradient(ram, _params(), rollout)
+        assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)) == 0
+    assert float(metrics["kl"]) == 0
+
+
+def test_antithetic_random_locations_lie_opposite():
+    ram = _ram(policy=PolicyConfig(policy="random", sigma="0.3"), replicates=4, antithetic=True)
+    episode = jax.jit(ram.rollout)(_params(), KEY, IMAGES, _given(ram.model))
+    locations = np.asarray(episode.locations[1:])
+    np.testing.assert_array_equal(locations[:, 2:], -locations[:, :2])
+    assert np.abs(locations[:, 0] - locations[:, 1]).min() > 0 and np.abs(locations).max() > 0.5
+
+
+def test_a_pathwise_agent_sees_the_same_when_it_plays():
+    # Of so small a sigma samples are means, so training plays what greedy episodes do.
+    narrow = PolicyConfig(sigma="0.000001")
+    ram = _ram(policy=narrow, surrogate="pathwise", advantage="plain_return", reward="log_probability")
+    trained = jax.jit(ram.rollout)(_params(), KEY, IMAGES, _given(ram.model))
+    played = jax.jit(ram.play, static_argnums=3)(_params(), KEY, IMAGES, "greedy")
+    np.testing.assert_allclose(played.logits, trained.logits[:, 0], rtol=1e-3, atol=1e-4)
 
 
 def _train_step(ram, rate=0.01):
@@ -183,6 +212,11 @@ def test_the_moving_average_goes_from_step_to_step():
         ({"surrogate": "pathwise", "reward": "correct", "advantage": "plain_return"}, "a step has no gradient"),
         ({"surrogate": "pathwise"}, "give plain_return"),
         ({"surrogate": "pathwise", "advantage": "plain_return", "discount": 0.5}, "discount 0.5"),
+        ({"surrogate": "pathwise", "advantage": "plain_return", "normalise_advantages": True}, "the return itself"),
+        ({"advantage": "vimco", "reward": "log_probability", "replicates": 2, "discount": 0.3}, "discount 0.3"),
+        ({"advantage": f"{ADVANTAGE}:leave_one_out"}, "replicates 1"),
+        ({"advantage": f"{ADVANTAGE}:leave_one_out", "replicates": 2, "antithetic": True}, "biases the gradient"),
+        ({"surrogate": f"{SURROGATE}:pathwise", "passes": 2}, "for which ppo_clip is made"),
         ({"passes": 3}, "for which ppo_clip is made"),
         ({"surrogate": "ppo_clip", "max_kl": 0.1}, "no rest to skip"),
         ({"passes": 0}, "passes 0: must be at least 1"),

@@ -8,7 +8,7 @@ import pytest
 from experiments.command_line import parse_preset
 from experiments.presets import CNN_PRESETS, RAM_PRESETS
 from experiments.sweeps.cells import Cell, arguments
-from experiments.sweeps.study import Study, load_study, make_plan
+from experiments.sweeps.study import Study, load_study, make_plan, seeds_of
 
 RAM = {"model": "ram", "preset": "mnist28"}
 
@@ -116,3 +116,10 @@ def test_files_that_hold_no_study(tmp_path, text, said):
         load_study(str(tmp_path / "s.py"))
     with pytest.raises(ValueError, match="there is no file"):
         load_study(str(tmp_path / "absent.py"))
+
+
+@pytest.mark.parametrize("seeds", ["3", 2.0, [0.0, 1.0], True, None])
+def test_seeds_of_a_study_file_are_whole_numbers(seeds):
+    with pytest.raises(ValueError) as error:
+        seeds_of(seeds)
+    assert str(error.value) == f"seeds {seeds!r}: must be their number, or a list of whole numbers"

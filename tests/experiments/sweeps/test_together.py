@@ -1,5 +1,7 @@
 """Cells that share a process and a compiled program: what they learn is what each learns by itself."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -9,10 +11,10 @@ from experiments.command_line import with_output
 from experiments.config import load_dataset
 from experiments.experiment import run
 from experiments.models import build
-from experiments.programs import program_digest
+from experiments.programs import SharedPrograms, program_digest
 from experiments.restore import read_run
-from experiments.run_directory import read_json, read_metrics
-from experiments.sweeps import local
+from experiments.run_directory import locked, read_json, read_metrics
+from experiments.sweeps import local, together
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.launchers import Stop
 from experiments.sweeps.study import Study, make_plan
@@ -140,6 +142,26 @@ def test_batched_in_turn_and_separate_cells_agree(swept):
             for name in ("task", "model", "preset", "config", "seed", "steps", "episodes", "parameters", "test"):
                 assert ours[name] == theirs[name], name
             assert read_json(folder / "config.json") == read_json(separate / "config.json")
+
+
+def test_a_batch_holds_the_folders_of_its_runs(tmp_path, monkeypatch, capfd):
+    jobs = [together.Job({}, str(tmp_path / name), False, False, 2) for name in ("a", "b")]
+    alone = []
+
+    def refused(jobs, programs, load):
+        for job in jobs:
+            with pytest.raises(ValueError, match="in use by another process"), locked(Path(job.run_dir)):
+                pass
+        raise ValueError("all were held")
+
+    def free(job, programs, load):
+        with locked(Path(job.run_dir)):
+            alone.append(job.run_dir)
+
+    monkeypatch.setattr(together, "_run_batched", refused)
+    monkeypatch.setattr(together, "_run_alone", free)
+    together._run_batch(jobs, SharedPrograms(), load_dataset)
+    assert "all were held" in capfd.readouterr().err and alone == [job.run_dir for job in jobs]
 
 
 def test_seeds_and_settings_differ_in_a_batch(swept):
