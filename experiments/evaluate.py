@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import load_fixed
+from experiments.config import WholeImageExperiment, load_fixed
 from experiments.experiment import measure
 from experiments.programs import final_predictor
 from experiments.report import write_report
@@ -58,6 +58,8 @@ def evaluate(config: Evaluation) -> None:
         raise ValueError("last with plots: the report is of the parameters of the run's results, so leave one out")
     run = read_run(config.run_dir, load_fixed)
     experiment, built, params = run.experiment, run.built, run.params(config.last)
+    if config.episodes is not None and isinstance(experiment, WholeImageExperiment):
+        raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples none, so leave it out")
     say(f"{built.summary}; after step {run.step(config.last)}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
     errors = measure(experiment, predict, params, run.dataset)

@@ -97,6 +97,10 @@ def test_counts_must_be_positive(run_dir, refused, flags):
     assert refused(run_dir, *flags) == f"error: {name} {flags[1]}: must be at least 1"
 
 
+def test_no_episodes_of_a_network_that_sees_the_whole_image(run_dir, refused):
+    assert refused(run_dir, "--episodes", "5").startswith("error: episodes 5: this run sees whole images")
+
+
 def test_no_run(tmp_path, run_dir, refused):
     (tmp_path / "empty").mkdir()
     for folder in ("missing", "empty", "run/config.json"):
