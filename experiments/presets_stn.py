@@ -124,7 +124,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), FCN),
     ),
     "addition_cnn": (
-        f"The CNN in its place, likewise ({PAPER}: 14.7%). Not run yet.",
+        f"The CNN in its place, likewise ({PAPER}: 14.7%). 18 min: 53%.",
         _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), CNN),
     ),
     "house_numbers_single": (
