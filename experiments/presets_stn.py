@@ -95,10 +95,10 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     ),
     "RTS_fcn": (f"The FCN without it ({PAPER}: 5.2%). 4 min: 6.7%.", _stn("distorted/RTS", NO_TRANSFORMER, FCN)),
     "P": (
-        f"ST-CNN, affine, on MNIST in perspective ({PAPER}: 0.8%). 35 min: 1.9%.",
+        f"ST-CNN, affine, on MNIST in perspective ({PAPER}: 0.8%). Not run yet.",
         _stn("distorted/P", TransformerConfig(), CNN),
     ),
-    "P_cnn": (f"The CNN without it ({PAPER}: 1.5%). 71 min: 4.6%.", _stn("distorted/P", NO_TRANSFORMER, CNN)),
+    "P_cnn": (f"The CNN without it ({PAPER}: 1.5%). Not run yet.", _stn("distorted/P", NO_TRANSFORMER, CNN)),
     "E": (
         f"ST-CNN, affine, on elastically bent MNIST ({PAPER}: 1.2%). 33 min: 0.8%.",
         _stn("distorted/E", TransformerConfig(), CNN),

@@ -141,29 +141,31 @@ class RotatedScaledMoved(Warp):
 
 @dataclass(frozen=True)
 class Projected(Warp):
-    """P: scaled by 0.75 to 1, then each corner is pulled elsewhere, by a normal variable in x and in y. A `Recipe`.
+    """P: scaled by 0.75 to 1, then each corner is stretched by a normal amount, the same in x and in y. A `Recipe`.
 
-    Displacements that would fold the image, or nearly so, are halved until they do not: of 28x28 images about one in
-    27.
+    Outwards is positive. The paper speaks of one amount for each corner; with one for x and another for y many digits
+    leave the image, and a CNN makes four times the errors that it makes on E, in the paper about as many.
+    Amounts that would fold the image, or nearly so, are halved until they do not: of 28x28 images in one of 14.
 
     Attributes:
-        deviation: standard deviation of the displacements, in pixels.
+        deviation: standard deviation of the amounts, in pixels.
     """
 
     deviation: float = 5.0
 
     def draw_map(self, key: Key[Array, ""], height: int, width: int) -> Int32[Array, "H W 2"]:
         """See `Warp.draw_map`."""
-        bits = jax.random.bits(key, (9,), "uint32")
-        pulled = _draw(warps.normal_table(self.deviation * warps.CORNER), bits[1:].reshape(4, 2))
+        bits = jax.random.bits(key, (5,), "uint32")
+        outwards = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.int32)
+        amounts = _draw(warps.normal_table(self.deviation * warps.CORNER), bits[1:])[:, None]
         # Half a side of an image of s pixels is s / 2 * CORNER = 4 s; one draw sets the scale of both axes.
         step = _uniform(bits[0], 0, max(height, width))
         half = jnp.stack([4 * side - step * side // max(height, width) for side in (width, height)])
-        square = half[None] * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.int32)
+        square = half[None] * outwards
         least = 4 * half[0] * half[1] // 8
-        corners = square + pulled // 8
+        corners = square + amounts // 8 * outwards
         for parts in (4, 2, 1):
-            wider = square + pulled // parts
+            wider = square + amounts // parts * outwards
             corners = jnp.where((warps.quadrilateral_weights(wider) >= least).all(), wider, corners)
         return warps.projective_map(corners, height, width)
 

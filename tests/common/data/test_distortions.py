@@ -81,12 +81,37 @@ def test_scale_angle_and_place():
         assert stats.kstest(place[:, axis] / room, stats.uniform(-1, 2).cdf).pvalue > 0.01
 
 
-def test_projections_spread_as_asked_and_never_fold():
+def _corners(shown):
+    """Where the corners of an image lie from the middle of its projection [H, W, 2], in pixels [4, 2]."""
+    rows, columns = np.nonzero((shown > -0.5).all(-1) & (shown < 27.5).all(-1))
+    (u, v), x, y = shown[rows, columns].T, columns - 13.5, rows - 13.5
+    zero, one = np.zeros_like(u), np.ones_like(u)
+    # x (c . (u, v, 1)) = a . (u, v, 1), and so for y: the null space holds the map from the image to the projection.
+    across = np.stack([u, v, one, zero, zero, zero, -x * u, -x * v, -x], axis=-1)
+    down = np.stack([zero, zero, zero, u, v, one, -y * u, -y * v, -y], axis=-1)
+    matrix = np.linalg.svd(np.concatenate([across, down]), full_matrices=False)[2][-1].reshape(3, 3)
+    ends = np.array([[-0.5, -0.5, 1], [27.5, -0.5, 1], [27.5, 27.5, 1], [-0.5, 27.5, 1]]) @ matrix.T
+    return ends[:, :2] / ends[:, 2:]
+
+
+def test_projections_stretch_corners_outwards_as_asked():
+    outwards = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    reach = np.array([_corners(shown) for shown in _maps(Projected(), 1000)]) * outwards
+    # A corner stays on its diagonal.
+    assert np.median(np.abs(reach[..., 0] - reach[..., 1])) < 0.1
+    # The scale of the square, the same for all corners, is no part of the difference of two.
+    apart = (reach[:, 0] - reach[:, 2]).mean(-1) / np.sqrt(2)
+    # Amounts that would fold are halved.
+    assert 0.9 * 5 < apart.std() < 5.1
+    assert abs(reach.mean() - 14 * 0.875) < 0.3
+    still = np.array([_corners(shown) for shown in _maps(Projected(deviation=0.0), 300)]) * outwards
+    assert stats.kstest(still.mean(axis=(1, 2)) / 14, stats.uniform(0.75, 0.25).cdf).pvalue > 0.01
+
+
+def test_projections_never_fold():
     maps = _maps(Projected(), 3000)
     seen = (maps[..., 0] > -1) & (maps[..., 1] > -1)
-    area = seen.mean(axis=(1, 2))
-    # A square of 0.75 to 1 of the side, part of which the corners push outside.
-    assert 0.55 < area.mean() < 0.75 and area.min() > 0.1
+    assert seen.mean(axis=(1, 2)).min() > 0.1
     # A fold would show a pixel's right neighbour to its left.
     both = seen[:, :, 1:] & seen[:, :, :-1]
     turned = np.cross((maps[:, :-1, 1:] - maps[:, :-1, :-1]), (maps[:, 1:, :-1] - maps[:, :-1, :-1]))
