@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import cnn, run_directory
+from experiments import cnn, ram, run_directory
 from experiments.run_directory import read_json, read_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -217,3 +217,25 @@ def test_what_another_process_has_left_while_images_were_loaded_is_kept(here, wh
         cnn.main(FLAGS)
     assert "error: run directory 'run' exists: give --resume" in capfd.readouterr().err
     assert Path("run/results.json").exists() and Path("run/checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    ["--advantage moving_average", "--surrogate ppo_clip --passes 2 --minibatches 2 --max-kl 0.5"],
+    ids=["a memory", "several updates"],
+)
+def test_an_agent_goes_on_with_all_that_its_estimator_keeps(whole, monkeypatch, tmp_path, estimator):
+    flags = (
+        "quick --task images --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --sigma 2px"
+        " --what-hidden 8 --where-hidden 8 --glimpse-features 8 --no-plots --batch-size 8 --log-every 1 --steps 4"
+        f" --evaluate-every 2 --validation-episodes 1 --eval-episodes 1 {estimator}"
+        f" --data {whole}/images.npz --run-dir run"
+    ).split()
+    monkeypatch.chdir(tmp_path)
+    ram.main(flags)
+    left, digest = untimed(tmp_path), Path("run/checkpoints/4/digest.json")
+    state = read_json(digest)["state"]
+    shutil.rmtree(digest.parent)
+    ram.main([*flags, "--resume"])
+    assert read_json(digest)["state"] == state
+    assert untimed(tmp_path) == left
