@@ -4,6 +4,8 @@ from common import LARGEST
 
 # Episodes are unrolled in the compiled program, which takes long to compile beyond this.
 MOST_GLIMPSES = 200
+# Compilers crash on arrays of many more.
+MOST_PARAMETERS = 10**9
 
 
 def require_at_least(config: object, least: int, *names: str) -> None:
@@ -24,3 +26,13 @@ def validate_glimpses(number: int) -> None:
     """
     if number > MOST_GLIMPSES:
         raise ValueError(f"num_glimpses {number}: must be at most {MOST_GLIMPSES}")
+
+
+def validate_parameters(number: int) -> None:
+    """Checks that a model has not too many parameters.
+
+    Raises:
+      ValueError: one line that quotes it and says what is allowed.
+    """
+    if number > MOST_PARAMETERS:
+        raise ValueError(f"the model has {number:,} parameters: must be at most {MOST_PARAMETERS:,}")

@@ -25,8 +25,8 @@ def thin_plate_basis(
     Args:
       control: where the values are given, not all on one line.
       points: where the spline is wanted.
-      regularisation: 0 to interpolate; above it, the weight of the bending energy beside the squared misfit (Wahba
-        1990), with which values are only approximated.
+      regularisation: 0 to interpolate; above it, 8 pi times the weight of the bending energy beside the sum of squared
+        misfits (Wahba 1990, section 2.4), with which values are only approximated.
 
     Raises:
       ValueError: the control points repeat, or lie on one line, or the regularisation is negative.

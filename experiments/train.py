@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from common.checkpoint import Checkpoints
+from common.checks import validate_parameters
 from common.data import Dataset, sample_batch
 from common.evaluation import Predictions, summarise
 from common.training import (
@@ -93,9 +95,10 @@ def check_step(experiment: Experiment, model: Model, dataset: Dataset) -> None:
     """Traces a step, so that what does not fit together is an error before anything is written.
 
     Raises:
-      ValueError: parts of the configuration that do not fit together.
+      ValueError: parts of the configuration that do not fit together, or too many parameters.
     """
     state = jax.eval_shape(lambda: make_initial_state(experiment, model))
+    validate_parameters(optax.tree.size(state.params))
     jax.eval_shape(make_step(experiment, model, dataset), state, dataset.train, configured_hyper(experiment, model))
 
 

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common import LARGEST
-from common.checks import require_at_least
+from common.checks import MOST_PARAMETERS, require_at_least
 from common.multi_digit import MOST_WIDTH
 from stn.transforms import Name
 
 # Along each side: the splines of more take gigabytes to solve.
 MOST_CONTROL_POINTS = 32
-MOST_PARAMETERS = 10**9
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class TransformerConfig:
     control_points: int = 4
     """Control points of tps along each side of the image."""
     regularisation: float = 0.0
-    """Weight of the bending of tps: 0 to go through its control points."""
+    """Weight of the bending of tps, see `common.splines`: 0 to go through its control points."""
     localisation: Literal["convolutional", "dense"] = "convolutional"
     """Localisation network: two 5x5 convolutions and dense layers, or dense layers alone. Those of multi behind the
     first are dense."""
@@ -115,6 +114,11 @@ def validate(config: StnConfig, height: int, width: int) -> None:
         raise ValueError(f"background {transformer.background}: must be from 0 to 1")
     if not 0 < network.width <= MOST_WIDTH:
         raise ValueError(f"width {network.width}: must be positive and at most {MOST_WIDTH}")
+    if network.network == "cnn11" and (network.units or network.parameters != NetworkConfig.parameters):
+        name = "units" if network.units else "parameters"
+        raise ValueError(f"{name} {getattr(network, name)}: cnn11 has its own size, so give --width instead")
+    if network.network != "cnn11" and network.width != NetworkConfig.width:
+        raise ValueError(f"width {network.width}: only cnn11 has one, so give --parameters or --units instead")
     if not 0 <= network.dropout < 1:
         raise ValueError(f"dropout {network.dropout}: must be at least 0 and below 1")
     if not abs(network.input_mean) < LARGEST:

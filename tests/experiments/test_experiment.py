@@ -112,6 +112,7 @@ WRONG = [
     (["--data", "absent.npz"], ["absent.npz", "no file"]),
     (["--run-dir", "file"], ["'file' is a file"]),
     (["--run-dir", "file/below"], ["'file/below'", "not a folder that can be written"]),
+    (["--core-hidden", "1000000000"], ["the model has ", " parameters", "at most 1,000,000,000"]),
     (["--shift", "12"], ["shift 12", "12x12", "at most 11"]),
     (["--minibatches", "3", "--surrogate", "ppo_clip"], ["minibatches 3", "must divide batch_size 8"]),
     (["--passes", "2"], ["passes 2", "ppo_clip"]),
