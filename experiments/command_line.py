@@ -127,7 +127,7 @@ def _fold(box: str) -> str:
             said.append(f"perhaps you meant {' or '.join(flags)}")
         elif "Available subcommands" in part:
             said.append(" ".join(part.replace("Available subcommands", "presets").split()))
-    line = "; ".join([*said, "see --help"])
+    line = "; ".join([*said, "see --help"]).removeprefix("Error parsing ")
     line = line.replace("could not convert string to float:", "must be a number, not")
     return line.replace("invalid literal for int() with base 10:", "must be a whole number, not")
 

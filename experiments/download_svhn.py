@@ -31,6 +31,8 @@ def main(args: Sequence[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     config = run_tyro(lambda: tyro.cli(Download, prog="python -m experiments.download_svhn", args=args))
     with interruptible("interrupted; what was downloaded whole stays"), user_errors():
+        if config.folder.exists() and not config.folder.is_dir():
+            raise ValueError(f"folder {str(config.folder)!r} is a file: give a folder")
         config.folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             if part != "extra" or config.extra:

@@ -10,7 +10,6 @@ import tyro
 from common.data import Dataset
 from common.names import unknown
 from common.policy_gradient import REWARDS, resolve, validate_estimator
-from experiments.command_line import fail
 from experiments.config import RamExperiment, load_dataset
 from experiments.gradients import ESTIMATORS, configure
 from experiments.models import build
@@ -67,11 +66,13 @@ class Subject(NamedTuple):
 
 
 def validate(config: VarianceConfig) -> None:
-    """Checks what does not depend on the agent.
+    """Checks what does not depend on the agent's configuration.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
+    if config.agent not in RAM_PRESETS and not Path(config.agent).is_dir():
+        raise ValueError(f"agent {config.agent!r}: give the folder of a run, or a preset: {', '.join(RAM_PRESETS)}")
     least = {"images": 1, "estimates": 3, "reference_estimates": 2, "warm_up": 1, "baseline_steps": 0}
     for name, lowest in least.items():
         if getattr(config, name) < lowest:
@@ -98,7 +99,7 @@ def validate(config: VarianceConfig) -> None:
 
 
 def load_subject(config: VarianceConfig) -> Subject:
-    """The agent with its images; exits with one line where there is none.
+    """The agent with its images.
 
     Raises:
       ValueError: no agent whose locations are learned.
@@ -110,8 +111,6 @@ def load_subject(config: VarianceConfig) -> Subject:
         state = make_initial_state(fresh, build(fresh, dataset).model)
         subject = Subject(fresh, dataset, state.params, 0)
     else:
-        if not Path(config.agent).is_dir():
-            fail(f"agent {config.agent!r}: give the folder of a run, or a preset: {', '.join(RAM_PRESETS)}")
         if config.data is not None:
             raise ValueError(f"data {config.data!r}: a run has its own images, so leave it out")
         run = read_run(Path(config.agent))

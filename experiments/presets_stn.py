@@ -83,48 +83,69 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         f"ST-CNN, affine, on rotated MNIST ({PAPER}: 0.7% error). 33 min: 0.8%.",
         _stn("distorted/R", TransformerConfig(), CNN),
     ),
-    "R_cnn": (f"The CNN without it ({PAPER}: 1.2% error). 70 min: 1.4%.", _stn("distorted/R", NO_TRANSFORMER, CNN)),
+    "R_cnn": (
+        f"The CNN alone on rotated MNIST ({PAPER}: 1.2% error). 70 min: 1.4%.",
+        _stn("distorted/R", NO_TRANSFORMER, CNN),
+    ),
     "RTS": (
         f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 22 min: 0.8% error.",
         _stn("distorted/RTS", SMALLER, CNN),
     ),
-    "RTS_cnn": (f"The CNN without it ({PAPER}: 0.8%). Not run yet.", _stn("distorted/RTS", NO_TRANSFORMER, CNN)),
+    "RTS_cnn": (
+        f"The CNN alone on the images of RTS ({PAPER}: 0.8%). Not run yet.",
+        _stn("distorted/RTS", NO_TRANSFORMER, CNN),
+    ),
     "RTS_st_fcn": (
-        f"ST-FCN, affine, on the same ({PAPER}: 0.8%). 9 min: 1.4%.",
+        f"ST-FCN, affine, on the images of RTS ({PAPER}: 0.8%). 9 min: 1.4%.",
         _stn("distorted/RTS", SMALLER_DENSE, FCN),
     ),
-    "RTS_fcn": (f"The FCN without it ({PAPER}: 5.2%). 4 min: 6.7%.", _stn("distorted/RTS", NO_TRANSFORMER, FCN)),
+    "RTS_fcn": (
+        f"The FCN alone on the images of RTS ({PAPER}: 5.2%). 4 min: 6.7%.",
+        _stn("distorted/RTS", NO_TRANSFORMER, FCN),
+    ),
     "P": (
         f"ST-CNN, affine, on MNIST in perspective ({PAPER}: 0.8%). Not run yet.",
         _stn("distorted/P", TransformerConfig(), CNN),
     ),
-    "P_cnn": (f"The CNN without it ({PAPER}: 1.5%). Not run yet.", _stn("distorted/P", NO_TRANSFORMER, CNN)),
+    "P_cnn": (
+        f"The CNN alone on MNIST in perspective ({PAPER}: 1.5%). Not run yet.",
+        _stn("distorted/P", NO_TRANSFORMER, CNN),
+    ),
     "E": (
         f"ST-CNN, affine, on elastically bent MNIST ({PAPER}: 1.2%). 33 min: 0.8%.",
         _stn("distorted/E", TransformerConfig(), CNN),
     ),
-    "E_cnn": (f"The CNN without it ({PAPER}: 1.4%). 71 min: 1.0%.", _stn("distorted/E", NO_TRANSFORMER, CNN)),
+    "E_cnn": (
+        f"The CNN alone on elastically bent MNIST ({PAPER}: 1.4%). 71 min: 1.0%.",
+        _stn("distorted/E", NO_TRANSFORMER, CNN),
+    ),
     "E_tps": (
-        f"ST-CNN, thin-plate spline, on the same ({PAPER}: 1.1%). 79 min: 0.7%.",
+        f"ST-CNN, thin-plate spline, on the images of E ({PAPER}: 1.1%). 79 min: 0.7%.",
         _stn("distorted/E", TransformerConfig(transform="tps"), CNN),
     ),
-    "E_st_fcn": (f"ST-FCN, affine, on the same ({PAPER}: 2.7%). 5 min: 1.4%.", _stn("distorted/E", DENSE, FCN)),
-    "E_fcn": (f"The FCN without it ({PAPER}: 3.2%). 2 min: 2.4%.", _stn("distorted/E", NO_TRANSFORMER, FCN)),
+    "E_st_fcn": (f"ST-FCN, affine, on the images of E ({PAPER}: 2.7%). 5 min: 1.4%.", _stn("distorted/E", DENSE, FCN)),
+    "E_fcn": (
+        f"The FCN alone on the images of E ({PAPER}: 3.2%). 2 min: 2.4%.",
+        _stn("distorted/E", NO_TRANSFORMER, FCN),
+    ),
     "tc60": (
         f"ST-CNN, affine, on translated, cluttered MNIST ({PAPER}: 1.7%). 60 min: 1.0%.",
         _stn("tc60", SMALLER, CNN),
     ),
-    "tc60_cnn": (f"The CNN without it ({PAPER}: 3.5%). Not run yet.", _stn("tc60", NO_TRANSFORMER, CNN)),
+    "tc60_cnn": (
+        f"The CNN alone on the images of tc60 ({PAPER}: 3.5%). Not run yet.",
+        _stn("tc60", NO_TRANSFORMER, CNN),
+    ),
     "addition": (
         f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%). 28 min: 12.8%.",
         _sums(dataclasses.replace(SMALLER_DENSE, parallel=2), FCN),
     ),
     "addition_fcn": (
-        f"The FCN without them, on images averaged by 2 ({PAPER}: 47.7%). 8 min: 54%.",
+        f"The FCN alone on the images of addition, averaged by 2 ({PAPER}: 47.7%). 8 min: 54%.",
         _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), FCN),
     ),
     "addition_cnn": (
-        f"The CNN in its place, likewise ({PAPER}: 14.7%). 18 min: 53%.",
+        f"The CNN alone on the images of addition, averaged by 2 ({PAPER}: 14.7%). 18 min: 53%.",
         _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), CNN),
     ),
     "house_numbers_single": (
@@ -132,7 +153,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         _stn_numbers("house_numbers", "input"),
     ),
     "house_numbers": (
-        "The same with a transformer before each of the first four convolutions. For a GPU; not run yet.",
+        "experiments.cnn house_numbers with one before each of the first four convolutions. For a GPU; not run yet.",
         _stn_numbers("house_numbers", "multi"),
     ),
     "house_numbers_32": (

@@ -73,7 +73,10 @@ def locked(run_dir: Path) -> Iterator[None]:
       ValueError: another process holds it.
       OSError: it cannot be made.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"run directory {str(run_dir)!r} cannot be made: {error.strerror}") from error
     folder = os.open(run_dir, os.O_RDONLY)
     try:
         try:

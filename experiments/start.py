@@ -79,7 +79,7 @@ def _source_of(experiment: Experiment) -> Source | None:
         folder = experiment.start.encoder_from
         if folder is None:
             raise ValueError(
-                "encoder_from None: give the folder of a run that tells the classes of crops, as of "
+                "encoder_from is not given: give the folder of a run that tells the classes of crops, as of "
                 "python -m experiments.stn mnist28_cnn"
             )
         return Source("encoder_from", folder, StnExperiment)

@@ -45,6 +45,14 @@ def test_the_parts_are_downloaded_once(server, tmp_path, capsys):
         assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
+def test_a_file_in_place_of_the_folder_is_one_line(tmp_path, capsys):
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(SystemExit, match="2"):
+        download_svhn.main([str(path)])
+    assert capsys.readouterr().err == f"error: folder {str(path)!r} is a file: give a folder\n"
+
+
 def test_what_cannot_be_had_is_one_line(server, tmp_path, capsys):
     folder, _ = server
     (folder / "train.tar.gz").write_bytes(b"train")

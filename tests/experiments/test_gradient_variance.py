@@ -99,6 +99,12 @@ def test_bad_input_is_one_line(preset, flags, why, capsys):
     assert all("is left out" in said for said in warnings)
 
 
+def test_an_agent_that_does_not_exist_is_all_that_is_said(capsys):
+    with pytest.raises(SystemExit):
+        gradient_variance.main(["nowhere", "--estimators", "leave_one_out", "gae", "--replicates", "1"])
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_help_tells_units_and_defaults(capsys):
     with pytest.raises(SystemExit) as stop:
         gradient_variance.main(["--help"])

@@ -247,3 +247,13 @@ def test_commit_and_device_are_named():
     commit = run_directory.commit()
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
     assert run_directory.device()
+
+
+def test_a_folder_that_cannot_be_made_is_named(monkeypatch):
+    def refuse(*args, **options):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "a part of it")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    said = "^run directory 'runs/one' cannot be made: No such file or directory$"
+    with pytest.raises(OSError, match=said), locked(Path("runs/one")):
+        pass

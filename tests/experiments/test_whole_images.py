@@ -154,7 +154,7 @@ def test_the_labels_do_not_choose_the_localiser():
 @pytest.mark.parametrize(
     "flags, said",
     [
-        ("T84", "encoder_from None: give the folder of a run"),
+        ("T84", "encoder_from is not given: give the folder of a run"),
         ("T84 --encoder-from absent", "encoder_from: run directory 'absent' holds no config.json"),
         ("T84 --crop 90", "crop 90: must fit the 84x84 image"),
         ("T84 --crop 10", "crop 10: network 'cnn' on 10x10 images: needs at least 21x21"),
