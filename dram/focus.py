@@ -11,16 +11,18 @@ from common.locations import to_pixels
 
 
 def reading_glimpses(sequence: Sequence, logits: Float[Array, "T B C"]) -> Bool[Array, "T B"]:
-    """Whether a glimpse was spent on a symbol before the predicted end, or on the first symbol.
+    """Whether a glimpse was spent on a symbol before the predicted end, or on one of the first two.
 
-    Where the end is looked for lies anywhere, and where nothing is looked for any more says nothing at all.
+    Where the end of two symbols or more is looked for lies anywhere, and where nothing is looked for any more says
+    nothing at all. The glimpses at a single symbol have no extent; where its end was looked for tells to which side of
+    them it lies.
 
     Args:
       sequence: how the targets are read.
       logits: beliefs after each glimpse; the last class ends a sequence.
     """
     symbols = predicted(jnp.moveaxis(sequence.read(logits), 0, 1))
-    read = (symbols != logits.shape[-1] - 1).at[:, 0].set(True)
+    read = (symbols != logits.shape[-1] - 1).at[:, :2].set(True)
     return jnp.repeat(read.T, sequence.glimpses, axis=0)
 
 

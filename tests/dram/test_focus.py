@@ -70,14 +70,15 @@ def test_crops_that_do_not_fit_are_refused():
         corner([[0.0, 0.0]], [True], (40, 20), (41, 8))
 
 
-def test_glimpses_at_the_end_do_not_count():
+def test_glimpses_at_the_end_count_only_beside_a_single_symbol():
     sequence = Sequence(2)
-    # One image reads 0 1 end, one nothing, one has no end.
-    said = np.array([[0, 1, END], [END, 1, 1], [2, 0, 1]])
-    logits = np.zeros((6, 3, 4), np.float32)
+    # Three symbols, two, one, none, and no end.
+    said = np.array([[0, 1, 1, END], [0, 1, END, 2], [2, END, 1, 1], [END, 1, 1, 1], [2, 0, 1, 1]])
+    logits = np.zeros((8, 5, 4), np.float32)
     for image, symbols in enumerate(said):
         for place, symbol in enumerate(symbols):
             logits[2 * place, image, END] = 5.0  # What is believed on the way does not matter.
             logits[2 * place + 1, image, symbol] = 5.0
-    counted = reading_glimpses(sequence, jnp.asarray(logits))
-    assert counted.T.astype(int).tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]]
+    counted = np.asarray(reading_glimpses(sequence, jnp.asarray(logits))).T
+    assert counted.sum(axis=1).tolist() == [6, 4, 4, 4, 8]
+    assert (np.diff(counted.astype(int), axis=1) <= 0).all()  # The first ones.
