@@ -1,5 +1,7 @@
 """Checks of configurations: one line that quotes the bad value and says what is allowed."""
 
+from pathlib import Path
+
 from common import LARGEST
 
 # Episodes are unrolled in the compiled program, which takes long to compile beyond this.
@@ -36,3 +38,9 @@ def validate_parameters(number: int) -> None:
     """
     if number > MOST_PARAMETERS:
         raise ValueError(f"the model has {number:,} parameters: must be at most {MOST_PARAMETERS:,}")
+
+
+def refuse_file(what: str, folder: Path) -> None:
+    """Raises a `ValueError` that names what a path is for if it is a file, where a folder is or can be made."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{what} {str(folder)!r} is a file: give a folder")

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from common.checks import refuse_file
 from common.data.svhn_files import ADDRESS, PARTS
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.train import say
@@ -31,8 +32,7 @@ def main(args: Sequence[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     config = run_tyro(lambda: tyro.cli(Download, prog="python -m experiments.download_svhn", args=args))
     with interruptible("interrupted; what was downloaded whole stays"), user_errors():
-        if config.folder.exists() and not config.folder.is_dir():
-            raise ValueError(f"folder {str(config.folder)!r} is a file: give a folder")
+        refuse_file("folder", config.folder)
         config.folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             if part != "extra" or config.extra:

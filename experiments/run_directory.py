@@ -17,6 +17,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from common.checks import refuse_file
 from experiments.config import flatten
 from experiments.plots_style import write_bytes
 
@@ -48,8 +49,7 @@ def check_run(
     """
     if resume and overwrite:
         raise ValueError("--resume with --overwrite: give one of them")
-    if run_dir.exists() and not run_dir.is_dir():
-        raise ValueError(f"run directory {str(run_dir)!r} is a file: give a folder")
+    refuse_file("run directory", run_dir)
     _require_writable(run_dir)
     occupied = run_dir.exists() and any(run_dir.iterdir())
     if occupied and not _is_run(run_dir):

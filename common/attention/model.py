@@ -130,9 +130,11 @@ def make_attention(
         if given.rollout is not None:
             again = jax.vmap(lambda samples: one(key, Policy(start, "given", samples=samples)), in_axes=1, out_axes=1)
             played = again(given.rollout.samples)
+            if not random:
+                return played
             # Random locations have no log-probability, in later updates either.
             nothing = jnp.zeros_like(played.log_probs)
-            return played._replace(log_probs=nothing, entropies=nothing) if random else played
+            return played._replace(log_probs=nothing, entropies=nothing)
         policy = Policy(start, "random" if random else "sampled", detached=not estimator.pathwise)
         if config.estimator.antithetic:
 

@@ -144,7 +144,7 @@ class Projected(Warp):
     """P: scaled by 0.75 to 1, then each corner is stretched by a normal amount, the same in x and in y. A `Recipe`.
 
     Outwards is positive. The paper speaks of one amount for each corner; with one for x and another for y many digits
-    leave the image, and a CNN makes four times the errors that it makes on E, in the paper about as many.
+    leave the image, and a CNN makes almost five times the errors that it makes on E, in the paper as many.
     Amounts that would fold the image, or nearly so, are halved until they do not: of 28x28 images in one of 14.
 
     Attributes:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.checks import refuse_file
 from experiments.run_directory import MARKER, read_json, write_json
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
@@ -22,8 +23,7 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
     Raises:
       ValueError: it is no folder of a sweep of this model and preset, cannot be written, or is in use.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"sweep directory {str(folder)!r} is a file: give a folder")
+    refuse_file("sweep directory", folder)
     if folder.exists() and {path.name for path in folder.iterdir()} - {LOCK} and not (folder / SWEEP).is_file():
         raise ValueError(f"sweep directory {str(folder)!r} holds no {SWEEP} of a sweep: give another --sweep-dir")
     if (folder / SWEEP).is_file():
