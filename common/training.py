@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from common import LARGEST, Scalar
@@ -96,8 +97,9 @@ def freeze(model: Model, *names: str) -> Model:
 class OptimizerConfig:
     """Optimiser and schedule."""
 
-    optimizer: Literal["sgd", "adam", "adadelta"] = "adam"
-    """SGD with momentum, Adam, or Adadelta."""
+    optimizer: Literal["sgd", "adam", "adadelta", "muon"] = "adam"
+    """SGD with momentum, Adam, Adadelta, or Muon, which orthogonalises the updates of matrices and leaves vectors to
+    Adam: its steps take longer and do more."""
     learning_rate: float = 1e-3
     """Learning rate at its highest."""
     momentum: float = 0.9
@@ -156,6 +158,16 @@ def make_schedule(
     return optax.join_schedules([warmup, main], [config.warmup_steps])
 
 
+def _as_matrices(params: PyTree) -> PyTree:
+    """How Muon sees each parameter: a kernel [..., out], also of a convolution, as a matrix; None for vectors."""
+
+    def axes(leaf: Array) -> optax.contrib.MuonDimensionNumbers | None:
+        last = leaf.ndim - 1
+        return optax.contrib.MuonDimensionNumbers(tuple(range(last)), last) if last > 0 else None
+
+    return jax.tree.map(axes, params)
+
+
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """The optimiser, with clipping by global norm before it and decoupled weight decay with it.
 
@@ -166,6 +178,9 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
         "sgd": lambda: optax.trace(config.momentum, config.nesterov),
         "adam": lambda: optax.scale_by_adam(),
         "adadelta": lambda: optax.scale_by_adadelta(),
+        # Updates as large as Adam's (Liu et al. 2025), so that rates and decays of one serve the other; by -1, because
+        # this one would descend by itself.
+        "muon": lambda: optax.contrib.muon(-1.0, consistent_rms=0.2, muon_weight_dimension_numbers=_as_matrices),
     }[config.optimizer]()
     parts = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
     parts.append(scale)

@@ -122,6 +122,52 @@ def test_optimizer_equals_its_formula(name, directions, weight_decay):
     np.testing.assert_allclose(path, expected, rtol=1e-4, atol=2e-5)
 
 
+def _orthogonalised(momentum):
+    """Jordan et al. (2024): five steps of a quintic whose iterates have singular values near 1."""
+    matrix = momentum.reshape(-1, momentum.shape[-1])
+    matrix = matrix / np.linalg.norm(matrix)
+    for _ in range(5):
+        square = matrix @ matrix.T
+        matrix = 3.4445 * matrix + (-4.7750 * square + 2.0315 * square @ square) @ matrix
+    return matrix.reshape(momentum.shape)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4), (3, 3, 2, 5)])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_muon_orthogonalises_the_momentum_of_kernels(shape, weight_decay):
+    rng = np.random.default_rng(0)
+    gradients, params = rng.normal(size=(3, *shape)), rng.normal(size=shape)
+    optimizer = make_optimizer(OptimizerConfig(optimizer="muon", weight_decay=weight_decay, gradient_clip=0.0))
+    ours = {"kernel": jnp.asarray(params, jnp.float32)}
+    state, momentum = optimizer.init(ours), np.zeros(shape)
+    for t, gradient in enumerate(gradients, start=1):
+        updates, state = optimizer.update({"kernel": jnp.asarray(gradient, jnp.float32)}, state, ours)
+        ours = jax.tree.map(lambda leaf, update: leaf - RATE * update, ours, updates)
+        momentum = 0.95 * momentum + 0.05 * gradient
+        ahead = 0.95 * momentum / (1 - 0.95 ** (t + 1)) + 0.05 * gradient / (1 - 0.95**t)
+        size = 0.2 * math.sqrt(max(math.prod(shape[:-1]), shape[-1]))
+        params = params - RATE * (size * _orthogonalised(ahead) + weight_decay * params)
+        np.testing.assert_allclose(ours["kernel"], params, rtol=1e-4, atol=1e-4)
+
+
+def test_muon_is_nearly_the_nearest_orthogonal_matrix():
+    gradient = np.random.default_rng(1).normal(size=(8, 3))
+    optimizer = make_optimizer(OptimizerConfig(optimizer="muon", gradient_clip=0.0))
+    params = {"kernel": jnp.zeros((8, 3)), "bias": jnp.zeros(3)}
+    updates, _ = optimizer.update(
+        {"kernel": jnp.asarray(gradient, jnp.float32), "bias": jnp.array([2.0, -3.0, 0.5])},
+        optimizer.init(params),
+        params,
+    )
+    left, _, right = np.linalg.svd(gradient, full_matrices=False)
+    in_its_axes = left.T @ (np.asarray(updates["kernel"]) / (0.2 * math.sqrt(8))) @ right.T
+    np.testing.assert_allclose(np.diag(in_its_axes), 1.0, atol=0.35)
+    np.testing.assert_allclose(in_its_axes - np.diag(np.diag(in_its_axes)), 0.0, atol=1e-4)
+    # Vectors go by Adam, whose first step has the size of the rate (with Nesterov's momentum, a little more).
+    np.testing.assert_array_equal(np.sign(updates["bias"]), [1, -1, 1])
+    np.testing.assert_allclose(np.abs(updates["bias"]), np.abs(updates["bias"][0]), rtol=1e-5)
+
+
 def test_momentum_is_that_of_the_configuration():
     expected = START - RATE * np.cumsum(list(_sgd(0.5)), axis=0)
     np.testing.assert_allclose(_trajectory(optimizer="sgd", momentum=0.5, gradient_clip=0.0), expected, rtol=1e-5)
