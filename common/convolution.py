@@ -149,7 +149,9 @@ def _to_kernel(images: Array, kernel: Array, gradient: Array, margin: Margin) ->
         # Taps and channels come first, so that neither factor of the product has to be transposed.
         rows = jnp.stack([jnp.moveaxis(seen, -1, 0) for seen in taps]).reshape(-1, gradient[..., 0].size)
         return (rows @ gradient.reshape(-1, gradient.shape[-1])).reshape(kernel.shape)
-    return jnp.stack([jnp.einsum("bhwc,bhwf->cf", seen, gradient) for seen in taps]).reshape(kernel.shape)
+    # In this order of the factors, and as matrices, a product takes half the time.
+    flat = gradient.reshape(-1, gradient.shape[-1]).T
+    return jnp.stack([(flat @ seen.reshape(-1, seen.shape[-1])).T for seen in taps]).reshape(kernel.shape)
 
 
 _convolve.defvjp(_forward, _backward)
