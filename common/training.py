@@ -326,8 +326,9 @@ def _several_updates(
     begin = (state.params, state.opt_state, jnp.array(True))
     (params, opt_state, _), metrics = jax.lax.scan(one, begin, (parts, jax.random.split(loss_key, len(parts))))
     done = metrics.pop("updates")
-    # Of the updates that were skipped nothing is told.
-    mean = {name: (values * done).sum() / jnp.maximum(done.sum(), 1) for name, values in metrics.items()}
+    # Of the updates that were skipped nothing is told, unless it is what skipped them that is not a number.
+    told = (done > 0) | jnp.isnan(metrics.get("kl", done))
+    mean = {name: jnp.where(told, values, 0).sum() / jnp.maximum(done.sum(), 1) for name, values in metrics.items()}
     return params, opt_state, memory, mean | {"updates": done.sum()}
 
 

@@ -342,7 +342,7 @@ def from_json(cls: type, tree: dict[str, Any]) -> Any:
     """Reads back what `to_json` wrote.
 
     Raises:
-      ValueError: a field is missing, unknown, or of another kind.
+      ValueError: a field is unknown, or of another kind; one that is missing has its default.
     """
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(tree) - set(hints))

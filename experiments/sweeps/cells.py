@@ -2,14 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from common.data import Dataset
-from experiments.config import Experiment, load_dataset, to_json, validate_budget
+from common.data.tasks import find_task
+from experiments.config import (
+    Experiment,
+    flatten,
+    load_blank,
+    load_dataset,
+    split_sizes,
+    to_json,
+    validate_budget,
+)
 from experiments.models import build, validate_batch
 from experiments.start import check_start
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
@@ -38,8 +47,14 @@ class Cell:
 
     @cached_property
     def setting(self) -> str:
-        """Ten hexadecimal digits of the model, the preset and the configuration but for the seed."""
-        identity = self.identity() | {"config": to_json(replace(self.config, ("training", "seed"), 0))}
+        """Ten hexadecimal digits of the model, the preset and the configuration but for the seed.
+
+        What has its default does not count, so that a field that comes to be later does not give every cell a new name.
+        """
+        usual, unseeded = type(self.config)(), replace(self.config, ("training", "seed"), 0)
+        defaults = dict(flatten(to_json(usual)))
+        unusual = {name: value for name, value in flatten(to_json(unseeded)) if value != defaults.get(name)}
+        identity = self.identity() | {"config": unusual}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
 
     @cached_property
@@ -81,11 +96,14 @@ def arguments(cell: Cell, run_dir: Path | None, *, resume: bool, reports: bool =
     return ["-m", f"experiments.{MODELS[cell.model].module}", cell.preset, *flags, *(["--resume"] if resume else [])]
 
 
-def validate(cells: Iterable[Cell], describe: Any = None) -> None:
-    """Checks cells as their experiments would, down to tracing their loss, without computing anything.
+def validate(
+    cells: Iterable[Cell], describe: Any = None, continued: Callable[[Cell], bool] = lambda cell: False
+) -> None:
+    """Checks cells as their experiments would, down to tracing their loss, without rendering house numbers or training.
 
     Args:
       cells: the cells.
+      continued: whether a cell goes on from what it did before, and so needs no other run any more.
       describe: names a cell for people.
 
     Raises:
@@ -96,12 +114,17 @@ def validate(cells: Iterable[Cell], describe: Any = None) -> None:
     for cell in cells:
         try:
             validate_budget(cell.config)
-            if cell.config.data not in datasets:
-                datasets[cell.config.data] = load_dataset(cell.config.data)
-            dataset = datasets[cell.config.data]
-            validate_batch(cell.config, len(dataset.train.labels))
+            data = cell.config.data
+            rendered = find_task(data.task).numbers is not None
+            if data not in datasets:
+                datasets[data] = load_blank(data) if rendered else load_dataset(data)
+            dataset = datasets[data]
+            sizes = split_sizes(data.num_images) if rendered else (len(dataset.train.labels),)
+            if sizes is not None:
+                validate_batch(cell.config, sizes[0])
             built = build(cell.config, dataset)
-            check_start(cell.config)
+            if not continued(cell):
+                check_start(cell.config)
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
                 check_step(cell.config, built.model, dataset)

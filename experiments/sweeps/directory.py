@@ -2,14 +2,15 @@
 
 import contextlib
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from common.checks import refuse_file
+from experiments.config import from_json
 from experiments.run_directory import MARKER, read_json, write_json
+from experiments.start import goes_on
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
 
@@ -64,8 +65,20 @@ def read_results(folder: Path, cell: Cell) -> dict[str, Any] | None:
         results = read_json(cell_folder(folder, cell) / "results.json")
     except ValueError:
         return None
-    same = results.get("config") == json.loads(json.dumps(cell.identity()["config"]))
-    return results if same and isinstance(results.get("test"), Mapping) else None
+    return results if _is_of(cell, results.get("config")) and isinstance(results.get("test"), Mapping) else None
+
+
+def _is_of(cell: Cell, saved: Any) -> bool:
+    """Whether this is the configuration of a cell, given the defaults of fields that are newer than it."""
+    try:
+        return from_json(type(cell.config), saved) == cell.config
+    except (TypeError, ValueError):
+        return False
+
+
+def continued(folder: Path, cell: Cell) -> bool:
+    """Whether a cell has finished or goes on from a checkpoint."""
+    return goes_on(cell_folder(folder, cell), resume=True) or read_results(folder, cell) is not None
 
 
 def begun(run_dir: Path) -> bool:

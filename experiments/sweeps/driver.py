@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.data.tasks import find_task
 from experiments.command_line import user_errors
+from experiments.config import load_dataset
 from experiments.sweeps import local, ray_cluster
 from experiments.sweeps.cells import validate
-from experiments.sweeps.directory import cell_folder, open_sweep, other_cells
+from experiments.sweeps.directory import cell_folder, continued, open_sweep, other_cells, read_results
 from experiments.sweeps.launchers import Execute, Stop
 from experiments.sweeps.logs import log_path
 from experiments.sweeps.options import Options
@@ -78,10 +80,13 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
         plan = make_plan(study)
         execute = launcher(options)
         folder = options.sweep_dir or Path("runs") / f"ablate-{plan.name}"
-        validate(plan.cells, plan.describe)
+        validate(plan.cells, plan.describe, functools.partial(continued, folder))
     if options.dry_run:
         _list_cells(plan)
         return 0
+    if options.launcher == "local":
+        with user_errors():
+            _render_once(plan, folder)
     with _Stop(console, options) as stop, user_errors(), open_sweep(folder, plan):
         with Board(plan, folder, console) as board:
             waiting = board.waiting()
@@ -101,6 +106,13 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
         console.print(f"stopped; go on with: {again}", soft_wrap=True)
         return 130
     return 1 if board.failures() else 0
+
+
+def _render_once(plan: Plan, folder: Path) -> None:
+    """Makes the house numbers of cells that have not finished, so that cells that begin together find them made."""
+    for data in {cell.config.data for cell in plan.cells if read_results(folder, cell) is None}:
+        if find_task(data.task).numbers is not None:
+            load_dataset(data)
 
 
 def _list_cells(plan: Plan) -> None:

@@ -37,10 +37,15 @@ def open_log(run_dir: Path) -> BinaryIO | None:
 
 
 def last_error(log: Path, code: int) -> str:
-    """Why a process failed: its last line that begins with ``error:``, or else its last line, or its signal."""
+    """Why a process failed: its last line that begins with ``error:``, or else its last line, or its signal.
+
+    The log may hold earlier processes, so an ``error:`` before the last traceback is not the reason.
+    """
     if code < 0:
         return f"killed by signal {-code}"
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()] if log.is_file() else []
     lines = [line for line in lines if line]
+    begin = max((index for index, line in enumerate(lines) if line.startswith("Traceback")), default=0)
+    lines = lines[begin:]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return (errors or lines or [f"exit status {code}"])[-1]

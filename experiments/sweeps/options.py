@@ -85,7 +85,8 @@ def _checked(options: Options) -> Options:
         if not 0 <= options.gpus < float("inf"):
             raise ValueError(f"gpus {options.gpus}: must be 0 or more")
         usual = Options()
-        for name, launcher in (("jobs", "local"), ("together", "local"), ("gpus", "ray"), ("cpus", "ray")):
+        of_local, of_ray = ("jobs", "together"), ("gpus", "cpus", "retries", "ray_address")
+        for name, launcher in [*((name, "local") for name in of_local), *((name, "ray") for name in of_ray)]:
             value = getattr(options, name)
             if options.launcher != launcher and value != getattr(usual, name):
                 raise ValueError(f"{name} {value} with launcher {options.launcher!r}: it is for {launcher}")

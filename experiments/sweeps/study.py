@@ -18,7 +18,7 @@ class Study:
     """What to sweep. Fields have the names of their flags, with dashes or underscores."""
 
     model: str
-    """A model of `experiments.sweeps.models`: ram, dram, stn, soft_attention or cnn."""
+    """A model of `experiments.sweeps.models`: ram, dram, stn, colocalisation, soft_attention or cnn."""
     preset: str
     """The preset that every cell starts from."""
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """What a run takes over from another: the glimpse network, frozen or trained on, or everything; and what it may not."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -128,11 +129,8 @@ def test_what_cannot_be_taken_over_is_told_in_one_line(readers, tmp_path, monkey
 
 def test_runs_from_before_there_were_such_flags_are_read(readers, tmp_path):
     folder = tmp_path / "old"
-    folder.symlink_to(readers / "forward")
-    identity = json.loads((readers / "forward" / "config.json").read_text())
-    assert identity["config"]["start"] == {
-        "parameters_from": None,
-        "glimpse_network_from": None,
-        "freeze_glimpse_network": True,
-    }
-    assert read_run(folder).experiment.start.frozen == ()
+    shutil.copytree(readers / "forward", folder)
+    identity = read_json(folder / "config.json")
+    del identity["config"]["start"]
+    (folder / "config.json").write_text(json.dumps(identity))
+    assert read_run(folder).experiment == read_run(readers / "forward").experiment

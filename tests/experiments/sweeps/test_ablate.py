@@ -76,7 +76,7 @@ def test_a_failing_cell(sweep, fake):
     for seed, line in enumerate(last):
         log = re.fullmatch(rf"failed: units 8, seed {seed}: {re.escape(why)} \(log: (.*)\)", line)[1]
         assert "not finite" in Path(log).read_text()
-    assert why in " ".join(re.sub("[│]", " ", out).split()) or "not finite" in out
+    assert why in " ".join(re.sub("[│]", " ", out).split())
     assert "4 cells: 2 finished, 2 failed" in out and why in Path("s/report.html").read_text()
     (fake.folder / "fail-8").unlink()
     assert sweep.run("--units", "8", "4", "--seeds", "2")[0] == 0
@@ -107,10 +107,7 @@ def test_study_in_a_file(sweep, fake, images):
     assert sweep("study", "width.py")[0] == 0
     with Path("runs/ablate-width/results.csv").open() as file:
         assert [(row["units"], row["momentum"]) for row in csv.DictReader(file)] == [("4", "0.5"), ("8", "0.6")]
-    assert (
-        Path("runs/ablate-width/figures/error_momentum_units.png").exists()
-        or Path("runs/ablate-width/figures/error_units_momentum.png").exists()
-    )
+    assert Path("runs/ablate-width/figures/error_units_momentum.png").exists()
 
 
 def test_default_folder(sweep, fake):

@@ -1,5 +1,6 @@
 """The local launcher, with cells that stand in: shares of the cores, failures, kills, stops."""
 
+import json
 import os
 import re
 import threading
@@ -115,6 +116,19 @@ def test_results_of_another_configuration_and_damaged_ones_do_not_count(run, fak
     assert read_results(run.sweep, run.cells[0])["parameters"] == 40
 
 
+def test_results_from_before_there_was_a_field_count_with_its_default(run, fake):
+    run(4, 8)
+    for cell in run.cells:
+        path = cell_folder(run.sweep, cell) / "results.json"
+        results = json.loads(path.read_text())
+        assert results["config"]["training"].pop("patience") == 0
+        path.write_text(json.dumps(results))
+        assert read_results(run.sweep, cell)["config"]["training"].keys().isdisjoint({"patience"})
+    results["config"]["training"]["steps"] += 1
+    path.write_text(json.dumps(results))
+    assert read_results(run.sweep, cell) is None
+
+
 def test_ctrl_c_is_passed_on_once_and_nothing_more_is_started(run, fake):
     fake.tell("stop-8")
     said = run(4, 8, 16)
@@ -227,6 +241,8 @@ def test_ctrl_c_stops_those_together_and_the_rest_wait(run, fake):
     [
         ("step 1\nerror: disk is full\n\n", 2, "disk is full"),
         ("Traceback:\n  line\nKeyError: 3\n", 1, "KeyError: 3"),
+        ("error: of an earlier process\nTraceback:\n  line\nKeyError: 3\n", 1, "KeyError: 3"),
+        ("Traceback:\n  line\nKeyError: 3\nerror: not finite\n", 1, "not finite"),
         ("error: old\nTraceback\n", -9, "killed by signal 9"),
         ("", 3, "exit status 3"),
     ],

@@ -102,6 +102,8 @@ WRONG = [
     ("cnn --preset mnist28 --launcher ray --jobs 2", "jobs 2 with launcher 'ray': it is for local"),
     ("cnn --preset mnist28 --launcher ray --together vmap", "together vmap with launcher 'ray': it is for local"),
     ("cnn --preset mnist28 --gpus 0.5", "gpus 0.5 with launcher 'local': it is for ray"),
+    ("cnn --preset mnist28 --ray-address a:1", "ray_address a:1 with launcher 'local': it is for ray"),
+    ("cnn --preset mnist28 --retries 1", "retries 1 with launcher 'local': it is for ray"),
     ("study", "Missing from python -m experiments.ablate study: FILE.py"),
     ("study absent.py", "there is no file 'absent.py'"),
     # What is refused by the configuration of a cell, before anything starts.

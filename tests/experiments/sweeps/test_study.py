@@ -6,8 +6,9 @@ import itertools
 import pytest
 
 from experiments.command_line import parse_preset
+from experiments.config import to_json
 from experiments.presets import CNN_PRESETS, RAM_PRESETS
-from experiments.sweeps.cells import Cell, arguments
+from experiments.sweeps.cells import Cell, arguments, validate
 from experiments.sweeps.study import Study, load_study, make_plan, seeds_of
 
 RAM = {"model": "ram", "preset": "mnist28"}
@@ -28,6 +29,19 @@ def test_fields_that_move_together():
     assert [plan.values(cell) for cell in plan.cells] == [
         *[(2, "0.2", "rnn"), (2, "0.2", "gru"), (4, "0.1", "rnn"), (4, "0.1", "gru")]
     ]
+
+
+def test_a_field_with_its_default_has_no_part_in_what_a_cell_is(monkeypatch):
+    """So a field that comes to be later, with a default, leaves the cells of sweeps before it where they are."""
+    cell = Cell("ram", "mnist28", RAM_PRESETS["mnist28"][1])
+    known = cell.setting
+    monkeypatch.setattr("experiments.sweeps.cells.to_json", lambda config: without_patience(to_json(config)))
+    assert Cell("ram", "mnist28", cell.config).setting == known
+
+
+def without_patience(tree):
+    """A configuration from before there was the field."""
+    return tree | {"training": {name: value for name, value in tree["training"].items() if name != "patience"}}
 
 
 def test_explicit_seeds_and_overrides():
@@ -123,3 +137,14 @@ def test_seeds_of_a_study_file_are_whole_numbers(seeds):
     with pytest.raises(ValueError) as error:
         seeds_of(seeds)
     assert str(error.value) == f"seeds {seeds!r}: must be their number, or a list of whole numbers"
+
+
+def test_cells_are_checked_without_rendering_and_without_the_runs_that_they_no_longer_need(monkeypatch):
+    def render(config):
+        raise AssertionError("nothing is to be rendered")
+
+    monkeypatch.setattr("experiments.sweeps.cells.load_dataset", render)
+    plan = make_plan(Study("dram", "house_numbers_32_backward", overrides={"glimpse_network_from": "gone"}))
+    validate(plan.cells, continued=lambda cell: True)
+    with pytest.raises(ValueError, match="^glimpse_network_from: .*gone.*"):
+        validate(plan.cells)
