@@ -49,8 +49,8 @@ def stand_in(monkeypatch):
 
 
 LOOP = (
-    "--steps 150 --batch-size 16 --learning-rate 0.01 --log-every 150 --evaluate-every 150 --validation-episodes 1"
-    " --eval-episodes 3 --seed 5 --no-plots"
+    "--optimizer adam --weight-decay 0 --learning-rate 0.01 --steps 150 --batch-size 16 --log-every 150"
+    " --evaluate-every 150 --validation-episodes 1 --eval-episodes 3 --seed 5 --no-plots"
 )
 NETWORKS = (
     "--glimpse-network dense --glimpse-size 8 --num-scales 2 --glimpses-per-target 1 --core rnn --lower-hidden 24"

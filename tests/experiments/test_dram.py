@@ -10,7 +10,10 @@ from experiments import dram, evaluate, ram
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
 from experiments.tables import READOUTS
 
-LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
+LOOP = (
+    "--optimizer adam --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2"
+    " --eval-episodes 3 --seed 5"
+)
 FLAGS = (
     "pairs100_sequence --glimpse-network dense --glimpse-size 4 --num-scales 2 --glimpses-per-target 2 --core rnn"
     " --lower-hidden 9 --upper-hidden 7 --glimpse-features 8 --context-size 8 --context-channels 3"
