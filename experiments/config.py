@@ -14,7 +14,7 @@ from common.baselines import BaselineConfig
 from common.checks import require_at_least
 from common.data import Dataset, blank_task, find_task, load_task, reverse_dataset
 from common.data.numbers import NUM_IMAGES
-from common.training import OptimizerConfig, validate_optimizer
+from common.optimizers import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from experiments.console import image_progress, warnings_as_lines
 from ram.config import RamConfig

@@ -4,8 +4,8 @@ from typing import Any
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.baselines import BaselineConfig
+from common.optimizers import OptimizerConfig
 from common.policy_gradient import EstimatorConfig
-from common.training import OptimizerConfig
 from dram.config import AgentConfig as DramAgentConfig
 from dram.config import DramConfig
 from experiments.config import (

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from common.training import OptimizerConfig
+from common.optimizers import OptimizerConfig
 from experiments.config import (
     ColocalisationExperiment,
     DataConfig,

@@ -22,17 +22,8 @@ from common.checkpoint import Checkpoints
 from common.checks import validate_parameters
 from common.data import Dataset, sample_batch
 from common.evaluation import Predictions, summarise
-from common.training import (
-    Hyper,
-    Model,
-    Step,
-    TrainState,
-    init_state,
-    keep_best,
-    make_optimizer,
-    make_schedule,
-    train_step,
-)
+from common.optimizers import make_optimizer, make_schedule
+from common.training import Hyper, Model, Step, TrainState, init_state, keep_best, train_step
 from experiments import run_directory
 from experiments.config import Experiment, TrainingConfig, WholeImageExperiment
 from experiments.console import console, say, warn

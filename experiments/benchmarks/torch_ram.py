@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt8
 
 from common.attention.config import LossConfig, RetinaConfig
 from common.locations import parse_sigma
-from common.training import OptimizerConfig
+from common.optimizers import OptimizerConfig
 from ram.config import RamConfig
 from ram.networks import GLIMPSE_SCALE
 

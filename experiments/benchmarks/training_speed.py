@@ -27,8 +27,8 @@ from rich.table import Table
 from common.attention.config import RetinaConfig
 from common.checks import require_at_least
 from common.data import TASKS, find_task, load_task
+from common.optimizers import OptimizerConfig
 from common.policy_gradient import EstimatorConfig
-from common.training import OptimizerConfig
 from experiments import run_directory
 from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training

@@ -10,17 +10,9 @@ import pytest
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.evaluation import error_interval, make_predictor, sequence_errors
+from common.optimizers import OptimizerConfig, make_optimizer, make_schedule
 from common.policy_gradient import EstimatorConfig
-from common.training import (
-    Given,
-    Hyper,
-    OptimizerConfig,
-    init_state,
-    make_chunk,
-    make_optimizer,
-    make_schedule,
-    train_step,
-)
+from common.training import Given, Hyper, init_state, make_chunk, train_step
 from dram.agent import make_dram
 from dram.config import AgentConfig, DramConfig
 

@@ -17,8 +17,9 @@ import pytest
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig, make_retina
 from common.glimpse import glimpse, summed_area_table
+from common.optimizers import OptimizerConfig
 from common.policy_gradient import EstimatorConfig
-from common.training import Given, OptimizerConfig
+from common.training import Given
 from experiments.benchmarks import convolution_speed, training_speed
 from experiments.benchmarks.arithmetic import matrix_products, program_flops
 from experiments.benchmarks.training_speed import SpeedConfig, make_experiment, make_table, measure_rate, summarise

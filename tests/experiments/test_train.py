@@ -16,7 +16,8 @@ from rich.console import Console
 
 from common.checkpoint import Checkpoints, state_digest
 from common.data import Dataset, Plain, Source
-from common.training import Model, OptimizerConfig
+from common.optimizers import OptimizerConfig
+from common.training import Model
 from experiments import train as train_module
 from experiments.config import CnnExperiment, TrainingConfig
 from experiments.experiment import chosen_params

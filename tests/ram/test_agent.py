@@ -13,18 +13,10 @@ from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.attention.objective import hybrid_loss, make_weights
 from common.cores import CORES
 from common.episode import Episode
+from common.optimizers import OptimizerConfig, make_optimizer, make_schedule
 from common.policy_gradient import EstimatorConfig, make_estimator
 from common.policy_gradient.advantages import returns_to_go
-from common.training import (
-    Given,
-    Hyper,
-    OptimizerConfig,
-    init_state,
-    make_chunk,
-    make_optimizer,
-    make_schedule,
-    train_step,
-)
+from common.training import Given, Hyper, init_state, make_chunk, train_step
 from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
+from common.optimizers import OptimizerConfig, make_optimizer, make_schedule
 from common.policy_gradient import EstimatorConfig, validate_estimator
-from common.training import Given, Hyper, OptimizerConfig, init_state, make_optimizer, make_schedule, train_step
+from common.training import Given, Hyper, init_state, train_step
 from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import pytest
 from jax.scipy.ndimage import map_coordinates
 
-from common.training import Hyper, OptimizerConfig, init_state, make_chunk, make_optimizer, make_schedule, train_step
+from common.optimizers import OptimizerConfig, make_optimizer, make_schedule
+from common.training import Hyper, init_state, make_chunk, train_step
 from stn.colocalisation import ENCODER, ColocalisationConfig, boxes_of, make_colocaliser, overlap
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.models import make_stn
