@@ -16,8 +16,8 @@ class OptimizerConfig:
     """Optimiser and schedule."""
 
     optimizer: Literal["sgd", "adam", "adadelta", "muon"] = "adam"
-    """SGD with momentum, Adam, Adadelta, or Muon, which orthogonalises the updates of matrices and leaves vectors to
-    Adam: its steps take longer and do more."""
+    """SGD with momentum, Adam, Adadelta, or Muon (Jordan et al. 2024), which orthogonalises the updates of matrices and
+    leaves vectors to Adam: its steps take longer and do more."""
     learning_rate: float = 1e-3
     """Learning rate at its highest."""
     momentum: float = 0.9
