@@ -181,6 +181,8 @@ class EncoderStartConfig:
 
     encoder_from: str | None = None
     """Folder of a run of experiments.stn, of preset mnist28_cnn, that has learned to tell the classes of crops."""
+    parameters_from: str | None = None
+    """Instead: folder of a run of experiments.colocalisation, whose localiser is trained on, with the same encoder."""
 
 
 @dataclass(frozen=True)
@@ -215,20 +217,6 @@ def validate_budget(experiment: Experiment) -> None:
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
     validate_optimizer(experiment.optimizer, config.steps)
-
-
-def validate_start(experiment: DramExperiment) -> None:
-    """Checks what a run of DRAM takes over from others.
-
-    Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
-    """
-    start = experiment.start
-    if start.parameters_from is not None and start.glimpse_network_from is not None:
-        raise ValueError(
-            f"parameters_from {start.parameters_from!r} with glimpse_network_from {start.glimpse_network_from!r}: "
-            "give one of them"
-        )
 
 
 def load_dataset(config: DataConfig, train: bool = True) -> Dataset:

@@ -26,7 +26,6 @@ from experiments.config import (
     StnExperiment,
     WholeImageExperiment,
     to_json,
-    validate_start,
 )
 from experiments.overlap import overlaps
 from experiments.pictures import draw_agent, draw_baseline
@@ -117,7 +116,6 @@ def make_agent(experiment: AgentExperiment, dataset: Dataset) -> AttentionModel:
     shape = (*dataset.image_shape, dataset.num_classes)
     if isinstance(experiment, DramExperiment):
         validate_dram(experiment.model, height, width, targets)
-        validate_start(experiment)
         return make_dram(experiment.model, *shape, targets)
     validate_ram(experiment.model, height, width)
     if targets is not None:

@@ -52,7 +52,7 @@ def check_start(experiment: Experiment) -> Source | None:
     """The run that a configuration takes over from, if any, checked without reading its parameters.
 
     Raises:
-      ValueError: there is no such run, or it is of another model.
+      ValueError: there is no such run, it is of another model, or two are named.
     """
     source = _source_of(experiment)
     if source is not None:
@@ -70,24 +70,31 @@ _UNSHAPED = {
     "glimpse_network_from": ("retina.growth", "retina.subtract_mean", "agent.combine", "agent.unit_width"),
     "parameters_from": (),
 }
+# What a run takes over by each field, by the model that it trains: something of a run of which model.
+_KINDS: dict[type[Experiment], dict[str, type[Experiment]]] = {
+    DramExperiment: {"parameters_from": DramExperiment, "glimpse_network_from": DramExperiment},
+    ColocalisationExperiment: {"encoder_from": StnExperiment, "parameters_from": ColocalisationExperiment},
+}
 # The commands that make the runs of which others take something over.
-_COMMANDS: dict[type[Experiment], str] = {DramExperiment: "experiments.dram", StnExperiment: "experiments.stn"}
+_COMMANDS: dict[type[Experiment], str] = {
+    DramExperiment: "experiments.dram",
+    StnExperiment: "experiments.stn",
+    ColocalisationExperiment: "experiments.colocalisation",
+}
 
 
 def _source_of(experiment: Experiment) -> Source | None:
-    if isinstance(experiment, ColocalisationExperiment):
-        folder = experiment.start.encoder_from
-        if folder is None:
-            raise ValueError(
-                "encoder_from is not given: give the folder of a run that tells the classes of crops, as of "
-                "python -m experiments.stn mnist28_cnn"
-            )
-        return Source("encoder_from", folder, StnExperiment)
-    if isinstance(experiment, DramExperiment):
-        for field in ("parameters_from", "glimpse_network_from"):
-            if (folder := getattr(experiment.start, field)) is not None:
-                return Source(field, folder, DramExperiment)
-    return None
+    kinds = _KINDS.get(type(experiment), {}).items()
+    named = [Source(field, operator.attrgetter("start." + field)(experiment), kind) for field, kind in kinds]
+    given = [source for source in named if source.folder is not None]
+    if len(given) > 1:
+        raise ValueError(" with ".join(f"{one.field} {one.folder!r}" for one in given) + ": give one of them")
+    if not given and isinstance(experiment, ColocalisationExperiment):
+        raise ValueError(
+            "encoder_from is not given: give the folder of a run that tells the classes of crops, as of "
+            "python -m experiments.stn mnist28_cnn"
+        )
+    return given[0] if given else None
 
 
 @contextlib.contextmanager
@@ -115,7 +122,7 @@ def take_over(experiment: Experiment, state: TrainState) -> TrainState:
     with _blaming(source.field):
         run = read_run(Path(source.folder), load_blank)
     what = f"{source.field} {source.folder!r}"
-    taken, advice = run.params(), "give the same networks and retina"
+    taken, advice = run.params(), "give the model the same settings"
     if source.field == "encoder_from":
         taken = state.params | {ENCODER: taken}
         advice = "give a run of the preset mnist28_cnn, or of one with the same network and no transformer"

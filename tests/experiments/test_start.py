@@ -106,7 +106,7 @@ def test_bad_input_is_told_before_images_are_made(flags, said, tmp_path, monkeyp
             ["--parameters-from", "a", "--glimpse-network-from", "b"],
             "parameters_from 'a' with glimpse_network_from 'b'",
         ),
-        (["--parameters-from", "{}/forward", "--lower-hidden", "9"], "here [9, 4]; give the same networks and retina"),
+        (["--parameters-from", "{}/forward", "--lower-hidden", "9"], "here [9, 4]; give the model the same settings"),
         (["--glimpse-network-from", "{}/forward", "--num-scales", "1"], "what/kernel is [128, 24], here [64, 24]"),
         (["--glimpse-network-from", "{}/forward", "--subtract-mean"], "its subtract_mean is False, here True"),
         (["--glimpse-network-from", "{}/forward", "--combine", "add"], "its combine is multiply, here add"),

@@ -135,6 +135,21 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
     assert jax.tree.all(jax.tree.map(np.array_equal, kept, encoder)), "what it compares with stays as it is"
 
 
+def test_a_localiser_is_trained_on_among_distractors(go, refused, capsys):
+    go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
+    go(colocalisation, FINDER.split(), "--no-plots", "--run-dir", "found")
+    capsys.readouterr()
+    both = "encoder_from 'encoder' with parameters_from 'found': give one of them"
+    assert both in refused(colocalisation, [*FINDER.split(), "--parameters-from", "found"])
+    other = "parameters_from 'encoder' is no run of experiments.colocalisation"
+    assert other in refused(colocalisation, ["T84", "--batch-size", "8", "--parameters-from", "encoder"])
+    # So small a rate leaves it as it was.
+    further = FINDER.replace("T84", "TC84").replace("--encoder-from encoder", "--parameters-from found --seed 1")
+    go(colocalisation, further.split(), "--no-plots", "--learning-rate", "1e-12")
+    first, second = (read_run(Path(folder)).params() for folder in ("found", "run"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), first, second)
+
+
 @pytest.mark.parametrize(
     "flags, said",
     [("--input-mean 0.13", "input_mean is 0.13, here 0.0"), ("--resize 44 --downsample 2", "downsample is 2, here 1")],
