@@ -2,15 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
-
-
-def _kernel(squared: np.ndarray) -> np.ndarray:
-    # r**2 log r = r**2 log(r**2) / 2, and 0 at the origin.
-    return 0.5 * squared * np.log(np.where(squared > 0, squared, 1.0))
-
-
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.square(a[:, None] - b[None]).sum(-1)
+from scipy.interpolate import RBFInterpolator
 
 
 def thin_plate_basis(
@@ -35,15 +27,8 @@ def thin_plate_basis(
     count = len(control)
     if not 0 <= regularisation < np.inf:
         raise ValueError(f"regularisation {regularisation}: must be 0 or more, and finite")
-    flat = np.concatenate([np.ones((count, 1)), control], axis=1)
-    if count < 3 or np.linalg.matrix_rank(flat) < 3:
+    if count < 3 or np.linalg.matrix_rank(control - control[0]) < 2:
         raise ValueError(f"{count} control points: a thin-plate spline needs at least 3 that are not on one line")
     if len(np.unique(control, axis=0)) < count:
         raise ValueError(f"{count} control points: some are the same")
-    system = np.zeros((count + 3, count + 3))
-    system[:count, :count] = _kernel(_distances(control, control)) + regularisation * np.eye(count)
-    system[:count, count:], system[count:, :count] = flat, flat.T
-    # Weights of the kernels and of 1, x, y for a 1 at each control point.
-    weights = np.linalg.solve(system, np.eye(count + 3, count))
-    at_points = [_kernel(_distances(points, control)), np.ones((len(points), 1)), points]
-    return np.concatenate(at_points, axis=1) @ weights
+    return RBFInterpolator(control, np.eye(count), smoothing=regularisation, kernel="thin_plate_spline")(points)
