@@ -6,7 +6,7 @@ They are per location: the entry of glimpse ``t`` is of the choice of its locati
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +23,15 @@ class Stateful(NamedTuple):
     Attributes:
       init: ``num_glimpses -> memory``.
       update: ``(rewards [T, M, B], episode, memory) -> (advantages [T, M, B], memory)``.
+      compares_replicates: set by the decorator of that name.
     """
 
     init: Callable[[int], PyTree]
     update: Callable[..., tuple[Array, PyTree]]
+    compares_replicates: bool = False
+
+
+Advantage = TypeVar("Advantage", bound=Callable | Stateful)
 
 
 def _over_streams(function: Callable) -> Callable:
@@ -73,26 +78,34 @@ def gae(
     return _over_streams(of_stream)(rewards, values)
 
 
-def compares_replicates(advantage: Callable) -> Callable:
+def compares_replicates(advantage: Advantage) -> Advantage:
     """Marks an advantage in which replicates of an image stand in for each other's baseline.
 
     They must be independent, so it is refused with antithetic ones, and there must be at least two.
     """
+    if isinstance(advantage, Stateful):
+        return cast(Advantage, advantage._replace(compares_replicates=True))
     advantage.compares_replicates = True  # type: ignore[attr-defined]
     return advantage
 
 
 @compares_replicates
-def leave_one_out(rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar) -> Float[Array, "T M B"]:
+def leave_one_out(
+    rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar, counted: Float[Array, "T M B"]
+) -> Float[Array, "T M B"]:
     """Return less the mean return of the other replicates of the same image (Kool et al. 2019).
+
+    The mean is over those in which the glimpse counts; where there are none, the return is left as it is.
 
     Raises:
       ValueError: there is only one replicate, so there are no others.
     """
     del episode
     returns = returns_to_go(rewards, discount)
-    replicates = _require_replicates(returns, "leave-one-out baseline")
-    return (returns - returns.mean(axis=1, keepdims=True)) * replicates / (replicates - 1)
+    _require_replicates(returns, "leave-one-out baseline")
+    learned = returns * counted
+    others, total = (part.sum(axis=1, keepdims=True) - part for part in (counted, learned))
+    return returns - total / jnp.maximum(others, 1)
 
 
 @compares_replicates

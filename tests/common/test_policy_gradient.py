@@ -124,18 +124,19 @@ def test_advantages_by_definition(discount):
     for m in range(3):
         others = [other for other in range(3) if other != m]
         expected["leave_one_out"][:, m] = returns[:, m] - returns[:, others].mean(axis=1)
-    hyper = {"discount": discount, "gae_lambda": 0.7}
+    more = {"gae": {"gae_lambda": 0.7}, "leave_one_out": {"counted": jnp.ones((4, 3, 5))}}
     for name, value in expected.items():
-        named = hyper if name == "gae" else {"discount": discount}
+        named = {"discount": discount} | more.get(name, {})
         np.testing.assert_allclose(ADVANTAGES[name](rewards, episode, **named), value, rtol=1e-4, atol=1e-5)
 
 
 def test_leave_one_out_by_hand():
     rewards = jnp.array([[[1.0], [0.0], [0.0]]])
     episode = _episode(jnp.zeros((1, 3, 1)), jnp.zeros((1, 3, 1, 2)))
-    np.testing.assert_allclose(
-        ADVANTAGES["leave_one_out"](rewards, episode, discount=1.0), [[[1.0], [-0.5], [-0.5]]], atol=1e-6
-    )
+    for counted, expected in ([1, 1, 1], [1, -0.5, -0.5]), ([1, 1, 0], [1, -1, -0.5]), ([1, 0, 0], [1, -1, -1]):
+        counted = jnp.array(counted, jnp.float32)[None, :, None]
+        made = ADVANTAGES["leave_one_out"](rewards, episode, discount=1.0, counted=counted)
+        np.testing.assert_allclose(made[0, :, 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["leave_one_out", "vimco"])

@@ -11,6 +11,8 @@ import pytest
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.optimizers import OptimizerConfig, make_optimizer, make_schedule
 from common.policy_gradient import EstimatorConfig, validate_estimator
+from common.policy_gradient.advantages import compares_replicates
+from common.policy_gradient.registry import ADVANTAGES
 from common.training import Given, Hyper, init_state, train_step
 from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
@@ -232,3 +234,11 @@ def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(fields, wh
     with pytest.raises(ValueError) as error:
         validate_estimator(config)
     assert why in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_advantage_that_remembers_can_compare_replicates_too(monkeypatch):
+    marked = compares_replicates(ADVANTAGES["moving_average"])
+    monkeypatch.setitem(ADVANTAGES, "marked", marked)
+    validate_estimator(EstimatorConfig(advantage="moving_average", antithetic=True, replicates=2))
+    with pytest.raises(ValueError, match="biases the gradient"):
+        validate_estimator(EstimatorConfig(advantage="marked", antithetic=True, replicates=2))
