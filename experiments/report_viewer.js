@@ -28,7 +28,10 @@
   // Of a sequence each symbol has as many glimpses, and the episode ends with the end symbol that was read.
   const each = data.glimpses_per_symbol;
   const symbol = (step) => Math.floor(step / each);
-  const truth = (current, step) => (each ? current.label[symbol(step)] : current.label);
+  // The true symbols, up to their end symbol and with it; past it there is nothing to be right about.
+  const targets = (current) => current.label.slice(0, current.label.indexOf(data.end) + 1 || undefined);
+  const truth = (current, step) => (each ? targets(current)[symbol(step)] : current.label);
+  const trueName = (target) => (target === undefined ? "past the end" : `true ${data.class_names[target]}`);
   const steps = () => (each ? data.episodes[episode].read.length * each : data.episodes[episode].locations.length);
   const inside = (symbols) => symbols.slice(0, symbols.includes(data.end) ? symbols.indexOf(data.end) : symbols.length);
   const named = (symbols) => inside(symbols).map((index) => data.class_names[index]).join(" ") || "nothing";
@@ -69,9 +72,10 @@
   // What was read stands by the last glimpse of each symbol.
   function drawSymbols(current, points) {
     const size = Math.max(width, height) * 0.045;
+    const symbols = targets(current);
     current.read.slice(0, symbol(glimpse + 1)).forEach((read, place) => {
       const [x, y] = points[(place + 1) * each - 1];
-      const right = read === current.label[place];
+      const right = read === symbols[place];
       make("text", {
         x: Math.min(Math.max(x, 1.2 * size), width - 1.2 * size), y: y + (y > height / 2 ? -1 : 1.7) * size,
         class: "symbol", "font-size": size, "font-weight": 700, "text-anchor": "middle",
@@ -84,13 +88,14 @@
   function drawReading(current) {
     find("reading").hidden = !each;
     if (!each) return;
-    const places = Math.max(current.read.length, current.label.indexOf(data.end) + 1 || current.label.length);
+    const symbols = targets(current);
+    const places = Math.max(current.read.length, symbols.length);
     find("reading").replaceChildren(...Array.from({ length: places }, (_, place) => {
       const chip = document.createElement("li");
       const [heading, said] = ["span", "strong"].map((kind) => document.createElement(kind));
-      heading.textContent = `symbol ${place + 1}, true ${data.class_names[current.label[place]]}`;
+      heading.textContent = `symbol ${place + 1}, ${trueName(symbols[place])}`;
       const done = place < symbol(glimpse + 1) && place < current.read.length;
-      const right = current.read[place] === current.label[place];
+      const right = current.read[place] === symbols[place];
       said.textContent = done ? `${right ? "✓" : "✗"} ${data.class_names[current.read[place]]}` : "–";
       if (done) said.className = right ? "right" : "wrong";
       if (place === symbol(glimpse)) chip.setAttribute("aria-current", "step");
@@ -209,7 +214,7 @@
     const place = each ? `symbol ${symbol(glimpse) + 1}, ` : "";
     const soFar = each ? `, read so far: ${named(current.read.slice(0, symbol(glimpse + 1)))}` : "";
     find("status").replaceChildren(
-      `Glimpse ${glimpse + 1} of ${steps()}: ${place}true ${data.class_names[target]}, `, verdict,
+      `Glimpse ${glimpse + 1} of ${steps()}: ${place}${trueName(target)}, `, verdict,
       `${soFar}, ${rewardWords(current.reward)}`,
     );
   }

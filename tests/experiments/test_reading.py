@@ -17,15 +17,15 @@ from tests.experiments.test_plots import drawn, make_episodes, titles
 
 NAMES = ("zero", "one", "two", "end")
 END, EACH = 3, 2
-# Read right, read wrong, ended too early, and never ended.
-LABELS = np.array([[1, 2, END], [0, END, END], [2, 1, END], [2, END, END]])
-SAID = ([1, 2, END], [1, END], [2, END], [2, 0, 1])
+# Read right, read wrong, ended too early, never ended, and ended too late.
+LABELS = np.array([[1, 2, END], [0, END, END], [2, 1, END], [2, END, END], [2, END, END]])
+SAID = ([1, 2, END], [1, END], [2, END], [2, 0, 1], [2, 0, END])
 
 
 def make_sequences():
-    """Four episodes of three symbols and two glimpses of each, which say the above; before that they are undecided."""
-    episodes = make_episodes(glimpses=6, images=4, classes=4)
-    beliefs = np.full((6, 4, 4), 0.25)
+    """Five episodes of three symbols and two glimpses of each, which say the above; before that they are undecided."""
+    episodes = make_episodes(glimpses=6, images=5, classes=4)
+    beliefs = np.full((6, 5, 4), 0.25)
     for image, said in enumerate(SAID):
         for place, symbol in enumerate(said):
             beliefs[place * EACH + 1, image] = 0.1
@@ -47,9 +47,10 @@ def readings():
 def test_what_was_read():
     found = readings()
     assert [list(each.said) for each in found] == list(SAID) and found[0].glimpses == EACH
-    assert [each.right for each in found] == [True, False, False, False]
-    assert [each.taken for each in found] == [6, 4, 4, 6]
-    np.testing.assert_array_equal(glimpses_taken(LABELS, EPISODES["probabilities"]), [6, 4, 4, 6])
+    assert [each.right for each in found] == [True, False, False, False, False]
+    assert [each.taken for each in found] == [6, 4, 4, 6, 6]
+    assert [found[4].right_at(place) for place in range(3)] == [True, False, False]
+    np.testing.assert_array_equal(glimpses_taken(LABELS, EPISODES["probabilities"]), [6, 4, 4, 6, 6])
     first = found[0]
     assert [first.target(step) for step in range(6)] == [0, 0, 1, 1, 2, 2]
     assert [first.so_far(step) for step in range(6)] == [(), (1,), (1,), (1, 2), (1, 2), (1, 2, END)]
@@ -100,7 +101,7 @@ def test_paths_end_where_reading_ended_and_symbols_stand_by_their_last_glimpse()
         assert texts[: reading.taken] == [str(step + 1) for step in range(reading.taken)]
         np.testing.assert_allclose(axes.lines[1].get_xydata(), path)
         tags = axes.texts[reading.taken :]
-        label = LABELS[image]
+        label = [*LABELS[image][: list(LABELS[image]).index(END) + 1], None, None]
         expected = [f"{NAMES[s]} {'✓' if s == label[place] else '✗'}" for place, s in enumerate(reading.said)]
         assert [tag.get_text() for tag in tags] == expected
         np.testing.assert_allclose([tag.xy for tag in tags], places[EACH - 1 :: EACH])
@@ -114,6 +115,7 @@ def test_paths_end_where_reading_ended_and_symbols_stand_by_their_last_glimpse()
         "✗ zero, read as one",
         "✗ two one, read as two",
         "✗ two, read as two zero one",
+        "✗ two, read as two zero",
     ]
     drawn(figure)
 
