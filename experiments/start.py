@@ -92,7 +92,7 @@ def _source_of(experiment: Experiment) -> Source | None:
     if not given and isinstance(experiment, ColocalisationExperiment):
         raise ValueError(
             "encoder_from is not given: give the folder of a run that tells the classes of crops, as of "
-            "python -m experiments.stn mnist28_cnn"
+            "python -m experiments.stn mnist28_cnn; or parameters_from, that of a co-localisation to go on from"
         )
     return given[0] if given else None
 
