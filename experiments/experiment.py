@@ -30,6 +30,7 @@ from experiments.config import (
 )
 from experiments.models import Built, build, identity, model_name, observer, validate_batch
 from experiments.programs import Compile, compile_alone
+from experiments.provenance import add_start, read_starts
 from experiments.report import write_report
 from experiments.restore import chosen_params
 from experiments.start import begin, check_start, goes_on
@@ -101,7 +102,6 @@ def run(
     name = model_name(experiment)
     run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
     known = identity(experiment, preset)
-    commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
     check = functools.partial(
         run_directory.check_run,
         run_dir,
@@ -125,13 +125,14 @@ def run(
             held.enter_context(run_directory.locked(run_dir))
             check()  # Another process may have left something there meanwhile.
             run_directory.open_run(run_dir, known, resume=output.resume)
+            add_start(run_dir, dataset)
         parameters = optax.tree.size(state.params)
         try:
             say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
             with user_errors(NotFinite, CheckpointError):
                 training = Run(experiment, dataset, state, programs.validate, run_dir, observer(built, run_dir))
                 train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])
-                finish(experiment, known, commit, dataset, built, training.outcome(), programs.evaluate, run_dir)
+                finish(experiment, known, dataset, built, training.outcome(), programs.evaluate, run_dir)
         except jax.errors.JaxRuntimeError as error:
             fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
         except OSError as error:
@@ -145,7 +146,6 @@ def run(
 def finish(
     experiment: Experiment,
     known: dict[str, Any],
-    commit: str | None,
     dataset: Dataset,
     built: Built,
     outcome: Outcome,
@@ -157,13 +157,13 @@ def finish(
     params = chosen_params(outcome.state, config.keep_best)
     say("evaluating on the validation and test sets")
     errors = measure(experiment, predict, params, dataset)
+    starts = read_starts(run_dir)
     results = {
         "task": dataset.name,
         **known,
         "seed": config.seed,
-        "commit": commit,
-        "device": run_directory.device(),
-        "jax_version": jax.__version__,
+        **{name: starts[-1][name] for name in ("commit", "device", "jax_version")},
+        "starts": starts,
         "wall_seconds": round(outcome.seconds, 1),
         "steps": int(outcome.state.step),
         "episodes": outcome.episodes,

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from common.checkpoint import Checkpoints
 from common.data import Dataset
 from common.training import TrainState
-from experiments.config import DataConfig, Experiment, from_json, load_dataset, validate_budget
+from experiments.config import DataConfig, Experiment, from_json, load_blank, load_dataset, validate_budget
 from experiments.models import Built, build, experiment_class
+from experiments.provenance import check_images
 from experiments.run_directory import MARKER, read_json
 from experiments.train import make_initial_state, warn
 
@@ -55,11 +56,13 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
       load: gives its images.
 
     Raises:
-      ValueError: the folder holds no run, none that can be read, or one without a checkpoint.
+      ValueError: the folder holds no run, none that can be read, one without a checkpoint, or one of other images.
     """
     experiment = read_experiment(run_dir)
     validate_budget(experiment)
     dataset = load(experiment.data)
+    if load is not load_blank:
+        check_images(run_dir, dataset)
     built = build(experiment, dataset)
     state = make_initial_state(experiment, built.model)
     restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)

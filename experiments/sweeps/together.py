@@ -28,6 +28,7 @@ from experiments.config import WholeImageExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
 from experiments.models import Built, build, identity, observer
 from experiments.programs import General, Programs, SharedPrograms, program_digest
+from experiments.provenance import add_start
 from experiments.start import begin, goes_on
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.models import find_preset
@@ -159,7 +160,6 @@ def _run_batch(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None
 
 def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None:
     """Those that are not after the same step run one group after another."""
-    commit = run_directory.commit()  # Of the code that trains: the tree may change before the end.
     experiments = [job.cell.config for job in jobs]
     dataset = load(experiments[0].data)
     built = [build(experiment, dataset) for experiment in experiments]
@@ -172,6 +172,7 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
         run_directory.check_run(run_dir, known, resume=job.resume, overwrite=False)
         state = begin(experiment, model.model, goes_on(run_dir, job.resume))
         run_directory.open_run(run_dir, known, resume=job.resume)
+        add_start(run_dir, dataset)
         runs.append(Run(experiment, dataset, state, own.validate, run_dir, observer(model, run_dir)))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}
     batched = make_batched(programs.general(experiments[0], built[0].model, dataset))
@@ -187,14 +188,14 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
         say(str(stop))
         raise SystemExit(130) from None
     for job, one, model, own in zip(jobs, runs, built, bound, strict=True):
-        _guarded([job], functools.partial(_finish, job, one, commit, model, own, dataset))
+        _guarded([job], functools.partial(_finish, job, one, model, own, dataset))
 
 
-def _finish(job: Job, one: Run, commit: str | None, built: Built, programs: Programs, dataset: Dataset) -> None:
+def _finish(job: Job, one: Run, built: Built, programs: Programs, dataset: Dataset) -> None:
     if one.failure:
         fail(str(one.failure))
     config, preset, run_dir = job.cell.config, job.cell.preset, Path(job.run_dir)
-    finish(config, identity(config, preset), commit, dataset, built, one.outcome(), programs.evaluate, run_dir)
+    finish(config, identity(config, preset), dataset, built, one.outcome(), programs.evaluate, run_dir)
 
 
 def make_batched(general: General) -> Any:

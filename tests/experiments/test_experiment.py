@@ -180,11 +180,11 @@ def test_damaged_images(refused, images, tmp_path):
 # -- What a run leaves behind. --
 
 KEYS = (
-    *("task", "model", "preset", "config", "seed", "commit", "device", "jax_version", "wall_seconds", "steps"),
-    *("episodes", "parameters", "validation", "test"),
+    *("task", "model", "preset", "config", "seed", "commit", "device", "jax_version", "starts", "wall_seconds"),
+    *("steps", "episodes", "parameters", "validation", "test"),
 )
 METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
-FILES = ["checkpoints", "config.json", "events", "metrics.jsonl", "results.json"]
+FILES = ["checkpoints", "config.json", "events", "metrics.jsonl", "results.json", "starts.json"]
 
 
 def check_errors(results, methods, images):

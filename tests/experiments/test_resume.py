@@ -86,7 +86,7 @@ def assert_same_run(folder, whole):
     ]
     results = [read_json(f / "run" / "results.json") for f in (folder, whole)]
     for result in results:
-        del result["wall_seconds"], result["commit"]
+        del result["wall_seconds"], result["commit"], result["starts"]
     assert results[0] == results[1]
     assert sorted(os.listdir(folder / "run")) == sorted(os.listdir(whole / "run"))
     assert sorted(os.listdir(folder / "run" / "checkpoints")) == sorted(os.listdir(whole / "run" / "checkpoints"))
