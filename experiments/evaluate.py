@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.config import WholeImageExperiment, load_fixed
 from experiments.experiment import measure
 from experiments.programs import final_predictor
+from experiments.provenance import surroundings
+from experiments.readers import validate_evaluation
 from experiments.report import write_report
 from experiments.restore import read_run
-from experiments.tables import errors_table
+from experiments.run_directory import write_json
+from experiments.tables import print_errors
 from experiments.train import say
 
 
@@ -33,6 +35,8 @@ class Evaluation:
     """Take the last parameters instead of those of the lowest validation error."""
     plots: bool = False
     """Also draw the plots and the report again."""
+    output: Path | None = None
+    """Where the errors go as JSON, in all detail; nothing is written when it is not given."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -48,12 +52,9 @@ def evaluate(config: Evaluation) -> None:
 
     Raises:
       ValueError: there is nothing to evaluate, or a number is out of range.
-      OSError: the plots cannot be written.
+      OSError: the plots or the errors cannot be written.
     """
-    for name in ("episodes", "batch_size"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name} {value}: must be at least 1")
+    validate_evaluation(config.episodes, config.batch_size, config.output)
     if config.last and config.plots:
         raise ValueError("last with plots: the report is of the parameters of the run's results, so leave one out")
     run = read_run(config.run_dir, load_fixed)
@@ -62,8 +63,13 @@ def evaluate(config: Evaluation) -> None:
         raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples none, so leave it out")
     say(f"{built.summary}; after step {run.step(config.last)}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
-    errors = measure(experiment, predict, params, run.dataset)
-    Console().print(errors_table(errors, config.episodes or experiment.training.eval_episodes))
+    found = measure(experiment, predict, params, run.dataset) | built.measure(params)
+    episodes = config.episodes or experiment.training.eval_episodes
+    print_errors(found, episodes)
+    if config.output is not None:
+        facts = {"run": str(config.run_dir), "after_step": run.step(config.last), "episodes": episodes}
+        write_json(config.output, facts | surroundings() | found)
+        print(f"results: {config.output}")
     if config.plots:
         built.draw(params, config.run_dir)
         print(f"report: {write_report(config.run_dir)}")

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import optax
-from rich.console import Console
 
 from common.checkpoint import CheckpointError
 from common.data import Dataset
@@ -34,7 +33,7 @@ from experiments.provenance import add_start, read_starts
 from experiments.report import write_report
 from experiments.restore import chosen_params
 from experiments.start import begin, check_start, goes_on
-from experiments.tables import errors_table, overlap_table
+from experiments.tables import print_errors
 from experiments.train import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, say, train
 
 
@@ -176,9 +175,7 @@ def finish(
         say("drawing")
         built.draw(params, run_dir)
         report = write_report(run_dir)
-    Console().print(errors_table(errors, config.eval_episodes))
-    if "overlap" in results:
-        Console().print(overlap_table(results["overlap"]))
+    print_errors(results, config.eval_episodes)
     test = errors["test"]
     if "average_probability" in test:
         error, how = test["average_probability"]["error"], f" (mean probability of {config.eval_episodes} episodes)"

@@ -38,6 +38,7 @@ from experiments.gradients import (
 )
 from experiments.plots_gradients import variance_figure
 from experiments.plots_style import save_figure
+from experiments.provenance import surroundings
 from experiments.train import console, say, warn
 from ram.agent import make_ram
 from ram.config import RamConfig
@@ -191,7 +192,7 @@ def measure(config: VarianceConfig) -> dict[str, Any]:
     size = (subject.dataset.height, subject.dataset.width)
     for sigma in config.sigma:
         parse_sigma(sigma, *size)
-    commit = run_directory.commit()
+    around = surroundings()  # The tree may change before the end.
     plan = make_plan(subject, config, names)
     image_key, fit_key = jax.random.split(jax.random.key(config.seed))
     images, labels = jax.jit(plan.draw)(image_key, subject.dataset.train)
@@ -220,9 +221,7 @@ def measure(config: VarianceConfig) -> dict[str, Any]:
         "settings": settings,
         "trained_steps": subject.trained_steps,
         "reference_replicates": plan.largest,
-        "commit": commit,
-        "device": run_directory.device(),
-        "jax_version": jax.__version__,
+        **around,
         "results": results,
     }
 

@@ -15,6 +15,11 @@ from experiments.run_directory import commit, device, read_json, write_json
 FILE = "starts.json"
 
 
+def surroundings() -> dict[str, Any]:
+    """The commit of the code, the version of JAX and the device of this process."""
+    return {"commit": commit(), "jax_version": jax.__version__, "device": device()}
+
+
 def read_starts(run_dir: Path) -> list[dict[str, Any]]:
     """The starts of a run, the first first; none of a run from before they were kept.
 
@@ -34,13 +39,8 @@ def add_start(run_dir: Path, dataset: Dataset) -> None:
     """
     check_images(run_dir, dataset)
     starts = read_starts(run_dir)
-    start = {
-        "step": max(Checkpoints(run_dir / "checkpoints").steps(), default=0),
-        "commit": commit(),
-        "jax_version": jax.__version__,
-        "device": device(),
-        "images": digest(dataset),
-    }
+    step = max(Checkpoints(run_dir / "checkpoints").steps(), default=0)
+    start = {"step": step, **surroundings(), "images": digest(dataset)}
     for name in ("commit", "jax_version"):
         if starts and starts[-1][name] != start[name]:
             say(f"note: {name} was {starts[-1][name]} until here, and is {start[name]} from now on")

@@ -14,6 +14,7 @@ from common.training import Model
 from experiments import run_directory
 from experiments.config import DataConfig, DramExperiment, load_blank, load_fixed
 from experiments.cost import total
+from experiments.provenance import surroundings
 from experiments.restore import RestoredRun, read_experiment, read_run
 from experiments.tables import readers_table
 from experiments.train import TEST_SEED, VALIDATION_SEED
@@ -98,8 +99,7 @@ def report(
     Raises:
       OSError: it cannot be written.
     """
-    known = {"episodes": episodes, "device": run_directory.device(), "jax_version": jax.__version__}
-    results = facts | known | {"commit": run_directory.commit()} | errors
+    results = facts | {"episodes": episodes} | surroundings() | errors
     run_directory.write_json(output, results)
     Console().print(readers_table(errors, episodes))
     print(f"results: {output}")

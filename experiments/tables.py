@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 # How a class is read off an agent's episodes: name in results.json -> words for people.
@@ -50,6 +51,13 @@ def overlap_table(overlaps: dict[str, dict[str, Any]]) -> Table:
     )
     table.add_row("mean", *(f"{e['mean']:.3f}" for e in overlaps.values()))
     return table
+
+
+def print_errors(found: dict[str, Any], num_episodes: int) -> None:
+    """Prints `errors_table` of both splits and, where there is an ``overlap``, `overlap_table`."""
+    Console().print(errors_table({split: found[split] for split in ("validation", "test")}, num_episodes))
+    if "overlap" in found:
+        Console().print(overlap_table(found["overlap"]))
 
 
 def readers_table(errors: dict[str, dict[str, dict[str, dict[str, Any]]]], num_episodes: int) -> Table:

@@ -87,6 +87,21 @@ def test_earlier_checkpoint_where_the_latest_is_damaged(run_dir, capsys):
     assert f"checkpoints/{LAST}' cannot be read" in warning and f"; after step {LAST - 2}" in summary
 
 
+def test_errors_are_written_where_they_are_asked_for(run_dir, tmp_path, capsys):
+    before = read_json(run_dir / "results.json")
+    evaluate.main([str(run_dir), "--output", str(tmp_path / "again.json")])
+    found = read_json(tmp_path / "again.json")
+    assert {split: found[split] for split in ("validation", "test")} == {
+        split: before[split] for split in ("validation", "test")
+    }
+    assert found["after_step"] < LAST and {"run", "commit", "device", "jax_version"} <= found.keys()
+    assert f"results: {tmp_path / 'again.json'}" in capsys.readouterr().out
+
+
+def test_errors_cannot_be_written_to_a_folder(run_dir, refused):
+    assert refused(run_dir, "--output", str(run_dir)).startswith(f"error: output {str(run_dir)!r}: must be a file")
+
+
 def test_the_report_is_not_of_the_last_parameters(run_dir, refused):
     assert refused(run_dir, "--last", "--plots").startswith("error: last with plots: ")
 

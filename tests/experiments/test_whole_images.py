@@ -13,7 +13,7 @@ from PIL import Image
 from common.data import load_task
 from common.data.array_cache import read_arrays
 from common.data.blank import blank_task
-from experiments import colocalisation, soft_attention, stn
+from experiments import colocalisation, evaluate, soft_attention, stn
 from experiments.models import make_model
 from experiments.overlap import true_boxes
 from experiments.presets import CNN_PRESETS, DRAM_PRESETS
@@ -130,6 +130,9 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
         "transformers.png",
         "training.gif",
     }
+    assert "overlap with the true boxes" in capsys.readouterr().out
+    evaluate.main(["run", "--output", "again.json"])
+    assert read_json(Path("again.json"))["overlap"] == results["overlap"]
     assert "overlap with the true boxes" in capsys.readouterr().out
     kept = read_run(Path("run")).params()[ENCODER]
     assert jax.tree.all(jax.tree.map(np.array_equal, kept, encoder)), "what it compares with stays as it is"
