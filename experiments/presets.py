@@ -133,6 +133,7 @@ def _small_numbers(
 
 
 SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12, 4)
+# Constants are those of Zeiler (2012), 0.9 and 1e-6; Keras, with which the article trained, takes 0.95 and 1e-7.
 ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="constant", gradient_clip=0.0)
 NUMBERS = OptimizerConfig(learning_rate=5e-4)
 
@@ -256,7 +257,7 @@ CNN_PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         _cnn("house_numbers", BaselineConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_cnn10": (
-        "The same by a CNN of the cost of that of Ba et al. 2014. For a GPU; not run yet.",
+        "The same by a CNN of about the cost of that of Ba et al. 2014. For a GPU; not run yet.",
         _cnn("house_numbers", BaselineConfig("cnn10"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_110": (

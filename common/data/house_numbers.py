@@ -96,7 +96,10 @@ def draw_scene(key: tuple[int, ...], size: int, growth: float = 1.3, faces: tupl
 
 
 def draw_digits(rng: np.random.Generator) -> tuple[int, ...]:
-    """A number: its length and digits as frequent as in SVHN, the first digit not 0."""
+    """A number: its length as frequent as in SVHN, and so each digit, but for the first, which is not 0.
+
+    Zeros are rarer for it than in SVHN, 3.7% of all digits and not 6.8%.
+    """
     length = 1 + int(np.searchsorted(_LENGTH_CDF, rng.random()))
     first = 1 + int(np.searchsorted(_FIRST_CDF, rng.random()))
     return (first, *(int(digit) for digit in np.searchsorted(_DIGIT_CDF, rng.random(length - 1))))
