@@ -32,7 +32,7 @@ from experiments.programs import Compile, compile_alone
 from experiments.provenance import add_start, read_starts
 from experiments.report import write_report
 from experiments.restore import chosen_params
-from experiments.start import begin, check_start, goes_on
+from experiments.start import begin, check_start, goes_on, shapes_of
 from experiments.tables import print_errors
 from experiments.train import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, say, train
 
@@ -69,9 +69,9 @@ def check_early(experiment: Experiment, continued: bool) -> None:
     """
     if is_own(experiment.data):
         return
-    build(experiment, load_blank(experiment.data))
+    model = build(experiment, load_blank(experiment.data)).model
     if not continued:
-        check_start(experiment)
+        check_start(experiment, shapes_of(model))
     sizes = split_sizes(experiment.data.num_images)
     if sizes is not None:
         validate_batch(experiment, sizes[0])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from common.checkpoint import Checkpoints
 from common.training import Model, TrainState
@@ -20,6 +21,7 @@ from experiments.config import (
     load_blank,
 )
 from experiments.models import ENCODER as ENCODER_CONFIG
+from experiments.models import build
 from experiments.restore import read_experiment, read_run
 from experiments.train import make_initial_state
 from stn.colocalisation import ENCODER
@@ -48,19 +50,37 @@ def goes_on(run_dir: Path, resume: bool) -> bool:
     return resume and bool(Checkpoints(run_dir / "checkpoints").steps())
 
 
-def check_start(experiment: Experiment) -> Source | None:
+def check_start(experiment: Experiment, params: PyTree) -> Source | None:
     """The run that a configuration takes over from, if any, checked without reading its parameters.
 
+    Args:
+      experiment: what is to be trained.
+      params: its parameters, or their shapes.
+
     Raises:
-      ValueError: there is no such run, it is of another model, or two are named.
+      ValueError: there is no such run, it is of another model, its parameters have other shapes, or two are named.
     """
     source = _source_of(experiment)
-    if source is not None:
-        with _blaming(source.field):
-            found = read_experiment(Path(source.folder))
-        if not isinstance(found, source.kind):
-            raise ValueError(f"{source.field} {source.folder!r} is no run of {_COMMANDS[source.kind]}")
+    if source is None:
+        return None
+    what, wanted, advice = f"{source.field} {source.folder!r}", experiment.model, "give the model the same settings"
+    if source.field == "encoder_from":
+        wanted = ENCODER_CONFIG
+        advice = "give a run of the preset mnist28_cnn, or of one with the same network and no transformer"
+    with _blaming(source.field):
+        found = read_experiment(Path(source.folder))
+    if not isinstance(found, source.kind):
+        raise ValueError(f"{what} is no run of {_COMMANDS[source.kind]}")
+    with _blaming(source.field):
+        shapes = shapes_of(build(found, load_blank(found.data)).model)
+    _require_same_shapes(what, _merged(source, params, shapes), params, advice)
+    _require_same_settings(what, found.model, wanted, _UNSHAPED[source.field])
     return source
+
+
+def shapes_of(model: Model) -> PyTree:
+    """The shapes of a model's parameters."""
+    return jax.eval_shape(model.init, jax.random.key(0))
 
 
 # Settings that have no shape, without which what is taken over sees other things than it has learned to see. All
@@ -116,22 +136,22 @@ def take_over(experiment: Experiment, state: TrainState) -> TrainState:
     Raises:
       ValueError: there is no such run, it is of another model, or its parameters have other shapes.
     """
-    source = check_start(experiment)
+    source = check_start(experiment, state.params)
     if source is None:
         return state
     with _blaming(source.field):
         run = read_run(Path(source.folder), load_blank)
-    what = f"{source.field} {source.folder!r}"
-    taken, advice = run.params(), "give the model the same settings"
-    if source.field == "encoder_from":
-        taken = state.params | {ENCODER: taken}
-        advice = "give a run of the preset mnist28_cnn, or of one with the same network and no transformer"
-    elif source.field == "glimpse_network_from":
-        taken = state.params | {GLIMPSE_NETWORK: taken[GLIMPSE_NETWORK]}
-    _require_same_shapes(what, taken, state.params, advice)
-    wanted = ENCODER_CONFIG if source.field == "encoder_from" else experiment.model
-    _require_same_settings(what, run.experiment.model, wanted, _UNSHAPED[source.field])
+    taken = _merged(source, state.params, run.params())
     return state._replace(params=_copies(taken), best_params=_copies(taken))
+
+
+def _merged(source: Source, params: PyTree, found: PyTree) -> PyTree:
+    """Parameters with what is taken over in its place."""
+    if source.field == "encoder_from":
+        return params | {ENCODER: found}
+    if source.field == "glimpse_network_from":
+        return params | {GLIMPSE_NETWORK: found[GLIMPSE_NETWORK]}
+    return found
 
 
 def _copies(params: Any) -> Any:

@@ -20,7 +20,7 @@ from experiments.config import (
     validate_budget,
 )
 from experiments.models import build, validate_batch
-from experiments.start import check_start
+from experiments.start import check_start, shapes_of
 from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
 from experiments.sweeps.models import MODELS, find_preset
 from experiments.train import check_step
@@ -124,7 +124,7 @@ def validate(
                 validate_batch(cell.config, sizes[0])
             built = build(cell.config, dataset)
             if not continued(cell):
-                check_start(cell.config)
+                check_start(cell.config, shapes_of(built.model))
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
                 check_step(cell.config, built.model, dataset)

@@ -83,18 +83,19 @@ def test_a_run_is_resumed_without_the_one_that_it_took_from(readers, train, caps
     "flags, said",
     [
         ("--glimpse-network-from absent", "glimpse_network_from: run directory 'absent' holds no config.json"),
+        ("--parameters-from {}/forward", "give the model the same settings"),
         ("--glimpse-size 99", "glimpse_size 99: the finest patch must fit"),
         ("--num-images 10 --batch-size 16", "batch_size 16: larger than the train split, so at most 10"),
         ("--resize 200", "resize 200 (--resize): house numbers can be 7 to 108 pixels a side"),
     ],
 )
-def test_bad_input_is_told_before_images_are_made(flags, said, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_told_before_images_are_made(readers, flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("experiments.config.blank_task", blank_task)
     monkeypatch.setattr("common.data.tasks.load_numbers", lambda *args, **options: pytest.fail("images are made"))
     monkeypatch.setattr("experiments.config.load_task", load_task)
     with pytest.raises(SystemExit, match="2"):
-        dram.main(["house_numbers_32", *flags.split()])
+        dram.main(["house_numbers_32", *flags.format(readers).split()])
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
