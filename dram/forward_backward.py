@@ -6,23 +6,17 @@ the forward one, and at each position the log-probabilities of both are added. F
 reads on and the other ends, nothing is flipped, and the surer one decides.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from common.data.reversal import flip_first
 from common.evaluation import predicted
 
 
 def lengths(log_probs: Float[Array, "B S C"]) -> Int[Array, "B"]:
     """How many symbols a model predicts before its first end symbol, the last class."""
     return (predicted(log_probs) != log_probs.shape[-1] - 1).sum(axis=-1)
-
-
-def flip_first(values: Float[Array, "B S C"], count: Int[Array, "B"]) -> Float[Array, "B S C"]:
-    """Reverses the order of the first ``count`` positions of each sequence, in 0..S; the others stay."""
-    place = jnp.broadcast_to(jnp.arange(values.shape[1]), values.shape[:2])
-    count = count[:, None]
-    place = jnp.where(place < count, count - 1 - place, place)
-    return jnp.take_along_axis(values, place[..., None], axis=1)
 
 
 def combine(forward: Float[Array, "B S C"], backward: Float[Array, "B S C"]) -> Int[Array, "B S"]:
@@ -43,4 +37,5 @@ def combine(forward: Float[Array, "B S C"], backward: Float[Array, "B S C"]) -> 
     if forward.shape != backward.shape:
         raise ValueError(f"forward {list(forward.shape)} and backward {list(backward.shape)}: must have the same shape")
     shorter = jnp.minimum(lengths(forward), lengths(backward))
-    return predicted(forward + flip_first(backward, shorter))
+    flipped = jax.vmap(flip_first, in_axes=(-1, None), out_axes=-1)(backward, shorter)
+    return predicted(forward + flipped)

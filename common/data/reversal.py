@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, Shaped
 
 from common.data.recipe import Index, Recipe, Sample
 from common.data.source import Source
@@ -27,11 +27,13 @@ def reverse_symbols(labels: Int[Array, "*batch S"] | Int[np.ndarray, "*batch S"]
         Symbols of the same shape and type.
     """
     labels = jnp.asarray(labels)
-    place = jnp.arange(labels.shape[-1])
-    before = jnp.cumsum(labels == end, axis=-1) == 0
-    length = before.sum(axis=-1, keepdims=True)
-    place = jnp.broadcast_to(place, labels.shape)
-    return jnp.take_along_axis(labels, jnp.where(before, length - 1 - place, place), axis=-1)
+    return flip_first(labels, (jnp.cumsum(labels == end, axis=-1) == 0).sum(axis=-1))
+
+
+def flip_first(values: Shaped[Array, "*batch S"], count: Int[Array, "*batch"]) -> Shaped[Array, "*batch S"]:
+    """Reverses the order of the first ``count`` positions of each sequence, in 0..S; the others stay."""
+    place, count = jnp.broadcast_to(jnp.arange(values.shape[-1]), values.shape), count[..., None]
+    return jnp.take_along_axis(values, jnp.where(place < count, count - 1 - place, place), axis=-1)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dram.forward_backward import combine, flip_first, lengths
+from dram.forward_backward import combine, lengths
 
 SYMBOLS, END = 5, 4
 
@@ -93,13 +93,6 @@ def test_exchanging_the_readers_reverses_what_they_read_where_lengths_agree():
     for to_right, to_left, length in zip(right, left, k, strict=True):
         if END not in to_right[:length]:
             assert to_right[:length].tolist() == to_left[:length][::-1].tolist()
-
-
-def test_flip_first():
-    values = jnp.arange(8.0).reshape(2, 4, 1)
-    flipped = flip_first(values, jnp.array([3, 0]))[..., 0]
-    assert flipped.tolist() == [[2, 1, 0, 3], [4, 5, 6, 7]]
-    assert flip_first(values, jnp.array([4, 1]))[..., 0].tolist() == [[3, 2, 1, 0], [4, 5, 6, 7]]
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -9,7 +9,7 @@ import pytest
 
 from common.data import Plain, Source, reverse_dataset, reverse_symbols, sample_batch
 from common.data.recipe import Recipe
-from common.data.reversal import Reversed
+from common.data.reversal import Reversed, flip_first
 from common.data.tasks import Dataset
 
 END = 10
@@ -87,3 +87,9 @@ def test_single_classes_are_refused():
     dataset = make_dataset(np.arange(20, dtype=np.int32) % 10)
     with pytest.raises(ValueError, match="reverse: a label of task 'numbers' is one class"):
         reverse_dataset(dataset)
+
+
+def test_flip_first():
+    values, flip = jnp.arange(8).reshape(2, 4), jax.jit(flip_first)
+    assert flip(values, jnp.array([3, 0])).tolist() == [[2, 1, 0, 3], [4, 5, 6, 7]]
+    assert flip(values, jnp.array([4, 1])).tolist() == [[3, 2, 1, 0], [4, 5, 6, 7]]
