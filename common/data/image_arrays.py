@@ -77,8 +77,17 @@ def load_npz(
     if len(set(shapes.values())) > 1:
         raise ValueError(f"{str(file)!r}: images of the splits differ in size or channels: {shapes}")
     class_names = tuple(str(label) for label in range(_count_classes(file, sources)))
+    stored = np.asarray(sources["train"].images)
     sources = {split: _convert(file, source, size, grayscale) for split, source in sources.items()}
-    sources = complete_splits(sources, class_names, file, validation_fraction, test_fraction, split_seed)
+    sources = complete_splits(
+        sources,
+        lambda i: stored[i].tobytes(),
+        class_names,
+        file,
+        validation_fraction,
+        test_fraction,
+        split_seed,
+    )
     return OwnImages(sources, class_names)
 
 

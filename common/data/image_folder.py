@@ -49,7 +49,8 @@ def load_folder(
         validation_fraction: share of each class, at least one image, taken from training if there is no
             `validation`.
         test_fraction: the same for `test`.
-        split_seed: seed of that choice, not negative.
+        split_seed: seed of that choice, not negative. It depends on the content of the files, not on their names or
+            order (see `complete_splits`).
 
     Returns:
         The images and the names of the classes.
@@ -80,7 +81,15 @@ def load_folder(
     for split, some in pictures.items():
         images = np.stack([np.asarray(picture.convert(mode), np.uint8) for picture in some])
         sources[split] = Source(images[..., None] if grayscale else images, np.array(labels[split], np.int32))
-    sources = complete_splits(sources, class_names, root, validation_fraction, test_fraction, split_seed)
+    sources = complete_splits(
+        sources,
+        lambda i: files["train"][i].read_bytes(),
+        class_names,
+        root,
+        validation_fraction,
+        test_fraction,
+        split_seed,
+    )
     return OwnImages(sources, class_names)
 
 

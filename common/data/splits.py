@@ -1,10 +1,12 @@
 """What the loaders of own images share: their result, the resize option, the choice of missing splits."""
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 
 from common.data.source import SPLITS, Source
 
@@ -62,6 +64,7 @@ def missing_shares(
 
 def complete_splits(
     sources: Mapping[str, Source],
+    content: Callable[[int], bytes],
     class_names: tuple[str, ...],
     path: Path,
     validation_fraction: float,
@@ -70,8 +73,15 @@ def complete_splits(
 ) -> dict[str, Source]:
     """Takes the splits that are missing from `train`, class by class, keeping the order of the images.
 
+    The images of a class are ranked by a digest of the seed and of their content. The first are validation, the last
+    test, so one image more or less moves at most a few others, and never one from validation to test or back.
+    Identical images of a class lie beside each other. Where the border of a split would part them, all stay in `train`,
+    unless the split would be empty. Those that two classes share may well be in two splits.
+
     Args:
         sources: `train`, and `validation` and `test` where they exist.
+        content: the bytes that training image i is known by, before it is resized or turned gray; called only where a
+            split is missing.
         class_names: the name of each label.
         path: where the images come from, for messages.
         validation_fraction: share of each class, at least one image, taken if there is no `validation`.
@@ -85,20 +95,22 @@ def complete_splits(
         ValueError: as `missing_shares`, or if no image of a class would be left for training.
     """
     missing = missing_shares(sources, validation_fraction, test_fraction, seed)
+    if not missing:
+        return {split: Source(*map(np.asarray, sources[split])) for split in SPLITS}
     train = Source(np.asarray(sources["train"].images), np.asarray(sources["train"].labels))
+    digests = np.array([_digest(seed, content(i)) for i in range(len(train.labels))])
     chosen: dict[str, list[np.ndarray]] = {split: [] for split in ("train", *missing)}
     for label, name in enumerate(class_names):
         members = np.flatnonzero(train.labels == label)
         takes = {split: _take(share, len(members)) for split, share in missing.items()}
         if sum(takes.values()) >= len(members):
             raise ValueError(_too_few(name, path, len(members), missing))
-        # Raw words of a bit generator stay the same in all versions of NumPy; permutations need not.
-        order = members[np.argsort(np.random.PCG64([seed, label]).random_raw(len(members)), kind="stable")]
-        start = 0
-        for split, take in takes.items():
-            chosen[split].append(order[start : start + take])
-            start += take
-        chosen["train"].append(order[start:])
+        ranked = members[np.argsort(digests[members], kind="stable")]
+        first = _border(digests[ranked], takes.get("validation", 0))
+        last = len(ranked) - _border(digests[ranked[::-1]], takes.get("test", 0))
+        divided = {"validation": ranked[:first], "train": ranked[first:last], "test": ranked[last:]}
+        for split, parts in chosen.items():
+            parts.append(divided[split])
     complete = {split: source for split, source in sources.items() if split != "train"}
     for split, parts in chosen.items():
         where = np.sort(np.concatenate(parts))
@@ -109,6 +121,18 @@ def complete_splits(
 def _take(share: float, count: int) -> int:
     """How many of the `count` images of a class a split takes."""
     return max(1, round(share * count))
+
+
+def _digest(seed: int, content: bytes) -> str:
+    """What an image is ranked by."""
+    sha = hashlib.sha256(b"%d " % seed)
+    sha.update(content)
+    return sha.hexdigest()
+
+
+def _border(digests: Shaped[np.ndarray, "N"], take: int) -> int:
+    """How many ranked images a split gets that is to take the first `take`: not some of those that are alike."""
+    return int(np.flatnonzero(digests == digests[take])[0]) or take
 
 
 def _too_few(name: str, path: Path, count: int, missing: Mapping[str, float]) -> str:
