@@ -8,14 +8,11 @@ Visual Attention" (2014), section 4.3.
 """
 
 import functools
-import hashlib
-import json
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -25,11 +22,10 @@ from common.data.array_cache import make_folder, read_arrays, write_arrays
 from common.data.house_numbers import MAX_DIGITS
 from common.data.house_pool import END, Progress
 from common.data.source import Source
+from common.data.svhn_cache import cache_path, load_records
 from common.data.svhn_files import ADDRESS, Part, Record, describe_skipped, find_part
 
 NUM_VALIDATION = 5_000
-# Changes whenever what is made of the files, or kept, does.
-_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def load_svhn(
     Args:
         folder: the user's folder.
         config: how numbers are cropped.
-        cache_dir: where the crops are kept for the next time; None for nowhere.
+        cache_dir: where crops and records are kept for the next time; None for nowhere.
         progress: called with the part, the numbers read so far, and all of them; before that with `train records` and
             so on, the records looked at so far, and all of them.
         num_validation: numbers drawn from train and extra together; a tenth of them where they are fewer than ten
@@ -174,7 +170,8 @@ def load_part(
         ValueError: if the part is damaged or of another format, or holds no number that can be used.
         OSError: if the folder of the cache cannot be written.
     """
-    path = None if cache_dir is None else _cache_path(part, config, cache_dir)
+    stem = f"svhn-{part.name}-{config.size}px"
+    path = None if cache_dir is None else cache_path(cache_dir, stem, [part], asdict(config))
     arrays = None if path is None else read_arrays(path)
     if arrays is not None:
         _tell_skipped(part, len(arrays["labels"]), str(arrays["skipped"]))
@@ -183,7 +180,7 @@ def load_part(
         make_folder(path.parent)  # Before the work, which would be lost.
     skipped: Counter[str] = Counter()
     report = None if progress is None else functools.partial(progress, f"{part.name} records")
-    records = part.records(skipped, report)
+    records = load_records(part, skipped, cache_dir, report)
     kept = [record for record in records if len(record.digits) <= MAX_DIGITS]
     if len(kept) < len(records):
         skipped[f"more than {MAX_DIGITS} digits"] = len(records) - len(kept)
@@ -269,12 +266,3 @@ def crop_number(picture: Image.Image, box: tuple[float, float, float, float], si
     edges = ((inside[1] - y, y + rows - inside[3]), (inside[0] - x, x + columns - inside[2]), (0, 0))
     padded = Image.fromarray(np.pad(cut, edges, mode="edge"))
     return padded.resize((size, size), Image.Resampling.BILINEAR, box=(left - x, top - y, right - x, bottom - y))
-
-
-def _cache_path(part: Part, config: SvhnConfig, cache_dir: str | os.PathLike[str]) -> Path:
-    """Named by the configuration and by what tells one version of the files from another: size and time."""
-    files = [part.path, *([part.path / "digitStruct.mat"] if part.path.is_dir() else [])]
-    stats = [file.stat() for file in files if file.exists()]
-    facts = [_VERSION, str(part.path.resolve()), [[stat.st_size, stat.st_mtime_ns] for stat in stats], asdict(config)]
-    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    return Path(cache_dir) / f"svhn-{part.name}-{config.size}px-{name}.npz"

@@ -173,15 +173,16 @@ class Part:
         self.name, self.path = name, path
 
     def records(self, skipped: Counter[str], report: Callable[[int, int], None] | None = None) -> list[Record]:
-        """Reads the records: see `read_records`.
+        """Reads the records, see `read_records`, once all of the part has been seen to be whole.
 
         Raises:
             ValueError: if the file is missing, damaged, or of another format.
         """
         where = f"digitStruct.mat of {str(self.path)!r}"
-        for _, content in self._files(lambda name: name == "digitStruct.mat"):
-            return read_records(content, where, skipped, report)
-        raise ValueError(f"{where} is missing")
+        contents = [content for _, content in self._files(lambda name: name == "digitStruct.mat")]
+        if not contents:
+            raise ValueError(f"{where} is missing")
+        return read_records(contents[0], where, skipped, report)
 
     def pictures(self, records: list[Record], skipped: Counter[str]) -> Iterator[tuple[Record, Image.Image]]:
         """Reads the pictures of records, in the order in which they are stored.

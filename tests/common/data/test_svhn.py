@@ -235,14 +235,33 @@ def test_a_picture_cut_off_by_the_end_of_the_archive_is_an_error(tmp_path):
 def test_crops_are_kept(folder, tmp_path_factory, monkeypatch):
     cache = tmp_path_factory.mktemp("cache")
     first = load_svhn(folder, SMALL, cache)
-    assert len(list(cache.iterdir())) == 3
-    monkeypatch.setattr("common.data.svhn_files.Part.records", None)
+    assert len(list(cache.glob("svhn-*-16px-*.npz"))) == 3
+    monkeypatch.setattr(Part, "pictures", None)
     again = load_svhn(folder, SMALL, cache)
     for split, source in first.items():
         np.testing.assert_array_equal(again[split].images, source.images)
         np.testing.assert_array_equal(again[split].labels, source.labels)
     with pytest.raises(TypeError):  # Other crops are read anew.
         load_svhn(folder, SvhnConfig(size=17), cache)
+
+
+def test_records_are_kept_for_crops_of_all_sizes(tmp_path, monkeypatch):
+    records = [*some_records(6), ("7.png", []), ("8.png", [(1, 4, 6, 8, 14)] * 6)]
+    make_part(tmp_path, "train", records)
+    part = find_part(tmp_path, "train")
+    with pytest.warns(UserWarning) as first:
+        expected = load_part(part, SvhnConfig(size=17), None)
+        load_part(part, SMALL, tmp_path / "cache")
+    monkeypatch.setattr(Part, "records", None)
+    with pytest.warns(UserWarning) as again:
+        found = load_part(part, SvhnConfig(size=17), tmp_path / "cache")
+    for array, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array, other)
+    assert {str(one.message) for one in again} == {str(one.message) for one in first}
+    # Another file is read anew.
+    make_part(tmp_path, "train", some_records(5))
+    with pytest.raises(TypeError):
+        load_part(part, SvhnConfig(size=18), tmp_path / "cache")
 
 
 def test_no_more_than_two_copies_of_the_images_at_a_time(monkeypatch):
@@ -280,7 +299,8 @@ def test_what_was_skipped_is_told_of_kept_crops_too(tmp_path):
         said.append([str(one.message) for one in told])
     where = str(tmp_path / "train.tar.gz")
     expected = f"{where!r} gives 1 numbers; skipped 1 with more than 5 digits; skipped 1 with no digits"
-    assert said == [[expected], [expected]] and len(list((tmp_path / "cache").iterdir())) == 1
+    assert said == [[expected], [expected]]
+    assert len(list((tmp_path / "cache").glob("svhn-train-16px-*.npz"))) == 1
 
 
 def _archive_without(folder, what):
