@@ -76,8 +76,11 @@ class StreetNumbers(tfds.core.GeneratorBasedBuilder):
         svhn: the folder with SVHN's files; None to download them.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "2.0.0": "The validation numbers of SVHN are chosen by their names.",
+        "1.0.0": "First release.",
+    }
     BUILDER_CONFIGS: ClassVar = [make_numbers_config(task) for task in _TASKS]
     # TFDS would look for checksums with importlib_resources, which it does not install. SVHN publishes none.
     url_infos = None
@@ -166,7 +169,7 @@ def prepare_numbers(
 
     Args:
         task: name of the task.
-        data_dir: the folder of all TensorFlow Datasets; this one goes to `street_numbers/<task>/1.0.0` in it.
+        data_dir: the folder of all TensorFlow Datasets; this one goes to `street_numbers/<task>/2.0.0` in it.
         resize: rows and columns of a training crop in pixels; None for those of the task.
         svhn: the folder with SVHN's files; None to download them.
         num_images: rendered images of train, validation and test; None for as many as the task has.

@@ -8,20 +8,23 @@ Visual Attention" (2014), section 4.3.
 """
 
 import functools
+import hashlib
+import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from PIL import Image
 
 from common.data.array_cache import make_folder, read_arrays, write_arrays
 from common.data.house_numbers import MAX_DIGITS
 from common.data.house_pool import END, Progress
-from common.data.source import Source
+from common.data.source import SPLITS, Source
 from common.data.svhn_cache import cache_path, load_records
 from common.data.svhn_files import ADDRESS, Part, Record, describe_skipped, find_part
 
@@ -72,10 +75,11 @@ def load_svhn(
         folder: the user's folder.
         config: how numbers are cropped.
         cache_dir: where crops and records are kept for the next time; None for nowhere.
-        progress: called with the part, the numbers read so far, and all of them; before that with `train records` and
-            so on, the records looked at so far, and all of them.
+        progress: called with the split, the numbers read so far, and all of them; before that with `train records` and
+            so on, the records of a part looked at so far, and all of them.
         num_validation: numbers drawn from train and extra together; a tenth of them where they are fewer than ten
-            times as many.
+            times as many. They are drawn by part and file name, the same for all crops, before any picture is read:
+            where a picture turns out to be of no use, its split has one number less.
         seed: seed of that choice.
 
     Returns:
@@ -115,44 +119,35 @@ def load_parts(
     Raises:
         ValueError: see `load_svhn`.
     """
-    loaded = {part.name: load_part(part, config, cache_dir, progress) for part in parts}
-    test = loaded.pop("test")
-    sources = list(loaded.values())
-    del loaded  # `_divide` lets go of the images one part after the other.
-    count = sum(len(source.labels) for source in sources)
-    take = min(num_validation, count // 10) or 1
-    if count < 2:
-        raise ValueError(f"SVHN has {count} number to train on; at least 2 are needed")
-    # Raw words of a bit generator stay the same in all versions of NumPy; permutations need not.
-    order = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
-    validation, train = _divide(sources, (np.sort(order[:take]), np.sort(order[take:])))
-    return {"train": train, "validation": validation, "test": test}
+    contents = [_read_content(part, cache_dir, progress) for part in parts]
+    pool = [content for content in contents if content.part.name != "test"]
+    names = [name for content in pool for name in content.names]
+    if len(names) < 2:
+        raise ValueError(f"SVHN has {len(names)} number to train on; at least 2 are needed")
+    chosen = choose_validation(names, min(num_validation, len(names) // 10) or 1, seed)
+    shares = {
+        "train": [content.only(set(content.names) - chosen) for content in pool],
+        "validation": [content.only(chosen) for content in pool],
+        "test": [content for content in contents if content.part.name == "test"],
+    }
+    sources = {split: _load_split(split, shares[split], config, cache_dir, progress) for split in SPLITS}
+    for content in contents:
+        _tell_skipped(content)
+    return sources
 
 
-def _divide(sources: list[Source], chosen: Sequence[Int[np.ndarray, "_"]]) -> list[Source]:
-    """Divides what lies one behind the other in several sources, without a second copy of all of it.
+def choose_validation(names: Sequence[str], take: int, seed: int) -> set[str]:
+    """Chooses by a digest of the seed and the name, so that the choice hardly depends on what other names there are.
 
     Args:
-        sources: what is divided; the list is emptied, so that each can be freed once it is copied.
-        chosen: for each result the places, in rising order, of what it takes.
+        names: names of numbers, all different.
+        take: how many of them to choose.
+        seed: seed of the choice.
 
     Returns:
-        A source for each of `chosen`.
+        The names that are chosen.
     """
-    results = [
-        Source(*(np.empty((len(places), *array.shape[1:]), array.dtype) for array in sources[0])) for places in chosen
-    ]
-    start = 0
-    while sources:
-        source = sources.pop(0)
-        for result, places in zip(results, chosen, strict=True):
-            first, last = np.searchsorted(places, (start, start + len(source.labels)))
-            for whole, part in zip(result, source, strict=True):
-                # With its usual mode `take` would copy all once more.
-                into = np.asarray(whole)[first:last]
-                np.take(np.asarray(part), places[first:last] - start, axis=0, out=into, mode="clip")
-        start += len(source.labels)
-    return results
+    return set(sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())[:take])
 
 
 def load_part(
@@ -170,46 +165,118 @@ def load_part(
         ValueError: if the part is damaged or of another format, or holds no number that can be used.
         OSError: if the folder of the cache cannot be written.
     """
-    stem = f"svhn-{part.name}-{config.size}px"
-    path = None if cache_dir is None else cache_path(cache_dir, stem, [part], asdict(config))
-    arrays = None if path is None else read_arrays(path)
-    if arrays is not None:
-        _tell_skipped(part, len(arrays["labels"]), str(arrays["skipped"]))
-        return Source(arrays["images"], arrays["labels"])
-    if path is not None:
-        make_folder(path.parent)  # Before the work, which would be lost.
+    content = _read_content(part, cache_dir, progress)
+    source = _load_split(part.name, [content], config, cache_dir, progress)
+    _tell_skipped(content)
+    return source
+
+
+class _Content(NamedTuple):
+    """Numbers of a part.
+
+    Attributes:
+        part: the part.
+        records: those of its numbers that are wanted.
+        skipped: what its other records lack.
+        lost: what wanted records are found to lack once their pictures are read.
+    """
+
+    part: Part
+    records: list[Record]
+    skipped: Counter[str]
+    lost: Counter[str]
+
+    @property
+    def names(self) -> list[str]:
+        """What the records are known by among those of all parts."""
+        return [f"{self.part.name}/{record.name}" for record in self.records]
+
+    def only(self, names: Set[str]) -> "_Content":
+        """The numbers of these names; what they lack is counted together with what the others lack."""
+        records = [record for record, name in zip(self.records, self.names, strict=True) if name in names]
+        return self._replace(records=records)
+
+
+def _read_content(part: Part, cache_dir: str | os.PathLike[str] | None, progress: Progress | None) -> _Content:
+    """All numbers of a part that its records alone do not rule out."""
     skipped: Counter[str] = Counter()
     report = None if progress is None else functools.partial(progress, f"{part.name} records")
-    records = load_records(part, skipped, cache_dir, report)
-    kept = [record for record in records if len(record.digits) <= MAX_DIGITS]
-    if len(kept) < len(records):
-        skipped[f"more than {MAX_DIGITS} digits"] = len(records) - len(kept)
-    images = np.empty((len(kept), config.size, config.size, 1 if config.grayscale else 3), np.uint8)
-    labels = np.full((len(kept), config.num_symbols), END, np.int32)
-    filled = np.zeros(len(kept), bool)
-    places = {record.name: i for i, record in reversed(list(enumerate(kept)))}
-    for done, (record, crop) in enumerate(_crops(part, kept, config, skipped), start=1):
-        place = places[record.name]
-        images[place] = crop
-        labels[place, : len(record.digits)] = record.digits
-        filled[place] = True
-        if progress is not None and (done % 100 == 0 or done == len(kept)):
-            progress(part.name, done, len(kept))
-    told = describe_skipped(skipped)
-    if not filled.any():
-        raise ValueError(f"{str(part.path)!r} holds no number that can be used{told}")
-    _tell_skipped(part, int(filled.sum()), told)
-    if not filled.all():
-        images, labels = images[filled], labels[filled]
-    if path is not None:
-        write_arrays(path, {"images": images, "labels": labels, "skipped": np.array(told)})
-    return Source(images, labels)
+    records: dict[str, Record] = {}
+    for record in load_records(part, skipped, cache_dir, report):
+        if len(record.digits) > MAX_DIGITS:
+            skipped[f"more than {MAX_DIGITS} digits"] += 1
+        elif record.name in records:
+            skipped["a name that another has"] += 1
+        else:
+            records[record.name] = record
+    return _Content(part, list(records.values()), skipped, Counter())
 
 
-def _tell_skipped(part: Part, count: int, told: str) -> None:
-    """Warns of what `describe_skipped` tells, if that is anything, and that there are `count` other numbers."""
+def _load_split(
+    split: str,
+    contents: Sequence[_Content],
+    config: SvhnConfig,
+    cache_dir: str | os.PathLike[str] | None,
+    progress: Progress | None,
+) -> Source:
+    """The crops of some numbers, from the cache where they are there; what they lack is counted in `lost`."""
+    path = None
+    if cache_dir is not None:
+        names = [content.names for content in contents]
+        stem, parts = f"svhn-{split}-{config.size}px", [content.part for content in contents]
+        path = cache_path(cache_dir, stem, parts, [asdict(config), names])
+    arrays = None if path is None else read_arrays(path)
+    if arrays is None:
+        if path is not None:
+            make_folder(path.parent)  # Before the work, which would be lost.
+        arrays = _make_split(split, contents, config, progress)
+        if path is not None:
+            write_arrays(path, arrays)
+    for content, lost in zip(contents, json.loads(str(arrays["lost"])), strict=True):
+        content.lost.update(lost)
+    return Source(arrays["images"], arrays["labels"])
+
+
+def _make_split(
+    split: str, contents: Sequence[_Content], config: SvhnConfig, progress: Progress | None
+) -> dict[str, np.ndarray]:
+    """The crops of some numbers: `images`, `labels`, and as JSON what is `lost` of each content."""
+    count = sum(len(content.records) for content in contents)
+    images = np.empty((count, config.size, config.size, 1 if config.grayscale else 3), np.uint8)
+    labels = np.full((count, config.num_symbols), END, np.int32)
+    filled = np.zeros(count, bool)
+    every_lost: list[Counter[str]] = []
+    start = done = 0
+    for content in contents:
+        places = {record.name: start + i for i, record in enumerate(content.records)}
+        every_lost.append(Counter())
+        for record, crop in _crops(content.part, content.records, config, every_lost[-1]):
+            place = places[record.name]
+            images[place] = crop
+            labels[place, : len(record.digits)] = record.digits
+            filled[place] = True
+            done += 1
+            if progress is not None and (done % 100 == 0 or done == count):
+                progress(split, done, count)
+        start += len(places)
+    kept = np.flatnonzero(filled)
+    if not len(kept):
+        where = " with ".join(repr(str(content.part.path)) for content in contents)
+        told = sum((content.skipped for content in contents), sum(every_lost, Counter[str]()))
+        raise ValueError(f"{where} holds no number that can be used{describe_skipped(told)}")
+    if len(kept) < count:  # In place: there may be no room for all once more.
+        for place, taken in enumerate(kept):
+            images[place], labels[place] = images[taken], labels[taken]
+        images, labels = images[: len(kept)], labels[: len(kept)]
+    return {"images": images, "labels": labels, "lost": np.array(json.dumps(every_lost))}
+
+
+def _tell_skipped(content: _Content) -> None:
+    """Warns of what a part lacks, if that is anything, and that there are so many other numbers."""
+    told = describe_skipped(content.skipped + content.lost)
     if told:
-        warnings.warn(f"{str(part.path)!r} gives {count:,} numbers{told}", stacklevel=3)
+        count = len(content.records) - content.lost.total()
+        warnings.warn(f"{str(content.part.path)!r} gives {count:,} numbers{told}", stacklevel=3)
 
 
 def _crops(

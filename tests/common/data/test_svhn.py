@@ -1,11 +1,8 @@
 """SVHN's files, made here in their true format: what is read, cropped, split, counted and refused."""
 
 import functools
-import tracemalloc
 import warnings
-import weakref
 from collections import Counter
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,8 +10,7 @@ import pytest
 from PIL import Image
 
 from common.data.crops import Crop
-from common.data.source import Source
-from common.data.svhn import SvhnConfig, crop_number, grown_box, load_part, load_parts, load_svhn
+from common.data.svhn import SvhnConfig, crop_number, grown_box, load_part, load_svhn
 from common.data.svhn_files import Part, describe_skipped, find_part, read_records
 from common.data.tasks import load_task, sample_batch
 from tests.common.data.svhn_maker import (
@@ -105,8 +101,8 @@ def test_splits(folder):
     for images, labels in sources.values():
         assert images.shape[1:] == (16, 16, 3) and images.dtype == np.uint8
         assert labels.shape[1:] == (6,) and labels.dtype == np.int32 and (labels[:, -1] == 10).all()
-    counts = {"train": 12, "extra": 18, "test": 5}
-    assert said == [(said, n, n) for name, n in counts.items() for said in (f"{name} records", name)]
+    counts = {"train records": 12, "extra records": 18, "test records": 5, "train": 27, "validation": 3, "test": 5}
+    assert said == [(name, n, n) for name, n in counts.items()]
     expected = [digits for _, digits in some_records(5, seed=5)]
     for label, digits in zip(sources["test"].labels, expected, strict=True):
         assert label.tolist() == [digit[0] % 10 for digit in digits] + [10] * (6 - len(digits))
@@ -262,32 +258,6 @@ def test_records_are_kept_for_crops_of_all_sizes(tmp_path, monkeypatch):
     make_part(tmp_path, "train", some_records(5))
     with pytest.raises(TypeError):
         load_part(part, SvhnConfig(size=18), tmp_path / "cache")
-
-
-def test_no_more_than_two_copies_of_the_images_at_a_time(monkeypatch):
-    counts, held = {"train": 300, "extra": 900, "test": 10}, []
-
-    def load(part, *_):
-        rng = np.random.default_rng(counts[part.name])
-        images = rng.integers(0, 256, (counts[part.name], 40, 40, 3), dtype=np.uint8)
-        held.append(weakref.ref(images))
-        return Source(images, rng.integers(0, 11, (counts[part.name], 6), dtype=np.int32))
-
-    parts = [Part(name, Path(name)) for name in counts]
-    every = [np.concatenate(leaves) for leaves in zip(*map(load, parts[:2]), strict=True)]
-    held.clear()
-    monkeypatch.setattr("common.data.svhn.load_part", load)
-    tracemalloc.start()
-    sources = load_parts(parts, SvhnConfig(size=40), num_validation=100)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2.2 * every[0].nbytes
-    assert [images() is None for images in held] == [True, True, False]
-    # As if all numbers lay one behind the other.
-    order = np.argsort(np.random.PCG64(0).random_raw(1200), kind="stable")
-    for split, places in (("validation", order[:100]), ("train", order[100:])):
-        for array, whole in zip(sources[split], every, strict=True):
-            np.testing.assert_array_equal(array, whole[np.sort(places)])
 
 
 def test_what_was_skipped_is_told_of_kept_crops_too(tmp_path):
