@@ -13,7 +13,6 @@ from typeguard import TypeCheckError, check_type
 from common.baselines import BaselineConfig
 from common.checks import require_at_least
 from common.data import Dataset, blank_task, find_task, load_task, reverse_dataset
-from common.data.numbers import NUM_IMAGES
 from common.optimizers import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
 from experiments.console import image_progress, warnings_as_lines
@@ -224,7 +223,7 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
 
     Args:
       config: which.
-      train: whether the training images are needed; where they would be rendered, there is else but one of them.
+      train: whether the training images are needed; of whole numbers there is else but one (see `load_numbers`).
 
     Raises:
       ValueError: see `common.data.load_task`.
@@ -239,8 +238,6 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
         raise ValueError(
             f"num_images {config.num_images}: is for rendered house numbers only; {config.task!r} has what it has"
         )
-    if not train and numbers is not None and not numbers.svhn:
-        sizes = (1, *(sizes or NUM_IMAGES)[1:])
     with warnings_as_lines(), image_progress() as progress:
         dataset = load_task(
             config.task,
@@ -252,6 +249,7 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
             grayscale=config.grayscale,
             num_images=sizes,
             progress=progress,
+            train=train,
         )
     return reverse_dataset(dataset) if config.reverse else dataset
 

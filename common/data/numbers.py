@@ -77,6 +77,7 @@ def load_numbers(
     num_images: tuple[int, int, int] | None = None,
     cache_dir: str | os.PathLike[str] | None = CACHE,
     progress: Progress | None = None,
+    train: bool = True,
 ) -> dict[str, Source]:
     """Loads whole numbers, from the cache where they are there.
 
@@ -90,6 +91,7 @@ def load_numbers(
         num_images: rendered images of train, validation and test; None for 60,000, 5,000 and 10,000.
         cache_dir: the folder where images are kept once they are rendered or cropped; None for nowhere.
         progress: called with the split, the images made so far and all of them.
+        train: whether the training images are needed; else there is but one, rendered, or black in place of SVHN's.
 
     Returns:
         `train`, `validation` and `test`, NumPy arrays: images uint8 `[N, size, size, C]`, labels int32 `[N, S]`.
@@ -114,14 +116,15 @@ def load_numbers(
                 f"num_images {num_images} is for rendered house numbers only; {name!r} has what is in the files"
             )
         crops = SvhnConfig(size, numbers.growth, gray, numbers.num_symbols)
-        return load_svhn(data, crops, cache_dir, progress, seed=seed)
+        return load_svhn(data, crops, cache_dir, progress, seed=seed, train=train)
     if data is not None:
         raise ValueError(f"task {name!r} is rendered, so it takes no data (--data), such as {os.fspath(data)!r}")
     pools = {"train": "train", "validation": "validation", "test": numbers.test}
+    counts = num_images or NUM_IMAGES
     # All are checked before any is rendered.
     configs = [
         PoolConfig(pools[split], count, size, numbers.growth, seed)
-        for split, count in zip(SPLITS, num_images or NUM_IMAGES, strict=True)
+        for split, count in zip(SPLITS, counts if train else (1, *counts[1:]), strict=True)
     ]
     sources = {}
     for split, config in zip(SPLITS, configs, strict=True):

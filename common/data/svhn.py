@@ -64,6 +64,7 @@ def load_svhn(
     progress: Progress | None = None,
     num_validation: int = NUM_VALIDATION,
     seed: int = 0,
+    train: bool = True,
 ) -> dict[str, Source]:
     """Loads SVHN from the folder that holds `train.tar.gz`, `test.tar.gz` and, if wanted, `extra.tar.gz`.
 
@@ -81,6 +82,8 @@ def load_svhn(
             times as many. They are drawn by part and file name, the same for all crops, before any picture is read:
             where a picture turns out to be of no use, its split has one number less.
         seed: seed of that choice.
+        train: whether the training images are needed; else a black one stands in for them, and of their pictures none
+            is read.
 
     Returns:
         `train`, `validation` and `test`, NumPy arrays: images uint8 `[N, size, size, C]`, labels int32 `[N, S]`, the
@@ -100,7 +103,7 @@ def load_svhn(
             stacklevel=2,
         )
     parts = [part for part in found.values() if part is not None]
-    return load_parts(parts, config, cache_dir, progress, num_validation, seed)
+    return load_parts(parts, config, cache_dir, progress, num_validation, seed, train)
 
 
 def load_parts(
@@ -110,6 +113,7 @@ def load_parts(
     progress: Progress | None = None,
     num_validation: int = NUM_VALIDATION,
     seed: int = 0,
+    train: bool = True,
 ) -> dict[str, Source]:
     """As `load_svhn`, from parts that lie anywhere: train, perhaps extra, and test.
 
@@ -130,7 +134,14 @@ def load_parts(
         "validation": [content.only(chosen) for content in pool],
         "test": [content for content in contents if content.part.name == "test"],
     }
-    sources = {split: _load_split(split, shares[split], config, cache_dir, progress) for split in SPLITS}
+    sources = {
+        split: _load_split(split, shares[split], config, cache_dir, progress)
+        for split in SPLITS
+        if train or split != "train"
+    }
+    if not train:
+        images, labels = sources["test"]
+        sources["train"] = Source(np.zeros_like(images[:1]), np.full_like(labels[:1], END))
     for content in contents:
         _tell_skipped(content)
     return sources

@@ -184,6 +184,7 @@ def load_task(
     num_images: tuple[int, int, int] | None = None,
     cache_dir: str | os.PathLike[str] = CACHE,
     progress: Progress | None = None,
+    train: bool = True,
 ) -> Dataset:
     """Loads a task, made from MNIST, from your own images, from SVHN, or from rendered house numbers.
 
@@ -203,6 +204,7 @@ def load_task(
             and 10,000.
         cache_dir: whole numbers only: the folder where they are kept once they are rendered or cropped.
         progress: whole numbers only: called with the split, the number of images made so far, and of all.
+        train: whole numbers only: whether the training images are needed; else there is but one (see `load_numbers`).
 
     Returns:
         The data set. `train` is on the default device, `validation` and `test` are on the host.
@@ -229,6 +231,7 @@ def load_task(
             num_images=num_images,
             cache_dir=cache_dir,
             progress=progress,
+            train=train,
         )
     elif data is not None:
         sources, class_names = load_own_images(
@@ -254,8 +257,8 @@ def load_task(
     if data is None and task.numbers is None:
         for split, source in fixed.items():
             _verify(source, name, split)
-    train = jax.tree.map(jnp.asarray, sources["train"])
-    return Dataset(name, train, fixed["validation"], fixed["test"], task.recipe, class_names)
+    pool = jax.tree.map(jnp.asarray, sources["train"])
+    return Dataset(name, pool, fixed["validation"], fixed["test"], task.recipe, class_names)
 
 
 def sample_batch(

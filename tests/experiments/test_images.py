@@ -6,12 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from experiments import cnn, config, console, evaluate
 from experiments.command_line import parse_preset
-from experiments.config import CnnExperiment, DataConfig, from_json, load_dataset, split_sizes, to_json
+from experiments.config import CnnExperiment, DataConfig, from_json, load_dataset, load_fixed, split_sizes, to_json
 from experiments.console import image_progress
 from experiments.presets import CNN_PRESETS
 from experiments.run_directory import read_json
@@ -57,6 +58,22 @@ def test_all_options_reach_the_task(tmp_path, monkeypatch):
     dataset = load_dataset(DataConfig("house_numbers", resize=10, grayscale=True, num_images=4))
     assert dataset.train.images.shape == (4, 12, 12, 1) and dataset.train.labels.shape == (4, 6)
     assert dataset.validation.images.shape == dataset.test.images.shape == (3, 10, 10, 1)
+
+
+@pytest.mark.parametrize("task", ["house_numbers", "svhn_numbers"])
+def test_who_does_not_train_has_one_training_image(tmp_path, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "LEAST_FIXED", 3)
+    for name in ("train", "extra", "test"):
+        make_part(tmp_path, name, some_records(8))
+    options = {"num_images": 4} if task == "house_numbers" else {"data": str(tmp_path)}
+    data = DataConfig(task, resize=10, grayscale=True, **options)
+    dataset, whole = load_fixed(data), load_dataset(data)
+    assert dataset.train.images.shape == (1, 12, 12, 1) and dataset.train.labels.shape == (1, 6)
+    assert len(whole.train.labels) == {"house_numbers": 4, "svhn_numbers": 15}[task]
+    for split in ("validation", "test"):
+        for array, other in zip(getattr(dataset, split), getattr(whole, split), strict=True):
+            np.testing.assert_array_equal(array, other)
 
 
 def test_configuration_of_an_older_run_has_the_defaults():

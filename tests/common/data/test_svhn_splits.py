@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.data.array_cache import read_arrays
 from common.data.svhn import SvhnConfig, choose_validation, load_parts, load_svhn
 from common.data.svhn_files import Part, Record
 from tests.common.data.svhn_maker import make_part, make_picture, some_records
@@ -58,6 +59,34 @@ def test_what_is_chosen_is_spread_evenly_over_parts_and_seeds():
     # Five standard deviations about 300 and 200.
     assert len(first) == 2_000 and abs(sum(name.startswith("train") for name in first) - 300) < 5 * 16
     assert abs(len(first & other) - 200) < 5 * 13
+
+
+def test_without_training_images_none_of_their_pictures_is_read(folder, tmp_path, monkeypatch):
+    expected, asked = load_svhn(folder, SMALL), []
+    pictures = Part.pictures
+
+    def ask(part, records, skipped):
+        asked.append((part.name, len(records)))
+        return pictures(part, records, skipped)
+
+    monkeypatch.setattr(Part, "pictures", ask)
+    for cache in (None, tmp_path / "cache"):
+        found = load_svhn(folder, SMALL, cache, train=False)
+        assert sum(count for name, count in asked if name != "test") == 3
+        for split in ("validation", "test"):
+            np.testing.assert_array_equal(found[split].images, expected[split].images)
+            np.testing.assert_array_equal(found[split].labels, expected[split].labels)
+        assert found["train"].images.shape == (1, 16, 16, 3) and found["train"].labels.tolist() == [[10] * 6]
+        assert not found["train"].images.any()
+        asked.clear()
+    # Training finds what was kept, and so do those who need no training images.
+    assert len(load_svhn(folder, SMALL, tmp_path / "cache")["train"].labels) == 27
+    assert sum(count for _, count in asked) == 27
+    asked.clear()
+    read = []
+    monkeypatch.setattr("common.data.svhn.read_arrays", lambda path: read.append(path.name) or read_arrays(path))
+    load_svhn(folder, SMALL, tmp_path / "cache", train=False)
+    assert not asked and [name.split("-")[1] for name in read] == ["validation", "test"]
 
 
 def test_no_more_than_one_copy_of_the_images(monkeypatch):
