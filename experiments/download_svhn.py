@@ -1,6 +1,9 @@
 """Downloads SVHN's full numbers: ``python -m experiments.download_svhn FOLDER``."""
 
+import http
+import http.client
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +19,17 @@ from common.data.svhn_files import ADDRESS, PARTS
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.train import say
 
+# Seconds of silence after which a connection counts as lost.
+TIMEOUT = 60
+_BLOCK = 1 << 16
+
 
 @dataclass(frozen=True)
 class Download:
-    """Downloads train.tar.gz, test.tar.gz and extra.tar.gz (0.4, 0.3 and 2 GB); those that are there already stay."""
+    """Downloads train.tar.gz, test.tar.gz and extra.tar.gz (0.4, 0.3 and 2 GB); what is there already stays.
+
+    A download that was cut short goes on where it stopped.
+    """
 
     folder: Annotated[Path, tyro.conf.Positional]
     """Where they go: what --data is to be."""
@@ -31,7 +41,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
     config = run_tyro(lambda: tyro.cli(Download, prog="python -m experiments.download_svhn", args=args))
-    with interruptible("interrupted; what was downloaded whole stays"), user_errors():
+    with interruptible("interrupted; the same command goes on with what is there"), user_errors():
         refuse_file("folder", config.folder)
         config.folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
@@ -40,7 +50,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def download(address: str, path: Path) -> None:
-    """Downloads a file, which has its name only once it is whole.
+    """Downloads a file, which has its name only once it is whole; what was cut short before is continued.
 
     Raises:
       OSError: it cannot be had or written; the message names its address.
@@ -48,21 +58,49 @@ def download(address: str, path: Path) -> None:
     if path.exists():
         say(f"{str(path)!r} is there already: delete it to download it again")
         return
-    columns = (TextColumn(path.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task("")
-
-            def report(blocks: int, size: int, total: int) -> None:
-                progress.update(task, completed=blocks * size, total=total if total > 0 else None)
-
-            urllib.request.urlretrieve(address, partial, report)
+        fetch(address, partial)
         partial.rename(path)
-    except OSError as error:
-        raise OSError(f"{address} cannot be downloaded: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    except (OSError, http.client.HTTPException) as error:
+        kept = "; the same command goes on with what is there" if partial.exists() else ""
+        raise OSError(f"{address} cannot be downloaded: {str(error) or type(error).__name__}{kept}") from error
+
+
+def fetch(address: str, path: Path) -> None:
+    """Fetches what a file lacks, from where it ends if the server can do that; what is fetched stays, come what may.
+
+    Raises:
+      OSError, http.client.HTTPException: it cannot be fetched or written, or the server closed the connection early.
+    """
+    have = path.stat().st_size if path.exists() else 0
+    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        # There is nothing after what is there: it is whole, or else another file.
+        if error.headers.get("Content-Range") != f"bytes */{have}":
+            path.unlink()
+            fetch(address, path)
+        return
+    columns = (TextColumn(path.stem), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with response, Progress(*columns, console=Console(stderr=True)) as progress:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            have = 0
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise OSError(f"the server sent {response.headers.get('Content-Range')!r}, not the bytes from {have} on")
+        length = response.headers.get("Content-Length")
+        total = None if length is None else have + int(length)
+        task = progress.add_task("", total=total, completed=have)
+        with path.open("ab" if have else "wb") as file:
+            while block := response.read(_BLOCK):
+                file.write(block)
+                progress.advance(task, len(block))
+    size = path.stat().st_size
+    if total is not None and size != total:
+        raise OSError(f"the connection was closed after {size:,} of {total:,} bytes")
 
 
 if __name__ == "__main__":
