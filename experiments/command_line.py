@@ -29,13 +29,14 @@ def fail(message: str) -> NoReturn:
 def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turns errors of these kinds into one line and exit status 2.
 
-    By default those are ValueError, OSError, and what JAX raises where a device has too little memory.
+    By default those are ValueError, OSError, and what Python and JAX raise where there is too little memory.
     """
-    caught = kinds or (ValueError, OSError, JaxRuntimeError)
+    caught = kinds or (ValueError, OSError, MemoryError, JaxRuntimeError)
     try:
         yield
     except caught as error:
-        fail(str(error).splitlines()[0] if isinstance(error, JaxRuntimeError) else str(error))
+        told = str(error).splitlines()[0] if isinstance(error, JaxRuntimeError) else str(error)
+        fail(f"too little memory: {told}".rstrip(": ") if isinstance(error, MemoryError) else told)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ SYMBOLS = (*"0123456789", "end")
 # Rendered images of each split, where nothing else is asked for.
 NUM_IMAGES = (60_000, 5_000, 10_000)
 CACHE = "runs/data"
+# Sides of SVHN's crops in pixels, at most: larger ones fill the memory, after minutes of reading.
+MOST_SVHN = 512
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,10 @@ def fit_crop(crop: Crop, numbers: Numbers, resize: Resize) -> tuple[Crop, int]:
         The crop, and rows and columns of the images.
 
     Raises:
-        ValueError: if the size is not a positive number of pixels, not square, or out of the renderer's range.
+        ValueError: if the size is not a positive number of pixels, not square, out of the renderer's range, or for
+            SVHN's numbers above 512.
     """
-    size = check_resize(resize) or (crop.height, crop.width)
+    size = check_resize(resize, MOST_SVHN if numbers.svhn else None) or (crop.height, crop.width)
     if size[0] != size[1]:
         raise ValueError(f"resize is {resize!r}; house numbers are square, so one number is allowed")
 

@@ -12,6 +12,8 @@ from common.data.source import SPLITS, Source
 
 Resize = tuple[int, int] | int | None
 
+# Sides of own images in pixels, at most: larger ones fill the memory, after minutes of reading.
+MOST_RESIZE = 2048
 # What own images may be, for messages: "data ...".
 EXPECTED_DATA = "must be a folder with a subfolder for each class, or a .npz file"
 
@@ -29,13 +31,26 @@ class OwnImages(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def check_resize(resize: Resize) -> tuple[int, int] | None:
-    """The size as (rows, columns), or None; a `ValueError` that quotes anything else."""
+def check_resize(resize: Resize, most: int | None = MOST_RESIZE) -> tuple[int, int] | None:
+    """Checks an option.
+
+    Args:
+        resize: rows and columns in pixels, or one number for both, or None.
+        most: the largest number of either; None for any.
+
+    Returns:
+        The size as (rows, columns), or None.
+
+    Raises:
+        ValueError: if the option is anything else.
+    """
     if resize is None:
         return None
     size = (resize, resize) if isinstance(resize, int) else tuple(resize)
     if len(size) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in size):
         raise ValueError(f"resize is {resize!r}; allowed: a positive number of pixels, (rows, columns), or None")
+    if most is not None and max(size) > most:
+        raise ValueError(f"resize is {resize!r}; at most {most} pixels a side are allowed")
     return size
 
 

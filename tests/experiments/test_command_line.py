@@ -179,6 +179,8 @@ def test_errors_of_users_are_one_line(capsys):
     with pytest.raises(ValueError):
         act(ValueError("a fault of the program"), KeyError)
     assert refused(capsys, act, JaxRuntimeError("too little\nmemory")) == "error: too little\n"
+    assert refused(capsys, act, MemoryError()) == "error: too little memory\n"
+    assert refused(capsys, act, MemoryError("for 9 GiB")) == "error: too little memory: for 9 GiB\n"
     with pytest.raises(RuntimeError):
         act(RuntimeError("a fault of the program"))
 

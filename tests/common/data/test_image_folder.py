@@ -238,6 +238,8 @@ def test_bad_content_is_named(tmp_path, spoil, quoted):
     [
         ({"resize": 0}, "resize is 0"),
         ({"resize": (5, -1)}, r"resize is \(5, -1\)"),
+        ({"resize": 2049}, "resize is 2049; at most 2048 pixels a side are allowed"),
+        ({"resize": (5, 3000)}, r"resize is \(5, 3000\); at most 2048 pixels"),
         ({"validation_fraction": 0.0}, "validation_fraction is 0.0"),
         ({"test_fraction": 1.5}, "test_fraction is 1.5"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "add up to 1.0"),
@@ -289,7 +291,9 @@ def test_a_small_class_beside_a_test_split(tmp_path):
         load_folder(tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"validation_fraction": 0.0}, {"test_fraction": 1.0}, {"split_seed": -1}])
+@pytest.mark.parametrize(
+    "options", [{"validation_fraction": 0.0}, {"test_fraction": 1.0}, {"split_seed": -1}, {"resize": 3000}]
+)
 def test_bad_options_are_refused_before_any_image_is_read(tmp_path, options):
     _fill(tmp_path)
     (tmp_path / "cat" / "00.png").write_text("no image")

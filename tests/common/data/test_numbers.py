@@ -70,6 +70,10 @@ def test_published_sizes(name, side, pool):
     assert task.numbers.growth == {54: 1.3, 110: 2.6}[side]
 
 
+def test_crops_of_svhn_have_a_largest_size():
+    assert fit_crop(Crop(54, 54), Numbers(svhn=True), 512) == (Crop(512, 512), 607)
+
+
 def test_gray_is_that_of_pillow():
     images = np.random.default_rng(0).integers(0, 256, (1003, 5, 4, 3), dtype=np.uint8)
     expected = [np.asarray(Image.fromarray(image).convert("L")) for image in images]
@@ -91,6 +95,11 @@ def test_gray_is_that_of_pillow():
         (lambda: Crop(0, 5), "crop height is 0"),
         (lambda: Crop(10, 5).check(_source()), "9x10 pixels; at least 10x5"),
         (lambda: fit_crop(Crop(54, 54), Numbers(), 0), "resize is 0"),
+        (lambda: load_task("house_numbers", resize=3000), "house numbers can be 7 to 108 pixels a side"),
+        (
+            lambda: load_task("svhn_numbers", data="absent", resize=513),
+            "^resize is 513; at most 512 pixels a side are allowed$",
+        ),
     ],
 )
 def test_mistakes_are_quoted(call, quoted, tmp_path, monkeypatch):
