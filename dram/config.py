@@ -11,6 +11,7 @@ from common.attention.config import (
     validate_retina,
 )
 from common.checks import MOST_GLIMPSES, require_at_least
+from common.glimpse_networks import require_readable
 from common.locations import parse_sigma
 from common.policy_gradient import EstimatorConfig, validate_estimator
 
@@ -101,10 +102,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
             f"context_size {agent.context_size}: the coarse image cannot be larger than the {height}x{width} image, "
             f"so at most {least}"
         )
-    if agent.glimpse_network == "conv" and config.retina.glimpse_size < 9:
-        raise ValueError(
-            f"glimpse_size {config.retina.glimpse_size} with glimpse_network 'conv': its convolutions need at least 9"
-        )
+    require_readable(agent.glimpse_network, config.retina.glimpse_size)
     try:
         reach = min(parse_sigma(agent.unit_width, height, width))
     except ValueError as error:

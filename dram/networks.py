@@ -6,9 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from common.convolution import Conv
-
-# Glimpses in [0, 1] have a root mean square of a quarter to a half; the initialisation expects about 1.
-GLIMPSE_SCALE = 4.0
+from common.glimpse_networks import GLIMPSE_SCALE, read_glimpse
 
 
 class GlimpseNetwork(nn.Module):
@@ -34,8 +32,7 @@ class GlimpseNetwork(nn.Module):
         what = GLIMPSE_SCALE * jnp.moveaxis(glimpses, -4, -2)  # The scales lie over each other, as channels do.
         what = what.reshape(*what.shape[:-2], -1)
         if self.kind == "conv":
-            for index, (width, size) in enumerate(((1, 5), (1, 3), (2, 3))):
-                what = nn.relu(Conv(width * self.channels, size, "VALID", name=f"what_{index}")(what))
+            what = read_glimpse(what, self.channels)
         what = nn.relu(nn.Dense(self.features, name="what")(what.reshape(*what.shape[:-3], -1)))
         # As a factor, 1 is neutral: a bias of 0 would silence every glimpse in the middle, and half of what others see.
         bias = nn.initializers.ones if self.combine == "multiply" else nn.initializers.zeros

@@ -3,8 +3,7 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-# Glimpses of digits on black have a root mean square near 0.2; the initialisation of the layers expects about 1.
-GLIMPSE_SCALE = 4.0
+from common.glimpse_networks import GLIMPSE_SCALE
 
 
 class GlimpseNetwork(nn.Module):

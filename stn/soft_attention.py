@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.convolution import Conv, max_pool
 from common.cores import CORES
+from common.glimpse_networks import GLIMPSE_SCALE, read_glimpse
 from common.locations import to_normalised
 from common.targets import Head, accuracy, cross_entropy
 from common.training import Given, Model
@@ -84,6 +85,19 @@ class AttentionPooling(nn.Module):
         return Attended(logits[None], weights.reshape(batch, config.heads, rows, columns))
 
 
+class GlimpseReader(nn.Module):
+    """Convolutions on what the retina saw, and a dense layer."""
+
+    channels: int
+    units: int
+
+    @nn.compact
+    def __call__(self, patches: Float[Array, "B N N C"]) -> Float[Array, "B units"]:
+        """Patches in [0, 1] to features."""
+        read = read_glimpse(GLIMPSE_SCALE * patches, self.channels)
+        return nn.Dense(self.units, name="what")(read.reshape(len(read), -1))
+
+
 class DifferentiableRam(nn.Module):
     """A recurrent core that moves the filter bank from glimpse to glimpse (Gregor et al. 2015, section 4.1).
 
@@ -96,7 +110,9 @@ class DifferentiableRam(nn.Module):
 
     def setup(self):
         config = self.config
-        self.what, self.where = nn.Dense(config.units), nn.Dense(config.units)
+        reads = config.glimpse_network == "conv"
+        self.what = GlimpseReader(config.conv_channels, config.units) if reads else nn.Dense(config.units)
+        self.where = nn.Dense(config.units)
         self.core = CORES[config.core](hidden=config.core_hidden, num_glimpses=config.num_glimpses)
         # All windows start as the whole image.
         self.window = nn.Dense(PARAMETERS, kernel_init=nn.initializers.normal(1e-2))
@@ -112,7 +128,7 @@ class DifferentiableRam(nn.Module):
             raw = self.window(output)
             windows.append(make_window(raw, config.glimpse_size, height, width, config.relative_sigma))
             patches.append(see(images, windows[-1], config.glimpse_size))
-            what = self.what(patches[-1].reshape(batch, -1))
+            what = self.what(patches[-1] if config.glimpse_network == "conv" else patches[-1].reshape(batch, -1))
             state, output = self.core(state, nn.relu(what + self.where(raw)))
             logits.append(self.head(output))
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *windows)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from common.checks import require_at_least, validate_glimpses
 from common.cores import TransformerCore
+from common.glimpse_networks import require_readable
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class FilterBankConfig:
     """Filters N along each side of the retina."""
     relative_sigma: bool = True
     """Width of the filters in units of half their stride, so that a closer look is sharper; else in pixels (DRAW)."""
+    glimpse_network: Literal["dense", "conv"] = "dense"
+    """What reads a glimpse: one dense layer, or convolutions 5x5, 3x3, 3x3 without pooling and a dense layer."""
+    conv_channels: int = 16
+    """Filters of the first two convolutions on a glimpse; the third has twice as many."""
     units: int = 256
     """Units of the layer that joins what was seen and where."""
     core: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
@@ -80,7 +85,8 @@ def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
 
 
 def _validate_filter_bank(config: FilterBankConfig) -> None:
-    require_at_least(config, 1, "num_glimpses", "glimpse_size", "units", "core_hidden")
+    require_at_least(config, 1, "num_glimpses", "glimpse_size", "conv_channels", "units", "core_hidden")
     validate_glimpses(config.num_glimpses)
+    require_readable(config.glimpse_network, config.glimpse_size)
     if config.core == "transformer" and config.core_hidden % HEADS:
         raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from common.attention.config import LossConfig, RetinaConfig
+from common.glimpse_networks import GLIMPSE_SCALE
 from common.locations import parse_sigma
 from common.optimizers import OptimizerConfig
 from ram.config import RamConfig
-from ram.networks import GLIMPSE_SCALE
 
 try:
     import torch

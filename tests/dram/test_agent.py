@@ -13,12 +13,13 @@ from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.attention.objective import Weights
 from common.episode import Policy, unroll
 from common.glimpse import make_sensor
+from common.glimpse_networks import GLIMPSE_SCALE
 from common.locations import START_POLICIES
 from common.policy_gradient import EstimatorConfig
 from common.training import Given
 from dram.agent import Dram, make_agent, make_dram
 from dram.config import AgentConfig, DramConfig
-from dram.networks import GLIMPSE_SCALE, coarse
+from dram.networks import coarse
 
 HEIGHT, WIDTH, CLASSES, BATCH, EACH, TARGETS = 10, 12, 4, 6, 2, 2
 STEPS = EACH * TARGETS

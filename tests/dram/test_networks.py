@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dram.networks import GLIMPSE_SCALE, ContextNetwork, GlimpseNetwork, coarse
+from common.glimpse_networks import GLIMPSE_SCALE
+from dram.networks import ContextNetwork, GlimpseNetwork, coarse
 
 RNG = np.random.default_rng(0)
 # Two leading axes, K scales of G x G samples in C channels.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from common.attention.heads import ActionNetwork, BaselineNetwork, LocationNetwork
-from ram.networks import GLIMPSE_SCALE, GlimpseNetwork
+from common.glimpse_networks import GLIMPSE_SCALE
+from ram.networks import GlimpseNetwork
 
 OUTPUT = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
 SIGMA = jnp.array([0.1, 0.4])
