@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.signal import correlate
 
 from common.baselines import BaselineConfig, make_baseline
 from common.data.blank import blank_task
@@ -17,8 +18,8 @@ from experiments.models import make_model, make_transformer
 from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig, validate
 from stn.models import fit_units, make_stn
-from stn.soft_attention import make_soft_attention
-from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
+from stn.soft_attention import GlimpseReader, make_soft_attention
+from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, validate_soft
 
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8))
 LABELS = jnp.arange(4)
@@ -218,6 +219,37 @@ def test_the_windows_learn_without_a_policy_gradient():
     made, params = soft(classify_at="last")
     gradient = gradient_of(made.model, params)
     assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
+
+
+def test_convolutions_read_what_the_retina_saw():
+    reader = GlimpseReader(channels=2, units=3)
+    patches = np.random.default_rng(3).uniform(size=(2, 10, 10, 2))
+    params = reader.init(jax.random.key(4), jnp.zeros(patches.shape))["params"]
+    found = jax.jit(reader.apply)({"params": params}, jnp.asarray(patches, jnp.float32))
+    features = 4 * patches
+    for layer in range(3):
+        kernel, bias = (np.asarray(params[f"what_{layer}"][name], float) for name in ("kernel", "bias"))
+        made = [correlate(x, kernel[..., f], "valid")[..., 0] for x in features for f in range(kernel.shape[-1])]
+        features = np.stack(made).reshape(2, kernel.shape[-1], *made[0].shape).transpose(0, 2, 3, 1)
+        features = np.maximum(features + bias, 0)
+    assert features.shape == (2, 2, 2, 4)
+    expected = features.reshape(2, -1) @ np.asarray(params["what"]["kernel"], float) + np.asarray(
+        params["what"]["bias"]
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_differentiable_ram_learns_to_read_with_convolutions():
+    made, params = soft(glimpse_network="conv", glimpse_size=9, conv_channels=8)
+    gradient = gradient_of(made.model, params)
+    for name in ("what_0", "what_1", "what_2", "what"):
+        assert float(jnp.abs(gradient["what"][name]["kernel"]).sum()) > 0, name
+    assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
+    config = FilterBankConfig(glimpse_network="conv", glimpse_size=8)
+    with pytest.raises(
+        ValueError, match="glimpse_size 8 with glimpse_network 'conv': its convolutions need at least 9"
+    ):
+        validate_soft(SoftAttentionConfig(filter_bank=config), 28, 28)
 
 
 @pytest.mark.parametrize("scores, heads", [("additive", 1), ("dot_product", 2)])
