@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import rlax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.convolution import Conv, max_pool
@@ -126,6 +127,10 @@ class DifferentiableRam(nn.Module):
         logits, windows, patches = [], [], []
         for _ in range(config.num_glimpses):
             raw = self.window(output)
+            if config.window_clip:
+                # The loss is a mean over images; each window is of one.
+                most = config.window_clip / batch
+                raw = rlax.clip_gradient(raw, -most, most)
             windows.append(make_window(raw, config.glimpse_size, height, width, config.relative_sigma))
             patches.append(see(images, windows[-1], config.glimpse_size))
             what = self.what(patches[-1] if config.glimpse_network == "conv" else patches[-1].reshape(batch, -1))

@@ -46,6 +46,9 @@ class FilterBankConfig:
     """Recurrent core."""
     core_hidden: int = 256
     """Units of the core."""
+    window_clip: float = 10.0
+    """Largest derivative of an image's loss by each number of a window; 0 for no limit. Through the glimpses
+    derivatives explode: without a limit one image in a hundred makes half of a batch's gradient."""
     classify_at: Literal["last", "every"] = "every"
     """Cross-entropy after the last glimpse only, or the mean over all glimpses."""
 
@@ -87,6 +90,7 @@ def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
 def _validate_filter_bank(config: FilterBankConfig) -> None:
     require_at_least(config, 1, "num_glimpses", "glimpse_size", "conv_channels", "units", "core_hidden")
     validate_glimpses(config.num_glimpses)
+    require_at_least(config, 0, "window_clip")
     require_readable(config.glimpse_network, config.glimpse_size)
     if config.core == "transformer" and config.core_hidden % HEADS:
         raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

@@ -221,6 +221,24 @@ def test_the_windows_learn_without_a_policy_gradient():
     assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
 
 
+def test_no_image_moves_the_window_by_more_than_the_limit():
+    """Of one glimpse, whose window is the bias: its derivative is the mean of what each image alone would give, cut."""
+
+    def derivative(most, chosen):
+        made, _ = soft(num_glimpses=1, window_clip=most)
+        images, labels, key = IMAGES[chosen], LABELS[chosen], jax.random.key(1)
+        loss = jax.jit(jax.grad(lambda params: made.model.loss(params, key, images, labels, Given(jnp.zeros(())))[0]))
+        return np.asarray(loss(params)["window"]["bias"])
+
+    _, params = soft(num_glimpses=1)
+    alone = np.stack([derivative(0.0, slice(image, image + 1)) for image in range(4)])
+    most = float(np.median(np.abs(alone)))
+    np.testing.assert_allclose(derivative(0.0, slice(None)), alone.mean(axis=0), rtol=1e-4, atol=1e-6)
+    expected = np.clip(alone, -most, most).mean(axis=0)
+    np.testing.assert_allclose(derivative(most, slice(None)), expected, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(expected, alone.mean(axis=0), rtol=1e-2)
+
+
 def test_convolutions_read_what_the_retina_saw():
     reader = GlimpseReader(channels=2, units=3)
     patches = np.random.default_rng(3).uniform(size=(2, 10, 10, 2))
