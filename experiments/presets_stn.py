@@ -89,12 +89,12 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         _stn("distorted/R", NO_TRANSFORMER, CNN),
     ),
     "RTS": (
-        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 50 min: 0.7% error.",
-        _stn("distorted/RTS", SMALLER, CNN, MUON),
+        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 22 min: 0.8% error.",
+        _stn("distorted/RTS", SMALLER, CNN),
     ),
     "RTS_cnn": (
         f"The CNN alone on the images of RTS ({PAPER}: 0.8%). Not run yet.",
-        _stn("distorted/RTS", NO_TRANSFORMER, CNN, MUON),
+        _stn("distorted/RTS", NO_TRANSFORMER, CNN),
     ),
     "RTS_st_fcn": (
         f"ST-FCN, affine, on the images of RTS ({PAPER}: 0.8%). 9 min: 1.4%.",

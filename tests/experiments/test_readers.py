@@ -1,6 +1,6 @@
 """Reading runs back to measure them: no training image is made for it."""
 
-import functools
+import dataclasses
 
 from common.data import Source
 from experiments.readers import read_readers
@@ -8,23 +8,21 @@ from experiments.restore import read_run
 from tests.experiments import numbers_maker
 
 
-def test_who_measures_has_no_training_images_rendered(readers, monkeypatch):
+def test_who_measures_has_no_training_images_made(readers, monkeypatch):
     asked = []
 
-    def load_task(name, *args, num_images=None, **options):
-        """As many training images as are asked for, which is fewer than a batch."""
-        asked.append((name, num_images))
+    def load_task(name, *args, train=True, **options):
+        """One training image where they are not needed, which is fewer than a batch."""
+        asked.append((name, train))
         dataset = numbers_maker.load_task(name, *args, **options)
-        if num_images is None:
-            return dataset
-        return functools.partial(dataset.__class__, **vars(dataset) | {"train": first(dataset.train, num_images[0])})()
+        return dataset if train else dataclasses.replace(dataset, train=first(dataset.train))
 
-    def first(source, count):
-        return Source(source.images[:count], source.labels[:count])
+    def first(source):
+        return Source(source.images[:1], source.labels[:1])
 
     monkeypatch.setattr("experiments.config.load_task", load_task)
     (run,) = read_readers([readers / "large"])
-    assert asked == [("house_numbers_110", (1, 5_000, 10_000))] and len(run.dataset.train.labels) == 1
+    assert asked == [("house_numbers_110", False)] and len(run.dataset.train.labels) == 1
     assert run.experiment.training.batch_size > 1
     read_run(readers / "large")
-    assert asked[1:] == [("house_numbers_110", None)]
+    assert asked[1:] == [("house_numbers_110", True)]

@@ -70,6 +70,13 @@ def test_published_sizes(name, side, pool):
     assert task.numbers.growth == {54: 1.3, 110: 2.6}[side]
 
 
+def test_one_training_image_is_rendered_where_none_is_needed(monkeypatch, tmp_path):
+    monkeypatch.setattr("common.data.numbers.NUM_IMAGES", (9, 3, 2))
+    for num_images, rest in ((None, [3, 2]), (COUNTS, [*COUNTS[1:]])):
+        data = load_task("house_numbers", resize=10, num_images=num_images, cache_dir=tmp_path, train=False)
+        assert [len(split.labels) for split in (data.train, data.validation, data.test)] == [1, *rest]
+
+
 def test_crops_of_svhn_have_a_largest_size():
     assert fit_crop(Crop(54, 54), Numbers(svhn=True), 512) == (Crop(512, 512), 607)
 
