@@ -29,7 +29,7 @@ from experiments.config import (
 )
 from experiments.models import Built, build, identity, model_name, observer, validate_batch
 from experiments.programs import Compile, compile_alone
-from experiments.provenance import add_start, read_starts
+from experiments.provenance import add_start, digest, read_starts
 from experiments.report import write_report
 from experiments.restore import chosen_params
 from experiments.start import begin, check_start, goes_on, shapes_of
@@ -124,7 +124,7 @@ def run(
             held.enter_context(run_directory.locked(run_dir))
             check()  # Another process may have left something there meanwhile.
             run_directory.open_run(run_dir, known, resume=output.resume)
-            add_start(run_dir, dataset)
+            add_start(run_dir, digest(dataset))
         parameters = optax.tree.size(state.params)
         try:
             say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")

@@ -30,17 +30,21 @@ def read_starts(run_dir: Path) -> list[dict[str, Any]]:
     return read_json(path)["starts"] if path.exists() else []
 
 
-def add_start(run_dir: Path, dataset: Dataset) -> None:
+def add_start(run_dir: Path, images: str) -> None:
     """Notes that a run begins, or goes on from its latest checkpoint, and says where that is not as it was.
 
+    Args:
+      run_dir: its folder.
+      images: the `digest` of its images.
+
     Raises:
-      ValueError: see `check_images`.
+      ValueError: they are not those of the run.
       OSError: it cannot be written.
     """
-    check_images(run_dir, dataset)
     starts = read_starts(run_dir)
+    _require_same(run_dir, starts, images)
     step = max(Checkpoints(run_dir / "checkpoints").steps(), default=0)
-    start = {"step": step, **surroundings(), "images": digest(dataset)}
+    start = {"step": step, **surroundings(), "images": images}
     for name in ("commit", "jax_version"):
         if starts and starts[-1][name] != start[name]:
             say(f"note: {name} was {starts[-1][name]} until here, and is {start[name]} from now on")
@@ -53,12 +57,17 @@ def check_images(run_dir: Path, dataset: Dataset) -> None:
     Raises:
       ValueError: its validation or test images were other ones.
     """
-    known, found = {start["images"] for start in read_starts(run_dir)}, digest(dataset)
-    if known - {found}:
+    if starts := read_starts(run_dir):
+        _require_same(run_dir, starts, digest(dataset))
+
+
+def _require_same(run_dir: Path, starts: list[dict[str, Any]], images: str) -> None:
+    # All starts had the same, or a later one would have been refused.
+    if starts and starts[0]["images"] != images:
         raise ValueError(
             f"run directory {str(run_dir)!r}: its validation or test images were others (SHA-256 "
-            f"{min(known)[:12]}, now {found[:12]}): give back its folder of images as it was, or for rendered ones the "
-            "versions of Pillow and of the fonts"
+            f"{starts[0]['images'][:12]}, now {images[:12]}): give back its folder of images as it was, or for "
+            "rendered ones the versions of Pillow and of the fonts"
         )
 
 

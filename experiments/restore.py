@@ -58,11 +58,20 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
     Raises:
       ValueError: the folder holds no run, none that can be read, one without a checkpoint, or one of other images.
     """
+    run = _restore(run_dir, load)
+    check_images(run_dir, run.dataset)
+    return run
+
+
+def read_params(run_dir: Path) -> Any:
+    """The parameters that a run reported, without its images; errors as of `read_run`."""
+    return _restore(run_dir, load_blank).params()
+
+
+def _restore(run_dir: Path, load: Callable[[DataConfig], Dataset]) -> RestoredRun:
     experiment = read_experiment(run_dir)
     validate_budget(experiment)
     dataset = load(experiment.data)
-    if load is not load_blank:
-        check_images(run_dir, dataset)
     built = build(experiment, dataset)
     state = make_initial_state(experiment, built.model)
     restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)

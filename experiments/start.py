@@ -22,7 +22,7 @@ from experiments.config import (
 )
 from experiments.models import ENCODER as ENCODER_CONFIG
 from experiments.models import build
-from experiments.restore import read_experiment, read_run
+from experiments.restore import read_experiment, read_params
 from experiments.train import make_initial_state
 from stn.colocalisation import ENCODER
 
@@ -140,8 +140,8 @@ def take_over(experiment: Experiment, state: TrainState) -> TrainState:
     if source is None:
         return state
     with _blaming(source.field):
-        run = read_run(Path(source.folder), load_blank)
-    taken = _merged(source, state.params, run.params())
+        found = read_params(Path(source.folder))
+    taken = _merged(source, state.params, found)
     return state._replace(params=_copies(taken), best_params=_copies(taken))
 
 

@@ -47,8 +47,8 @@ class FilterBankConfig:
     core_hidden: int = 256
     """Units of the core."""
     window_clip: float = 10.0
-    """Largest derivative of an image's loss by each number of a window; 0 for no limit. Through the glimpses
-    derivatives explode: without a limit one image in a hundred makes half of a batch's gradient."""
+    """Largest derivative of an image's loss by each number of a window; 0 for no limit. Through the
+    chain of glimpses those of a few images explode and drown the others."""
     classify_at: Literal["last", "every"] = "every"
     """Cross-entropy after the last glimpse only, or the mean over all glimpses."""
 

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from common.checks import require_at_least
 from common.convolution import Padding, convolve, max_pool
-from experiments import run_directory
 from experiments.command_line import interruptible, run_tyro, user_errors
+from experiments.provenance import surroundings
+from experiments.run_directory import write_json
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,7 @@ def measure(config: ConvolutionSpeedConfig) -> None:
         )
     Console().print(table)
     if config.output is not None:
-        facts = {"device": run_directory.device(), "commit": run_directory.commit(), "jax_version": jax.__version__}
-        run_directory.write_json(config.output, {**facts, "batch_size": config.batch_size, "layers": rows})
+        write_json(config.output, {**surroundings(), "batch_size": config.batch_size, "layers": rows})
 
 
 def main(args: list[str] | None = None) -> None:

@@ -28,7 +28,7 @@ from experiments.config import WholeImageExperiment, from_json, load_dataset
 from experiments.experiment import finish, run
 from experiments.models import Built, build, identity, observer
 from experiments.programs import General, Programs, SharedPrograms, program_digest
-from experiments.provenance import add_start
+from experiments.provenance import add_start, digest
 from experiments.start import begin, goes_on
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.models import find_preset
@@ -162,6 +162,7 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
     """Those that are not after the same step run one group after another."""
     experiments = [job.cell.config for job in jobs]
     dataset = load(experiments[0].data)
+    images = digest(dataset)
     built = [build(experiment, dataset) for experiment in experiments]
     bound = [programs(e, b.model, dataset) for e, b in zip(experiments, built, strict=True)]
     runs = []
@@ -172,7 +173,7 @@ def _run_batched(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> No
         run_directory.check_run(run_dir, known, resume=job.resume, overwrite=False)
         state = begin(experiment, model.model, goes_on(run_dir, job.resume))
         run_directory.open_run(run_dir, known, resume=job.resume)
-        add_start(run_dir, dataset)
+        add_start(run_dir, images)
         runs.append(Run(experiment, dataset, state, own.validate, run_dir, observer(model, run_dir)))
     hypers = {id(r): configured_hyper(e, b.model) for r, e, b in zip(runs, experiments, built, strict=True)}
     batched = make_batched(programs.general(experiments[0], built[0].model, dataset))

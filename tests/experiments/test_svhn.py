@@ -6,7 +6,7 @@ import pytest
 
 from experiments import cnn, dram, focus, forward_backward
 from experiments.run_directory import read_json, read_metrics
-from tests.common.data.svhn_maker import make_part, some_records
+from tests.common.data.svhn_maker import make_parts
 
 # 12 and 18 numbers less 3 for validation, of which 9 make a step: an epoch is three.
 PARTS = {"train": 12, "extra": 18, "test": 5}
@@ -16,10 +16,7 @@ NETWORKS = "--conv-channels 2 --glimpse-features 8 --lower-hidden 8 --upper-hidd
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("svhn")
-    for name, count in PARTS.items():
-        make_part(folder, name, some_records(count, seed=count))
-    return folder
+    return make_parts(tmp_path_factory.mktemp("svhn"), PARTS)
 
 
 @pytest.fixture

@@ -77,3 +77,10 @@ def some_records(count, seed=0):
         digits = [(int(rng.integers(1, 11)), 4 + 9 * j, 6 + j, 8, 14) for j in range(1 + i % 3)]
         records.append((f"{i + 1}.png", digits))
     return records
+
+
+def make_parts(folder, counts):
+    """A part of some records for each ``name: count``; returns the folder."""
+    for name, count in counts.items():
+        make_part(folder, name, some_records(count, seed=count))
+    return folder

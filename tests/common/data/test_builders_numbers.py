@@ -11,7 +11,7 @@ import pytest
 from common.data.house_pool import PoolConfig, render_pool
 from common.data.svhn import SvhnConfig, load_svhn
 from common.data.tasks import TASKS
-from tests.common.data.svhn_maker import make_part, some_records
+from tests.common.data.svhn_maker import make_parts
 
 COUNTS = (11, 3, 4)
 
@@ -25,10 +25,7 @@ def builders():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("svhn")
-    for name, count in (("train", 6), ("extra", 5), ("test", 4)):
-        make_part(folder, name, some_records(count, seed=count))
-    return folder
+    return make_parts(tmp_path_factory.mktemp("svhn"), {"train": 6, "extra": 5, "test": 4})
 
 
 def test_house_numbers(builders, tmp_path):

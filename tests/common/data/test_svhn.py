@@ -17,6 +17,7 @@ from tests.common.data.svhn_maker import (
     make_archive,
     make_mat,
     make_part,
+    make_parts,
     make_picture,
     make_png,
     some_records,
@@ -28,9 +29,7 @@ SMALL = SvhnConfig(size=16)
 @pytest.fixture
 def folder(tmp_path):
     """Train, extra and test of a few numbers."""
-    for name, count in (("train", 12), ("extra", 18), ("test", 5)):
-        make_part(tmp_path, name, some_records(count, seed=count))
-    return tmp_path
+    return make_parts(tmp_path, {"train": 12, "extra": 18, "test": 5})
 
 
 def _read(records, skipped=None):

@@ -11,7 +11,7 @@ from PIL import Image
 from common.data.array_cache import read_arrays
 from common.data.svhn import SvhnConfig, choose_validation, load_parts, load_svhn
 from common.data.svhn_files import Part, Record
-from tests.common.data.svhn_maker import make_part, make_picture, some_records
+from tests.common.data.svhn_maker import make_part, make_parts, make_picture, some_records
 
 SMALL = SvhnConfig(size=16)
 
@@ -19,9 +19,7 @@ SMALL = SvhnConfig(size=16)
 @pytest.fixture
 def folder(tmp_path):
     """Train, extra and test of a few numbers."""
-    for name, count in (("train", 12), ("extra", 18), ("test", 5)):
-        make_part(tmp_path, name, some_records(count, seed=count))
-    return tmp_path
+    return make_parts(tmp_path, {"train": 12, "extra": 18, "test": 5})
 
 
 def test_one_number_less_moves_at_most_one_other(tmp_path):
