@@ -137,7 +137,7 @@ def make_baseline(
         params: PyTree,
         key: Key[Array, ""],
         images: UInt8[Array, "B H W C"],
-        labels: Int[Array, "B *S"],
+        labels: Int[Array, " B *S"],
         given: Given,
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         outputs = apply(params, key, images, True)

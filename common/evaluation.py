@@ -28,13 +28,13 @@ class Predictions(NamedTuple):
         section 3).
     """
 
-    greedy: Int[AnyArray, "N *S"]
-    sampled: Int[AnyArray, "N *S"]
-    average_probability: Int[AnyArray, "N *S"]
-    average_log_probability: Int[AnyArray, "N *S"]
+    greedy: Int[AnyArray, " N *S"]
+    sampled: Int[AnyArray, " N *S"]
+    average_probability: Int[AnyArray, " N *S"]
+    average_log_probability: Int[AnyArray, " N *S"]
 
 
-def predicted(scores: Float[Array, "B *S num_classes"]) -> Int[Array, "B *S"]:
+def predicted(scores: Float[Array, "B *S num_classes"]) -> Int[Array, " B *S"]:
     """The class of the highest score; of a sequence the symbols, all end symbols (the last class) from the first on."""
     best = scores.argmax(-1)
     if scores.ndim == 2:
@@ -58,7 +58,7 @@ def log_votes(logits: Float[Array, "M B *S num_classes"]) -> Float[Array, "M B *
 
 def average_over_episodes(
     logits: Float[Array, "M B *S num_classes"],
-) -> tuple[Int[Array, "B *S"], Int[Array, "B *S"]]:
+) -> tuple[Int[Array, " B *S"], Int[Array, " B *S"]]:
     """Predictions of the highest mean probability, and of the highest mean log-probability, over M episodes."""
     votes = log_votes(logits)
     return predicted(jnp.exp(votes).mean(axis=0)), predicted(votes.mean(axis=0))
@@ -154,7 +154,7 @@ def _over_episodes(
     return of_split
 
 
-def error_interval(predictions: Int[AnyArray, "N *S"], labels: Int[AnyArray, "N *S"]) -> dict[str, Any]:
+def error_interval(predictions: Int[AnyArray, " N *S"], labels: Int[AnyArray, " N *S"]) -> dict[str, Any]:
     """Error in per cent with its 95% Wilson interval: ``{error, low, high, n}``; of sequences that of whole ones."""
     wrong = np.asarray(predictions != labels)
     return interval(int(wrong.reshape(len(wrong), -1).any(axis=1).sum()), len(wrong))
@@ -195,7 +195,7 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
 
 
 def summarise(
-    predictions: Predictions, labels: Int[AnyArray, "N *S"], end: int | None = None
+    predictions: Predictions, labels: Int[AnyArray, " N *S"], end: int | None = None
 ) -> dict[str, dict[str, Any]]:
     """`error_interval` of each method; of sequences, with the end symbol, together with `sequence_errors`."""
     summary = {name: error_interval(getattr(predictions, name), labels) for name in METHODS}

@@ -158,7 +158,7 @@ def _length_output(num_classes: int, num_targets: int) -> Output:
     def scores(outputs: Float[Array, "B D"]) -> Float[Array, "B S C"]:
         return joint_log_probs(*map(jax.nn.log_softmax, split(outputs)))
 
-    def loss(outputs: Float[Array, "B D"], labels: Int[Array, "B S"]) -> Float[Array, "B"]:
+    def loss(outputs: Float[Array, "B D"], labels: Int[Array, "B S"]) -> Float[Array, " B"]:
         lengths, digits = split(outputs)
         inside = labels != end
         of_length = optax.softmax_cross_entropy_with_integer_labels(lengths, inside.sum(axis=-1))

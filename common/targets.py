@@ -30,18 +30,18 @@ class Head(nn.Module):
         return logits if self.num_targets is None else logits.reshape(-1, self.num_targets, self.num_classes)
 
 
-def counted(labels: Int[Array, "B *S"], num_classes: int) -> Bool[Array, "B *S"]:
+def counted(labels: Int[Array, " B *S"], num_classes: int) -> Bool[Array, " B *S"]:
     """The places of each label that count: up to its first end symbol and including it; of one class, that."""
     return jnp.ones_like(labels, bool) if labels.ndim == 1 else within(labels, num_classes)
 
 
-def cross_entropy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, "B *S"]) -> Float[Array, "B"]:
+def cross_entropy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, " B *S"]) -> Float[Array, " B"]:
     """Of each image the cross-entropy, in nats, summed over the places that count."""
     each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return (each * counted(labels, logits.shape[-1])).reshape(len(labels), -1).sum(axis=1)
 
 
-def accuracy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, "B *S"]) -> Float[Array, ""]:
+def accuracy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, " B *S"]) -> Float[Array, ""]:
     """Part of the images of which every place that counts is right."""
     right = (logits.argmax(-1) == labels) | ~counted(labels, logits.shape[-1])
     return right.reshape(labels.shape[0], -1).all(axis=1).mean()

@@ -234,7 +234,7 @@ def _several_updates(
 
 def make_chunk(
     step: Callable[[TrainState, Any], tuple[TrainState, dict[str, Array]]],
-) -> Callable[[TrainState, Any, int], tuple[TrainState, dict[str, Float[Array, "steps"]]]]:
+) -> Callable[[TrainState, Any, int], tuple[TrainState, dict[str, Float[Array, " steps"]]]]:
     """Many steps in one compiled scan.
 
     Args:

@@ -27,7 +27,7 @@ def reading_glimpses(sequence: Sequence, logits: Float[Array, "T B C"]) -> Bool[
 
 
 def focus_corner(
-    locations: Float[Array, "T 2"], counted: Bool[Array, "T"], image: tuple[int, int], crop: tuple[int, int]
+    locations: Float[Array, "T 2"], counted: Bool[Array, " T"], image: tuple[int, int], crop: tuple[int, int]
 ) -> Int[Array, "2"]:
     """Where the crop lies: its middle is that of the box around the glimpses, or as near to it as the image allows.
 

@@ -14,7 +14,7 @@ from common.data.reversal import flip_first
 from common.evaluation import predicted
 
 
-def lengths(log_probs: Float[Array, "B S C"]) -> Int[Array, "B"]:
+def lengths(log_probs: Float[Array, "B S C"]) -> Int[Array, " B"]:
     """How many symbols a model predicts before its first end symbol, the last class."""
     return (predicted(log_probs) != log_probs.shape[-1] - 1).sum(axis=-1)
 

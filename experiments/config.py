@@ -15,6 +15,7 @@ from common.checks import require_at_least
 from common.data import Dataset, blank_task, find_task, load_task, reverse_dataset
 from common.optimizers import OptimizerConfig, validate_optimizer
 from dram.config import DramConfig
+from experiments.augmentation import AugmentationConfig, validate_augmentation
 from experiments.console import image_progress, warnings_as_lines
 from ram.config import RamConfig
 from stn.colocalisation import ColocalisationConfig
@@ -29,8 +30,8 @@ LEAST_FIXED = 1000
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """The images."""
+class DataConfig(AugmentationConfig):
+    """The images, and what is done to them in training."""
 
     task: str = "augmented100"
     """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, pairs100, pairs100_sequence, addition100,
@@ -53,8 +54,6 @@ class DataConfig:
     """Part of your own training images that becomes the test split, where they come without one."""
     split_seed: int = 0
     """Seed of that choice."""
-    shift: int = 0
-    """Move each training image by up to this many pixels in x and in y; validation and test images stay."""
     reverse: bool = False
     """Read sequences from right to left: the symbols before the end of each label in reversed order."""
 
@@ -230,8 +229,7 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
     """
     if config.resize is not None and config.resize < 1:
         raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
-    if config.shift < 0:
-        raise ValueError(f"shift {config.shift}: must be 0 pixels or more")
+    validate_augmentation(config)
     sizes = split_sizes(config.num_images)
     numbers = find_task(config.task).numbers
     if sizes is not None and (numbers is None or numbers.svhn):

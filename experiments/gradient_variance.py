@@ -23,6 +23,7 @@ from common.data import sample_batch
 from common.locations import parse_sigma
 from common.policy_gradient import Estimator, make_estimator
 from experiments import run_directory
+from experiments.augmentation import make_augmentation
 from experiments.command_line import interruptible, run_tyro, user_errors
 from experiments.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
 from experiments.gradients import (
@@ -116,10 +117,10 @@ def _calls(part: Part, setting: Setting, memories: Any, key: Any, count: int) ->
 
 def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[str]]) -> Plan:
     """What is measured of the estimators ``{replicates: names}``."""
-    dataset, shift = subject.dataset, subject.experiment.data.shift
+    dataset, augment = subject.dataset, make_augmentation(subject.experiment.data)
 
     def draw(key: Any, source: Any) -> tuple[Any, Any]:
-        return sample_batch(key, source, dataset.recipe, config.images, shift)
+        return sample_batch(key, source, dataset.recipe, config.images, augment)
 
     largest = max(2, *config.replicates)
     parts = [part for replicates in names for part in make_parts(subject, config, replicates, names[replicates])]

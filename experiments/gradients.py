@@ -53,7 +53,7 @@ class Setting(NamedTuple):
 
     params: PyTree
     images: UInt8[Array, "B H W C"]
-    labels: Int[Array, "B"]
+    labels: Int[Array, " B"]
     hyper: AttentionHyper
 
 
@@ -84,7 +84,7 @@ def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Call
         return jax.jacrev(losses)(flat)
 
     @jax.jit
-    def gradients(setting: Setting, memories: Sequence[PyTree], keys: Key[Array, "N"]) -> Array:
+    def gradients(setting: Setting, memories: Sequence[PyTree], keys: Key[Array, " N"]) -> Array:
         return jax.lax.map(functools.partial(one, setting, memories), keys)
 
     return gradients
@@ -100,7 +100,7 @@ def make_warm_up(
         return lambda setting, keys: fresh
 
     @jax.jit
-    def warm_up(setting: Setting, keys: Key[Array, "N"]) -> list[PyTree]:
+    def warm_up(setting: Setting, keys: Key[Array, " N"]) -> list[PyTree]:
         def step(memories: list[PyTree], key: Key[Array, ""]) -> tuple[list[PyTree], None]:
             episode = _play(ram, setting.params, key, setting)
             pairs = zip(estimators, memories, strict=True)
@@ -127,7 +127,7 @@ def make_baseline_fit(
     optimizer = optax.adam(rate)
 
     @jax.jit
-    def fit(setting: Setting, source: Any, keys: Key[Array, "N"]) -> PyTree:
+    def fit(setting: Setting, source: Any, keys: Key[Array, " N"]) -> PyTree:
         def loss(network: PyTree, key: Key[Array, ""]) -> Array:
             draw_key, play_key = jax.random.split(key)
             images, labels = draw(draw_key, source)
@@ -157,7 +157,7 @@ class Moments(NamedTuple):
     """
 
     size: int
-    total: Float[np.ndarray, "d"]
+    total: Float[np.ndarray, " d"]
     squares: float
 
     def add(self, estimates: Float[np.ndarray, "N d"]) -> "Moments":
@@ -177,7 +177,7 @@ class Reference(NamedTuple):
       size: estimates that it is the mean of.
     """
 
-    mean: Float[np.ndarray, "d"]
+    mean: Float[np.ndarray, " d"]
     noise: float
     size: int
 

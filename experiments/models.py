@@ -15,6 +15,7 @@ from common.locations import describe_sigma
 from common.training import Model, freeze
 from dram.agent import make_dram
 from dram.config import validate as validate_dram
+from experiments.augmentation import validate_augmentation_of
 from experiments.config import (
     AgentExperiment,
     CnnExperiment,
@@ -25,6 +26,7 @@ from experiments.config import (
     SoftExperiment,
     StnExperiment,
     WholeImageExperiment,
+    is_own,
     to_json,
 )
 from experiments.overlap import overlaps
@@ -84,12 +86,8 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
-    config, height, width = experiment.training, dataset.height, dataset.width
-    if experiment.data.shift >= min(height, width):
-        raise ValueError(
-            f"shift {experiment.data.shift}: must be below the side of the {height}x{width} images, so at most "
-            f"{min(height, width) - 1}"
-        )
+    config = experiment.training
+    validate_augmentation_of(experiment.data, dataset, is_own(experiment.data))
     minibatches = 1 if isinstance(experiment, WholeImageExperiment) else experiment.model.estimator.minibatches
     if minibatches > 0 and config.batch_size % minibatches:
         raise ValueError(f"minibatches {minibatches}: must divide batch_size {config.batch_size}")

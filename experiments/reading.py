@@ -80,7 +80,7 @@ def read_episode(label: Integer[np.ndarray, "*S"], beliefs: Float[np.ndarray, "T
 
 
 def glimpses_taken(
-    labels: Integer[np.ndarray, "N *S"], beliefs: Float[np.ndarray, "T N classes"]
-) -> Integer[np.ndarray, "N"]:
+    labels: Integer[np.ndarray, " N *S"], beliefs: Float[np.ndarray, "T N classes"]
+) -> Integer[np.ndarray, " N"]:
     """How many glimpses each of N episodes took."""
     return np.array([read_episode(np.asarray(label), beliefs[:, index]).taken for index, label in enumerate(labels)])

@@ -25,6 +25,7 @@ from common.evaluation import Predictions, summarise
 from common.optimizers import make_optimizer, make_schedule
 from common.training import Hyper, Model, Step, TrainState, init_state, keep_best, train_step
 from experiments import run_directory
+from experiments.augmentation import make_augmentation
 from experiments.config import Experiment, TrainingConfig, WholeImageExperiment
 from experiments.console import console, say, warn
 from experiments.stopping import Stop
@@ -69,10 +70,11 @@ def make_step(experiment: Experiment, model: Model, dataset: Dataset) -> Step:
     steps_per_epoch = len(dataset.train.labels) / config.batch_size
     schedule = functools.partial(make_schedule, experiment.optimizer, config.steps, steps_per_epoch)
 
-    recipe, shift = dataset.recipe, experiment.data.shift  # The step outlives the images, which it is given.
+    # The step outlives the images, which it is given.
+    recipe, augment = dataset.recipe, make_augmentation(experiment.data)
 
     def draw(key: Any, source: Any) -> Any:
-        return sample_batch(key, source, recipe, config.batch_size, shift)
+        return sample_batch(key, source, recipe, config.batch_size, augment)
 
     return train_step(model, make_optimizer(experiment.optimizer), schedule, draw, config.steps)
 

@@ -110,7 +110,7 @@ def relative_to(
 
 
 def triplet_hinge(
-    crops: Float[Array, "B D"], elsewhere: Float[Array, "B D"], labels: Int[Array, "B"], margin: float
+    crops: Float[Array, "B D"], elsewhere: Float[Array, "B D"], labels: Int[Array, " B"], margin: float
 ) -> Float[Array, "B B"]:
     """The hinge of each ordered pair of images, 0 where they share nothing (equation 10 of the paper).
 
@@ -138,7 +138,7 @@ def boxes_of(grids: Float[Array, "B h w 2"], height: int, width: int) -> Float[A
     return jnp.concatenate([low - margin, high + margin], axis=1)
 
 
-def overlap(a: Float[Array, "B 4"], b: Float[Array, "B 4"]) -> Float[Array, "B"]:
+def overlap(a: Float[Array, "B 4"], b: Float[Array, "B 4"]) -> Float[Array, " B"]:
     """Intersection over union of boxes (left, top, right, bottom)."""
 
     def area(box: Array) -> Array:
@@ -186,7 +186,7 @@ def make_colocaliser(
         return encoder.look(params[ENCODER], crops)
 
     def loss(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B"], given: Given
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B"], given: Given
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         room = 1 - jnp.array([part])
         places = room * jax.random.uniform(key, (len(images), 2), minval=-1.0, maxval=1.0)

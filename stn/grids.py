@@ -14,7 +14,7 @@ from common.splines import thin_plate_basis
 NEAREST, OUTSIDE = 1e-3, 1e3
 
 
-def centres(length: int, align_corners: bool = False) -> Float[np.ndarray, "{length}"]:
+def centres(length: int, align_corners: bool = False) -> Float[np.ndarray, " {length}"]:
     """Normalised coordinates of the pixel centres along an axis of ``length`` pixels, in double precision.
 
     A single pixel is at the centre, 0.

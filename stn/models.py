@@ -201,7 +201,7 @@ def make_stn(
         return cast(StnOutput, module.apply({"params": params}, normalised, train, rngs=rngs))
 
     def loss(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B *S"], given: Given
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         logits = apply(params, images, True, key).logits
         value = cross_entropy(logits, labels).mean()

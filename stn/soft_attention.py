@@ -175,7 +175,7 @@ def make_soft_attention(
         return cast(Attended, module.apply({"params": params}, images / 255.0))
 
     def loss(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B *S"], given: Given
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         del key  # Nothing is drawn.
         logits = attend(params, images).logits

@@ -30,8 +30,8 @@ class Transform(NamedTuple):
       align_corners: whether -1 and +1 are the centres of the outermost pixels.
     """
 
-    identity: Float[np.ndarray, "P"]
-    grid: Callable[[Float[Array, "P"]], Float[Array, "h w 2"]]
+    identity: Float[np.ndarray, " P"]
+    grid: Callable[[Float[Array, " P"]], Float[Array, "h w 2"]]
     align_corners: bool = False
 
 

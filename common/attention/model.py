@@ -151,7 +151,7 @@ def make_attention(
         return estimator._replace(hyperparameters=given.hyper.estimator)
 
     def loss(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B *S"], given: Given
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         episode = rollout(params, key, images, given)
         value, (metrics, memory) = hybrid_loss(
@@ -170,7 +170,7 @@ def make_attention(
         return value, (metrics | {"sigma_px": sigma * width / 2}, memory)
 
     def play_first(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, "B *S"], given: Given
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
     ) -> tuple[Rollout, PyTree]:
         episode = rollout(params, key, images, given)
         counted = None if sequence is None else sequence.counted(episode.logits, labels)

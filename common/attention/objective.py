@@ -34,7 +34,7 @@ def hybrid_loss(
     weights: Weights,
     estimator: Estimator,
     episode: Episode,
-    labels: Int[Array, "B *S"],
+    labels: Int[Array, " B *S"],
     *,
     memory: PyTree = (),
     rollout: Rollout | None = None,

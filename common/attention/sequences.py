@@ -26,7 +26,7 @@ class Sequence(NamedTuple):
         """The target of each glimpse."""
         return jnp.repeat(labels.T, self.glimpses, axis=0)
 
-    def by_target(self, values: Float[Array, "T *rest"]) -> Float[Array, "S N *rest"]:
+    def by_target(self, values: Float[Array, " T *rest"]) -> Float[Array, "S N *rest"]:
         """What belongs to each glimpse, by target."""
         return values.reshape(-1, self.glimpses, *values.shape[1:])
 
@@ -66,14 +66,14 @@ def within(labels: Int[Array, "*batch S"], num_classes: int) -> Bool[Array, "*ba
     return jnp.cumsum(ended, axis=-1) - ended == 0
 
 
-def all_before(right: Bool[Array, "S *rest"]) -> Bool[Array, "S *rest"]:
+def all_before(right: Bool[Array, " S *rest"]) -> Bool[Array, " S *rest"]:
     """Whether every earlier position is true; of the first position always."""
     so_far = jnp.cumprod(right, axis=0).astype(bool)
     return jnp.concatenate([jnp.ones_like(so_far[:1]), so_far[:-1]])
 
 
 def whole_right(
-    predicted: Int[Array, "S *batch"], labels: Int[Array, "S *batch"], num_classes: int
+    predicted: Int[Array, " S *batch"], labels: Int[Array, " S *batch"], num_classes: int
 ) -> Bool[Array, "*batch"]:
     """Whether every symbol up to the first end symbol of the labels is predicted right."""
     counts = jnp.moveaxis(within(jnp.moveaxis(labels, 0, -1), num_classes), -1, 0)

@@ -145,7 +145,7 @@ def _digest(seed: int, content: bytes) -> str:
     return sha.hexdigest()
 
 
-def _border(digests: Shaped[np.ndarray, "N"], take: int) -> int:
+def _border(digests: Shaped[np.ndarray, " N"], take: int) -> int:
     """How many ranked images a split gets that is to take the first `take`: not some of those that are alike."""
     return int(np.flatnonzero(digests == digests[take])[0]) or take
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
-from common.data.augmentation import random_shift
+from common.data.augmentation import Augmentation
 from common.data.canvas import Canvas, draw_layout
 from common.data.crops import Crop
 from common.data.digests import DIGESTS
@@ -262,19 +262,19 @@ def load_task(
 
 
 def sample_batch(
-    key: Key[Array, ""], train: Source, recipe: Recipe, batch_size: int, shift: int = 0
-) -> tuple[UInt8[Array, "B H W C"], Int[Array, "B *S"]]:
+    key: Key[Array, ""], train: Source, recipe: Recipe, batch_size: int, augment: Augmentation | None = None
+) -> tuple[UInt8[Array, "B H W C"], Int[Array, " B *S"]]:
     """Draws a batch of training images, independently and with replacement.
 
-    Jit it with `recipe`, `batch_size` and `shift` static, and pass `train` as an argument: captured as a constant, the
-    pool would be copied into the program.
+    Jit it with `recipe`, `batch_size` and `augment` static, and pass `train` as an argument: captured as a constant,
+    the pool would be copied into the program.
 
     Args:
         key: typed key `[]`.
         train: the pool, images uint8 `[N, h, w, C]`, labels int32 `[N]` or `[N, S]`.
         recipe: how each image and label is made.
         batch_size: B.
-        shift: largest move of each image in x and in y, in pixels (see `random_shift`).
+        augment: what is done to the images, with a key of its own (see `augmentation`); None for nothing.
 
     Returns:
         Images uint8 `[B, H, W, C]` and labels int32, `[B]` or `[B, S]`.
@@ -282,10 +282,10 @@ def sample_batch(
     Raises:
         ValueError: if the images do not fit the recipe.
     """
-    if shift:
-        draw_key, shift_key = jax.random.split(key)
+    if augment is not None:
+        draw_key, augment_key = jax.random.split(key)
         images, labels = sample_batch(draw_key, train, recipe, batch_size)
-        return random_shift(shift_key, images, shift), labels
+        return augment(augment_key, images), labels
     train = jax.tree.map(jnp.asarray, train)
     return jax.vmap(lambda one: recipe.draw(one, train))(jax.random.split(key, batch_size))
 

@@ -25,7 +25,7 @@ CORNER = 8  # Corners of a quadrilateral, in parts of a pixel.
 
 
 @functools.cache
-def normal_table(deviation: float, size: int = 4096) -> Int32[np.ndarray, "{size}"]:
+def normal_table(deviation: float, size: int = 4096) -> Int32[np.ndarray, " {size}"]:
     """The middles of ``size`` equally probable parts of a normal distribution, rounded to whole numbers.
 
     A uniformly drawn entry is a normal variable of that standard deviation, cut off at 3.7 deviations.
@@ -42,7 +42,7 @@ def turn_table(most: int) -> Int32[np.ndarray, "angles 2"]:
 
 
 @functools.cache
-def inverse_table(least: int, most: int) -> Int32[np.ndarray, "scales"]:
+def inverse_table(least: int, most: int) -> Int32[np.ndarray, " scales"]:
     """1 / scale, times `UNIT`, of the scales from ``least`` to ``most`` thousandths."""
     return np.rint(1000 * UNIT / np.arange(least, most + 1)).astype(np.int32)
 

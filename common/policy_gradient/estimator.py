@@ -96,7 +96,7 @@ def hyperparameters(config: EstimatorConfig) -> dict[str, float]:
 def policy_loss(
     estimator: Estimator,
     episode: Episode,
-    labels: Int[Array, "B *S"],
+    labels: Int[Array, " B *S"],
     memory: PyTree = (),
     rollout: Rollout | None = None,
     counted: Float[Array, "T M B"] | None = None,

@@ -55,7 +55,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
     return work, flops
 
 
-def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W C"], Int[np.ndarray, "size"]]:
+def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W C"], Int[np.ndarray, " size"]]:
     """Training images drawn as training draws them: ``size`` images and labels, on the host."""
     draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.recipe, _POOL_BATCH))
     batches = -(-size // _POOL_BATCH)

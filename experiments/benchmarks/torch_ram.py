@@ -215,7 +215,7 @@ class TorchRam(nn.Module):
         return TorchEpisode(*(torch.stack(x) for x in (locations, logits, means, log_probs, baselines)))
 
 
-def hybrid_loss(weights: LossConfig, episode: TorchEpisode, labels: Int[Tensor, "N"]) -> Float[Tensor, ""]:
+def hybrid_loss(weights: LossConfig, episode: TorchEpisode, labels: Int[Tensor, " N"]) -> Float[Tensor, ""]:
     """Cross-entropy at every glimpse, REINFORCE with the learned baseline, and the baseline's squared error.
 
     Args:
@@ -256,7 +256,7 @@ class TorchTrainer:
         config: RamConfig,
         optimizer: OptimizerConfig,
         images: UInt8[np.ndarray, "pool H W C"],
-        labels: Int[np.ndarray, "pool"],
+        labels: Int[np.ndarray, " pool"],
         *,
         num_classes: int,
         batch_size: int,

@@ -11,9 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import typing
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args, get_type_hints
 
 import jax
 import numpy as np
@@ -23,6 +22,7 @@ from common.baselines import BaselineConfig
 from common.checkpoint import Checkpoints
 from common.data.mnist import MNIST_PATH, load_mnist
 from experiments import cnn, evaluate, ram
+from experiments.augmentation import AugmentationConfig
 from experiments.config import CnnExperiment, RamExperiment, to_json
 from experiments.report import read_episodes
 from experiments.run_directory import MetricsWriter, read_json, read_metrics
@@ -42,16 +42,16 @@ CNN = ("mnist28 --task images --network fc --units 8 --no-plots " + LOOP).split(
 
 
 def fields_of(cls, kind):
-    for name, hint in typing.get_type_hints(cls).items():
+    for name, hint in get_type_hints(cls).items():
         if dataclasses.is_dataclass(hint):
             yield from fields_of(hint, kind)
-        elif kind in (hint, *typing.get_args(hint)):
+        elif kind in (hint, *get_args(hint)):
             yield name
 
 
 FLOATS, INTS = sorted(fields_of(RamExperiment, float)), sorted(fields_of(RamExperiment, int))
 MAY_BE_ZERO = {
-    *("seed", "split_seed", "patience", "warmup_steps", "locator_hidden", "shift"),
+    *("seed", "split_seed", "patience", "warmup_steps", "locator_hidden", *get_type_hints(AugmentationConfig)),
     *("momentum", "gradient_clip", "weight_decay", "discount", "classification_weight", "policy_weight"),
     *("baseline_weight", "entropy_weight", "average_decay", "gae_lambda", "max_kl"),
 }
@@ -113,7 +113,6 @@ WRONG = [
     (["--run-dir", "file"], ["'file' is a file"]),
     (["--run-dir", "file/below"], ["'file/below'", "not a folder that can be written"]),
     (["--core-hidden", "1000000000"], ["the model has ", " parameters", "at most 1,000,000,000"]),
-    (["--shift", "12"], ["shift 12", "12x12", "at most 11"]),
     (["--minibatches", "3", "--surrogate", "ppo_clip"], ["minibatches 3", "must divide batch_size 8"]),
     (["--passes", "2"], ["passes 2", "ppo_clip"]),
     (["--run-dir", "full"], ["'full'", "no config.json of a run", "another --run-dir"]),
