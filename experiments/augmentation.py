@@ -7,9 +7,9 @@ from functools import partial
 from common.data import Dataset, augmentation
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AugmentationConfig:
-    """What is done to training images, each by an amount of its own; 0 for nothing. Validation and test images stay."""
+    """What is done to training images, 0 for nothing; validation and test images stay."""
 
     shift: int = 0
     """Move each training image by up to this many pixels in x and in y; black comes in."""

@@ -30,8 +30,8 @@ LEAST_FIXED = 1000
 
 
 @dataclass(frozen=True)
-class DataConfig(AugmentationConfig):
-    """The images, and what is done to them in training."""
+class DataConfig:
+    """The images."""
 
     task: str = "augmented100"
     """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, pairs100, pairs100_sequence, addition100,
@@ -56,6 +56,7 @@ class DataConfig(AugmentationConfig):
     """Seed of that choice."""
     reverse: bool = False
     """Read sequences from right to left: the symbols before the end of each label in reversed order."""
+    augmentation: AugmentationConfig = AugmentationConfig()
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
     """
     if config.resize is not None and config.resize < 1:
         raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
-    validate_augmentation(config)
+    validate_augmentation(config.augmentation)
     sizes = split_sizes(config.num_images)
     numbers = find_task(config.task).numbers
     if sizes is not None and (numbers is None or numbers.svhn):

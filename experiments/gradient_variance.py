@@ -117,7 +117,7 @@ def _calls(part: Part, setting: Setting, memories: Any, key: Any, count: int) ->
 
 def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[str]]) -> Plan:
     """What is measured of the estimators ``{replicates: names}``."""
-    dataset, augment = subject.dataset, make_augmentation(subject.experiment.data)
+    dataset, augment = subject.dataset, make_augmentation(subject.experiment.data.augmentation)
 
     def draw(key: Any, source: Any) -> tuple[Any, Any]:
         return sample_batch(key, source, dataset.recipe, config.images, augment)

@@ -87,7 +87,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Built:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     config = experiment.training
-    validate_augmentation_of(experiment.data, dataset, is_own(experiment.data))
+    validate_augmentation_of(experiment.data.augmentation, dataset, is_own(experiment.data))
     minibatches = 1 if isinstance(experiment, WholeImageExperiment) else experiment.model.estimator.minibatches
     if minibatches > 0 and config.batch_size % minibatches:
         raise ValueError(f"minibatches {minibatches}: must divide batch_size {config.batch_size}")

@@ -8,6 +8,7 @@ from common.optimizers import OptimizerConfig
 from common.policy_gradient import EstimatorConfig
 from dram.config import AgentConfig as DramAgentConfig
 from dram.config import DramConfig
+from experiments.augmentation import AugmentationConfig
 from experiments.config import (
     CnnExperiment,
     DataConfig,
@@ -35,7 +36,7 @@ def _ram(
     rate: float = 2e-3,
 ) -> RamExperiment:
     return RamExperiment(
-        data=DataConfig(task=task, shift=shift),
+        data=DataConfig(task=task, augmentation=AugmentationConfig(shift=shift)),
         model=RamConfig(
             retina=retina,
             agent=AgentConfig(num_glimpses=glimpses, what_hidden=what),

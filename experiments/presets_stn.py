@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from common.optimizers import OptimizerConfig
+from experiments.augmentation import AugmentationConfig
 from experiments.config import (
     ColocalisationExperiment,
     DataConfig,
@@ -76,7 +77,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         dataclasses.replace(
             _stn("mnist28", NO_TRANSFORMER, CNN),
             # Of digits in the middle alone it makes crops that cut them off look more alike than whole ones.
-            data=DataConfig(task="mnist28", shift=12),
+            data=DataConfig(task="mnist28", augmentation=AugmentationConfig(shift=12)),
             training=_budget(5_000),
         ),
     ),

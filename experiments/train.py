@@ -71,7 +71,7 @@ def make_step(experiment: Experiment, model: Model, dataset: Dataset) -> Step:
     schedule = functools.partial(make_schedule, experiment.optimizer, config.steps, steps_per_epoch)
 
     # The step outlives the images, which it is given.
-    recipe, augment = dataset.recipe, make_augmentation(experiment.data)
+    recipe, augment = dataset.recipe, make_augmentation(experiment.data.augmentation)
 
     def draw(key: Any, source: Any) -> Any:
         return sample_batch(key, source, recipe, config.batch_size, augment)

@@ -12,7 +12,6 @@ import pytest
 from common.data import Source, augmentation, load_task, sample_batch
 from experiments import cnn
 from experiments.augmentation import AugmentationConfig, make_augmentation, validate_augmentation_of
-from experiments.config import DataConfig
 from experiments.run_directory import read_metrics
 
 KEY = jax.random.key(0)
@@ -61,9 +60,9 @@ def test_places_come_before_colours_and_cutout_comes_last(photographs):
 
 
 def test_images_without_augmentation_are_those_that_are_drawn():
-    assert make_augmentation(DataConfig()) is None
+    assert make_augmentation(AugmentationConfig()) is None
     data = load_task("mnist28")
-    drawn = sample_batch(KEY, data.train, data.recipe, 4, make_augmentation(DataConfig()))
+    drawn = sample_batch(KEY, data.train, data.recipe, 4, make_augmentation(AugmentationConfig()))
     np.testing.assert_array_equal(drawn[0], sample_batch(KEY, data.train, data.recipe, 4)[0])
 
 
@@ -101,8 +100,8 @@ def test_mistakes_are_told_in_one_line(refused, flags, said):
 def test_digits_and_sequences_are_not_mirrored():
     data = load_task("mnist28")
     with pytest.raises(ValueError, match=r"^mirror 0.5: is for your own images \(--data\)"):
-        validate_augmentation_of(DataConfig(mirror=0.5), data, own=False)
-    validate_augmentation_of(DataConfig(mirror=0.5), data, own=True)
+        validate_augmentation_of(AugmentationConfig(mirror=0.5), data, own=False)
+    validate_augmentation_of(AugmentationConfig(mirror=0.5), data, own=True)
     sequences = dataclasses.replace(data, train=Source(data.train.images, data.train.labels[:, None]))
     with pytest.raises(ValueError, match="^mirror 0.5: would turn sequences round"):
-        validate_augmentation_of(DataConfig(mirror=0.5), sequences, own=True)
+        validate_augmentation_of(AugmentationConfig(mirror=0.5), sequences, own=True)

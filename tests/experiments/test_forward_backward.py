@@ -11,6 +11,7 @@ import pytest
 
 from common.evaluation import METHODS, make_scorer, predicted
 from experiments import forward_backward
+from experiments.augmentation import AugmentationConfig
 from experiments.config import GLIMPSE_NETWORK
 from experiments.cost import cost_of, mean_symbols
 from experiments.restore import read_run
@@ -128,7 +129,7 @@ def test_runs_that_do_not_belong_together_are_refused(readers, tmp_path, monkeyp
 
 def test_runs_on_the_same_images_belong_together_however_they_were_trained(runs):
     forward, backward = map(read_run, runs)
-    data = dataclasses.replace(backward.experiment.data, shift=2)
+    data = dataclasses.replace(backward.experiment.data, augmentation=AugmentationConfig(shift=2))
     other = backward._replace(experiment=dataclasses.replace(backward.experiment, data=data))
     assert forward_backward.pair(other, forward) == (forward, other)
 

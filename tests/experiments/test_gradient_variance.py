@@ -8,6 +8,7 @@ import pytest
 from common.attention.config import PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig
 from experiments import gradient_options, gradient_variance, ram
+from experiments.augmentation import AugmentationConfig
 from experiments.config import DataConfig, RamExperiment, TrainingConfig
 from experiments.plots_gradients import variance_figure
 from experiments.run_directory import read_json
@@ -16,7 +17,7 @@ from ram.config import AgentConfig, RamConfig
 FEW = ["--images", "4", "--estimates", "5", "--reference-estimates", "6", "--replicates", "1", "2", "--sigma", "2px"]
 SMALL = AgentConfig(num_glimpses=2, what_hidden=4, where_hidden=4, glimpse_features=4, core="rnn", core_hidden=4)
 TINY = RamExperiment(
-    data=DataConfig(task="images", shift=1),
+    data=DataConfig(task="images", augmentation=AugmentationConfig(shift=1)),
     model=RamConfig(RetinaConfig(4, 1), SMALL, PolicyConfig(sigma="0.3"), estimator=EstimatorConfig(replicates=2)),
     training=TrainingConfig(steps=2, batch_size=4, log_every=1, evaluate_every=1, eval_batch_size=50, eval_episodes=1),
 )

@@ -173,7 +173,7 @@ def test_older_run_goes_on_although_there_are_new_fields(folder, monkeypatch, ca
     monkeypatch.setattr(config, "LEAST_FIXED", 25)
     cnn.main([*SMALL, "--no-plots", "--heads", "length", "--overwrite"])
     saved = read_json(Path("run/config.json"))
-    del saved["config"]["data"]["shift"], saved["config"]["model"]["width"]
+    del saved["config"]["data"]["augmentation"], saved["config"]["model"]["width"]
     saved["config"]["model"]["dropout"] = 0.5
     Path("run/config.json").write_text(json.dumps(saved))
     resume = [*SMALL, "--no-plots", "--heads", "length", "--dropout", "0.5", "--resume"]
