@@ -90,7 +90,7 @@ def make_predictor(predict: Callable[..., Array], num_episodes: int, batch_size:
 
     Args:
       predict: the model's logits, see `common.training.Model`.
-      num_episodes: sampled episodes to average over.
+      num_episodes: sampled episodes to average over; 0 for a model that draws nothing, whose one pass is all there is.
       batch_size: images in one compiled call.
 
     Returns:
@@ -143,6 +143,8 @@ def _over_episodes(
     def of_batch(params: PyTree, key: Key[Array, ""], images: Array, hyper: tuple[PyTree, ...]) -> PyTree:
         *_, greedy_key = keys = jax.random.split(key, num_episodes + 1)
         greedy = predict(params, greedy_key, images, "greedy", *hyper)
+        if not num_episodes:
+            return of_logits(greedy, greedy[None])
         # One episode at a time bounds the memory whatever their number.
         sampled = jax.lax.map(lambda k: predict(params, k, images, "sampled", *hyper), keys[:-1])
         return of_logits(greedy, sampled)

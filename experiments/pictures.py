@@ -132,7 +132,7 @@ def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path,
     Of sequences that is the confusions of symbols, and the error by length.
     """
     draw_learning_curves(run_dir)
-    predict = make_predictor(model.predict, 1, batch_size)
+    predict = make_predictor(model.predict, 0, batch_size)
     images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     predictions = np.asarray(predict(params, jax.random.key(TEST_SEED), images).greedy)
     if dataset.end_symbol is None:

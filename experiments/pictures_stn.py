@@ -13,7 +13,7 @@ from common.data import Dataset
 from common.data.array_cache import read_arrays, write_arrays
 from common.training import Model
 from experiments.overlap import true_boxes
-from experiments.pictures import draw_baseline
+from experiments.pictures import SHEET_IMAGES, draw_baseline
 from experiments.plots_animation import figures_gif
 from experiments.plots_episodes import verdict
 from experiments.plots_stn import attention_sheet, transformer_sheet
@@ -25,7 +25,7 @@ from stn.models import StnModel
 from stn.soft_attention import SoftModel
 from stn.transformer import Transformed
 
-SHEET_IMAGES, MOVING_IMAGES = 12, 8
+MOVING_IMAGES = 8
 # The folder of a run that holds what its transformers did at each validation.
 HISTORY = "history"
 # Parameters to arrays by name: the test images that are shown, and what each transformer on them reads and where.

@@ -162,6 +162,10 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         "experiments.cnn house_numbers_32 likewise with four, for a CPU. 141 min: 9.5% error.",
         _stn_numbers("house_numbers_32", "multi"),
     ),
+    "house_numbers_32_single": (
+        "experiments.cnn house_numbers_32 with one, on the image. Not run yet.",
+        _stn_numbers("house_numbers_32", "input"),
+    ),
     "svhn_single": (
         f"experiments.cnn svhn with one transformer ({PAPER}: 3.7% on 64x64): give --data. Not run yet.",
         _stn_numbers("svhn", "input"),
@@ -209,7 +213,7 @@ def _colocalisation(task: str) -> ColocalisationExperiment:
     """Ends with the last parameters: to choose by what the encoder makes of crops would be to use the labels."""
     return ColocalisationExperiment(
         data=DataConfig(task=task),
-        training=dataclasses.replace(_budget(1_500), keep_best=False),
+        training=dataclasses.replace(_budget(1_500), evaluate_every=150, keep_best=False),
     )
 
 

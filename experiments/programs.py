@@ -39,17 +39,25 @@ def final_predictor(
     A network that sees the whole image plays no episodes: one forward pass.
     """
     config = experiment.training
-    episodes = 1 if isinstance(experiment, WholeImageExperiment) else (episodes or config.eval_episodes)
-    return make_predictor(model.predict, episodes, batch_size or config.eval_batch_size)
+    return _predictor(experiment, model, episodes or config.eval_episodes, batch_size or config.eval_batch_size)
+
+
+def validation_predictor(experiment: Experiment, model: Model) -> Callable[..., Predictions]:
+    """The predictor of a validation during training."""
+    config = experiment.training
+    return _predictor(experiment, model, config.validation_episodes, config.eval_batch_size)
+
+
+def _predictor(experiment: Experiment, model: Model, episodes: int, batch_size: int) -> Callable[..., Predictions]:
+    return make_predictor(model.predict, 0 if isinstance(experiment, WholeImageExperiment) else episodes, batch_size)
 
 
 def compile_alone(experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
     """The programs of a run of its own, with its hyperparameters as constants."""
     step, hyper = make_step(experiment, model, dataset), configured_hyper(experiment, model)
-    config = experiment.training
     return Programs(
         make_chunk(lambda state, source: step(state, source, hyper)),
-        make_predictor(model.predict, config.validation_episodes, config.eval_batch_size),
+        validation_predictor(experiment, model),
         final_predictor(experiment, model),
     )
 
@@ -93,11 +101,11 @@ class SharedPrograms:
         """The programs that a run shares with others."""
         digest = program_digest(experiment, model, dataset)
         if digest not in self._known:
-            step, config = make_step(experiment, model, dataset), experiment.training
+            step = make_step(experiment, model, dataset)
             self._known[digest] = General(
                 step,
                 make_chunk(lambda state, given: step(state, *given)),
-                make_predictor(model.predict, config.validation_episodes, config.eval_batch_size),
+                validation_predictor(experiment, model),
                 final_predictor(experiment, model),
             )
         return self._known[digest]

@@ -35,9 +35,11 @@ def command(results: dict[str, Any]) -> str:
         # Flags have the names of fields without their parts. A field of then that is no flag today cannot be given.
         preset = presets[results["preset"]][1]
         usual = {flag_name(key): value for key, value in flatten(to_json(preset))}
+        # A field that there was not yet has its default, as when such a run is read back.
+        was = {flag_name(key): value for key, value in flatten(to_json(type(preset)()))}
+        was |= {flag_name(key): value for key, value in flatten(results["config"])}
         switches = {flag_name(name) for name, field in fields_of(type(preset)).items() if is_bool(field.hint)}
-        for key, value in flatten(results["config"]):
-            flag = flag_name(key)
+        for flag, value in was.items():
             if flag in usual and usual[flag] != value:
                 if flag in switches:
                     flags.append(f"--{flag}" if value else f"--no-{flag}")

@@ -108,6 +108,10 @@ def validate(config: StnConfig, height: int, width: int) -> None:
     require_at_least(network, 0, "units")
     if not 2 <= transformer.control_points <= MOST_CONTROL_POINTS:
         raise ValueError(f"control_points {transformer.control_points}: must be from 2 to {MOST_CONTROL_POINTS}")
+    for name in ("control_points", "regularisation"):
+        value = getattr(transformer, name)
+        if transformer.transform != "tps" and value != getattr(TransformerConfig, name):
+            raise ValueError(f"{name} {value} with transform {transformer.transform!r}: only 'tps' has any")
     if network.parameters > MOST_PARAMETERS:
         raise ValueError(f"parameters {network.parameters}: must be at most {MOST_PARAMETERS}")
     if not 0 <= transformer.background <= 1:

@@ -139,14 +139,14 @@ def localisation_network(config: TransformerConfig, identity: tuple[float, ...])
 
 
 def fit_units(count: Callable[[int], int], budget: int) -> int:
-    """The width of two hidden layers that brings the number of parameters nearest to a budget, at least 1.
+    """The width of two hidden layers that brings the number of parameters nearest to a budget.
 
     Args:
       count: parameters by width, of which it is a quadratic function.
       budget: their number.
 
     Raises:
-      ValueError: the narrowest layers have more than a tenth more parameters than that.
+      ValueError: the nearest is off by more than a tenth.
     """
     # A quadratic function is known from three values.
     one, two, three = (count(units) for units in (1, 2, 3))
@@ -159,8 +159,9 @@ def fit_units(count: Callable[[int], int], budget: int) -> int:
     units = 1
     while abs(at(units + 1) - budget) <= abs(at(units) - budget):
         units += 1
-    if count(units) > 1.1 * budget:
-        raise ValueError(f"parameters {budget}: the smallest of these networks has {count(units):,}")
+    if abs(count(units) - budget) > 0.1 * budget:
+        which = "smallest" if units == 1 and count(1) > budget else "nearest"
+        raise ValueError(f"parameters {budget}: the {which} of these networks has {count(units):,}")
     return units
 
 

@@ -77,8 +77,7 @@ def sample(
         # Coordinates are (x, y, z), axes (z, y, x).
         index = to_index(grids[..., len(lengths) - 1 - axis], length, align_corners)
         # From one pixel outside on all is padding; what is not a number is sent there too.
-        index = jnp.clip(jnp.where(jnp.isnan(index), -1.0, index), -margin, length - 1 + margin)
-        indices.append(index + margin)
+        indices.append(jnp.clip(jnp.where(jnp.isnan(index), -1.0, index), -margin, length - 1 + margin))
     sides = images.shape[1:-1]
 
     def read(place: list[Array], offset: int = 0) -> Array:
@@ -86,7 +85,9 @@ def sample(
         return pixels.at[flat].get(mode="promise_in_bounds")
 
     if interpolation == "nearest":
-        return read([jnp.round(index).astype(jnp.int32) for index in indices])
+        # Before the margin is added, which would make even indices odd.
+        return read([jnp.round(index).astype(jnp.int32) + margin for index in indices])
+    indices = [index + margin for index in indices]
     # The last cell begins one pixel before the end, so that every cell has its two corners.
     lower = [jnp.floor(i).astype(jnp.int32) for i in indices]
     lower = [jnp.minimum(low, max(side - 2, 0)) for low, side in zip(lower, sides, strict=True)]
@@ -111,11 +112,16 @@ def _surround(images: Array, fill: Fill) -> Array:
     return jax.lax.dynamic_update_slice(canvas, images, (0, *[1] * (images.ndim - 2), 0))
 
 
-def project(volume: Float[Array, "D H W C"], axis: int = 0) -> Float[Array, "rows columns C"]:
-    """Flattens a volume by summing along one of its axes (Jaderberg et al. 2015, appendix, 3-D transformers).
+def project(volumes: Float[Array, "*batch D H W C"], axis: int = 0) -> Float[Array, "*batch rows columns C"]:
+    """Flattens volumes by summing along one of their axes (Jaderberg et al. 2015, appendix, 3-D transformers).
 
     Args:
-      volume: for example one that `sample` has made.
+      volumes: one, or several such as `sample` makes.
       axis: 0 to look along z, 1 along y, 2 along x.
+
+    Raises:
+      ValueError: there is no such axis.
     """
-    return volume.sum(axis=axis)
+    if axis not in range(3):
+        raise ValueError(f"axis {axis}: must be 0, 1 or 2")
+    return volumes.sum(axis=axis - 4)

@@ -1,6 +1,6 @@
 """Configuration of soft attention. Every field is a flag of the command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from common.checks import require_at_least, validate_glimpses
@@ -46,7 +46,7 @@ class FilterBankConfig:
     """Recurrent core."""
     core_hidden: int = 256
     """Units of the core."""
-    window_clip: float = 10.0
+    window_clip: float = 0.0
     """Largest derivative of an image's loss by each number of a window; 0 for no limit. Through the
     chain of glimpses those of a few images explode and drown the others."""
     classify_at: Literal["last", "every"] = "every"
@@ -75,9 +75,20 @@ def validate_soft(config: SoftAttentionConfig, height: int, width: int) -> None:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     if config.attention == "pooling":
+        _refuse_other(config, "filter_bank")
         _validate_pooling(config.pooling, height, width)
     else:
+        _refuse_other(config, "pooling")
         _validate_filter_bank(config.filter_bank)
+
+
+def _refuse_other(config: SoftAttentionConfig, other: str) -> None:
+    """Refuses settings of the attention that was not chosen, which whoever gave them would believe to matter."""
+    given = getattr(config, other)
+    for field in fields(given):
+        value = getattr(given, field.name)
+        if value != field.default:
+            raise ValueError(f"{field.name} {value!r} with attention {config.attention!r}: is for {other!r}")
 
 
 def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:

@@ -41,7 +41,7 @@ def make_transform(
     width: int,
     *,
     scale: tuple[float, float] = (1.0, 1.0),
-    control: int = 4,
+    control: int | tuple[int, int] = 4,
     regularisation: float = 0.0,
     align_corners: bool = False,
 ) -> Transform:
@@ -54,7 +54,7 @@ def make_transform(
       height: rows of the output.
       width: columns of the output.
       scale: of translations only: parts of the input's width and height that the output shows.
-      control: of ``tps`` only: control points along each side, at least 2.
+      control: of ``tps`` only: control points along each side, or rows and columns of them, at least 2.
       regularisation: of ``tps`` only, see `common.splines.thin_plate_basis`.
       align_corners: whether -1 and +1 are the centres of the outermost pixels.
 
@@ -77,6 +77,6 @@ def make_transform(
         return family(np.eye(2, 3).ravel(), affine(lambda theta: theta.reshape(2, 3)))
     if name == "projective":
         return family(np.eye(3).ravel()[:8], lambda t: projective_grid(t, height, width, align_corners))
-    points = control_grid(control, control)
+    points = control_grid(*np.broadcast_to(control, 2).tolist())
     basis = grid_basis(points, height, width, regularisation, align_corners)
     return family(points.ravel(), lambda t: thin_plate_grid(t.reshape(-1, 2), points, basis, align_corners))

@@ -133,6 +133,19 @@ def test_predictions_depend_on_the_key_alone():
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
 
 
+def test_a_model_that_draws_nothing_is_asked_once():
+    asked = []
+
+    def predict(params, key, images, kind):
+        asked.append(kind)
+        return jax.nn.one_hot(images[:, 0, 0, 0], CLASSES)
+
+    predictions = make_predictor(predict, num_episodes=0, batch_size=16)(None, KEY, IMAGES)
+    assert asked == ["greedy"]
+    for name in METHODS:
+        np.testing.assert_array_equal(getattr(predictions, name), TRUTH)
+
+
 def test_a_batch_larger_than_the_split_will_do():
     predictions = make_predictor(_predict, num_episodes=2, batch_size=1_000)(jnp.float32(1.0), KEY, IMAGES)
     np.testing.assert_array_equal(predictions.greedy, TRUTH)

@@ -54,6 +54,12 @@ def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
     assert command == f"python -m experiments.ram cluttered60 {flags}"
 
 
+def test_a_field_that_there_was_not_yet_had_its_default() -> None:
+    config = to_json(RAM_PRESETS["cluttered60"][1])
+    del config["model"]["estimator"]["reward"]
+    assert results_table.command(results(config=config)) == "python -m experiments.ram cluttered60 --reward correct"
+
+
 @pytest.mark.parametrize("gray", [False, None])
 def test_what_is_more_than_a_switch_has_a_value(gray) -> None:
     preset = RAM_PRESETS["cluttered60"][1]

@@ -70,6 +70,13 @@ def test_the_animation_goes_on_where_training_does(go):
         (stn, "R", "network 'cnn' on 12x12 images: needs at least 21x21"),
         (soft_attention, "cluttered60 --num-glimpses 0", "num_glimpses 0: must be at least 1"),
         (soft_attention, "cluttered60_additive --layers 9", "layers 9: 12x12 images can be halved 3 times at most"),
+        (soft_attention, "cluttered60 --heads 4", "heads 4 with attention 'filter_bank': is for 'pooling'"),
+        (
+            soft_attention,
+            "cluttered60_additive --core gru",
+            "core 'gru' with attention 'pooling': is for 'filter_bank'",
+        ),
+        (stn, "RTS --control-points 9", "control_points 9 with transform 'affine': only 'tps' has any"),
     ],
 )
 def test_bad_input_is_one_line(refused, module, line, said):

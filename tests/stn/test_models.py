@@ -73,6 +73,9 @@ def test_width_nearest_to_a_budget(budget):
 def test_a_budget_that_no_network_meets_is_refused():
     with pytest.raises(ValueError, match="parameters 10: the smallest of these networks has 1,050"):
         fit_units(lambda units: 1_000 + 50 * units, 10)
+    for budget, nearest in ((16_000, "20,000"), (14_000, "10,000")):
+        with pytest.raises(ValueError, match=f"parameters {budget}: the nearest of these networks has {nearest}"):
+            fit_units(lambda units: 10_000 * units, budget)
 
 
 @pytest.mark.parametrize("transform", ["attention", "rotated_attention", "affine", "projective", "tps"])

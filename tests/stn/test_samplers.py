@@ -64,6 +64,15 @@ def test_nearest_equals_scipy(padding):
     np.testing.assert_allclose(made, _scipy(images, points, padding, 0.5, False, order=0), atol=1e-6)
 
 
+@pytest.mark.parametrize(("padding", "outside"), [("constant", 9.0), ("border", 8.0)])
+def test_nearest_goes_to_the_even_index_at_halves(padding, outside):
+    row = jnp.arange(1.0, 9.0)[None, None, :, None]
+    index = np.array([-0.5, 0.5, 1.5, 2.5, 6.5, 7.5])
+    grid = np.stack([(2 * index + 1 - 8) / 8, np.zeros(6)], axis=-1)[None, None]
+    made = SAMPLE(row, jnp.asarray(grid, jnp.float32), interpolation="nearest", padding=padding, fill=9.0)
+    np.testing.assert_array_equal(made.ravel(), [1, 1, 3, 3, 7, outside])
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize(("padding", "theirs"), [("constant", "zeros"), ("border", "border")])
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
@@ -231,6 +240,10 @@ def test_projection_sums_along_an_axis():
     volume = _images((3, 4, 5, 2))
     for axis in range(3):
         np.testing.assert_allclose(project(jnp.asarray(volume), axis), volume.sum(axis=axis), atol=1e-6)
+        both = project(jnp.stack([volume, -volume]), axis)
+        np.testing.assert_allclose(both, [volume.sum(axis=axis), -volume.sum(axis=axis)], atol=1e-6)
+    with pytest.raises(ValueError, match="^axis 3: must be 0, 1 or 2$"):
+        project(jnp.asarray(volume), 3)
     # A quarter turn about y, then along z, is a look along x.
     theta = jnp.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]])
     cube = _images((4, 4, 4, 1))

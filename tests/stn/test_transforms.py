@@ -61,8 +61,17 @@ def test_gradients_to_image_and_parameters_equal_finite_differences(name, paddin
     check_grads(jax.jit(seen), (theta, image), order=1, modes=["rev"], eps=1e-6)
 
 
+def test_control_points_in_rows_and_columns():
+    """A spline goes through its control points, which here are the pixels of the output."""
+    transform = make_transform("tps", 3, 2, control=(3, 2), align_corners=True)
+    theta = transform.identity + np.random.default_rng(0).normal(0, 0.2, 12)
+    np.testing.assert_allclose(transform.grid(jnp.asarray(theta, jnp.float32)), theta.reshape(3, 2, 2), atol=1e-5)
+
+
 def test_mistakes_are_quoted():
     with pytest.raises(ValueError, match="^control grid 1x1: must be at least 2x2$"):
         make_transform("tps", 5, 5, control=1)
+    with pytest.raises(ValueError, match="^control grid 3x1: must be at least 2x2$"):
+        make_transform("tps", 5, 5, control=(3, 1))
     with pytest.raises(ValueError, match="^regularisation -1.0"):
         make_transform("tps", 5, 5, regularisation=-1.0)
