@@ -33,7 +33,7 @@ from experiments.provenance import add_start, digest, read_starts
 from experiments.report import write_report
 from experiments.restore import chosen_params
 from experiments.start import begin, check_start, goes_on, shapes_of
-from experiments.tables import print_errors
+from experiments.tables import headline, print_errors
 from experiments.train import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, say, train
 
 
@@ -176,12 +176,7 @@ def finish(
         built.draw(params, run_dir)
         report = write_report(run_dir)
     print_errors(results, config.eval_episodes)
-    test = errors["test"]
-    if "average_probability" in test:
-        error, how = test["average_probability"]["error"], f" (mean probability of {config.eval_episodes} episodes)"
-    else:
-        error, how = test["greedy"]["error"], ""
-    print(f"test accuracy: {100 - error:.2f}%{how}")
+    print(headline(results, config.eval_episodes))
     print(f"report: {report}" if experiment.output.plots else f"results: {run_dir / 'results.json'}")
 
 

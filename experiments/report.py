@@ -8,7 +8,14 @@ from experiments.plots_style import write_bytes
 from experiments.report_episodes import Episodes, read_episodes, write_episodes
 from experiments.report_figures import figures
 from experiments.report_page import Section, embedded_json, notice, page, part
-from experiments.report_sections import configuration, facts, results_table, training_table
+from experiments.report_sections import (
+    configuration,
+    facts,
+    overlap_table,
+    plays_episodes,
+    results_table,
+    training_table,
+)
 from experiments.report_table import SCRIPT
 
 __all__ = ["Episodes", "read_episodes", "write_episodes", "write_report"]
@@ -37,16 +44,20 @@ def write_report(run_dir: Path) -> Path:
     if isinstance(known.get("config"), dict):
         config = known["config"]
     episodes = _read_json(run_dir / "plots" / "episodes.json")
+    plays = plays_episodes(config)
+    shown = [
+        Section(
+            "results", "Results", results_table(results) + overlap_table(results) + training_table(metrics, config)
+        ),
+        *([Section("episodes", "Episodes", _viewer(episodes))] if plays else []),
+        Section("figures", "Figures", figures(run_dir / "plots", "glimpses_per_symbol" in (episodes or {}))),
+        Section("configuration", "Configuration", configuration(config)),
+    ]
     text = page(
         _title(known, run_dir),
         run_dir.resolve().name,
-        facts(known),
-        [
-            Section("results", "Results", results_table(results) + training_table(metrics)),
-            Section("episodes", "Episodes", _viewer(episodes)),
-            Section("figures", "Figures", figures(run_dir / "plots", "glimpses_per_symbol" in (episodes or {}))),
-            Section("configuration", "Configuration", configuration(config)),
-        ],
+        facts(known, plays),
+        shown,
         scripts=[SCRIPT, "report_viewer.js"],
     )
     return write_bytes(run_dir / "report.html", text.encode())

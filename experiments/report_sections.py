@@ -54,10 +54,21 @@ def duration(seconds: float) -> str:
     return " ".join(part for part in parts if part)
 
 
-def facts(values: Mapping[str, Any]) -> str:
-    """What the run was, as a list of those of `FACTS` that `values` holds; `wall_seconds` in words."""
+def plays_episodes(config: Mapping[str, Any] | None) -> bool:
+    """Whether a run is of an agent, as its configuration says; also where that does not say."""
+    model = (config or {}).get("model")
+    return not isinstance(model, Mapping) or "policy" in model
+
+
+def facts(values: Mapping[str, Any], plays: bool = True) -> str:
+    """What the run was, as a list of those of `FACTS` that `values` holds; `wall_seconds` in words.
+
+    Args:
+      values: by their names.
+      plays: whether the model plays episodes; else those are images.
+    """
     items = []
-    for key, name in FACTS:
+    for key, name in FACTS if plays else [(key, name.replace("episodes", "images")) for key, name in FACTS]:
         value = values.get(key)
         if value is None or value == "":
             continue
@@ -97,6 +108,26 @@ def results_table(results: Mapping[str, Any] | None) -> str:
         f"<tbody>{''.join(body)}</tbody></table>",
         caption,
     ) + _sequence_table({split: results[split] for split in splits}, rows)
+
+
+def overlap_table(results: Mapping[str, Any] | None) -> str:
+    """How well things were found, a row for each split (see `experiments.overlap.overlaps`); nothing of other runs."""
+    found = (results or {}).get("overlap")
+    if not isinstance(found, Mapping):
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(split)}</th>{_error_cells({**entry, "error": entry.get("found")})}'
+        f"<td>{_per_cent(100 * entry['mean']) if _finite(entry.get('mean')) else '–'}</td></tr>"
+        for split, entry in found.items()
+        if isinstance(entry, Mapping)
+    )
+    caption = "Boxes that overlap the true ones by more than a half, and the mean overlap, in per cent"
+    return scrollable(
+        f'<table class="results"><caption>{caption}</caption><thead><tr><th scope="col">split</th>'
+        '<th scope="col">found</th><th scope="col">95% interval</th><th scope="col">images</th>'
+        f'<th scope="col">mean overlap</th></tr></thead><tbody>{rows}</tbody></table>',
+        caption,
+    )
 
 
 def _sequence_table(splits: Mapping[str, Mapping[str, Any]], readouts: Sequence[str]) -> str:
@@ -147,8 +178,8 @@ def _per_cent(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, (int, float)) else "–"
 
 
-def training_table(metrics: Sequence[Mapping[str, Any]] | None) -> str:
-    """The last value of every metric, and the lowest validation error with its step."""
+def training_table(metrics: Sequence[Mapping[str, Any]] | None, config: Mapping[str, Any] | None = None) -> str:
+    """The last value of every metric, and the lowest validation error with its step where that chose the parameters."""
     if metrics is None:
         return notice("There is no metrics.jsonl: no training was recorded.")
     last: dict[str, tuple[Any, Any]] = {}
@@ -156,13 +187,15 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None) -> str:
         last.update({key: (value, record.get("step")) for key, value in record.items() if value is not None})
     if not last:
         return notice("metrics.jsonl holds no records.")
+    plays = plays_episodes(config)
     rows = "".join(
-        f'<tr><th scope="row">{escape(_metric_name(key))}</th><td>{escape(_metric_text(key, value))}</td>'
+        f'<tr><th scope="row">{escape(_metric_name(key, plays))}</th><td>{escape(_metric_text(key, value))}</td>'
         f"<td>{escape(value_text(step))}</td></tr>"
         for key, (value, step) in last.items()
         if key != "step"
     )
-    tested = [record for record in metrics if _finite(record.get("validation_error"))]
+    keep_best = (config or {}).get("training", {}).get("keep_best", True)
+    tested = [record for record in metrics if keep_best and _finite(record.get("validation_error"))]
     best = ""
     if tested:
         record = min(tested, key=lambda record: float(record["validation_error"]))
@@ -177,10 +210,11 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None) -> str:
     return f"{best}<details><summary>{summary}</summary>{table}</details>"
 
 
-def _metric_name(key: str) -> str:
-    """A metric's words and unit, such as "accuracy (%)"."""
+def _metric_name(key: str, plays: bool) -> str:
+    """A metric's words and unit, such as "accuracy (%)"; of a model that plays no episodes an error is not of some."""
     unit = "%" if key == "accuracy" or key.endswith("error") else UNITS.get(key)
     words = WORDS.get(key, key.replace("_", " "))
+    words = words if plays else words.partition(",")[0]
     return f"{words} ({unit})" if unit else words
 
 

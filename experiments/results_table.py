@@ -16,7 +16,7 @@ from experiments.plots_style import write_bytes
 from experiments.run_directory import read_json
 from experiments.sweeps.axes import fields_of, is_bool
 from experiments.sweeps.models import MODELS
-from experiments.tables import READOUTS
+from experiments.tables import READOUTS, found_text
 
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
@@ -55,10 +55,13 @@ def row(results: dict[str, Any]) -> list[str]:
         entry = results["test"].get(method)
         return f"{entry['error']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]" if entry else "-"
 
+    errors = [error(method) for method in READOUTS]
+    if "overlap" in results:
+        errors[0] += f"; boxes found {found_text(results['overlap']['test'])}"
     return [
         results["task"],
         f"`{command(results)}`",
-        *(error(method) for method in READOUTS),
+        *errors,
         f"{results['validation']['average_probability']['error']:.2f}"
         if "average_probability" in results["validation"]
         else f"{results['validation']['greedy']['error']:.2f}",

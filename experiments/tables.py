@@ -46,11 +46,25 @@ def errors_table(errors: dict[str, dict[str, dict[str, Any]]], num_episodes: int
 def overlap_table(overlaps: dict[str, dict[str, Any]]) -> Table:
     """How well things were found: a column for each split (see `experiments.overlap.overlaps`)."""
     table = Table("boxes", *overlaps, title="overlap with the true boxes (intersection over union)")
-    table.add_row(
-        "above a half, in per cent", *(f"{e['found']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in overlaps.values())
-    )
+    table.add_row("above a half, in per cent", *map(found_text, overlaps.values()))
     table.add_row("mean", *(f"{e['mean']:.3f}" for e in overlaps.values()))
     return table
+
+
+def found_text(overlap: dict[str, Any]) -> str:
+    """The share of the boxes of a split that were found, in per cent, with its interval."""
+    return f"{overlap['found']:.2f} [{overlap['low']:.2f}, {overlap['high']:.2f}]"
+
+
+def headline(found: dict[str, Any], num_episodes: int) -> str:
+    """What a run comes to, on the test set: the share of the images that it found things in, or else read right."""
+    if "overlap" in found:
+        return f"boxes found: {found['overlap']['test']['found']:.2f}%"
+    test = found["test"]
+    if "average_probability" in test:
+        error = test["average_probability"]["error"]
+        return f"test accuracy: {100 - error:.2f}% (mean probability of {num_episodes} episodes)"
+    return f"test accuracy: {100 - test['greedy']['error']:.2f}%"
 
 
 def print_errors(found: dict[str, Any], num_episodes: int) -> None:

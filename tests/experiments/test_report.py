@@ -202,6 +202,26 @@ def test_the_report_says_of_how_many_episodes_the_means_are(tmp_path):
     assert "means are of" not in write(tmp_path)[1].text
 
 
+def test_a_model_without_episodes_has_a_page_without_them(tmp_path):
+    run = make_run(tmp_path / "run")
+    found = {"found": 97.5, "low": 97.0, "high": 98.25, "n": 10_000, "mean": 0.725}
+    config = {"model": {"crop": 28}, "training": {"keep_best": False}}
+    results = json.loads((run / "results.json").read_text()) | {"config": config, "overlap": {"test": found}}
+    (run / "results.json").write_text(json.dumps(results))
+    for name in ("episodes.json", "episodes.gif"):
+        (run / "plots" / name).unlink()
+    _, page = write(run)
+    for words in (
+        "training images 1,536,000",
+        "validation error (%) 8.50 100",
+        "Boxes that overlap the true ones by more than a half",
+        "test 97.50 97.00 to 98.25 10,000 72.50",
+    ):
+        assert words in page.text, words
+    for words in ("Episodes", "episodes.json", "mean probability", "Lowest validation error"):
+        assert words not in page.text, words
+
+
 def test_last_values_have_units(tmp_path):
     record = {
         "step": 200,
