@@ -47,7 +47,7 @@ def write_report(run_dir: Path) -> Path:
     plays = plays_episodes(config)
     shown = [
         Section(
-            "results", "Results", results_table(results) + overlap_table(results) + training_table(metrics, config)
+            "results", "Results", overlap_table(results) + results_table(results) + training_table(metrics, config)
         ),
         *([Section("episodes", "Episodes", _viewer(episodes))] if plays else []),
         Section("figures", "Figures", figures(run_dir / "plots", "glimpses_per_symbol" in (episodes or {}))),

@@ -123,7 +123,7 @@ def overlap_table(results: Mapping[str, Any] | None) -> str:
     )
     caption = "Boxes that overlap the true ones by more than a half, and the mean overlap, in per cent"
     return scrollable(
-        f'<table class="results"><caption>{caption}</caption><thead><tr><th scope="col">split</th>'
+        f'<table><caption>{caption}</caption><thead><tr><th scope="col">split</th>'
         '<th scope="col">found</th><th scope="col">95% interval</th><th scope="col">images</th>'
         f'<th scope="col">mean overlap</th></tr></thead><tbody>{rows}</tbody></table>',
         caption,
@@ -194,8 +194,9 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None, config: Mapping[
         for key, (value, step) in last.items()
         if key != "step"
     )
-    keep_best = (config or {}).get("training", {}).get("keep_best", True)
-    tested = [record for record in metrics if keep_best and _finite(record.get("validation_error"))]
+    training = (config or {}).get("training")
+    chosen = training.get("keep_best", True) if isinstance(training, Mapping) else True
+    tested = [record for record in metrics if chosen and _finite(record.get("validation_error"))]
     best = ""
     if tested:
         record = min(tested, key=lambda record: float(record["validation_error"]))

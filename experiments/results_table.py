@@ -57,7 +57,7 @@ def row(results: dict[str, Any]) -> list[str]:
 
     errors = [error(method) for method in READOUTS]
     if "overlap" in results:
-        errors[0] += f"; boxes found {found_text(results['overlap']['test'])}"
+        errors[0] = f"{found_text(results['overlap']['test'])} found; error {errors[0]}"
     return [
         results["task"],
         f"`{command(results)}`",

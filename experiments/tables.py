@@ -59,12 +59,13 @@ def found_text(overlap: dict[str, Any]) -> str:
 def headline(found: dict[str, Any], num_episodes: int) -> str:
     """What a run comes to, on the test set: the share of the images that it found things in, or else read right."""
     if "overlap" in found:
-        return f"boxes found: {found['overlap']['test']['found']:.2f}%"
-    test = found["test"]
-    if "average_probability" in test:
-        error = test["average_probability"]["error"]
+        test = found["overlap"]["test"]
+        return f"boxes found: {test['found']:.2f}% (mean overlap {100 * test['mean']:.1f}%)"
+    errors = found["test"]
+    if "average_probability" in errors:
+        error = errors["average_probability"]["error"]
         return f"test accuracy: {100 - error:.2f}% (mean probability of {num_episodes} episodes)"
-    return f"test accuracy: {100 - test['greedy']['error']:.2f}%"
+    return f"test accuracy: {100 - errors['greedy']['error']:.2f}%"
 
 
 def print_errors(found: dict[str, Any], num_episodes: int) -> None:

@@ -64,7 +64,7 @@ def test_what_was_found_stands_beside_what_was_read_in_it() -> None:
     found = {"found": 99.0, "low": 98.5, "high": 99.25, "n": 10_000, "mean": 0.7}
     preset = to_json(COLOCALISATION_PRESETS["T84"][1])
     run = results(model="colocalisation", preset="T84", config=preset, overlap={"validation": found, "test": found})
-    assert results_table.row(run)[2] == "4.00 [3.50, 4.50]; boxes found 99.00 [98.50, 99.25]"
+    assert results_table.row(run)[2] == "99.00 [98.50, 99.25] found; error 4.00 [3.50, 4.50]"
 
 
 @pytest.mark.parametrize("gray", [False, None])

@@ -138,7 +138,7 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
         "training.gif",
     }
     out = capsys.readouterr().out
-    assert "overlap with the true boxes" in out and f"boxes found: {results['overlap']['test']['found']:.2f}%\n" in out
+    assert "overlap with the true boxes" in out and f"boxes found: {results['overlap']['test']['found']:.2f}% (" in out
     evaluate.main(["run", "--output", "again.json"])
     assert read_json(Path("again.json"))["overlap"] == results["overlap"]
     assert "overlap with the true boxes" in capsys.readouterr().out
