@@ -196,7 +196,7 @@ def _differentiable_ram(task: str, glimpses: int = 8) -> SoftExperiment:
 
 SOFT_PRESETS: dict[str, tuple[str, SoftExperiment]] = {
     "cluttered100": (
-        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36%). Not run yet.",
+        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36%). 108 min: 1.8% error.",
         _differentiable_ram("cluttered100"),
     ),
     "cluttered100_4": (
