@@ -171,7 +171,7 @@ RAM_PRESETS: dict[str, tuple[str, RamExperiment]] = {
 
 DRAM_PRESETS: dict[str, tuple[str, DramExperiment]] = {
     "pairs100": (
-        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5% error). 100 min on one CPU core: 5.6% error; again: 4.8%.",
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5%). 100 min on a CPU: 5.6%; twice over: 4.8%.",
         _dram("pairs100", glimpses_per_target=4),
     ),
     "pairs100_no_context": (
