@@ -1,5 +1,6 @@
 """Checks of configurations: one line that quotes the bad value and says what is allowed."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from common import LARGEST
@@ -18,6 +19,14 @@ def require_at_least(config: object, least: int, *names: str) -> None:
             raise ValueError(f"{name} {value}: must be at least {least}")
         if not value < LARGEST:
             raise ValueError(f"{name} {value}: must be below {LARGEST:g}")
+
+
+def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
+    """Raises a `ValueError` that quotes the first of these fields that has not its default, and says why it must."""
+    for name in names:
+        value = getattr(config, name)
+        if value != getattr(type(config), name):
+            raise ValueError(f"{name} {value!r}{why}")
 
 
 def validate_glimpses(number: int) -> None:

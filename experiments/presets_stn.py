@@ -184,7 +184,7 @@ def _pooling(task: str, pooling: PoolingConfig) -> SoftExperiment:
 
 
 def _differentiable_ram(task: str, glimpses: int = 8) -> SoftExperiment:
-    """Convolutions read its glimpses: with a dense layer on them it errs twice as often, by Adam and by Muon."""
+    """Convolutions read its glimpses: with a dense layer and no limit on windows it errs twice as often."""
     bank = FilterBankConfig(num_glimpses=glimpses, glimpse_network="conv", window_clip=10.0)
     return SoftExperiment(
         data=DataConfig(task=task),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common import LARGEST
-from common.checks import MOST_PARAMETERS, require_at_least
+from common.checks import MOST_PARAMETERS, refuse_settings, require_at_least
 from common.multi_digit import MOST_WIDTH
 from stn.transforms import Name
 
@@ -108,21 +108,19 @@ def validate(config: StnConfig, height: int, width: int) -> None:
     require_at_least(network, 0, "units")
     if not 2 <= transformer.control_points <= MOST_CONTROL_POINTS:
         raise ValueError(f"control_points {transformer.control_points}: must be from 2 to {MOST_CONTROL_POINTS}")
-    for name in ("control_points", "regularisation"):
-        value = getattr(transformer, name)
-        if transformer.transform != "tps" and value != getattr(TransformerConfig, name):
-            raise ValueError(f"{name} {value} with transform {transformer.transform!r}: only 'tps' has any")
+    if transformer.transform != "tps":
+        why = f" with transform {transformer.transform!r}: only 'tps' has any"
+        refuse_settings(transformer, ("control_points", "regularisation"), why)
     if network.parameters > MOST_PARAMETERS:
         raise ValueError(f"parameters {network.parameters}: must be at most {MOST_PARAMETERS}")
     if not 0 <= transformer.background <= 1:
         raise ValueError(f"background {transformer.background}: must be from 0 to 1")
     if not 0 < network.width <= MOST_WIDTH:
         raise ValueError(f"width {network.width}: must be positive and at most {MOST_WIDTH}")
-    if network.network == "cnn11" and (network.units or network.parameters != NetworkConfig.parameters):
-        name = "units" if network.units else "parameters"
-        raise ValueError(f"{name} {getattr(network, name)}: cnn11 has its own size, so give --width instead")
-    if network.network != "cnn11" and network.width != NetworkConfig.width:
-        raise ValueError(f"width {network.width}: only cnn11 has one, so give --parameters or --units instead")
+    if network.network == "cnn11":
+        refuse_settings(network, ("units", "parameters"), ": cnn11 has its own size, so give --width instead")
+    else:
+        refuse_settings(network, ("width",), ": only cnn11 has one, so give --parameters or --units instead")
     if not 0 <= network.dropout < 1:
         raise ValueError(f"dropout {network.dropout}: must be at least 0 and below 1")
     if not abs(network.input_mean) < LARGEST:

@@ -1,9 +1,9 @@
 """Configuration of soft attention. Every field is a flag of the command line."""
 
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_type_hints
 
-from common.checks import require_at_least, validate_glimpses
+from common.checks import refuse_settings, require_at_least, validate_glimpses
 from common.cores import TransformerCore
 from common.glimpse_networks import require_readable
 
@@ -75,20 +75,15 @@ def validate_soft(config: SoftAttentionConfig, height: int, width: int) -> None:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     if config.attention == "pooling":
-        _refuse_other(config, "filter_bank")
+        refuse_settings(
+            config.filter_bank, get_type_hints(FilterBankConfig), " with attention 'pooling': is for 'filter_bank'"
+        )
         _validate_pooling(config.pooling, height, width)
     else:
-        _refuse_other(config, "pooling")
+        refuse_settings(
+            config.pooling, get_type_hints(PoolingConfig), " with attention 'filter_bank': is for 'pooling'"
+        )
         _validate_filter_bank(config.filter_bank)
-
-
-def _refuse_other(config: SoftAttentionConfig, other: str) -> None:
-    """Refuses settings of the attention that was not chosen, which whoever gave them would believe to matter."""
-    given = getattr(config, other)
-    for field in fields(given):
-        value = getattr(given, field.name)
-        if value != field.default:
-            raise ValueError(f"{field.name} {value!r} with attention {config.attention!r}: is for {other!r}")
 
 
 def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
