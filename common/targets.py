@@ -5,6 +5,7 @@ up with end symbols. What a network says after the first end symbol of the label
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
@@ -35,9 +36,18 @@ def counted(labels: Int[Array, " B *S"], num_classes: int) -> Bool[Array, " B *S
     return jnp.ones_like(labels, bool) if labels.ndim == 1 else within(labels, num_classes)
 
 
-def cross_entropy(logits: Float[Array, "B *S num_classes"], labels: Int[Array, " B *S"]) -> Float[Array, " B"]:
-    """Of each image the cross-entropy, in nats, summed over the places that count."""
-    each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+def cross_entropy(
+    logits: Float[Array, "B *S num_classes"], labels: Int[Array, " B *S"], smoothing: float = 0.0
+) -> Float[Array, " B"]:
+    """Of each image the cross-entropy, in nats, summed over the places that count.
+
+    Args:
+      logits: of each class or symbol.
+      labels: which one it is.
+      smoothing: part of the label that is spread over all classes alike (Szegedy et al. 2016, section 7).
+    """
+    wanted = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    each = optax.softmax_cross_entropy(logits, wanted)
     return (each * counted(labels, logits.shape[-1])).reshape(len(labels), -1).sum(axis=1)
 
 

@@ -70,6 +70,8 @@ class NetworkConfig:
     dropout: float = 0.0
     """Dropout: after each hidden layer of fcn, before the last layer of cnn; of cnn11 after dense layers, and a fifth
     of it after convolutions but the first."""
+    label_smoothing: float = 0.0
+    """Part of each label that is spread over all classes alike in training (Szegedy et al. 2016), in [0, 1)."""
     input_mean: float = 0.0
     """Subtracted from the images, which are in [0, 1]. Of what it sees cnn11 subtracts each image's own mean too."""
     input_std: float = 1.0
@@ -121,8 +123,9 @@ def validate(config: StnConfig, height: int, width: int) -> None:
         refuse_settings(network, ("units", "parameters"), ": cnn11 has its own size, so give --width instead")
     else:
         refuse_settings(network, ("width",), ": only cnn11 has one, so give --parameters or --units instead")
-    if not 0 <= network.dropout < 1:
-        raise ValueError(f"dropout {network.dropout}: must be at least 0 and below 1")
+    for name in ("dropout", "label_smoothing"):
+        if not 0 <= getattr(network, name) < 1:
+            raise ValueError(f"{name} {getattr(network, name)}: must be at least 0 and below 1")
     if not abs(network.input_mean) < LARGEST:
         raise ValueError(f"input_mean {network.input_mean}: must be finite")
     if not 0 < network.input_std < LARGEST:

@@ -205,7 +205,7 @@ def make_stn(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         logits = apply(params, images, True, key).logits
-        value = cross_entropy(logits, labels).mean()
+        value = cross_entropy(logits, labels, network.label_smoothing).mean()
         return value, ({"loss": value, "accuracy": accuracy(logits, labels)}, given.memory)
 
     def look(params: PyTree, images: Array) -> StnOutput:

@@ -41,6 +41,16 @@ def test_loss_of_classes_is_the_mean_cross_entropy():
     assert float(cross_entropy(jnp.asarray(logits), jnp.asarray(labels)).mean()) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("labels", [np.array([0, 2, 10, 1]), SEQUENCES])
+def test_smoothing_spreads_part_of_each_label_over_all_classes(labels):
+    logits = RNG.normal(size=(*labels.shape, 11)).astype(np.float32)
+    log_probs = _log_probs(logits.astype(float))
+    right = np.take_along_axis(log_probs, labels[..., None], -1)[..., 0]
+    each = -(0.7 * right + 0.3 * log_probs.mean(-1)) * np.asarray(counted(jnp.asarray(labels), 11))
+    found = cross_entropy(jnp.asarray(logits), jnp.asarray(labels), 0.3)
+    np.testing.assert_allclose(found, each.reshape(4, -1).sum(-1), rtol=1e-5)
+
+
 def test_after_the_end_nothing_counts():
     logits = jnp.asarray(RNG.normal(size=(4, 4, 11)), jnp.float32)
     other = jnp.where(counted(jnp.asarray(SEQUENCES), 11)[..., None], logits, 7.0)

@@ -180,12 +180,26 @@ def test_localisation_may_learn_more_slowly():
         ({"place": "none", "downsample": 2, "pooling": "sample"}, {}, "pooling 'sample' with place 'none'"),
         ({}, {"input_std": 0.0}, "input_std 0.0: must be positive and below"),
         ({}, {"dropout": 1.0}, "dropout 1.0: must be at least 0 and below 1"),
+        ({}, {"label_smoothing": -0.1}, "label_smoothing -0.1: must be at least 0 and below 1"),
         ({"downsample": 2}, {}, "network 'cnn' on 14x14 (downsample 2) images: needs at least 21x21"),
     ],
 )
 def test_bad_configurations(transformer, network, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         validate(StnConfig(TransformerConfig(**transformer), NetworkConfig(**network)), 28, 28)
+
+
+def test_smoothed_labels_change_the_loss_and_not_what_is_seen():
+    made = [
+        make_stn(StnConfig(network=NetworkConfig("fcn", units=3, label_smoothing=part)), 28, 28, 1, 10)
+        for part in (0.0, 0.2)
+    ]
+    params, given = fresh(made[0]), Given(jnp.zeros(()))
+    hard, smooth = (one.model.loss(params, jax.random.key(0), IMAGES, LABELS, given)[0] for one in made)
+    logits, of_smooth = (one.model.predict(params, jax.random.key(0), IMAGES, "mean") for one in made)
+    spread = -jax.nn.log_softmax(logits).mean()
+    assert smooth == pytest.approx(float(0.8 * hard + 0.2 * spread), rel=1e-5) and smooth != hard
+    np.testing.assert_array_equal(logits, of_smooth)
 
 
 def soft(**changes):
