@@ -15,15 +15,23 @@ import tyro
 from jaxtyping import Array, UInt8
 
 from common.attention.model import AttentionModel
-from common.data import TASKS, Crop, Dataset, Recipe, find_task
+from common.data import TASKS, Crop, Recipe, find_task
 from common.evaluation import over_batches, summarise
 from dram.focus import focus, reading_glimpses
 from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import DataConfig, DramExperiment, load_dataset
+from experiments.config import DataConfig, DramExperiment, load_blank, load_dataset
 from experiments.cost import forward_cost
 from experiments.models import make_agent
-from experiments.readers import SPLIT_SEEDS, operations, predictions, read_readers, report, scorer, validate_evaluation
-from experiments.restore import RestoredRun
+from experiments.readers import (
+    SPLIT_SEEDS,
+    check_readers,
+    operations,
+    predictions,
+    read_readers,
+    report,
+    scorer,
+    validate_evaluation,
+)
 from experiments.train import say
 
 ENLARGED = "_110"
@@ -68,17 +76,13 @@ def measure_focus(config: Focus) -> dict[str, Any]:
       OSError: the results cannot be written.
     """
     validate_evaluation(config.episodes, config.batch_size, config.output)
-    runs = read_readers([config.run_dir] if config.reader is None else [config.run_dir, config.reader])
+    run_dirs = [config.run_dir] if config.reader is None else [config.run_dir, config.reader]
+    data, whole = large_images(run_dirs, config.task, config.first_pass), config.first_pass == "whole"
+    runs = read_readers(run_dirs)
     first, reader = runs[0], runs[-1]
-    dataset = large_images(first, reader, config.task)
-    crop = (reader.dataset.height, reader.dataset.width)
     assert isinstance(first.experiment, DramExperiment)
-    whole = config.first_pass == "whole"
-    if not whole and (first.dataset.height, first.dataset.width) == (dataset.height, dataset.width):
-        raise ValueError(
-            f"first_pass 'downsampled': run {str(config.run_dir)!r} knows images of {dataset.height}x{dataset.width}, "
-            "as these are, so there is nothing to resize; give whole"
-        )
+    dataset = first.dataset if data == first.experiment.data else load_dataset(data, train=False)
+    crop = (reader.dataset.height, reader.dataset.width)
     seen = dataset if whole else first.dataset
     agent = make_agent(first.experiment, seen)
     see = (lambda images: images) if whole else downsampler(first.dataset.height, first.dataset.width)
@@ -116,45 +120,51 @@ def measure_focus(config: Focus) -> dict[str, Any]:
     return report(facts, errors, episodes, config.output or config.run_dir / "focus.json")
 
 
-def large_images(first: RestoredRun, reader: RestoredRun, task: str | None = None) -> Dataset:
-    """The images that are read twice.
+def large_images(run_dirs: Sequence[Path], task: str | None, first_pass: Literal["whole", "downsampled"]) -> DataConfig:
+    """The images that are read twice; nothing is loaded to tell.
 
     Args:
-      first: the run that makes the first pass.
-      reader: the run that reads the crops.
+      run_dirs: folder of the run that makes the first pass, and of the one that reads the crops if that is another.
       task: of the images; if None those of the first run where they are larger than the reader's, else their enlarged
         variant, in which digits have the same size in pixels.
+      first_pass: on whole images, or on ones of the size that its run knows.
 
     Raises:
       ValueError: there is no such task, or the images and the runs do not belong together.
     """
-    names = f"runs {str(first.run_dir)!r} and {str(reader.run_dir)!r}"
-    if first.experiment.data.reverse != reader.experiment.data.reverse:
-        raise ValueError(f"{names} read in opposite directions")
-    data, crop = first.experiment.data, (reader.dataset.height, reader.dataset.width)
-    if task is None and first.dataset.height > crop[0] and first.dataset.width > crop[1]:
-        dataset = first.dataset
+    experiments = check_readers(run_dirs)
+    first, reader = experiments[0].data, experiments[-1].data
+    if first.reverse != reader.reverse:
+        raise ValueError(f"runs {str(run_dirs[0])!r} and {str(run_dirs[-1])!r} read in opposite directions")
+    known, small = load_blank(first), load_blank(reader)
+    if task is None and known.height > small.height and known.width > small.width:
+        data = first
     else:
-        name = task or data.task + ENLARGED
+        name = task or first.task + ENLARGED
         if task is None and name not in TASKS:
             raise ValueError(
-                f"task {data.task!r} has no enlarged variant {name!r}: give a --task of larger images, or a run on "
+                f"task {first.task!r} has no enlarged variant {name!r}: give a --task of larger images, or a run on "
                 "larger images and a --reader of smaller ones"
             )
-        large = dataclasses.replace(data, task=name, resize=enlarged(data, find_task(name).recipe))
-        dataset = load_dataset(large, train=False)
-    for run in (first, reader):
-        if (run.dataset.class_names, run.dataset.channels) != (dataset.class_names, dataset.channels):
+        data = dataclasses.replace(first, task=name, resize=enlarged(first, find_task(name).recipe))
+    large = load_blank(data)
+    for run_dir, own in ((run_dirs[0], known), (run_dirs[-1], small)):
+        if (own.class_names, own.channels) != (large.class_names, large.channels):
             raise ValueError(
-                f"run {str(run.run_dir)!r} reads {len(run.dataset.class_names)} symbols on {run.dataset.channels} "
-                f"channels, the images of {dataset.name!r} have {dataset.num_classes} on {dataset.channels}"
+                f"run {str(run_dir)!r} reads {own.num_classes} symbols on {own.channels} channels, the images of "
+                f"{large.name!r} have {large.num_classes} on {large.channels}"
             )
-    if dataset.height < crop[0] or dataset.width < crop[1] or (dataset.height, dataset.width) == crop:
+    size, crop = f"{large.height}x{large.width}", f"{small.height}x{small.width}"
+    if large.height < small.height or large.width < small.width or size == crop:
         raise ValueError(
-            f"the {dataset.height}x{dataset.width} images of {dataset.name!r} are not larger than the "
-            f"{crop[0]}x{crop[1]} that run {str(reader.run_dir)!r} reads"
+            f"the {size} images of {large.name!r} are not larger than the {crop} that run {str(run_dirs[-1])!r} reads"
         )
-    return dataset
+    if first_pass == "downsampled" and (known.height, known.width) == (large.height, large.width):
+        raise ValueError(
+            f"first_pass 'downsampled': run {str(run_dirs[0])!r} knows images of {size}, as these are, so there is "
+            "nothing to resize; give whole"
+        )
+    return data
 
 
 def enlarged(data: DataConfig, recipe: Recipe) -> int | None:

@@ -16,9 +16,18 @@ from common.data import reverse_symbols
 from common.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
 from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import GLIMPSE_NETWORK, shared_loader
+from experiments.config import GLIMPSE_NETWORK, load_blank, shared_loader
 from experiments.cost import cost_of, symbols_of, total
-from experiments.readers import SPLIT_SEEDS, operations, predictions, read_readers, report, scorer, validate_evaluation
+from experiments.readers import (
+    SPLIT_SEEDS,
+    check_readers,
+    operations,
+    predictions,
+    read_readers,
+    report,
+    scorer,
+    validate_evaluation,
+)
 from experiments.restore import RestoredRun
 from experiments.train import say
 
@@ -53,8 +62,8 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
       OSError: the results cannot be written.
     """
     validate_evaluation(config.episodes, config.batch_size, config.output)
-    load = shared_loader()
-    forward, backward = pair(*read_readers(config.runs, load))
+    check_pair(config.runs)
+    forward, backward = pair(*read_readers(config.runs, shared_loader()))
     dataset, end = forward.dataset, forward.dataset.end_symbol
     episodes = config.episodes or forward.experiment.training.eval_episodes
     scorers = [scorer(run, run.built.model, episodes, config.batch_size) for run in (forward, backward)]
@@ -84,16 +93,29 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
     return report(facts, errors, episodes, config.output or config.runs[0] / "forward_backward.json")
 
 
-def pair(one: RestoredRun, other: RestoredRun) -> tuple[RestoredRun, RestoredRun]:
-    """The one of two runs that reads forwards, then the one that reads backwards.
+def check_pair(run_dirs: tuple[Path, Path]) -> None:
+    """Checks two runs before images are loaded.
 
     Raises:
-      ValueError: they read in the same direction, or other images.
+      ValueError: one reads no sequences, or both read in the same direction, or images of other shapes.
+    """
+    one, other = (experiment.data for experiment in check_readers(run_dirs))
+    names = f"runs {str(run_dirs[0])!r} and {str(run_dirs[1])!r}"
+    if one.reverse == other.reverse:
+        direction = "right to left" if one.reverse else "left to right"
+        raise ValueError(f"{names} both read from {direction}: give one of each direction (--reverse)")
+    shapes = ["x".join(map(str, load_blank(data).image_shape)) for data in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{names} do not belong together: their images are {shapes[0]} and {shapes[1]}")
+
+
+def pair(one: RestoredRun, other: RestoredRun) -> tuple[RestoredRun, RestoredRun]:
+    """Of two runs of opposite directions the one that reads forwards, then the one that reads backwards.
+
+    Raises:
+      ValueError: they read other images.
     """
     names = f"runs {str(one.run_dir)!r} and {str(other.run_dir)!r}"
-    if one.experiment.data.reverse == other.experiment.data.reverse:
-        direction = "right to left" if one.experiment.data.reverse else "left to right"
-        raise ValueError(f"{names} both read from {direction}: give one of each direction (--reverse)")
     forward, backward = (other, one) if one.experiment.data.reverse else (one, other)
     end = forward.dataset.num_classes - 1
     for name in SPLIT_SEEDS:

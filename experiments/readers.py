@@ -28,6 +28,17 @@ def read_readers(run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset]
     Raises:
       ValueError: one of them is no such run.
     """
+    check_readers(run_dirs)
+    return [read_run(run_dir, load) for run_dir in run_dirs]
+
+
+def check_readers(run_dirs: Sequence[Path]) -> list[DramExperiment]:
+    """What the runs of agents that read sequences train; neither images nor parameters are loaded.
+
+    Raises:
+      ValueError: one of them is no such run.
+    """
+    experiments = []
     for run_dir in run_dirs:
         experiment = read_experiment(run_dir)
         if not isinstance(experiment, DramExperiment):
@@ -35,7 +46,8 @@ def read_readers(run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset]
         if load_blank(experiment.data).end_symbol is None:
             task = experiment.data.task
             raise ValueError(f"run {str(run_dir)!r} reads no sequences: task {task!r} has one class for each image")
-    return [read_run(run_dir, load) for run_dir in run_dirs]
+        experiments.append(experiment)
+    return experiments
 
 
 def validate_evaluation(episodes: int | None, batch_size: int | None, output: Path | None) -> None:

@@ -103,8 +103,11 @@ def test_the_run_may_read_large_images_and_another_the_crops(readers, tmp_path, 
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )
-def test_what_does_not_belong_together_is_refused(readers, tmp_path, monkeypatch, capsys, flags, said):
+def test_what_does_not_belong_together_is_refused_before_images_are_made(
+    readers, tmp_path, monkeypatch, capsys, flags, said
+):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("experiments.config.load_task", lambda *given, **options: pytest.fail("images were loaded"))
     with pytest.raises(SystemExit) as stop:
         command.main([flag.format(readers) for flag in flags])
     out, err = capsys.readouterr()

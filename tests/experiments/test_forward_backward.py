@@ -105,10 +105,7 @@ def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypa
     [
         (["forward", "forward"], "both read from left to right: give one of each direction (--reverse)"),
         (["backward", "other_backward"], "both read from right to left"),
-        (
-            ["forward", "other_backward"],
-            "do not belong together: their validation images or labels differ",
-        ),
+        (["forward", "other_backward"], "do not belong together: their images are 12x12x1 and 16x16x1"),
         (["forward", "single"], "reads no sequences: task 'pairs100' has one class for each image"),
         (["forward", "absent"], "holds no config.json"),
         (["forward", "backward", "--episodes", "0"], "episodes 0: must be at least 1"),
@@ -119,6 +116,8 @@ def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypa
 )
 def test_runs_that_do_not_belong_together_are_refused(readers, tmp_path, monkeypatch, capsys, names, said):
     monkeypatch.chdir(tmp_path)
+    # It is known before images are made, which takes long.
+    monkeypatch.setattr("experiments.config.load_task", lambda *given, **options: pytest.fail("images were loaded"))
     known = ("forward", "backward", "other_backward", "single", "absent")
     with pytest.raises(SystemExit) as stop:
         forward_backward.main([str(readers / name) if name in known else name for name in names])
@@ -132,6 +131,16 @@ def test_runs_on_the_same_images_belong_together_however_they_were_trained(runs)
     data = dataclasses.replace(backward.experiment.data, augmentation=AugmentationConfig(shift=2))
     other = backward._replace(experiment=dataclasses.replace(backward.experiment, data=data))
     assert forward_backward.pair(other, forward) == (forward, other)
+
+
+@pytest.mark.parametrize("split, part", [("validation", "images"), ("test", "labels")])
+def test_runs_on_other_images_do_not_belong_together(runs, split, part):
+    forward, backward = map(read_run, runs)
+    images = getattr(backward.dataset, split)
+    changed = images._replace(**{part: getattr(images, part)[::-1]})
+    other = backward._replace(dataset=dataclasses.replace(backward.dataset, **{split: changed}))
+    with pytest.raises(ValueError, match=f"do not belong together: their {split} images or labels differ"):
+        forward_backward.pair(forward, other)
 
 
 def test_scores_are_those_that_are_predicted_by():
