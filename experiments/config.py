@@ -218,6 +218,22 @@ def validate_budget(experiment: Experiment) -> None:
     validate_optimizer(experiment.optimizer, config.steps)
 
 
+def validate_data(config: DataConfig) -> None:
+    """Checks what is known of the images before they are made.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    if config.resize is not None and config.resize < 1:
+        raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
+    validate_augmentation(config.augmentation)
+    numbers = find_task(config.task).numbers
+    if split_sizes(config.num_images) is not None and (numbers is None or numbers.svhn):
+        raise ValueError(
+            f"num_images {config.num_images}: is for rendered house numbers only; {config.task!r} has what it has"
+        )
+
+
 def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
     """Loads the images, and says on standard error while they take long to make.
 
@@ -226,17 +242,9 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
       train: whether the training images are needed; of whole numbers there is else but one (see `load_numbers`).
 
     Raises:
-      ValueError: see `common.data.load_task`.
+      ValueError: see `validate_data` and `common.data.load_task`.
     """
-    if config.resize is not None and config.resize < 1:
-        raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
-    validate_augmentation(config.augmentation)
-    sizes = split_sizes(config.num_images)
-    numbers = find_task(config.task).numbers
-    if sizes is not None and (numbers is None or numbers.svhn):
-        raise ValueError(
-            f"num_images {config.num_images}: is for rendered house numbers only; {config.task!r} has what it has"
-        )
+    validate_data(config)
     with warnings_as_lines(), image_progress() as progress:
         dataset = load_task(
             config.task,
@@ -246,7 +254,7 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
             test_fraction=config.test_fraction,
             split_seed=config.split_seed,
             grayscale=config.grayscale,
-            num_images=sizes,
+            num_images=split_sizes(config.num_images),
             progress=progress,
             train=train,
         )

@@ -26,6 +26,7 @@ from experiments.config import (
     split_sizes,
     to_json,
     validate_budget,
+    validate_data,
 )
 from experiments.models import Built, build, identity, model_name, observer, validate_batch
 from experiments.programs import Compile, compile_alone
@@ -67,6 +68,7 @@ def check_early(experiment: Experiment, continued: bool) -> None:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
+    validate_data(experiment.data)
     if is_own(experiment.data):
         return
     model = build(experiment, load_blank(experiment.data)).model

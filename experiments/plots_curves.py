@@ -144,6 +144,8 @@ def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) 
         of = "mean probability: " if any("validation_greedy_error" in record for record in metrics) else ""
         text = f"{of}lowest {values[best]:.2f}% at step {EngFormatter(sep='')(steps[best])}"
         axes.set_title(text, loc="right", fontsize=8.5, color=FAINT)
+        # Around one value a logarithmic axis takes a decade to either side.
+        axes.set_ylim(top=min(axes.get_ylim()[1], 110.0))
     return drawn
 
 

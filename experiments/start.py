@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from common.checkpoint import Checkpoints
+from common.checks import refuse_settings
 from common.training import Model, TrainState
 from experiments.config import (
     GLIMPSE_NETWORK,
@@ -61,6 +62,8 @@ def check_start(experiment: Experiment, params: PyTree) -> Source | None:
       ValueError: there is no such run, it is of another model, its parameters have other shapes, or two are named.
     """
     source = _source_of(experiment)
+    if isinstance(experiment, DramExperiment) and experiment.start.glimpse_network_from is None:
+        refuse_settings(experiment.start, ("freeze_glimpse_network",), ": is for --glimpse-network-from alone")
     if source is None:
         return None
     what, wanted, advice = f"{source.field} {source.folder!r}", experiment.model, "give the model the same settings"

@@ -127,6 +127,12 @@ def test_learning_curves_of_a_perfect_run():
     drawn(figure)
 
 
+def test_errors_of_learning_curves_end_at_a_hundred_per_cent():
+    figure = plots.learning_curves([{"step": step, "accuracy": 0.0, "validation_error": 100.0} for step in (1, 2)])
+    low, high = figure.axes[0].get_ylim()
+    assert low < 100 < high <= 110
+
+
 def test_long_curves_are_smoothed_without_bias_at_their_ends():
     figure = plots.learning_curves([{"step": step, "loss": 3.0} for step in range(400)])
     np.testing.assert_allclose(line(figure, "total").get_ydata(), 3.0)

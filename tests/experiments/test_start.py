@@ -86,6 +86,8 @@ def test_a_run_is_resumed_without_the_one_that_it_took_from(readers, train, caps
         ("--parameters-from {}/forward", "give the model the same settings"),
         ("--glimpse-size 99", "glimpse_size 99: the finest patch must fit"),
         ("--num-images 10 --batch-size 16", "batch_size 16: larger than the train split, so at most 10"),
+        ("--task pairs100 --num-images 10", "num_images 10: is for rendered house numbers only"),
+        ("--no-freeze-glimpse-network", "freeze_glimpse_network False: is for --glimpse-network-from alone"),
         ("--resize 200", "resize 200 (--resize): house numbers can be 7 to 108 pixels a side"),
     ],
 )
