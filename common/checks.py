@@ -21,6 +21,13 @@ def require_at_least(config: object, least: int, *names: str) -> None:
             raise ValueError(f"{name} {value}: must be below {LARGEST:g}")
 
 
+def require_at_most(config: object, most: int, *names: str) -> None:
+    """Raises a `ValueError` that quotes the first of these fields that is larger."""
+    for name in names:
+        if getattr(config, name) > most:
+            raise ValueError(f"{name} {getattr(config, name)}: must be at most {most}")
+
+
 def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
     """Raises a `ValueError` that quotes the first of these fields that has not its default, and says why it must."""
     for name in names:

@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from common.checks import require_at_least
+from common.checks import require_at_least, require_at_most
 from common.locations import to_pixels
 from common.targets import accuracy
 from common.training import Given, Model, freeze
-from stn.config import small
+from stn.config import MOST_LAYERS, small
 from stn.localisation import NAME, ConvolutionalLocalisation
 from stn.models import StnModel, StnOutput
 from stn.samplers import sample
@@ -75,6 +75,7 @@ def validate_colocalisation(config: ColocalisationConfig, height: int, width: in
     """
     require_at_least(config, 1, "crop", "filters", "units", "downsample")
     require_at_least(config, 0, "layers", "margin")
+    require_at_most(config, MOST_LAYERS, "layers")
     if config.crop > min(height, width):
         raise ValueError(f"crop {config.crop}: must fit the {height}x{width} image, so at most {min(height, width)}")
     if not 0 <= config.background <= 1:

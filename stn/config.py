@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common import LARGEST
-from common.checks import MOST_PARAMETERS, refuse_settings, require_at_least
+from common.checks import MOST_PARAMETERS, refuse_settings, require_at_least, require_at_most
 from common.multi_digit import MOST_WIDTH
 from stn.transforms import Name
 
+# Each is a part of the compiled program, which takes long to compile beyond this.
+MOST_TRANSFORMERS = MOST_LAYERS = 50
 # Along each side: the splines of more take gigabytes to solve.
 MOST_CONTROL_POINTS = 32
 
@@ -24,8 +26,8 @@ class TransformerConfig:
     sequence: int = 1
     """Transformers one after the other, each on what the one before saw."""
     transform: Name = "affine"
-    """Family of transformations. attention: one scale and a translation; rotated_attention: and an angle; tps: a
-    thin-plate spline. translation is for co-localisation."""
+    """Family of transformations. translation: moves; attention: also scales; rotated_attention: and turns; tps: a
+    thin-plate spline."""
     control_points: int = 4
     """Control points of tps along each side of the image."""
     regularisation: float = 0.0
@@ -105,24 +107,18 @@ def validate(config: StnConfig, height: int, width: int) -> None:
     transformer, network = config.transformer, config.network
     require_at_least(transformer, 1, "parallel", "sequence", "localisation_filters", "localisation_units", "downsample")
     require_at_least(transformer, 1, "localisation_downsample")
+    require_at_most(transformer, MOST_TRANSFORMERS, "parallel", "sequence")
+    require_at_most(transformer, MOST_LAYERS, "localisation_layers")
     require_at_least(transformer, 0, "localisation_layers", "localisation_rate", "regularisation")
     require_at_least(network, 1, "parameters")
     require_at_least(network, 0, "units")
     if not 2 <= transformer.control_points <= MOST_CONTROL_POINTS:
         raise ValueError(f"control_points {transformer.control_points}: must be from 2 to {MOST_CONTROL_POINTS}")
-    if transformer.transform != "tps":
-        why = f" with transform {transformer.transform!r}: only 'tps' has any"
-        refuse_settings(transformer, ("control_points", "regularisation"), why)
-    if network.parameters > MOST_PARAMETERS:
-        raise ValueError(f"parameters {network.parameters}: must be at most {MOST_PARAMETERS}")
+    require_at_most(network, MOST_PARAMETERS, "parameters")
     if not 0 <= transformer.background <= 1:
         raise ValueError(f"background {transformer.background}: must be from 0 to 1")
     if not 0 < network.width <= MOST_WIDTH:
         raise ValueError(f"width {network.width}: must be positive and at most {MOST_WIDTH}")
-    if network.network == "cnn11":
-        refuse_settings(network, ("units", "parameters"), ": cnn11 has its own size, so give --width instead")
-    else:
-        refuse_settings(network, ("width",), ": only cnn11 has one, so give --parameters or --units instead")
     for name in ("dropout", "label_smoothing"):
         if not 0 <= getattr(network, name) < 1:
             raise ValueError(f"{name} {getattr(network, name)}: must be at least 0 and below 1")
@@ -134,7 +130,29 @@ def validate(config: StnConfig, height: int, width: int) -> None:
         raise ValueError("pooling 'sample' with place 'none': nothing samples the image, so give average or max")
     if transformer.place == "multi" and network.network != "cnn11":
         raise ValueError(f"place 'multi' with network {network.network!r}: only network cnn11 has room for them")
+    _refuse_what_does_nothing(config)
     _validate_sizes(config, height, width)
+
+
+def _refuse_what_does_nothing(config: StnConfig) -> None:
+    transformer, network = config.transformer, config.network
+    if transformer.transform != "tps":
+        why = f" with transform {transformer.transform!r}: only 'tps' has any"
+        refuse_settings(transformer, ("control_points", "regularisation"), why)
+    if transformer.localisation == "dense":
+        refuse_settings(transformer, ("localisation_filters",), " with localisation 'dense': it has no convolutions")
+    if not transformer.localisation_layers:
+        refuse_settings(transformer, ("localisation_units",), " with localisation_layers 0: there are none")
+    if transformer.padding == "border":
+        refuse_settings(transformer, ("background",), " with padding 'border': nothing shows it")
+    if transformer.downsample == 1:
+        refuse_settings(transformer, ("pooling",), " with downsample 1: nothing is made smaller")
+    if network.network == "cnn11":
+        refuse_settings(network, ("units", "parameters"), ": cnn11 has its own size, so give --width instead")
+    else:
+        refuse_settings(network, ("width",), ": only cnn11 has one, so give --parameters or --units instead")
+    if network.units:
+        refuse_settings(network, ("parameters",), f" with units {network.units}: give one of them")
 
 
 def _validate_sizes(config: StnConfig, height: int, width: int) -> None:

@@ -97,6 +97,8 @@ def _validate_filter_bank(config: FilterBankConfig) -> None:
     require_at_least(config, 1, "num_glimpses", "glimpse_size", "conv_channels", "units", "core_hidden")
     validate_glimpses(config.num_glimpses)
     require_at_least(config, 0, "window_clip")
+    if config.glimpse_network == "dense":
+        refuse_settings(config, ("conv_channels",), " with glimpse_network 'dense': it has no convolutions")
     require_readable(config.glimpse_network, config.glimpse_size)
     if config.core == "transformer" and config.core_hidden % HEADS:
         raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

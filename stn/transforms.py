@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from common.names import unknown
 from stn.grids import (
     affine_grid,
     attention_matrix,
@@ -59,7 +60,7 @@ def make_transform(
       align_corners: whether -1 and +1 are the centres of the outermost pixels.
 
     Raises:
-      ValueError: fewer than 2 control points a side, or a negative regularisation.
+      ValueError: an unknown name, fewer than 2 control points a side, or a negative regularisation.
     """
 
     def affine(matrix: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -77,6 +78,8 @@ def make_transform(
         return family(np.eye(2, 3).ravel(), affine(lambda theta: theta.reshape(2, 3)))
     if name == "projective":
         return family(np.eye(3).ravel()[:8], lambda t: projective_grid(t, height, width, align_corners))
+    if name != "tps":
+        raise unknown("transform", name, get_args(Name))
     points = control_grid(*np.broadcast_to(control, 2).tolist())
     basis = grid_basis(points, height, width, regularisation, align_corners)
     return family(points.ravel(), lambda t: thin_plate_grid(t.reshape(-1, 2), points, basis, align_corners))

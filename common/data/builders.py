@@ -62,8 +62,11 @@ def make_config(task: str, num_examples: int | None = None) -> AttentionConfig:
 class AttentionMnist(tfds.core.GeneratorBasedBuilder):
     """MNIST digits on canvases; one configuration for each task."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "First release.",
+        "2.0.0": "distorted/P: each corner is stretched by one amount, the same in x and in y.",
+    }
     BUILDER_CONFIGS: ClassVar = [make_config(task) for task in _TASKS]
     # There is nothing to download. TFDS would look for checksums with importlib_resources, which it does not
     # install.
@@ -121,7 +124,7 @@ def prepare(task: str, data_dir: str | os.PathLike[str], num_examples: int | Non
 
     Args:
         task: name of the task.
-        data_dir: the folder of all TensorFlow Datasets; this one goes to `attention_mnist/<task>/1.0.0` in
+        data_dir: the folder of all TensorFlow Datasets; this one goes to `attention_mnist/<task>/2.0.0` in
             it.
         num_examples: keep only so many examples, the first, of each split; None for all.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cnn, dram, focus, forward_backward
+from experiments import cnn, dram, focus, forward_backward, stn
 from experiments.run_directory import read_json, read_metrics
 from tests.common.data.svhn_maker import make_parts
 
@@ -50,8 +50,9 @@ def test_both_directions_and_a_second_look_from_archives_to_results(go, archives
     assert (looked["task"], looked["image"], looked["crop"]) == ("svhn_numbers_110", [110, 110], [54, 54])
 
 
-def test_cnn_from_archives_to_results(go):
-    results = go(cnn, "svhn --width 0.02", "cnn")
+@pytest.mark.parametrize("module, line", [(cnn, "svhn"), (stn, "svhn"), (stn, "svhn_single")])
+def test_whole_images_from_archives_to_results(go, module, line):
+    results = go(module, f"{line} --width 0.02", "run")
     assert results["task"] == "svhn_numbers" and set(results["test"]) == {"greedy"}
     assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
 

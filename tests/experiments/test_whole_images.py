@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 
@@ -45,7 +46,9 @@ def test_run_from_flags_to_pictures(go, capsys, module, line, picture):
     drawn = {path.name for path in Path("run/plots").iterdir()}
     moving = {"training.gif"} if picture == "transformers.png" else set()
     assert drawn == {"learning_curves.png", "confusion.png"} | ({picture} if picture else set()) | moving
-    assert "test accuracy: " in capsys.readouterr().out and Path("run/report.html").is_file()
+    printed = capsys.readouterr()
+    assert "test accuracy: " in printed.out and Path("run/report.html").is_file()
+    assert f"{optax.tree.size(read_run(Path('run')).params()):,} parameters" in printed.err
 
 
 def test_the_animation_goes_on_where_training_does(go):
@@ -75,6 +78,11 @@ def test_the_animation_goes_on_where_training_does(go):
             soft_attention,
             "cluttered60_additive --core gru",
             "core 'gru' with attention 'pooling': is for 'filter_bank'",
+        ),
+        (
+            soft_attention,
+            "cluttered100 --glimpse-network dense --conv-channels 8",
+            "conv_channels 8 with glimpse_network",
         ),
         (stn, "RTS --control-points 9", "control_points 9 with transform 'affine': only 'tps' has any"),
     ],

@@ -148,6 +148,7 @@ def test_images_that_share_nothing_teach_nothing():
     [
         ({"crop": 33}, "crop 33: must fit the 32x40 image, so at most 32"),
         ({"crop": 0}, "crop 0: must be at least 1"),
+        ({"layers": 51}, "layers 51: must be at most 50"),
         ({"margin": -1.0}, "margin -1.0: must be at least 0"),
         ({"downsample": 3}, "downsample 3 of 32x40 images: what is left must be at least 13x13"),
     ],

@@ -1,6 +1,7 @@
 """Samplers against SciPy and PyTorch, finite differences, and maps that must give the pixels back to the last bit."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,13 @@ def test_bilinear_equals_scipy(shape, padding, fill, align_corners):
     images, points = _images(shape), _grids(shape)
     made = SAMPLE(images, points, padding=padding, fill=fill, align_corners=align_corners)
     np.testing.assert_allclose(made, _scipy(images, points, padding, fill, align_corners), atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "most"), [(60, 1e-5), (512, 1e-4)])
+def test_what_the_rounding_of_coordinates_costs_in_large_images(side, most):
+    shape = (1, side, side, 1)
+    images, points = _images(shape), _grids(shape, (50, 50))
+    np.testing.assert_allclose(SAMPLE(images, points), _scipy(images, points, "constant", 0.0, False), atol=most)
 
 
 @pytest.mark.parametrize("padding", ["constant", "border"])
@@ -251,6 +259,23 @@ def test_projection_sums_along_an_axis():
     np.testing.assert_allclose(project(turned, 0), np.swapaxes(cube.sum(axis=2), 0, 1), atol=1e-5)
 
 
-def test_a_grid_of_other_dimension_is_refused(unchecked):
-    with pytest.raises(ValueError, match="^grid of 3 coordinates: the image has 2 axes$"):
-        sample(jnp.ones((1, 4, 4, 1)), jnp.ones((1, 5, 3)))
+@pytest.mark.parametrize(
+    "images, grids, names, said",
+    [
+        (jnp.ones((1, 4, 4, 1)), jnp.ones((1, 5, 3)), {}, "grid of 3 coordinates: the image has 2 axes"),
+        (jnp.ones((2, 4, 4, 1)), jnp.ones((1, 5, 2)), {}, "1 grids: must be as many as the images, 2"),
+        (jnp.ones((1, 4, 4, 1)), jnp.ones((3, 5, 2)), {}, "3 grids: must be as many as the images, 1"),
+        (jnp.ones((1, 4, 4, 1), "uint8"), jnp.ones((1, 5, 2)), {}, "images of uint8: must be floating-point numbers"),
+        (
+            *(jnp.ones((1, 4, 4, 1)), jnp.ones((1, 5, 2)), {"padding": "zeros"}),
+            "unknown padding 'zeros': choose from constant, border",
+        ),
+        (
+            *(jnp.ones((1, 4, 4, 1)), jnp.ones((1, 5, 2)), {"interpolation": "bilinaer"}),
+            "unknown interpolation 'bilinaer': did you mean 'bilinear'? choose from bilinear, nearest",
+        ),
+    ],
+)
+def test_mistakes_are_quoted(unchecked, images, grids, names, said):
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        sample(images, grids, **names)

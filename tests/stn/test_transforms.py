@@ -1,5 +1,7 @@
 """Families of transformations by name."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,9 @@ def test_identities(name, align_corners):
     assert transform.identity.shape == (COUNTS[name],)
     grid = jax.jit(transform.grid)(jnp.asarray(transform.identity, jnp.float32))
     np.testing.assert_allclose(grid, regular_grid(5, 8, align_corners), atol=1e-6)
+    image = np.random.default_rng(0).uniform(size=(1, 5, 8, 2)).astype(np.float32)
+    read = jax.jit(functools.partial(sample, align_corners=align_corners))
+    np.testing.assert_array_equal(read(image, grid[None]), image)
 
 
 def test_translations_have_a_fixed_scale():
@@ -68,7 +73,11 @@ def test_control_points_in_rows_and_columns():
     np.testing.assert_allclose(transform.grid(jnp.asarray(theta, jnp.float32)), theta.reshape(3, 2, 2), atol=1e-5)
 
 
-def test_mistakes_are_quoted():
+def test_mistakes_are_quoted(unchecked):
+    with pytest.raises(
+        ValueError, match="^unknown transform 'afine': did you mean 'affine'. choose from translation, "
+    ):
+        make_transform("afine", 4, 4)
     with pytest.raises(ValueError, match="^control grid 1x1: must be at least 2x2$"):
         make_transform("tps", 5, 5, control=1)
     with pytest.raises(ValueError, match="^control grid 3x1: must be at least 2x2$"):

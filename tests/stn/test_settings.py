@@ -1,0 +1,122 @@
+"""Every setting of a spatial transformer network reaches what it is for."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.presets_stn import STN_PRESETS
+from stn.config import NetworkConfig, StnConfig, TransformerConfig
+from stn.models import make_stn
+from stn.transforms import make_transform
+
+IMAGES = jnp.asarray(np.random.default_rng(0).integers(1, 256, (2, 28, 28, 1), dtype=np.uint8))
+COUNTS = {"translation": 2, "attention": 3, "rotated_attention": 4, "affine": 6, "projective": 8, "tps": 2 * 16}
+
+
+def make(**transformer):
+    return make_stn(StnConfig(TransformerConfig(**transformer), NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
+
+
+def look(made, change):
+    """What one transformer does whose parameters, whatever the image, are ``change`` away from the identity."""
+    params = jax.jit(made.model.init)(jax.random.key(0))
+    params["transformer_0_0"]["localisation"]["regression"]["parameters"]["bias"] = jnp.asarray(change, jnp.float32)
+    (done,) = jax.jit(made.look)(params, IMAGES).transformed
+    return done
+
+
+def kernels(made):
+    """The shapes of the localisation network's kernels, from the image on."""
+    localisation = jax.eval_shape(made.model.init, jax.random.key(0))["transformer_0_0"]["localisation"]
+    regression = localisation.pop("regression")
+    last = regression.pop("parameters")
+    layers = [part[name] for part in (localisation, regression) for name in sorted(part)]
+    return [layer["kernel"].shape for layer in [*layers, last]]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_family(name):
+    change = np.random.default_rng(1).uniform(-0.1, 0.1, COUNTS[name])
+    done, family = look(make(transform=name), change), make_transform(name, 28, 28)
+    np.testing.assert_allclose(done.parameters, np.tile(family.identity + change, (2, 1)), rtol=1e-6)
+    np.testing.assert_allclose(done.grids[1], family.grid(jnp.asarray(family.identity + change)), atol=1e-5)
+
+
+def test_the_spline():
+    change = np.random.default_rng(1).uniform(-0.2, 0.2, 2 * 3**2)
+    grids = []
+    for regularisation in (0.0, 0.5):
+        done = look(make(transform="tps", control_points=3, regularisation=regularisation), change)
+        family = make_transform("tps", 28, 28, control=3, regularisation=regularisation)
+        np.testing.assert_allclose(done.grids[0], family.grid(jnp.asarray(family.identity + change)), atol=1e-5)
+        grids.append(done.grids[0])
+    assert jnp.abs(grids[1] - grids[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("padding, outside", [("border", IMAGES[:, 0, 0, 0] / 255), ("constant", [0.0, 0.0])])
+def test_the_padding(padding, outside):
+    done = look(make(transform="attention", padding=padding), [2.0, 0, 0])
+    np.testing.assert_allclose(done.images[:, 0, 0, 0], outside, atol=1e-6)
+
+
+def test_the_output_may_be_sampled_more_coarsely():
+    """From afar, where means of what is sampled finely are other values."""
+    coarse, fine = (look(make(downsample=2, pooling=pooling), [2.0, 0, 0, 0, 2, 0]) for pooling in ("sample", "max"))
+    assert coarse.images.shape == (2, 14, 14, 1) and fine.images.shape == (2, 28, 28, 1)
+    # Both show three times as much as the image; pixel centres of the one lie in the middle of four of the other's.
+    np.testing.assert_allclose(coarse.grids[0], fine.grids[0].reshape(14, 2, 14, 2, 2).mean((1, 3)), atol=1e-5)
+
+
+@pytest.mark.parametrize("downsample, side, last", [(1, 28, 8), (2, 14, 1)])
+def test_the_convolutional_localisation_network(downsample, side, last):
+    """``side`` pixels see the first convolution; ``last`` are behind the second, 5x5 both, with a pooling between."""
+    assert ((side - 4) // 2 - 4) == last
+    settings = {"localisation_filters": 3, "localisation_units": 7, "localisation_layers": 2}
+    found = kernels(make(localisation_downsample=downsample, **settings))
+    assert found == [(5, 5, 1, 3), (5, 5, 3, 3), (3 * last**2, 7), (7, 7), (7, 6)]
+
+
+@pytest.mark.parametrize("downsample, pixels", [(1, 784), (2, 196)])
+def test_the_dense_localisation_network(downsample, pixels):
+    settings = {"localisation_units": 7, "localisation_layers": 3, "localisation_downsample": downsample}
+    assert kernels(make(localisation="dense", **settings)) == [(pixels, 7), (7, 7), (7, 7), (7, 6)]
+
+
+def test_localisation_networks_of_the_paper():
+    """Appendix A.4: three layers of 32 on the image, or two convolutions of 20 filters on half of it and 20 units."""
+    for preset, expected in (
+        ("E_st_fcn", [(784, 32), (32, 32), (32, 32), (32, 6)]),
+        ("E", [(5, 5, 1, 20), (5, 5, 20, 20), (20, 20), (20, 6)]),
+    ):
+        assert kernels(make_stn(STN_PRESETS[preset][1].model, 28, 28, 1, 10)) == expected
+
+
+def test_localisation_networks_on_feature_maps():
+    settings = TransformerConfig("multi", localisation="dense", localisation_units=7, localisation_layers=2)
+    made = make_stn(StnConfig(settings, NetworkConfig("cnn11", width=0.125)), 28, 28, 1, 10)
+    params = jax.eval_shape(made.model.init, jax.random.key(0))
+    for index in (1, 2, 3):
+        part = params[f"feature_transformer_{index}"]["localisation"]["regression"]
+        units = [leaf["kernel"].shape[1] for _, leaf in sorted(part.items())]
+        assert units == [7, 7, 6], index
+
+
+@pytest.mark.parametrize(
+    "network, expected",
+    [("fcn", [(784, 3), (3, 3)]), ("cnn", [(9, 9, 1, 3), (7, 7, 3, 3)])],
+)
+def test_the_layers_of_the_classification_network(network, expected):
+    config = StnConfig(TransformerConfig("none"), NetworkConfig(network, units=3))
+    params = jax.eval_shape(make_stn(config, 28, 28, 1, 10).model.init, jax.random.key(0))["classifier"]
+    assert [layer["kernel"].shape for _, layer in sorted(params.items())] == expected
+
+
+def test_presets_differ_from_the_defaults_where_the_paper_does():
+    """Made smaller behind the transformer where digits are small in the image."""
+    smaller = {name for name, (_, e) in STN_PRESETS.items() if e.model.transformer.downsample == 2}
+    assert smaller == {"RTS", "RTS_st_fcn", "tc60", "addition", "addition_fcn", "addition_cnn"}
+    small = dataclasses.replace(STN_PRESETS["RTS"][1].model.transformer, downsample=1)
+    assert small == STN_PRESETS["R"][1].model.transformer
