@@ -135,14 +135,11 @@ def validate(config: StnConfig, height: int, width: int) -> None:
 
 
 def _refuse_what_does_nothing(config: StnConfig) -> None:
+    # Only what no preset sets: whoever changes one flag of a preset must not have to take back another.
     transformer, network = config.transformer, config.network
     if transformer.transform != "tps":
         why = f" with transform {transformer.transform!r}: only 'tps' has any"
         refuse_settings(transformer, ("control_points", "regularisation"), why)
-    if transformer.localisation == "dense":
-        refuse_settings(transformer, ("localisation_filters",), " with localisation 'dense': it has no convolutions")
-    if not transformer.localisation_layers:
-        refuse_settings(transformer, ("localisation_units",), " with localisation_layers 0: there are none")
     if transformer.padding == "border":
         refuse_settings(transformer, ("background",), " with padding 'border': nothing shows it")
     if transformer.downsample == 1:

@@ -177,8 +177,6 @@ def test_localisation_may_learn_more_slowly():
         ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
         ({"background": 0.5, "padding": "border"}, {}, "background 0.5 with padding 'border': nothing shows it"),
         ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is made smaller"),
-        ({"localisation": "dense", "localisation_filters": 9}, {}, "localisation_filters 9 with localisation 'dense'"),
-        ({"localisation_layers": 0, "localisation_units": 9}, {}, "localisation_units 9 with localisation_layers 0"),
         ({"localisation_layers": 51}, {}, "localisation_layers 51: must be at most 50"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
         ({"parallel": 51}, {}, "parallel 51: must be at most 50"),
