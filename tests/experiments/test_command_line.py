@@ -12,9 +12,10 @@ from typing import Literal
 import pytest
 from jax.errors import JaxRuntimeError
 
-from experiments import cnn, evaluate, ram
+from experiments import cnn, colocalisation, evaluate, ram, soft_attention, stn
 from experiments.command_line import fail, parse_preset, resume_command, user_errors
 from experiments.presets import CNN_PRESETS, RAM_PRESETS
+from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,16 @@ def test_help_of_presets_and_of_flags(capsys):
         assert [part for part in said if part not in out] == []
 
 
-@pytest.mark.parametrize("module, presets", [(ram, RAM_PRESETS), (cnn, CNN_PRESETS)])
+@pytest.mark.parametrize(
+    "module, presets",
+    [
+        (ram, RAM_PRESETS),
+        (cnn, CNN_PRESETS),
+        (stn, STN_PRESETS),
+        (soft_attention, SOFT_PRESETS),
+        (colocalisation, COLOCALISATION_PRESETS),
+    ],
+)
 def test_help_of_the_training_commands(capsys, module, presets):
     with pytest.raises(SystemExit) as stop:
         module.main(["--help"])

@@ -34,6 +34,23 @@ def test_grids_lie_on_the_image_and_outputs_keep_their_brightness():
     assert (below[1] == 1).all()
 
 
+def test_the_grid_of_a_second_transformer_lies_on_the_image_too(tmp_path):
+    """Each looks at the middle half of what is before it; the second then sees a quarter of the image."""
+    transformer = TransformerConfig(
+        sequence=2, transform="attention", localisation="dense", localisation_units=2, padding="border"
+    )
+    built = build(StnExperiment(model=StnConfig(transformer, NetworkConfig("fcn", units=2))), blank(1))
+    params = jax.jit(built.model.init)(jax.random.key(0))
+    for step in range(2):
+        last = params[f"transformer_0_{step}"]["localisation"]["regression"]["parameters"]
+        last["bias"] = jnp.array([-0.5, 0.0, 0.0])
+    built.observe(params, 3, tmp_path)
+    kept = read_arrays(tmp_path / "history" / "3.npz")
+    for number, part in ((0, 1 / 2), (1, 1 / 4)):
+        # From centre to centre of the outermost of sixteen pixels.
+        np.testing.assert_allclose(np.abs(kept[f"grid_{number}"]).max((1, 2, 3)), part * 15 / 16, atol=1e-5)
+
+
 def test_above_each_image_stands_what_is_made_of_it_and_true_boxes_are_where_they_are():
     whole = np.tile(regular_grid(4, 6)[None], (2, 1, 1, 1))
     said = [("✓ 3", RIGHT), ("✗ 3, taken for 5", WRONG)]

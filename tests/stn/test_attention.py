@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from stn.attention import POOLINGS
 
@@ -54,6 +55,13 @@ def test_scaled_dot_products_by_hand():
             expected = _softmax(keys @ query / np.sqrt(6))
             np.testing.assert_allclose(weights[image, head], expected, rtol=1e-4)
             np.testing.assert_allclose(seen[image, part], expected @ values, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_gradients_equal_finite_differences(name, x64):
+    module, inputs = POOLINGS[name](2, 3), (jnp.asarray(FEATURES, float), jnp.asarray(QUERY, float))
+    params = jax.tree.map(lambda leaf: leaf.astype(float) + 0.05, module.init(jax.random.key(1), *inputs))
+    check_grads(jax.jit(module.apply), (params, *inputs), order=1, modes=["rev"], eps=1e-6)
 
 
 @pytest.mark.parametrize("name", POOLINGS)

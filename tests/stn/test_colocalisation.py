@@ -21,6 +21,7 @@ from stn.colocalisation import (
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.localisation import NAME
 from stn.models import make_stn
+from stn.samplers import sample
 from stn.transforms import make_transform
 
 CONFIG = ColocalisationConfig(crop=22, filters=2, units=4)
@@ -133,6 +134,27 @@ def test_only_the_localisation_learns():
     factors = made.model.rate_factors(params)
     assert {leaf for part in jax.tree.leaves(factors[ENCODER]) for leaf in part.ravel().tolist()} == {0.0}
     assert {leaf for part in jax.tree.leaves(factors[NAME]) for leaf in part.ravel().tolist()} == {1.0}
+
+
+def test_crops_elsewhere_are_anywhere_on_the_image(monkeypatch):
+    made, (images, labels) = make(), pictures(200)
+    seen = []
+
+    def watch(images, grids, **settings):
+        seen.append(np.asarray(boxes_of(grids, HEIGHT, WIDTH)))
+        return sample(images, grids, **settings)
+
+    monkeypatch.setattr("stn.colocalisation.sample", watch)
+    params = jax.jit(made.model.init)(jax.random.key(0))
+    for key in (1, 2):
+        made.model.loss(params, jax.random.key(key), images, labels, Given(jnp.zeros(())))
+    first, second = seen
+    assert not np.allclose(first, second)
+    for axis, side in ((0, WIDTH), (1, HEIGHT)):
+        np.testing.assert_allclose(first[:, 2 + axis] - first[:, axis], 22, atol=1e-3)
+        # Uniform from 0 to the side less the crop: 200 draws come near both ends and are halfway on average.
+        starts = np.sort(first[:, axis]) / (side - 22)
+        assert -1e-4 < starts[0] < 0.05 and 0.95 < starts[-1] < 1 + 1e-4 and abs(starts.mean() - 0.5) < 0.08
 
 
 def test_images_that_share_nothing_teach_nothing():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from common.glimpse import Retina, make_sensor
 from stn.filter_bank import Window, attention_map, filters_of, make_window, read
@@ -70,6 +71,16 @@ def test_the_map_shows_what_the_retina_sees():
     assert weights.sum() == pytest.approx(1, rel=1e-5)
     patch = np.asarray(read(jnp.asarray(IMAGE), seen, SIZE))
     np.testing.assert_allclose(patch.mean(axis=(0, 1)), (weights[..., None] * IMAGE).sum(axis=(0, 1)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_gradients_equal_finite_differences(relative, x64):
+    raw = jnp.array([0.2, -0.3, -0.5, -0.7, 0.4])
+
+    def seen(raw, image):
+        return read(image, make_window(raw, SIZE, HEIGHT, WIDTH, relative), SIZE)
+
+    check_grads(jax.jit(seen), (raw, jnp.asarray(IMAGE, float)), order=1, modes=["rev"], eps=1e-6)
 
 
 @pytest.mark.parametrize("extreme", [-1e30, -1e3, 1e3, 1e30])

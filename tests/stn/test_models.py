@@ -12,6 +12,7 @@ import pytest
 from scipy.signal import correlate
 
 from common.baselines import BaselineConfig, make_baseline
+from common.cores import CORES
 from common.data.blank import blank_task
 from common.training import Given
 from experiments.models import make_model, make_transformer
@@ -227,6 +228,22 @@ def test_differentiable_ram_says_where_it_looks():
     assert strides[0, 0] == pytest.approx(27 / 4)
 
 
+def test_filters_may_be_as_wide_in_every_window():
+    """As in the paper; the first window is that of zeros."""
+    for relative in (True, False):
+        made, params = soft(relative_sigma=relative)
+        windows = jax.jit(made.attend)(params, IMAGES).windows
+        np.testing.assert_allclose(windows.sigma[0], windows.stride[0] / 2 if relative else 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_the_core_of_differentiable_ram(name):
+    _, params = soft(core=name, core_hidden=8)
+    core, features = CORES[name](hidden=8, num_glimpses=3), jnp.zeros((4, 6))
+    alone = jax.eval_shape(lambda key: core.init(key, core.initial_state((4,)), features), jax.random.key(0))
+    assert jax.tree.map(jnp.shape, params["core"]) == jax.tree.map(jnp.shape, alone["params"])
+
+
 def test_the_loss_is_of_the_last_glimpse_or_of_every_one():
     every, params = soft()
     last, _ = soft(classify_at="last")
@@ -297,6 +314,10 @@ def test_differentiable_ram_learns_to_read_with_convolutions():
 def test_pooling_maps_lie_over_the_feature_grid(scores, heads):
     pooling = PoolingConfig(scores, heads=heads, size=4, filters=2, layers=2, hidden=5)
     made = make_soft_attention(SoftAttentionConfig("pooling", pooling), 28, 28, 1, 10)
-    attended = jax.jit(made.attend)(fresh(made), IMAGES)
+    params = fresh(made)
+    assert set(params["pooling"]) == {"query"} | (
+        {"key", "value"} if scores == "dot_product" else {"feature", "vector"}
+    )
+    attended = jax.jit(made.attend)(params, IMAGES)
     assert attended.logits.shape == (1, 4, 10) and attended.maps.shape == (4, heads, 7, 7)
     np.testing.assert_allclose(attended.maps.sum(axis=(2, 3)), 1, rtol=1e-5)

@@ -42,10 +42,11 @@ def test_training_digits(builders, prepared):
     np.testing.assert_array_equal(made.labels, expected.labels)
 
 
-def test_first_examples_alone(builders, tmp_path):
-    builders.prepare("augmented100", tmp_path, num_examples=20)
-    made = builders.read_split("augmented100", "validation", tmp_path, num_examples=20)
-    expected = fixed_split(load_mnist()["validation"], TASKS["augmented100"], "validation")
+@pytest.mark.parametrize("task", ["augmented100", "distorted/P", "two_channel_addition42", "TC84"])
+def test_first_examples_alone(builders, tmp_path, task):
+    builders.prepare(task, tmp_path, num_examples=20)
+    made = builders.read_split(task, "validation", tmp_path, num_examples=20)
+    expected = fixed_split(load_mnist()["validation"], TASKS[task], "validation")
     np.testing.assert_array_equal(made.images, expected.images[:20])
     np.testing.assert_array_equal(made.labels, expected.labels[:20])
 
