@@ -36,16 +36,6 @@ def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
             raise ValueError(f"{name} {value!r}{why}")
 
 
-def validate_glimpses(number: int) -> None:
-    """Checks that an episode has not too many glimpses.
-
-    Raises:
-      ValueError: one line that quotes it and says what is allowed.
-    """
-    if number > MOST_GLIMPSES:
-        raise ValueError(f"num_glimpses {number}: must be at most {MOST_GLIMPSES}")
-
-
 def validate_parameters(number: int) -> None:
     """Checks that a model has not too many parameters.
 

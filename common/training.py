@@ -58,6 +58,7 @@ class Model(NamedTuple):
       memory: what the first step finds in place of what a step before left.
       passes: how several updates are made on the same episodes; None for one update on fresh episodes.
       rate_factors: ``params -> tree of factors`` on the learning rate of each parameter; None for 1 everywhere.
+      frozen: keys of the parameters, a dictionary, that are held fixed: see `freeze`.
     """
 
     init: Callable[[Key[Array, ""]], PyTree]
@@ -67,6 +68,7 @@ class Model(NamedTuple):
     memory: PyTree = ()
     passes: Passes | None = None
     rate_factors: Callable[[PyTree], PyTree] | None = None
+    frozen: tuple[str, ...] = ()
 
 
 def freeze(model: Model, *names: str) -> Model:
@@ -82,11 +84,18 @@ def freeze(model: Model, *names: str) -> Model:
     def loss(params: PyTree, *given: Any) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         return model.loss(params | {name: jax.lax.stop_gradient(params[name]) for name in names}, *given)
 
-    def rate_factors(params: PyTree) -> PyTree:
-        factors = optax.tree.ones_like(params) if model.rate_factors is None else model.rate_factors(params)
-        return factors | {name: optax.tree.zeros_like(params[name]) for name in names}
+    return model._replace(loss=loss, frozen=names)
 
-    return model._replace(loss=loss, rate_factors=rate_factors)
+
+def _without_frozen(model: Model, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimiser of the parameters that are not frozen: of the others it keeps no state."""
+    if not model.frozen:
+        return optimizer
+
+    def parts(params: PyTree) -> dict[str, str]:
+        return {name: "frozen" if name in model.frozen else "trained" for name in params}
+
+    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, parts)
 
 
 class TrainState(NamedTuple):
@@ -119,7 +128,7 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, seed: int 
     params = jax.jit(model.init)(init_key)
     return TrainState(
         params=params,
-        opt_state=optimizer.init(params),
+        opt_state=_without_frozen(model, optimizer).init(params),
         step=jnp.zeros((), jnp.int32),
         base_key=base_key,
         # Copied, because the chunk donates its state and one buffer cannot be donated twice.
@@ -166,6 +175,7 @@ def train_step(
       With several updates metrics are means over them, and gain ``updates``, their number.
     """
     gradient = jax.value_and_grad(model.loss, has_aux=True)
+    optimizer = _without_frozen(model, optimizer)
 
     def update(
         params: PyTree, opt_state: PyTree, rate: Array, *batch: Any

@@ -153,11 +153,21 @@ class CnnExperiment:
 
 
 @dataclass(frozen=True)
+class StnStartConfig:
+    """What a run takes over from another one when it begins."""
+
+    parameters_from: str | None = None
+    """Folder of a run of experiments.stn with whose parameters this one starts, to train them on, perhaps on other
+    images."""
+
+
+@dataclass(frozen=True)
 class StnExperiment:
     """A spatial transformer network on a task, or the same network without transformers."""
 
     data: DataConfig = DataConfig()
     model: StnConfig = StnConfig()
+    start: StnStartConfig = StnStartConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     output: OutputConfig = OutputConfig()

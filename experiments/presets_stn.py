@@ -74,7 +74,7 @@ SMOOTH = "with --optimizer muon --label-smoothing 0.1"
 
 STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "mnist28_cnn": (
-        "The CNN on digits moved by up to 12 pixels, which experiments.colocalisation sees with. 7 min: 1.9% error.",
+        "The CNN on digits moved by up to 12 pixels, which experiments.colocalisation sees with. 8 min: 1.9% error.",
         dataclasses.replace(
             _stn("mnist28", NO_TRANSFORMER, CNN),
             # Of digits in the middle alone it makes crops that cut them off look more alike than whole ones.
@@ -83,7 +83,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         ),
     ),
     "R": (
-        f"ST-CNN, affine, on rotated MNIST ({PAPER}: 0.7% error). 33 min: 0.8%, or 0.55% {SMOOTH}.",
+        f"ST-CNN, affine, on rotated MNIST ({PAPER}: 0.7% error). 33 min: 0.8%; 111 min: 0.55% {SMOOTH}.",
         _stn("distorted/R", TransformerConfig(), CNN),
     ),
     "R_cnn": (
@@ -91,7 +91,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         _stn("distorted/R", NO_TRANSFORMER, CNN),
     ),
     "RTS": (
-        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 22 min: 0.8% error, or 0.58% {SMOOTH}.",
+        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 22 min: 0.8%; 69 min: 0.58% {SMOOTH}.",
         _stn("distorted/RTS", SMALLER, CNN),
     ),
     "RTS_cnn": (
@@ -107,11 +107,11 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         _stn("distorted/RTS", NO_TRANSFORMER, FCN),
     ),
     "P": (
-        f"ST-CNN, affine, on MNIST in perspective ({PAPER}: 0.8%). 72 min: 0.8%, or 0.72% {SMOOTH}.",
+        f"ST-CNN, affine, on MNIST in perspective ({PAPER}: 0.8%). 72 min: 0.8%; 53 min: 0.72% {SMOOTH} --steps 10000.",
         _stn("distorted/P", TransformerConfig(), CNN),
     ),
     "P_cnn": (
-        f"The CNN alone on MNIST in perspective ({PAPER}: 1.5%). 55 min: 0.9%.",
+        f"The CNN alone on MNIST in perspective ({PAPER}: 1.5%). 55 min: 0.9%; 50 min: 0.84% {SMOOTH} --steps 10000.",
         _stn("distorted/P", NO_TRANSFORMER, CNN),
     ),
     "E": (
@@ -140,7 +140,7 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
         _stn("tc60", NO_TRANSFORMER, CNN),
     ),
     "addition": (
-        f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%). 25 min: 6.9%.",
+        f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%). 26 min: 6.9%.",
         _sums(dataclasses.replace(SMALLER_DENSE, parallel=2), FCN),
     ),
     "addition_fcn": (

@@ -96,6 +96,7 @@ _UNSHAPED = {
 # What a run takes over by each field, by the model that it trains: something of a run of which model.
 _KINDS: dict[type[Experiment], dict[str, type[Experiment]]] = {
     DramExperiment: {"parameters_from": DramExperiment, "glimpse_network_from": DramExperiment},
+    StnExperiment: {"parameters_from": StnExperiment},
     ColocalisationExperiment: {"encoder_from": StnExperiment, "parameters_from": ColocalisationExperiment},
 }
 # The commands that make the runs of which others take something over.

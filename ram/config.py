@@ -10,7 +10,7 @@ from common.attention.config import (
     validate_policy,
     validate_retina,
 )
-from common.checks import require_at_least, validate_glimpses
+from common.checks import MOST_GLIMPSES, require_at_least, require_at_most
 from common.policy_gradient import EstimatorConfig, validate_estimator
 
 
@@ -60,7 +60,7 @@ def validate(config: RamConfig, height: int, width: int) -> None:
     agent = config.agent
     require_at_least(agent, 1, "num_glimpses", "what_hidden", "where_hidden", "glimpse_features")
     require_at_least(agent, 1, "core_hidden", "core_heads")
-    validate_glimpses(agent.num_glimpses)
+    require_at_most(agent, MOST_GLIMPSES, "num_glimpses")
     validate_estimator(config.estimator)
     validate_retina(config.retina, height, width)
     if agent.locator_hidden < 0:

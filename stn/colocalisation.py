@@ -78,6 +78,9 @@ def validate_colocalisation(config: ColocalisationConfig, height: int, width: in
     require_at_most(config, MOST_LAYERS, "layers")
     if config.crop > min(height, width):
         raise ValueError(f"crop {config.crop}: must fit the {height}x{width} image, so at most {min(height, width)}")
+    if config.transform == "attention" and height != width:
+        # Of one scale in normalised coordinates a square crop would be as oblong as the image.
+        raise ValueError(f"transform 'attention' on {height}x{width} images: needs square ones")
     if not 0 <= config.background <= 1:
         raise ValueError(f"background {config.background}: must be from 0 to 1")
     if small(min(height, width), config.downsample) < 13:

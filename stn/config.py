@@ -10,7 +10,7 @@ from stn.transforms import Name
 
 # Each is a part of the compiled program, which takes long to compile beyond this.
 MOST_TRANSFORMERS = MOST_LAYERS = 50
-# Along each side: the splines of more take gigabytes to solve.
+# Along each side: a spline's basis has as many numbers as the image has pixels, times these squared.
 MOST_CONTROL_POINTS = 32
 
 
@@ -107,7 +107,12 @@ def validate(config: StnConfig, height: int, width: int) -> None:
     transformer, network = config.transformer, config.network
     require_at_least(transformer, 1, "parallel", "sequence", "localisation_filters", "localisation_units", "downsample")
     require_at_least(transformer, 1, "localisation_downsample")
-    require_at_most(transformer, MOST_TRANSFORMERS, "parallel", "sequence")
+    number = transformer.parallel * transformer.sequence
+    if number > MOST_TRANSFORMERS:
+        raise ValueError(
+            f"parallel {transformer.parallel} times sequence {transformer.sequence}: must be at most "
+            f"{MOST_TRANSFORMERS} transformers"
+        )
     require_at_most(transformer, MOST_LAYERS, "localisation_layers")
     require_at_least(transformer, 0, "localisation_layers", "localisation_rate", "regularisation")
     require_at_least(network, 1, "parameters")

@@ -8,25 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from common.splines import thin_plate_basis
+from common.grids import centres, regular_grid
 
 # A projective map sends points of less depth than this, near its horizon or beyond, to OUTSIDE in x and y.
 NEAREST, OUTSIDE = 1e-3, 1e3
-
-
-def centres(length: int, align_corners: bool = False) -> Float[np.ndarray, " {length}"]:
-    """Normalised coordinates of the pixel centres along an axis of ``length`` pixels, in double precision.
-
-    A single pixel is at the centre, 0.
-    """
-    steps = 2.0 * np.arange(length) + 1 - length
-    return steps / max(length - 1, 1) if align_corners else steps / length
-
-
-def regular_grid(height: int, width: int, align_corners: bool = False) -> Float[np.ndarray, "{height} {width} 2"]:
-    """The pixel centres of an image: the grid of the identity, in double precision."""
-    x, y = np.meshgrid(centres(width, align_corners), centres(height, align_corners))
-    return np.stack([x, y], axis=-1)
 
 
 def _axes(like: Array, *lengths: int, align_corners: bool) -> list[Array]:
@@ -97,33 +82,6 @@ def projective_grid(
     return jnp.stack([jnp.where(shown, one / near, OUTSIDE) for one in (x, y)], axis=-1)
 
 
-def control_grid(rows: int, columns: int) -> Float[np.ndarray, "K 2"]:
-    """Control points in a regular grid over the whole image, its corners among them; K = rows * columns.
-
-    Raises:
-      ValueError: fewer than two rows or columns.
-    """
-    if rows < 2 or columns < 2:
-        raise ValueError(f"control grid {rows}x{columns}: must be at least 2x2")
-    return regular_grid(rows, columns, align_corners=True).reshape(-1, 2)
-
-
-def grid_basis(
-    control: Float[np.ndarray, "K 2"],
-    height: int,
-    width: int,
-    regularisation: float = 0.0,
-    align_corners: bool = False,
-) -> Float[np.ndarray, "{height} {width} K"]:
-    """The basis of `thin_plate_grid`, made once: see `common.splines.thin_plate_basis`.
-
-    Raises:
-      ValueError: see `common.splines.thin_plate_basis`.
-    """
-    points = regular_grid(height, width, align_corners).reshape(-1, 2)
-    return thin_plate_basis(control, points, regularisation).reshape(height, width, -1)
-
-
 def thin_plate_grid(
     theta: Float[Array, "K 2"],
     control: Float[np.ndarray, "K 2"],
@@ -135,8 +93,8 @@ def thin_plate_grid(
     Args:
       theta: where each control point is read, normalised.
       control: the control points, normalised positions in the output.
-      basis: from `grid_basis` for them.
-      align_corners: as given to `grid_basis`.
+      basis: from `common.grids.spline_basis` for them.
+      align_corners: as given to `common.grids.spline_basis`.
     """
     height, width, _ = basis.shape
     # The spline of the displacements, since it maps the regular grid to itself: exact where nothing is displaced.

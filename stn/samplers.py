@@ -23,14 +23,16 @@ Fill = float | Float[Array, "C"] | Float[Array, ""]
 def to_index(coordinate: Float[Array, "*points"], length: int, align_corners: bool = False) -> Float[Array, "*points"]:
     """Normalised coordinate along an axis of ``length`` pixels to a continuous index: pixel j has its centre at j.
 
-    In float32 an index is rounded, and the more the longer the axis: noise in [-1, 1] is read to 1e-5 up to a side of
-    60 pixels, and to 1e-4 up to 512.
-
     Normalised coordinates of most pixel centres are not floating-point numbers, so a grid that is meant to hit a
     centre misses it by a rounding error. Within a few roundings of a centre the index is that of the centre: the
     identity, shifts by whole pixels, flips and quarter turns give back the pixels to the last bit. The gradient is not
     changed by this.
+
+    By this and by rounding an index in float32 is off, and the more the longer the axis: noise in [-1, 1] is read to
+    1e-5 in small images, to 1e-4 up to a side of 60 pixels, and to 1e-3 up to 512. Coordinates of less precision are
+    taken for float32.
     """
+    coordinate = coordinate.astype(jnp.promote_types(coordinate.dtype, jnp.float32))
     index = coordinate * ((length - 1 if align_corners else length) / 2) + (length - 1) / 2
     nearest = jax.lax.stop_gradient(jnp.round(index))
     is_centre = jnp.abs(index - nearest) <= 2 * length * jnp.finfo(index.dtype).eps

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_type_hints
 
-from common.checks import refuse_settings, require_at_least, validate_glimpses
+from common.checks import MOST_GLIMPSES, refuse_settings, require_at_least, require_at_most
 from common.cores import TransformerCore
 from common.glimpse_networks import require_readable
 
@@ -95,7 +95,7 @@ def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
 
 def _validate_filter_bank(config: FilterBankConfig) -> None:
     require_at_least(config, 1, "num_glimpses", "glimpse_size", "conv_channels", "units", "core_hidden")
-    validate_glimpses(config.num_glimpses)
+    require_at_most(config, MOST_GLIMPSES, "num_glimpses")
     require_at_least(config, 0, "window_clip")
     if config.glimpse_network == "dense":
         refuse_settings(config, ("conv_channels",), " with glimpse_network 'dense': it has no convolutions")

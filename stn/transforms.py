@@ -8,16 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from common.grids import control_grid, spline_basis
 from common.names import unknown
-from stn.grids import (
-    affine_grid,
-    attention_matrix,
-    control_grid,
-    grid_basis,
-    projective_grid,
-    rotated_attention_matrix,
-    thin_plate_grid,
-)
+from stn.grids import affine_grid, attention_matrix, projective_grid, rotated_attention_matrix, thin_plate_grid
 
 Name = Literal["translation", "attention", "rotated_attention", "affine", "projective", "tps"]
 
@@ -80,6 +73,7 @@ def make_transform(
         return family(np.eye(3).ravel()[:8], lambda t: projective_grid(t, height, width, align_corners))
     if name != "tps":
         raise unknown("transform", name, get_args(Name))
-    points = control_grid(*np.broadcast_to(control, 2).tolist())
-    basis = grid_basis(points, height, width, regularisation, align_corners)
+    rows, columns = np.broadcast_to(control, 2).tolist()
+    points = control_grid(rows, columns)
+    basis = spline_basis(rows, columns, height, width, regularisation, align_corners)
     return family(points.ravel(), lambda t: thin_plate_grid(t.reshape(-1, 2), points, basis, align_corners))

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
-from common.data.recipe import Index, Sample, check_source, draw_any, label_of
+from common.data.recipe import Index, Sample, another, check_source, draw_any, label_of
 from common.data.source import Source
 
 
@@ -149,10 +149,7 @@ def draw_layout(key: Key[Array, ""], index: Index, source: Source, canvas: Canva
     drawn = (jax.random.bits(key, limits.shape, "uint32") % limits).astype(jnp.int32)
     index = jnp.asarray(index, jnp.int32)
     each = drawn[2:].reshape(count, 5)
-    # Stepping on from the pasted image by 1..n-1 is uniform over the others, without drawing again on a
-    # collision.
-    other = (index + 1 + each[:, 0]) % n
-    return Layout(index, drawn[:2], other, each[:, 1:3], each[:, 3:5])
+    return Layout(index, drawn[:2], another(index, each[:, 0], n), each[:, 1:3], each[:, 3:5])
 
 
 def paint(source: Source, layout: Layout, canvas: Canvas) -> UInt8[Array, "H W C"]:

@@ -12,9 +12,12 @@ import numpy as np
 from jaxtyping import Array, Int32, Key
 
 from common.data import warps
-from common.data.pairs import DIGITS
-from common.data.recipe import Index, Sample, check_source, draw_any, label_of
+from common.data.pairs import SUMS, check_digits
+from common.data.recipe import Index, Sample, another, check_source, draw_any, label_of
 from common.data.source import Source
+
+# Of smaller images even an eighth of the largest amounts folds some.
+LEAST_PROJECTED = 8
 
 
 def _uniform(bits: Array, low: int, high: int) -> Array:
@@ -28,11 +31,7 @@ def _draw(table: np.ndarray, bits: Array) -> Array:
 
 
 class Warp:
-    """What the recipes of warped images share; each defines `canvas_of` and `draw_map`."""
-
-    def canvas_of(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of what is made of an image of ``height`` rows and ``width`` columns: the same."""
-        return height, width
+    """What the recipes of warped images share; each defines `draw_map`."""
 
     def draw_map(self, key: Key[Array, ""], height: int, width: int) -> Int32[Array, "H W 2"]:
         """Draws a map (see `common.data.warps`) for images of ``height`` rows and ``width`` columns."""
@@ -112,10 +111,6 @@ class RotatedScaledMoved(Warp):
     smallest: int = 700
     largest: int = 1200
 
-    def canvas_of(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the canvas."""
-        return self.height, self.width
-
     def check(self, source: Source) -> None:
         """Raises a `ValueError` unless scaled images of the source fit the canvas."""
         super().check(source)
@@ -152,6 +147,14 @@ class Projected(Warp):
     """
 
     deviation: float = 5.0
+
+    def check(self, source: Source) -> None:
+        """Raises a `ValueError` unless images of the source can be stretched without being folded."""
+        super().check(source)
+        height, width = source.images.shape[1:3]
+        if min(height, width) < LEAST_PROJECTED:
+            least = LEAST_PROJECTED
+            raise ValueError(f"source images are {height}x{width} pixels; they must be {least}x{least} to be projected")
 
     def draw_map(self, key: Key[Array, ""], height: int, width: int) -> Int32[Array, "H W 2"]:
         """See `Warp.draw_map`."""
@@ -206,10 +209,8 @@ class TwoChannelSum(RotatedScaledMoved):
         Raises:
             ValueError: if the classes of the source are not the digits.
         """
-        if class_names != DIGITS:
-            shown = ", ".join(class_names[:12])
-            raise ValueError(f"sums are made of the classes 0 to 9; the classes of the data are {shown}")
-        return tuple(str(total) for total in range(19))
+        check_digits("sums", class_names)
+        return SUMS
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
         """The image `index` and another one, uniform over the rest.
@@ -228,8 +229,7 @@ class TwoChannelSum(RotatedScaledMoved):
         self.check(source)
         other_key, *keys = jax.random.split(key, 3)
         count = len(source.images)
-        step = _uniform(jax.random.bits(other_key, (), "uint32"), 1, count - 1)
-        other = (jnp.asarray(index, jnp.int32) + step) % count
+        other = another(index, _uniform(jax.random.bits(other_key, (), "uint32"), 0, count - 2), count)
         first, second = (
             super(TwoChannelSum, self).draw_of(k, i, source) for k, i in zip(keys, (index, other), strict=True)
         )

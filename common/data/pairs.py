@@ -17,13 +17,21 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.canvas import paste_crops
-from common.data.recipe import Index, Sample, check_source, draw_any
+from common.data.recipe import Index, Sample, another, check_source, draw_any
 from common.data.source import Source
 
 DIGITS = tuple("0123456789")
 END = "end"
+SUMS = tuple(str(total) for total in range(19))
 # What a pair may be labelled with.
 LABELS = ("set", "sequence", "sum")
+
+
+def check_digits(made: str, class_names: tuple[str, ...]) -> None:
+    """Raises a `ValueError` that says what would be made, "pairs" or "sums", unless the classes are the digits."""
+    if class_names != DIGITS:
+        shown = ", ".join(class_names[:12])
+        raise ValueError(f"{made} are made of the classes 0 to 9; the classes of the data are {shown}")
 
 
 @dataclass(frozen=True)
@@ -89,12 +97,10 @@ class Pair:
         Raises:
             ValueError: if the classes of the source are not the digits.
         """
-        if class_names != DIGITS:
-            shown = ", ".join(class_names[:12])
-            raise ValueError(f"pairs are made of the classes 0 to 9; the classes of the data are {shown}")
+        check_digits("pairs", class_names)
         if self.label == "set":
             return tuple(f"{low} {high}" for low in DIGITS for high in DIGITS[int(low) :])
-        return (*DIGITS, END) if self.label == "sequence" else tuple(str(total) for total in range(19))
+        return (*DIGITS, END) if self.label == "sequence" else SUMS
 
     def draw(self, key: Key[Array, ""], source: Source) -> Sample:
         """A sample of two uniformly drawn digits: see `draw_of`."""
@@ -174,7 +180,7 @@ def draw_pair(key: Key[Array, ""], index: Index, source: Source, pair: Pair) -> 
     limits = np.array([rows, columns, n - 1], np.uint32)
     row, column, step = (bits[:3] % limits).astype(jnp.int32)
     index = jnp.asarray(index, jnp.int32)
-    other = (index + 1 + step) % n
+    other = another(index, step, n)
     free = rows * columns - _near(row, h, rows)[1] * _near(column, w, columns)[1]
     rank = (bits[3] % free.astype(jnp.uint32)).astype(jnp.int32)
     corners = jnp.stack([jnp.stack([row, column]), place_apart(rank, row, column, (h, w), (rows, columns))])

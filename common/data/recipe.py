@@ -98,6 +98,11 @@ def draw_index(key: Key[Array, ""], num_images: int) -> Int[Array, ""]:
     return (jax.random.bits(key, (), "uint32") % np.uint32(num_images)).astype(jnp.int32)
 
 
+def another(index: Index, step: Int[Array, "*D"], num_images: int) -> Int[Array, "*D"]:
+    """Images of a source other than ``index``: uniform over the rest where ``step`` is over 0..num_images-2."""
+    return (jnp.asarray(index, jnp.int32) + 1 + step) % num_images
+
+
 def draw_any(draw_of: Callable[..., Sample], key: Key[Array, ""], source: Source) -> Sample:
     """The training draw of a recipe that shows a uniformly drawn image just as its fixed splits do.
 

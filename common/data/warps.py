@@ -16,7 +16,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Int, Int32, UInt8
 
-from common.splines import thin_plate_basis
+from common.grids import spline_basis
 
 LARGEST_SIDE = 35
 PIXEL = 256  # Positions.
@@ -54,15 +54,7 @@ def spline_table(height: int, width: int, control: int) -> Int32[np.ndarray, "H 
     At each pixel centre, what a displacement of each control point displaces.
     """
 
-    def centres(length: int) -> np.ndarray:
-        return (2 * np.arange(length) + 1 - length) / length
-
-    def pairs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-
-    points, knots = pairs(centres(width), centres(height)), np.linspace(-1, 1, control)
-    basis = thin_plate_basis(pairs(knots, knots), points)
-    return np.rint(UNIT * basis).astype(np.int32).reshape(height, width, -1)
+    return np.rint(UNIT * spline_basis(control, control, height, width)).astype(np.int32)
 
 
 def _divide(value: Array, unit: int) -> Array:

@@ -8,6 +8,7 @@ import pytest
 
 from common.data import Dataset, Plain, Source
 from common.data.array_cache import read_arrays
+from common.grids import regular_grid
 from common.training import Model
 from experiments.config import StnExperiment
 from experiments.models import build
@@ -15,7 +16,6 @@ from experiments.pictures_stn import _verdicts
 from experiments.plots_stn import attention_sheet, transformer_sheet
 from experiments.plots_style import RIGHT, WRONG
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
-from stn.grids import regular_grid
 from stn.soft_attention import make_soft_attention
 from stn.soft_config import PoolingConfig, SoftAttentionConfig
 

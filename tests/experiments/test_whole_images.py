@@ -154,6 +154,20 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
     assert jax.tree.all(jax.tree.map(np.array_equal, kept, encoder)), "what it compares with stays as it is"
 
 
+def test_a_transformer_is_trained_further(go, refused, capsys):
+    small = f"RTS_st_fcn --units 8 --localisation-units 4 --downsample 1 --no-plots {LOOP}".split()
+    go(stn, small, "--run-dir", "former")
+    capsys.readouterr()
+    further = [*small, "--seed", "1", "--parameters-from", "former"]
+    assert "give the model the same settings" in refused(stn, [*further, "--localisation-units", "3"])
+    absent = "parameters_from: run directory 'absent' holds no config.json"
+    assert absent in refused(stn, [*small, "--parameters-from", "absent"])
+    # So small a rate leaves it as it was; a start of its own from another seed would be another.
+    go(stn, further, "--learning-rate", "1e-12")
+    first, second = (read_run(Path(folder)).params() for folder in ("former", "run"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), first, second)
+
+
 def test_a_localiser_is_trained_on_among_distractors(go, refused, capsys):
     go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
     go(colocalisation, FINDER.split(), "--no-plots", "--run-dir", "found")

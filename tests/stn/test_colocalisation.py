@@ -5,9 +5,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from common.training import Given
+from common.optimizers import OptimizerConfig, make_optimizer
+from common.training import Given, Hyper, init_state, train_step
 from stn.colocalisation import (
     ENCODER,
     ColocalisationConfig,
@@ -28,10 +30,13 @@ CONFIG = ColocalisationConfig(crop=22, filters=2, units=4)
 HEIGHT, WIDTH = 32, 40
 
 
+def make_encoder():
+    return make_stn(StnConfig(TransformerConfig(place="none"), NetworkConfig("fcn", units=4)), 22, 22, 1, 3)
+
+
 def make(height=HEIGHT, **changes):
     config = dataclasses.replace(CONFIG, **changes)
-    encoder = make_stn(StnConfig(TransformerConfig(place="none"), NetworkConfig("fcn", units=4)), 22, 22, 1, 3)
-    return make_colocaliser(config, encoder, height, WIDTH, 1)
+    return make_colocaliser(config, make_encoder(), height, WIDTH, 1)
 
 
 def pictures(count=6, height=HEIGHT):
@@ -131,9 +136,17 @@ def test_only_the_localisation_learns():
     gradient = jax.jit(jax.grad(loss))(params)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[ENCODER])) == 0
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[NAME])) > 0
-    factors = made.model.rate_factors(params)
-    assert {leaf for part in jax.tree.leaves(factors[ENCODER]) for leaf in part.ravel().tolist()} == {0.0}
-    assert {leaf for part in jax.tree.leaves(factors[NAME]) for leaf in part.ravel().tolist()} == {1.0}
+    # Weight decay would change what has no gradient.
+    optimizer = make_optimizer(OptimizerConfig(weight_decay=0.1))
+    state = init_state(made.model, optimizer, 0)
+    step = train_step(made.model, optimizer, optax.constant_schedule, lambda key, source: (images, labels), 1)
+    after, _ = jax.jit(step)(state, None, Hyper(jnp.array(0.01), ()))
+    same = jax.tree.map(lambda new, old: bool((new == old).all()), after.params, state.params)
+    assert all(jax.tree.leaves(same[ENCODER]))
+    kernels = [kept for path, kept in jax.tree.leaves_with_path(same[NAME]) if "kernel" in jax.tree_util.keystr(path)]
+    assert len(kernels) == 4 and not any(kernels)
+    # The optimiser keeps two moments of what it trains alone.
+    assert optax.tree.size(state.opt_state) < 3 * optax.tree.size(params[NAME])
 
 
 def test_crops_elsewhere_are_anywhere_on_the_image(monkeypatch):
@@ -157,6 +170,46 @@ def test_crops_elsewhere_are_anywhere_on_the_image(monkeypatch):
         assert -1e-4 < starts[0] < 0.05 and 0.95 < starts[-1] < 1 + 1e-4 and abs(starts.mean() - 0.5) < 0.08
 
 
+def loss_by_hand(images, labels, margin, background, key):
+    """Of crops as a localiser begins with them, in the middle, by an encoder of the same parameters."""
+    made = make(margin=margin, background=background)
+    params = jax.jit(made.model.init)(jax.random.key(0))
+    encoder = make_encoder()
+    room = 1 - np.array([22 / WIDTH, 22 / HEIGHT])
+    places = room * np.asarray(jax.random.uniform(key, (len(images), 2), minval=-1.0, maxval=1.0))
+    family = make_transform("translation", 22, 22, scale=(22 / WIDTH, 22 / HEIGHT))
+    there = jax.vmap(family.grid)(jnp.asarray(places, jnp.float32))
+    crops = {
+        "found": images[:, 5:27, 9:31] / 255,
+        "elsewhere": sample(images / 255.0, there, fill=background),
+        "empty": jnp.full((1, 22, 22, 1), background),
+    }
+    seen = {name: encoder.look(params[ENCODER], crop).features for name, crop in crops.items()}
+    hinges = triplet_hinge(*relative_to(seen["empty"], seen["found"], seen["elsewhere"]), labels, margin)
+    pairs = sum(a == b for i, a in enumerate(labels.tolist()) for j, b in enumerate(labels.tolist()) if i != j)
+    found = jax.jit(made.model.loss)(params, key, images, labels, Given(jnp.zeros(())))[0]
+    return float(found), float(hinges.sum()) / pairs
+
+
+@pytest.mark.parametrize("margin, background", [(1.0, 0.0), (0.3, 0.0), (2.0, 0.6)])
+def test_the_loss_of_margin_and_background(margin, background):
+    found, expected = loss_by_hand(*pictures(), margin, background, jax.random.key(3))
+    assert found == pytest.approx(expected, rel=1e-3) and found > 0
+
+
+def test_what_lies_outside_a_found_crop():
+    made, (images, _) = make(background=0.6), pictures(2)
+    params = jax.jit(made.model.init)(jax.random.key(0))
+    params[NAME]["localisation"]["regression"]["parameters"]["bias"] = jnp.array([4.0, 0.0])
+    np.testing.assert_allclose(jax.jit(made.find)(params, images).images, 0.6, rtol=1e-6)
+
+
+def test_the_layers_of_the_localisation_network():
+    made = make(layers=3)
+    regression = jax.eval_shape(made.model.init, jax.random.key(0))[NAME]["localisation"]["regression"]
+    assert sorted(regression) == ["Dense_0", "Dense_1", "Dense_2", "parameters"]
+
+
 def test_images_that_share_nothing_teach_nothing():
     made, (images, _) = make(), pictures()
     params = jax.jit(made.model.init)(jax.random.key(0))
@@ -171,6 +224,7 @@ def test_images_that_share_nothing_teach_nothing():
         ({"crop": 33}, "crop 33: must fit the 32x40 image, so at most 32"),
         ({"crop": 0}, "crop 0: must be at least 1"),
         ({"layers": 51}, "layers 51: must be at most 50"),
+        ({"transform": "attention"}, "transform 'attention' on 32x40 images: needs square ones"),
         ({"margin": -1.0}, "margin -1.0: must be at least 0"),
         ({"downsample": 3}, "downsample 3 of 32x40 images: what is left must be at least 13x13"),
     ],

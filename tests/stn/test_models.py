@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import re
 
 import jax
@@ -180,8 +181,9 @@ def test_localisation_may_learn_more_slowly():
         ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is made smaller"),
         ({"localisation_layers": 51}, {}, "localisation_layers 51: must be at most 50"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
-        ({"parallel": 51}, {}, "parallel 51: must be at most 50"),
-        ({"sequence": 51}, {}, "sequence 51: must be at most 50"),
+        ({"parallel": 51}, {}, "parallel 51 times sequence 1: must be at most 50 transformers"),
+        ({"sequence": 51}, {}, "parallel 1 times sequence 51: must be at most 50 transformers"),
+        ({"parallel": 17, "sequence": 3}, {}, "parallel 17 times sequence 3: must be at most 50 transformers"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
         ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network cnn11 has room for them"),
         ({"place": "none", "downsample": 2, "pooling": "sample"}, {}, "pooling 'sample' with place 'none'"),
@@ -229,11 +231,25 @@ def test_differentiable_ram_says_where_it_looks():
 
 
 def test_filters_may_be_as_wide_in_every_window():
-    """As in the paper; the first window is that of zeros."""
+    """In pixels, as in the paper, or in half strides; the first window is that of zeros."""
     for relative in (True, False):
         made, params = soft(relative_sigma=relative)
         windows = jax.jit(made.attend)(params, IMAGES).windows
         np.testing.assert_allclose(windows.sigma[0], windows.stride[0] / 2 if relative else 1.0, rtol=1e-6)
+        # In all windows the logarithm of the variance is what the core's output gives, here always 0.6.
+        params["window"] = jax.tree.map(jnp.zeros_like, params["window"])
+        params["window"]["bias"] = jnp.array([0.0, 0, 0.6, -0.8, 0])
+        windows = jax.jit(made.attend)(params, IMAGES).windows
+        stride = 27 / 4 * math.exp(-0.8)
+        np.testing.assert_allclose(windows.stride, np.full((3, 4), stride), rtol=1e-5)
+        expected = math.exp(0.3) * (stride / 2 if relative else 1.0)
+        np.testing.assert_allclose(windows.sigma, np.full((3, 4), expected), rtol=1e-5)
+
+
+def test_the_convolutions_that_read_what_differentiable_ram_sees():
+    _, params = soft(glimpse_network="conv", conv_channels=3, glimpse_size=12)
+    kernels = {name: layer["kernel"].shape for name, layer in params["what"].items()}
+    assert [kernels[f"what_{index}"] for index in range(3)] == [(5, 5, 1, 3), (3, 3, 3, 3), (3, 3, 3, 6)]
 
 
 @pytest.mark.parametrize("name", CORES)

@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 
 from common.glimpse import Retina, bilinear_glimpse
+from common.grids import control_grid, regular_grid, spline_basis
 from stn import grids
 from stn.samplers import project, sample
 
@@ -62,6 +63,23 @@ def test_what_the_rounding_of_coordinates_costs_in_large_images(side, most):
     shape = (1, side, side, 1)
     images, points = _images(shape), _grids(shape, (50, 50))
     np.testing.assert_allclose(SAMPLE(images, points), _scipy(images, points, "constant", 0.0, False), atol=most)
+
+
+@pytest.mark.parametrize(("side", "most"), [(8, 1e-5), (60, 1e-4), (512, 1e-3)])
+def test_what_reading_pixels_near_their_centres_at_their_centres_costs(side, most):
+    """Where an index is taken for that of a centre: points within a few roundings of all of them."""
+    missed = 4 * np.finfo(np.float32).eps * np.random.default_rng(2).uniform(-1, 1, (side, side, 2))
+    images, points = _images((1, side, side, 1)), (regular_grid(side, side) + missed)[None].astype(np.float32)
+    np.testing.assert_allclose(SAMPLE(images, points), _scipy(images, points, "border", 0.0, False), atol=most)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_coarse_grids_are_read_where_they_are(dtype, interpolation):
+    """Their own precision would take most points between pixels for the centre of one."""
+    images, points = _images((1, 60, 60, 1)), jnp.asarray(_grids((1, 60, 60, 1), (20, 20)), dtype)
+    expected = SAMPLE(images, points.astype(jnp.float32), interpolation=interpolation)
+    np.testing.assert_allclose(SAMPLE(images, points, interpolation=interpolation), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("padding", ["constant", "border"])
@@ -135,10 +153,10 @@ def test_the_identity_is_the_identity_to_the_last_bit(side, padding, align_corne
 
 def test_identities_of_every_kind_and_of_volumes():
     images, volumes = _images((1, 42, 33, 2)), _images((1, 6, 7, 5, 2))
-    control = grids.control_grid(4, 4)
+    control = control_grid(4, 4)
     made = [
         grids.projective_grid(jnp.asarray(np.eye(3, dtype=np.float32).ravel()[:8]), 42, 33),
-        grids.thin_plate_grid(jnp.asarray(control, jnp.float32), control, grids.grid_basis(control, 42, 33)),
+        grids.thin_plate_grid(jnp.asarray(control, jnp.float32), control, spline_basis(4, 4, 42, 33)),
     ]
     for grid in made:
         np.testing.assert_array_equal(SAMPLE(images, grid[None]), images)

@@ -1,12 +1,14 @@
 """Every setting of a spatial transformer network reaches what it is for."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.training import Given
 from experiments.presets_stn import STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.models import make_stn
@@ -94,14 +96,55 @@ def test_localisation_networks_of_the_paper():
         assert kernels(make_stn(STN_PRESETS[preset][1].model, 28, 28, 1, 10)) == expected
 
 
-def test_localisation_networks_on_feature_maps():
-    settings = TransformerConfig("multi", localisation="dense", localisation_units=7, localisation_layers=2)
+@pytest.mark.parametrize("downsample", [1, 2])
+def test_localisation_networks_on_feature_maps(downsample):
+    settings = TransformerConfig(
+        "multi",
+        localisation="dense",
+        localisation_units=7,
+        localisation_layers=2,
+        localisation_downsample=downsample,
+    )
     made = make_stn(StnConfig(settings, NetworkConfig("cnn11", width=0.125)), 28, 28, 1, 10)
     params = jax.eval_shape(made.model.init, jax.random.key(0))
-    for index in (1, 2, 3):
+    # The first two see the 14 pixels that a pooling leaves, the last half of them.
+    for index, side in ((1, 14), (2, 14), (3, 7)):
         part = params[f"feature_transformer_{index}"]["localisation"]["regression"]
-        units = [leaf["kernel"].shape[1] for _, leaf in sorted(part.items())]
-        assert units == [7, 7, 6], index
+        units = [leaf["kernel"].shape for _, leaf in sorted(part.items())]
+        channels = params["classifier"][f"Conv_{index - 1}"]["kernel"].shape[-1]
+        assert units == [(channels * math.ceil(side / downsample) ** 2, 7), (7, 7), (7, 6)], index
+
+
+@pytest.mark.parametrize("padding", ["constant", "border"])
+def test_the_padding_of_feature_maps(padding):
+    """Three times as much is seen as there is: outside of features are zeros, or the outermost ones."""
+    settings = TransformerConfig("multi", transform="attention", localisation="dense", padding=padding)
+    made = make_stn(StnConfig(settings, NetworkConfig("cnn11", width=0.125)), 28, 28, 1, 10)
+    params = jax.jit(made.model.init)(jax.random.key(0))
+    params["feature_transformer_1"]["localisation"]["regression"]["parameters"]["bias"] = jnp.array([2.0, 0, 0])
+    _, done, *_ = jax.jit(made.look)(params, IMAGES).transformed
+    corner = np.asarray(done.images[:, 0, 0])
+    assert np.asarray(done.images).any() and corner.any() == (padding == "border")
+
+
+def test_the_network_sees_what_was_sampled_more_coarsely():
+    for pooling in ("sample", "average"):
+        params = jax.eval_shape(make(downsample=2, pooling=pooling).model.init, jax.random.key(0))
+        assert params["classifier"]["Dense_0"]["kernel"].shape == (14 * 14, 3), pooling
+
+
+@pytest.mark.parametrize("network", ["fcn", "cnn", "cnn11"])
+def test_dropout_in_training(network):
+    """The loss of the same images is another for each key, and without dropout the same."""
+    size = {"width": 0.125} if network == "cnn11" else {"units": 20}
+    for dropout in (0.5, 0.0):
+        config = StnConfig(TransformerConfig("none"), NetworkConfig(network, dropout=dropout, **size))
+        made = make_stn(config, 28, 28, 1, 10)
+        params, loss = jax.jit(made.model.init)(jax.random.key(0)), jax.jit(made.model.loss)
+        first, second = (
+            loss(params, jax.random.key(key), IMAGES, jnp.arange(2), Given(jnp.zeros(())))[0] for key in (1, 2)
+        )
+        assert (first != second) == (dropout > 0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from stn.grids import affine_grid, regular_grid
+from common.grids import regular_grid
+from stn.grids import affine_grid
 from stn.samplers import sample
 from stn.transforms import make_transform
 

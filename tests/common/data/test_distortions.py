@@ -187,6 +187,7 @@ def _blank(count, side):
     [
         (Rotated(), _blank(2, 36), "36x36 pixels; at most 35x35 can be distorted"),
         (RotatedScaledMoved(30, 30), _blank(2, 28), "28x28 pixels; scaled by 1.2 they must fit a canvas of 30x30"),
+        (Projected(), _blank(2, 7), "7x7 pixels; they must be 8x8 to be projected"),
         (TwoChannelSum(), _blank(1, 28), "too few images for sums, 1; at least 2 are needed"),
     ],
 )
