@@ -98,7 +98,7 @@ def attention_sheet(
             show_image(over, image)
             extent = (0, cell * weights.shape[1], cell * weights.shape[0], 0)
             strength = weights / max(float(weights.max()), 1e-12)
-            over.imshow(strength, extent=extent, cmap="inferno", alpha=0.7, interpolation="bilinear")
+            over.imshow(strength, "inferno", vmin=0, vmax=1, extent=extent, alpha=0.7, interpolation="bilinear")
             over.set(xlim=(0, width), ylim=(height, 0))
             peak = f"{float(weights.max()) * weights.size:.1f}x"
             over.annotate(peak, (0.03, 0.03), xycoords="axes fraction", fontsize=6.5, color="white", ha="left")

@@ -44,17 +44,18 @@ FIGURES = {
     ),
     "transformers": (
         "What the transformers did",
-        "Test images with the grid on which each transformer reads them, and below them what it saw there.",
+        "Test images with the grid on which each transformer reads them, and below them what it saw there. "
+        "Dashed boxes, where objects are to be found, are their true ones.",
     ),
     "training": (
         "The transformers while they learned",
-        "The same at each validation, from the identity on: a frame each.",
+        "The same before the first step and at each validation: a frame each.",
     ),
     "attention": (
         "Where it attends",
-        "Test images, and below them the weights of each glimpse or head, bright where they are high, each on "
-        "a scale of its own: the number says how many times as large as equal weights the largest is. Of glimpses also "
-        "what they saw.",
+        "Test images, and below them the weights of each glimpse or head, from black for none to bright for the "
+        "largest of them: the number says how many times as large as equal weights that is. Of glimpses also what "
+        "they saw.",
     ),
     "error_by_length": (
         "Error by length",

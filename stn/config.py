@@ -10,6 +10,9 @@ from stn.transforms import Name
 
 # Each is a part of the compiled program, which takes long to compile beyond this.
 MOST_TRANSFORMERS = MOST_LAYERS = 50
+MOST_LOCALISATION_UNITS = 10_000
+# Images divided by less are too large for single precision behind a few layers.
+LEAST_STD = 1e-6
 # Along each side: a spline's basis has as many numbers as the image has pixels, times these squared.
 MOST_CONTROL_POINTS = 32
 
@@ -114,6 +117,7 @@ def validate(config: StnConfig, height: int, width: int) -> None:
             f"{MOST_TRANSFORMERS} transformers"
         )
     require_at_most(transformer, MOST_LAYERS, "localisation_layers")
+    require_at_most(transformer, MOST_LOCALISATION_UNITS, "localisation_filters", "localisation_units")
     require_at_least(transformer, 0, "localisation_layers", "localisation_rate", "regularisation")
     require_at_least(network, 1, "parameters")
     require_at_least(network, 0, "units")
@@ -131,6 +135,8 @@ def validate(config: StnConfig, height: int, width: int) -> None:
         raise ValueError(f"input_mean {network.input_mean}: must be finite")
     if not 0 < network.input_std < LARGEST:
         raise ValueError(f"input_std {network.input_std}: must be positive and below {LARGEST:g}")
+    if network.input_std < LEAST_STD:
+        raise ValueError(f"input_std {network.input_std}: must be at least {LEAST_STD:g}")
     if transformer.place == "none" and transformer.pooling == "sample" and transformer.downsample > 1:
         raise ValueError("pooling 'sample' with place 'none': nothing samples the image, so give average or max")
     if transformer.place == "multi" and network.network != "cnn11":

@@ -88,7 +88,7 @@ def test_maps_lie_on_the_pixels_that_they_are_of():
     maps[:, 0, 2, 3] = 1
     figure = attention_sheet(IMAGES, maps, 8)
     axes = figure.axes[2]
-    assert axes.images[1].get_extent() == [0, 32, 24, 0]
+    assert axes.images[1].get_extent() == [0, 32, 24, 0] and axes.images[1].get_clim() == (0, 1)
     assert [text.get_text() for text in axes.texts] == ["12.0x"] and axes.get_ylabel() == "head 1"
     assert axes.get_xlim() == (0, 30) and axes.get_ylim() == (20, 0)
 
