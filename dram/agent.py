@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree, UInt8
 
+from common.attention.base import Agent
 from common.attention.config import make_retina
-from common.attention.heads import ActionNetwork, BaselineNetwork, LocationNetwork
+from common.attention.glimpse import subtract_mean
+from common.attention.locations import parse_sigma
 from common.attention.model import AttentionModel, make_attention
 from common.attention.sequences import Sequence
-from common.cores import CORES
-from common.episode import Agent
-from common.glimpse import subtract_mean
-from common.locations import parse_sigma
+from common.networks.cores import CORES
+from common.networks.heads import ActionNetwork, BaselineNetwork, LocationNetwork
 from dram.config import DramConfig, num_glimpses
 from dram.networks import ContextNetwork, GlimpseNetwork
 

@@ -10,9 +10,9 @@ from common.attention.config import (
     validate_policy,
     validate_retina,
 )
+from common.attention.locations import parse_sigma
 from common.checks import MOST_GLIMPSES, require_at_least
-from common.glimpse_networks import require_readable
-from common.locations import parse_sigma
+from common.networks.glimpse_networks import require_readable
 from common.policy_gradient import EstimatorConfig, validate_estimator
 
 

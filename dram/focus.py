@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from common.attention.locations import to_pixels
 from common.attention.sequences import Sequence
-from common.evaluation import predicted
-from common.locations import to_pixels
+from common.training.evaluation import predicted
 
 
 def reading_glimpses(sequence: Sequence, logits: Float[Array, "T B C"]) -> Bool[Array, "T B"]:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from common.data.reversal import flip_first
-from common.evaluation import predicted
+from common.data.recipes.reversal import flip_first
+from common.training.evaluation import predicted
 
 
 def lengths(log_probs: Float[Array, "B S C"]) -> Int[Array, " B"]:
@@ -25,7 +25,7 @@ def combine(forward: Float[Array, "B S C"], backward: Float[Array, "B S C"]) -> 
     Args:
       forward: log-probabilities of each symbol by the model that reads from left to right; the last class ends a
         sequence. Monte Carlo averages are means over episodes of these. Past the end that a reader itself predicts they
-        should be uniform (`common.evaluation.make_scorer`), since it has learned nothing about what is there.
+        should be uniform (`common.training.evaluation.make_scorer`), since it has learned nothing about what is there.
       backward: those of the model that reads from right to left, in the order in which it reads.
 
     Returns:

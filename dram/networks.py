@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from common.convolution import Conv
-from common.glimpse_networks import GLIMPSE_SCALE, read_glimpse
+from common.networks.convolutions import Conv
+from common.networks.glimpse_networks import GLIMPSE_SCALE, read_glimpse
 
 
 class GlimpseNetwork(nn.Module):

@@ -1,7 +1,7 @@
 """Trains a network that sees the whole image: ``python -m experiments.cnn PRESET [flags]``."""
 
-from experiments.experiment import command
 from experiments.presets import CNN_PRESETS
+from experiments.training.run import command
 
 main = command(
     "cnn",

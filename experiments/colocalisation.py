@@ -1,7 +1,7 @@
 """Trains co-localisation: ``python -m experiments.colocalisation PRESET --encoder-from RUN [flags]``."""
 
-from experiments.experiment import command
 from experiments.presets_stn import COLOCALISATION_PRESETS
+from experiments.training.run import command
 
 main = command(
     "colocalisation",

@@ -25,14 +25,14 @@ from rich.console import Console
 from rich.table import Table
 
 from common.data import Dataset, Source
-from common.training import Model
+from common.training.step import Model
 from experiments.benchmarks.arithmetic import program_flops
-from experiments.command_line import run_tyro, user_errors
-from experiments.config import DataConfig, DramExperiment, Experiment, WholeImageExperiment, load_blank
+from experiments.cli.command_line import run_tyro, user_errors
 from experiments.models import make_agent, make_model, model_name
-from experiments.restore import read_experiment
-from experiments.run_directory import read_json
 from experiments.sweeps.models import find_preset
+from experiments.training.config import DataConfig, DramExperiment, Experiment, WholeImageExperiment, load_blank
+from experiments.training.restore import read_experiment
+from experiments.training.run_directory import read_json
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, 
     params = jax.eval_shape(model.init, key)
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
     predict = jax.jit(lambda params, image: model.predict(params, key, image, "greedy"))
-    # On a CPU small convolutions are matrix products, which multiply the padding too (`common.convolution`).
+    # On a CPU small convolutions are matrix products, which multiply the padding too (`common.networks.convolutions`).
     flops = program_flops(predict, params, image, platform="cuda")
     return optax.tree.size(params), flops
 
@@ -136,7 +136,7 @@ def symbols_of(greedy: Mapping[str, Any]) -> float | None:
     """Mean number of symbols of the images that were read, the end symbol among them; None of classes.
 
     Args:
-      greedy: the errors of greedy episodes, of `common.evaluation.summarise`.
+      greedy: the errors of greedy episodes, of `common.training.evaluation.summarise`.
     """
     return 1 + greedy["symbol"]["n"] / greedy["n"] if "symbol" in greedy else None
 

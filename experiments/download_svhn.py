@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from common.checks import refuse_file
-from common.data.svhn_files import ADDRESS, PARTS
-from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.train import say
+from common.data.svhn.files import ADDRESS, PARTS
+from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.training.loop import say
 
 # Seconds of silence after which a connection counts as lost.
 TIMEOUT = 60

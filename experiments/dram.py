@@ -1,7 +1,7 @@
 """Trains a DRAM agent: ``python -m experiments.dram PRESET [flags]``."""
 
-from experiments.experiment import command
 from experiments.presets import DRAM_PRESETS
+from experiments.training.run import command
 
 main = command(
     "dram",

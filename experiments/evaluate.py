@@ -8,17 +8,17 @@ from typing import Annotated
 
 import tyro
 
-from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import WholeImageExperiment, load_fixed
-from experiments.experiment import measure
-from experiments.programs import final_predictor
-from experiments.provenance import surroundings
-from experiments.readers import validate_evaluation
-from experiments.report import write_report
-from experiments.restore import read_run
-from experiments.run_directory import write_json
-from experiments.tables import print_errors
-from experiments.train import say
+from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.cli.tables import print_errors
+from experiments.evaluation.readers import validate_evaluation
+from experiments.reports.run_page import write_report
+from experiments.training.config import WholeImageExperiment, load_fixed
+from experiments.training.loop import say
+from experiments.training.programs import final_predictor
+from experiments.training.provenance import surroundings
+from experiments.training.restore import read_run
+from experiments.training.run import measure
+from experiments.training.run_directory import write_json
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,11 @@ from jaxtyping import Array, UInt8
 
 from common.attention.model import AttentionModel
 from common.data import TASKS, Crop, Recipe, find_task
-from common.evaluation import over_batches, summarise
+from common.training.evaluation import over_batches, summarise
 from dram.focus import focus, reading_glimpses
-from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import DataConfig, DramExperiment, load_blank, load_dataset
+from experiments.cli.command_line import interruptible, run_tyro, user_errors
 from experiments.cost import forward_cost
-from experiments.models import make_agent
-from experiments.readers import (
+from experiments.evaluation.readers import (
     SPLIT_SEEDS,
     check_readers,
     operations,
@@ -32,7 +30,9 @@ from experiments.readers import (
     scorer,
     validate_evaluation,
 )
-from experiments.train import say
+from experiments.models import make_agent
+from experiments.training.config import DataConfig, DramExperiment, load_blank, load_dataset
+from experiments.training.loop import say
 
 ENLARGED = "_110"
 

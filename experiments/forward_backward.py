@@ -13,12 +13,11 @@ import optax
 import tyro
 
 from common.data import reverse_symbols
-from common.evaluation import Predictions, Scores, error_interval, summarise
+from common.training.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
-from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import GLIMPSE_NETWORK, load_blank, shared_loader
+from experiments.cli.command_line import interruptible, run_tyro, user_errors
 from experiments.cost import cost_of, symbols_of, total
-from experiments.readers import (
+from experiments.evaluation.readers import (
     SPLIT_SEEDS,
     check_readers,
     operations,
@@ -28,8 +27,9 @@ from experiments.readers import (
     scorer,
     validate_evaluation,
 )
-from experiments.restore import RestoredRun
-from experiments.train import say
+from experiments.training.config import GLIMPSE_NETWORK, load_blank, shared_loader
+from experiments.training.loop import say
+from experiments.training.restore import RestoredRun
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from common.attention.config import PolicyConfig
+from common.attention.locations import parse_sigma
 from common.attention.model import AttentionModel, make_hyper
 from common.data import sample_batch
-from common.locations import parse_sigma
 from common.policy_gradient import Estimator, make_estimator
-from experiments import run_directory
-from experiments.augmentation import make_augmentation
-from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
-from experiments.gradients import (
+from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.plots.gradients import variance_figure
+from experiments.plots.style import save_figure
+from experiments.studies.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
+from experiments.studies.gradients import (
     Moments,
     Reference,
     Setting,
@@ -37,10 +37,10 @@ from experiments.gradients import (
     make_warm_up,
     summarise,
 )
-from experiments.plots_gradients import variance_figure
-from experiments.plots_style import save_figure
-from experiments.provenance import surroundings
-from experiments.train import console, say, warn
+from experiments.training import run_directory
+from experiments.training.augmentation import make_augmentation
+from experiments.training.loop import console, say, warn
+from experiments.training.provenance import surroundings
 from ram.agent import make_ram
 from ram.config import RamConfig
 

@@ -8,15 +8,18 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from common.attention.locations import describe_sigma
 from common.attention.model import AttentionModel
-from common.baselines import NETWORKS, make_baseline, validate_baseline
 from common.data import Canvas, Dataset
-from common.locations import describe_sigma
-from common.training import Model, freeze
+from common.networks.image_classifiers import NETWORKS, make_baseline, validate_baseline
+from common.training.step import Model, freeze
 from dram.agent import make_dram
 from dram.config import validate as validate_dram
-from experiments.augmentation import validate_augmentation_of
-from experiments.config import (
+from experiments.evaluation.overlap import overlaps
+from experiments.plots.agent_pictures import draw_agent, draw_baseline
+from experiments.plots.network_pictures import draw_colocaliser, draw_soft, draw_stn, keep_history, transformer_eye
+from experiments.training.augmentation import validate_augmentation_of
+from experiments.training.config import (
     AgentExperiment,
     CnnExperiment,
     ColocalisationExperiment,
@@ -29,17 +32,14 @@ from experiments.config import (
     is_own,
     to_json,
 )
-from experiments.overlap import overlaps
-from experiments.pictures import draw_agent, draw_baseline
-from experiments.pictures_stn import draw_colocaliser, draw_soft, draw_stn, keep_history, transformer_eye
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
 from stn.colocalisation import Colocaliser, make_colocaliser, validate_colocalisation
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.config import validate as validate_stn
 from stn.models import StnModel, make_stn
-from stn.soft_attention import SoftModel, make_soft_attention
-from stn.soft_config import validate_soft
+from stn.soft_attention.config import validate_soft
+from stn.soft_attention.model import SoftModel, make_soft_attention
 from stn.transformer import Transformed
 
 # The encoder of co-localisation.

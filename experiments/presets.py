@@ -3,13 +3,13 @@
 from typing import Any
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
-from common.baselines import BaselineConfig
-from common.optimizers import OptimizerConfig
+from common.networks.image_classifiers import BaselineConfig
 from common.policy_gradient import EstimatorConfig
+from common.training.optimizers import OptimizerConfig
 from dram.config import AgentConfig as DramAgentConfig
 from dram.config import DramConfig
-from experiments.augmentation import AugmentationConfig
-from experiments.config import (
+from experiments.training.augmentation import AugmentationConfig
+from experiments.training.config import (
     CnnExperiment,
     DataConfig,
     DramExperiment,

@@ -3,18 +3,18 @@
 import dataclasses
 from typing import Literal
 
-from common.optimizers import OptimizerConfig
-from experiments.augmentation import AugmentationConfig
-from experiments.config import (
+from common.training.optimizers import OptimizerConfig
+from experiments.presets import CNN_PRESETS
+from experiments.training.augmentation import AugmentationConfig
+from experiments.training.config import (
     ColocalisationExperiment,
     DataConfig,
     SoftExperiment,
     StnExperiment,
     TrainingConfig,
 )
-from experiments.presets import CNN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
-from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
+from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
 
 
 def _budget(steps: int) -> TrainingConfig:

@@ -1,7 +1,7 @@
 """Trains a RAM agent: ``python -m experiments.ram PRESET [flags]``."""
 
-from experiments.experiment import command
 from experiments.presets import RAM_PRESETS
+from experiments.training.run import command
 
 main = command(
     "ram",

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import fail, user_errors
-from experiments.config import flatten, to_json
-from experiments.plots_style import write_bytes
-from experiments.run_directory import read_json
+from experiments.cli.command_line import fail, user_errors
+from experiments.cli.tables import READOUTS, found_text
+from experiments.plots.style import write_bytes
 from experiments.sweeps.axes import fields_of, is_bool
 from experiments.sweeps.models import MODELS
-from experiments.tables import READOUTS, found_text
+from experiments.training.config import flatten, to_json
+from experiments.training.run_directory import read_json
 
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 

@@ -1,7 +1,7 @@
 """Trains a network with soft attention: ``python -m experiments.soft_attention PRESET [flags]``."""
 
-from experiments.experiment import command
 from experiments.presets_stn import SOFT_PRESETS
+from experiments.training.run import command
 
 main = command(
     "soft_attention",

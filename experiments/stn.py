@@ -1,7 +1,7 @@
 """Trains a spatial transformer network: ``python -m experiments.stn PRESET [flags]``."""
 
-from experiments.experiment import command
 from experiments.presets_stn import STN_PRESETS
+from experiments.training.run import command
 
 main = command(
     "stn",

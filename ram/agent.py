@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
+from common.attention.base import Agent
 from common.attention.config import make_retina
-from common.attention.heads import ActionNetwork, BaselineNetwork, LocationNetwork
 from common.attention.model import AttentionModel, make_attention
-from common.cores import CORES
-from common.episode import Agent
+from common.networks.cores import CORES
+from common.networks.heads import ActionNetwork, BaselineNetwork, LocationNetwork
 from ram.config import RamConfig
 from ram.networks import GlimpseNetwork
 

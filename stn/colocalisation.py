@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common.attention.locations import to_pixels
 from common.checks import require_at_least, require_at_most
-from common.locations import to_pixels
-from common.targets import accuracy
-from common.training import Given, Model, freeze
+from common.networks.targets import accuracy
+from common.training.step import Given, Model, freeze
 from stn.config import MOST_LAYERS, small
 from stn.localisation import NAME, ConvolutionalLocalisation
 from stn.models import StnModel, StnOutput

@@ -5,7 +5,7 @@ from typing import Literal
 
 from common import LARGEST
 from common.checks import MOST_PARAMETERS, refuse_settings, require_at_least, require_at_most
-from common.multi_digit import MOST_WIDTH
+from common.networks.multi_digit import MOST_WIDTH
 from stn.transforms import Name
 
 # Each is a part of the compiled program, which takes long to compile beyond this.
@@ -34,7 +34,7 @@ class TransformerConfig:
     control_points: int = 4
     """Control points of tps along each side of the image."""
     regularisation: float = 0.0
-    """Weight of the bending of tps, see `common.splines`: 0 to go through its control points."""
+    """Weight of the bending of tps, see `common.geometry.splines`: 0 to go through its control points."""
     localisation: Literal["convolutional", "dense"] = "convolutional"
     """Localisation network: two 5x5 convolutions and dense layers, or dense layers alone. Those of multi behind the
     first are dense."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from common.grids import centres, regular_grid
+from common.geometry.grids import centres, regular_grid
 
 # A projective map sends points of less depth than this, near its horizon or beyond, to OUTSIDE in x and y.
 NEAREST, OUTSIDE = 1e-3, 1e3
@@ -93,8 +93,8 @@ def thin_plate_grid(
     Args:
       theta: where each control point is read, normalised.
       control: the control points, normalised positions in the output.
-      basis: from `common.grids.spline_basis` for them.
-      align_corners: as given to `common.grids.spline_basis`.
+      basis: from `common.geometry.grids.spline_basis` for them.
+      align_corners: as given to `common.geometry.grids.spline_basis`.
     """
     height, width, _ = basis.shape
     # The spline of the displacements, since it maps the regular grid to itself: exact where nothing is displaced.

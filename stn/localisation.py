@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from common.convolution import Conv, max_pool
+from common.networks.convolutions import Conv, max_pool
 
 # Parameters under a module of this name belong to localisation networks.
 NAME = "localisation"
@@ -20,9 +20,10 @@ NAME = "localisation"
 def rate_factors(params: PyTree, factor: float) -> PyTree:
     """Factors on the learning rate: ``factor`` for the parameters of localisation networks, 1 for all others.
 
-    The training step multiplies updates with them after the optimiser (`common.training.Model`). The paper trains the
-    localisation networks of house numbers at a tenth of the rate, for SGD, where scaling their gradients would do the
-    same. Adam divides each gradient by its own size, so there a scaled gradient would change next to nothing.
+    The training step multiplies updates with them after the optimiser (`common.training.step.Model`). The paper
+    trains the localisation networks of house numbers at a tenth of the rate, for SGD, where scaling their gradients
+    would do the same. Adam divides each gradient by its own size, so there a scaled gradient would change next to
+    nothing.
 
     Returns:
       A tree like ``params`` with floats.

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from common.multi_digit import LAYOUTS, MultiDigitCnn
-from common.targets import Head, accuracy, cross_entropy
-from common.training import Given, Model
+from common.networks.multi_digit import LAYOUTS, MultiDigitCnn
+from common.networks.targets import Head, accuracy, cross_entropy
+from common.training.step import Given, Model
+from stn.classifiers import Cnn, Fcn
 from stn.config import StnConfig, TransformerConfig, output_size
 from stn.localisation import ConvolutionalLocalisation, DenseLocalisation, rate_factors
-from stn.networks import Cnn, Fcn
 from stn.transformer import SpatialTransformer, Transformed, in_parallel, pool, traced_back
 from stn.transforms import Transform, make_transform
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from common.convolution import max_pool
+from common.networks.convolutions import max_pool
 from stn.localisation import average_pool
 from stn.samplers import Fill, Padding, sample
 from stn.transforms import Transform

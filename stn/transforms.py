@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from common.grids import control_grid, spline_basis
+from common.geometry.grids import control_grid, spline_basis
 from common.names import unknown
 from stn.grids import affine_grid, attention_matrix, projective_grid, rotated_attention_matrix, thin_plate_grid
 
@@ -49,7 +49,7 @@ def make_transform(
       width: columns of the output.
       scale: of translations only: parts of the input's width and height that the output shows.
       control: of ``tps`` only: control points along each side, or rows and columns of them, at least 2.
-      regularisation: of ``tps`` only, see `common.splines.thin_plate_basis`.
+      regularisation: of ``tps`` only, see `common.geometry.splines.thin_plate_basis`.
       align_corners: whether -1 and +1 are the centres of the outermost pixels.
 
     Raises:

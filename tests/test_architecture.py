@@ -14,9 +14,9 @@ FORBIDDEN = {"common": AGENTS | {"experiments", "tests"}, "experiments": {"tests
 FORBIDDEN |= {agent: (AGENTS - {agent}) | {"experiments", "tests"} for agent in AGENTS}
 # Libraries that one place alone may know.
 ONLY_IN = {
-    "orbax": ("common/checkpoint.py",),
-    "distrax": ("common/locations.py",),
-    "tensorflow_datasets": ("common/data/builders", "experiments/"),
+    "orbax": ("common/training/checkpoints.py",),
+    "distrax": ("common/attention/locations.py",),
+    "tensorflow_datasets": ("common/data/tfds/", "experiments/"),
     "matplotlib": ("experiments/",),
     "tensorboardX": ("experiments/",),
     "tyro": ("experiments/",),

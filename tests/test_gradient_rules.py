@@ -15,12 +15,13 @@ import dram.agent
 import dram.config
 import ram.agent
 import ram.config
+from common.attention.base import Episode, Policy
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
-from common.episode import Episode, Policy, unroll
-from common.glimpse import make_sensor
-from common.locations import START_POLICIES
+from common.attention.glimpse import make_sensor
+from common.attention.locations import START_POLICIES
+from common.attention.rollout import unroll
 from common.policy_gradient import ADVANTAGES, REWARDS, EstimatorConfig, make_estimator, policy_loss
-from common.training import Given
+from common.training.step import Given
 
 HEIGHT, WIDTH, CLASSES, BATCH, GLIMPSES = 10, 12, 3, 6, 3
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from common import LARGEST
+from common.attention.glimpse import Retina
+from common.attention.locations import parse_sigma
 from common.checks import require_at_least
-from common.glimpse import Retina
-from common.locations import parse_sigma
 from common.policy_gradient import EstimatorConfig
 
 

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common.attention.base import Agent, Episode, Policy
 from common.attention.config import Attention, make_retina
+from common.attention.glimpse import Retina, make_sensor
+from common.attention.locations import START_POLICIES, parse_sigma
 from common.attention.objective import Weights, hybrid_loss, make_weights
+from common.attention.rollout import replicate, unroll
 from common.attention.sequences import Sequence
-from common.episode import Agent, Episode, Policy, replicate, unroll
-from common.glimpse import Retina, make_sensor
-from common.locations import START_POLICIES, parse_sigma
 from common.policy_gradient import (
     Estimator,
     Rollout,
@@ -21,7 +22,7 @@ from common.policy_gradient import (
     make_estimator,
     policy_loss,
 )
-from common.training import Given, Model, Passes
+from common.training.step import Given, Model, Passes
 
 
 class AttentionHyper(NamedTuple):
@@ -46,7 +47,7 @@ class AttentionModel(NamedTuple):
     Attributes:
       model: its initialisation, loss and prediction; ``progress`` sets the schedule of sigma.
       play: ``(params, key, images [B, H, W, C], policy kind) -> Episode`` with fields ``[T, B]``; the policy kind is
-        that of `common.episode.Policy`.
+        that of `common.attention.base.Policy`.
       rollout: ``(params, key, images [B, H, W, C], given) -> Episode`` with fields ``[T, M, B]``: the episodes of a
         training step.
       retina: the geometry of its retina.

@@ -7,9 +7,9 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from common import Scalar
+from common.attention.base import Episode
 from common.attention.config import LossConfig
 from common.attention.sequences import Sequence, whole_right
-from common.episode import Episode
 from common.policy_gradient import Estimator, Rollout, policy_loss
 from common.policy_gradient.advantages import returns_to_go
 from common.policy_gradient.estimator import counted_mean

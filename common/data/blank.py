@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 
-from common.data.crops import Crop
 from common.data.numbers import SYMBOLS, fit_crop
-from common.data.recipe import sample_shapes
+from common.data.own_images.splits import Resize
+from common.data.recipes.base import sample_shapes
+from common.data.recipes.crops import Crop
 from common.data.source import Source
-from common.data.splits import Resize
 from common.data.tasks import Dataset, find_task
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from common.data.crops import Crop
-from common.data.house_numbers import LEAST_SIZE, MOST_SIZE
-from common.data.house_pool import NUM_SYMBOLS, PoolConfig, Progress, load_pool, render_pool
+from common.data.house_numbers.pool import NUM_SYMBOLS, PoolConfig, Progress, load_pool, render_pool
+from common.data.house_numbers.renderer import LEAST_SIZE, MOST_SIZE
+from common.data.own_images.splits import Resize, check_resize
+from common.data.recipes.crops import Crop
 from common.data.source import SPLITS, Source
-from common.data.splits import Resize, check_resize
 
 SYMBOLS = (*"0123456789", "end")
 # Rendered images of each split, where nothing else is asked for.
@@ -106,8 +106,8 @@ def load_numbers(
     gray = numbers.grayscale if grayscale is None else grayscale
     if numbers.svhn:
         # Only those who have SVHN need what reads it.
-        from common.data.svhn import SvhnConfig, load_svhn
-        from common.data.svhn_files import ADDRESS
+        from common.data.svhn.dataset import SvhnConfig, load_svhn
+        from common.data.svhn.files import ADDRESS
 
         if data is None:
             raise ValueError(

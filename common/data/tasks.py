@@ -17,16 +17,16 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.augmentation import Augmentation
-from common.data.canvas import Canvas, draw_layout
-from common.data.crops import Crop
 from common.data.digests import DIGESTS
-from common.data.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
-from common.data.house_pool import Progress
+from common.data.house_numbers.pool import Progress
 from common.data.mnist import load_mnist
 from common.data.numbers import CACHE, SYMBOLS, Numbers, fit_crop, load_numbers
-from common.data.own_images import EXPECTED_DATA, load_own_images
-from common.data.pairs import Pair
-from common.data.recipe import Plain, Recipe, sample_shapes
+from common.data.own_images.load import EXPECTED_DATA, load_own_images
+from common.data.recipes.base import Plain, Recipe, sample_shapes
+from common.data.recipes.canvas import Canvas, draw_layout
+from common.data.recipes.crops import Crop
+from common.data.recipes.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
+from common.data.recipes.pairs import Pair
 from common.data.source import SPLITS, Source
 from common.names import unknown
 

@@ -14,7 +14,7 @@ import rlax
 from jaxtyping import Array, Float, PyTree
 
 from common import Scalar
-from common.episode import Episode
+from common.attention.base import Episode
 
 
 class Stateful(NamedTuple):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from common.episode import Episode
+from common.attention.base import Episode
 from common.policy_gradient.advantages import Stateful
 from common.policy_gradient.config import EstimatorConfig
 from common.policy_gradient.registry import ADVANTAGES, KEYWORDS, REWARDS, SURROGATES, named, resolve

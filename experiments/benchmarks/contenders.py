@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from common.attention.config import make_retina
+from common.attention.glimpse import Retina, glimpse, summed_area_table
 from common.data import Dataset, sample_batch
-from common.glimpse import Retina, glimpse, summed_area_table
 from experiments.benchmarks.arithmetic import program_flops
-from experiments.config import RamExperiment, validate_budget
-from experiments.programs import compile_alone
-from experiments.train import make_initial_state
+from experiments.training.config import RamExperiment, validate_budget
+from experiments.training.loop import make_initial_state
+from experiments.training.programs import compile_alone
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
 

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from common.checks import require_at_least
-from common.convolution import Padding, convolve, max_pool
-from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.provenance import surroundings
-from experiments.run_directory import write_json
+from common.networks.convolutions import Padding, convolve, max_pool
+from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.training.provenance import surroundings
+from experiments.training.run_directory import write_json
 
 
 @dataclass(frozen=True)

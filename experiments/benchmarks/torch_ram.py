@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from common.attention.config import LossConfig, RetinaConfig
-from common.glimpse_networks import GLIMPSE_SCALE
-from common.locations import parse_sigma
-from common.optimizers import OptimizerConfig
+from common.attention.locations import parse_sigma
+from common.networks.glimpse_networks import GLIMPSE_SCALE
+from common.training.optimizers import OptimizerConfig
 from ram.config import RamConfig
 
 try:

@@ -27,13 +27,13 @@ from rich.table import Table
 from common.attention.config import RetinaConfig
 from common.checks import require_at_least
 from common.data import TASKS, find_task, load_task
-from common.optimizers import OptimizerConfig
 from common.policy_gradient import EstimatorConfig
-from experiments import run_directory
+from common.training.optimizers import OptimizerConfig
 from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
-from experiments.command_line import interruptible, run_tyro, user_errors
-from experiments.config import DataConfig, RamExperiment, TrainingConfig
+from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.training import run_directory
+from experiments.training.config import DataConfig, RamExperiment, TrainingConfig
 from ram.config import AgentConfig, RamConfig
 
 console = Console(stderr=True)

@@ -10,7 +10,10 @@ from typing import Any
 
 from common.data import Dataset
 from common.data.tasks import find_task
-from experiments.config import (
+from experiments.models import build, validate_batch
+from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
+from experiments.sweeps.models import MODELS, find_preset
+from experiments.training.config import (
     Experiment,
     flatten,
     load_blank,
@@ -19,11 +22,8 @@ from experiments.config import (
     to_json,
     validate_budget,
 )
-from experiments.models import build, validate_batch
-from experiments.start import check_start, shapes_of
-from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
-from experiments.sweeps.models import MODELS, find_preset
-from experiments.train import check_step
+from experiments.training.loop import check_step
+from experiments.training.warm_start import check_start, shapes_of
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from common.checks import refuse_file
-from experiments.config import from_json
-from experiments.run_directory import MARKER, read_json, write_json
-from experiments.start import goes_on
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
+from experiments.training.config import from_json
+from experiments.training.run_directory import MARKER, read_json, write_json
+from experiments.training.warm_start import goes_on
 
 SWEEP, LOCK = "sweep.json", "sweep.lock"
 

@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.data.tasks import find_task
-from experiments.command_line import user_errors
-from experiments.config import load_dataset
+from experiments.cli.command_line import user_errors
 from experiments.sweeps import local, ray_cluster
 from experiments.sweeps.cells import validate
 from experiments.sweeps.directory import cell_folder, continued, open_sweep, other_cells, read_results
@@ -24,6 +23,7 @@ from experiments.sweeps.options import Options
 from experiments.sweeps.progress import Board
 from experiments.sweeps.report import write_report
 from experiments.sweeps.study import Plan, Study, make_plan
+from experiments.training.config import load_dataset
 
 
 def launcher(options: Options) -> Execute:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from experiments.plots_style import COUNT_MAP, FAINT, INK, SERIES, figure_of, message_figure, number_text, tidy
+from experiments.plots.style import COUNT_MAP, FAINT, INK, SERIES, figure_of, message_figure, number_text, tidy
 from experiments.sweeps.outcomes import Setting
 from experiments.sweeps.statistics import mean_interval
 from experiments.sweeps.study import Dimension

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from experiments.stopping import Stop
+from experiments.cli.stopping import Stop
 from experiments.sweeps.cells import Cell
 
 

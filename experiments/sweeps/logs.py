@@ -4,7 +4,7 @@ import fcntl
 from pathlib import Path
 from typing import BinaryIO
 
-from experiments.run_directory import MARKER
+from experiments.training.run_directory import MARKER
 
 LOG = "log.txt"
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from common.names import unknown
-from experiments.config import Experiment
 from experiments.presets import CNN_PRESETS, DRAM_PRESETS, RAM_PRESETS
 from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
+from experiments.training.config import Experiment
 
 
 class SweepModel(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.command_line import fail, run_tyro, user_errors
+from experiments.cli.command_line import fail, run_tyro, user_errors
 from experiments.sweeps.axes import Field, allowed, fields_of, find_field, get, is_bool, to_text
 from experiments.sweeps.models import MODELS, find_preset
 from experiments.sweeps.study import Study, load_study

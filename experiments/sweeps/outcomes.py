@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.evaluation import METHODS
-from experiments.plots_style import write_bytes
+from common.training.evaluation import METHODS
+from experiments.plots.style import write_bytes
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import read_results
 from experiments.sweeps.study import Plan

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import run_directory
 from experiments.sweeps import parcels
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.directory import begun, cell_folder, read_results
 from experiments.sweeps.launchers import Notify, Status, Stop
 from experiments.sweeps.logs import last_error, log_path
+from experiments.training import run_directory
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.plots_style import save_figure, write_bytes
-from experiments.report_page import Section, fact_list, page, picture
-from experiments.report_sections import duration
-from experiments.report_table import SCRIPT, Link, Number, sortable_table
-from experiments.report_table import Cell as Entry
-from experiments.run_directory import read_metrics
+from experiments.plots.style import save_figure, write_bytes
+from experiments.reports.page import Section, fact_list, page, picture
+from experiments.reports.sections import duration
+from experiments.reports.table import SCRIPT, Link, Number, sortable_table
+from experiments.reports.table import Cell as Entry
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.figures import error_against, heat_map, label, positions, sweep_curves
@@ -28,6 +27,7 @@ from experiments.sweeps.outcomes import (
 )
 from experiments.sweeps.statistics import Difference, best_setting, mean_interval, paired_differences
 from experiments.sweeps.study import Plan
+from experiments.training.run_directory import read_metrics
 
 MOST_PAIRS = 300
 

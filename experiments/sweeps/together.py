@@ -21,18 +21,18 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from common.data import Dataset
-from common.training import Hyper, TrainState
-from experiments import run_directory
-from experiments.command_line import fail, with_output
-from experiments.config import WholeImageExperiment, from_json, load_dataset
-from experiments.experiment import finish, run
+from common.training.step import Hyper, TrainState
+from experiments.cli.command_line import fail, with_output
 from experiments.models import Built, build, identity, observer
-from experiments.programs import General, Programs, SharedPrograms, program_digest
-from experiments.provenance import add_start, digest
-from experiments.start import begin, goes_on
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.models import find_preset
-from experiments.train import Interrupted, Run, configured_hyper, say, train
+from experiments.training import run_directory
+from experiments.training.config import WholeImageExperiment, from_json, load_dataset
+from experiments.training.loop import Interrupted, Run, configured_hyper, say, train
+from experiments.training.programs import General, Programs, SharedPrograms, program_digest
+from experiments.training.provenance import add_start, digest
+from experiments.training.run import finish, run
+from experiments.training.warm_start import begin, goes_on
 
 How = Literal["auto", "in_turn", "vmap"]
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from common.attention.base import Policy
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
+from common.attention.glimpse import make_sensor
+from common.attention.locations import START_POLICIES
 from common.attention.objective import Weights
-from common.episode import Policy, unroll
-from common.glimpse import make_sensor
-from common.glimpse_networks import GLIMPSE_SCALE
-from common.locations import START_POLICIES
+from common.attention.rollout import unroll
+from common.networks.glimpse_networks import GLIMPSE_SCALE
 from common.policy_gradient import EstimatorConfig
-from common.training import Given
+from common.training.step import Given
 from dram.agent import Dram, make_agent, make_dram
 from dram.config import AgentConfig, DramConfig
 from dram.networks import coarse

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.glimpse_networks import GLIMPSE_SCALE
+from common.networks.glimpse_networks import GLIMPSE_SCALE
 from dram.networks import ContextNetwork, GlimpseNetwork, coarse
 
 RNG = np.random.default_rng(0)

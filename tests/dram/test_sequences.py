@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
-from common.evaluation import error_interval, make_predictor, sequence_errors
-from common.optimizers import OptimizerConfig, make_optimizer, make_schedule
 from common.policy_gradient import EstimatorConfig
-from common.training import Given, Hyper, init_state, make_chunk, train_step
+from common.training.evaluation import error_interval, make_predictor, sequence_errors
+from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
+from common.training.step import Given, Hyper, init_state, make_chunk, train_step
 from dram.agent import make_dram
 from dram.config import AgentConfig, DramConfig
 

@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.checkpoint import Checkpoints
 from common.data import Crop, Dataset, Plain, Source, reverse_dataset
-from experiments.command_line import parse_preset
-from experiments.config import to_json
+from common.training.checkpoints import Checkpoints
+from experiments.cli.command_line import parse_preset
 from experiments.models import build
 from experiments.presets import DRAM_PRESETS
-from experiments.run_directory import open_run
-from experiments.train import make_initial_state
+from experiments.training.config import to_json
+from experiments.training.loop import make_initial_state
+from experiments.training.run_directory import open_run
 
 SYMBOLS, MOST = 3, 2
 SIZES = {"pairs100_sequence": 12, "house_numbers": 12, "house_numbers_110": 24, "pairs100": 12}
@@ -45,7 +45,7 @@ def load_task(name, data=None, resize=None, **options):
 def stand_in(monkeypatch):
     """Has every task that is loaded by name, for its images or their shapes, be one of small images of numbers."""
     for name in ("load_task", "blank_task"):
-        monkeypatch.setattr(f"experiments.config.{name}", load_task)
+        monkeypatch.setattr(f"experiments.training.config.{name}", load_task)
 
 
 LOOP = (

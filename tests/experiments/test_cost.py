@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import pytest
 
 from common.attention.config import RetinaConfig
-from common.baselines import BaselineConfig
 from common.data import find_task
+from common.networks.image_classifiers import BaselineConfig
 from dram.config import AgentConfig as DramAgentConfig
 from dram.config import DramConfig
 from experiments import cost
-from experiments.config import CnnExperiment, DataConfig, DramExperiment, RamExperiment, to_json
 from experiments.cost import cost_of, shapes_of
 from experiments.models import make_network
 from experiments.presets import CNN_PRESETS
-from experiments.run_directory import write_json
 from experiments.sweeps.models import MODELS
+from experiments.training.config import CnnExperiment, DataConfig, DramExperiment, RamExperiment, to_json
+from experiments.training.run_directory import write_json
 from ram.config import AgentConfig, RamConfig
 
 DIGITS, NUMBERS = DataConfig("mnist28"), DataConfig("house_numbers")

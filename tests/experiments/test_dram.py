@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from experiments import dram, evaluate, ram
-from experiments.run_directory import MetricsWriter, read_json, read_metrics
-from experiments.tables import READOUTS
+from experiments.cli.tables import READOUTS
+from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
 
 LOOP = (
     "--optimizer adam --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2"

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from common.checkpoint import Checkpoints
+from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate
-from experiments.run_directory import read_json, read_metrics
+from experiments.training.run_directory import read_json, read_metrics
 
 LAST = 8
 FLAGS = (

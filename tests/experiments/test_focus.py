@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from common.data import TASKS
-from common.evaluation import METHODS, make_scorer, over_batches, predicted
+from common.training.evaluation import METHODS, make_scorer, over_batches, predicted
 from dram.focus import focus, reading_glimpses
 from experiments import focus as command
-from experiments.config import DataConfig
 from experiments.cost import forward_cost
 from experiments.models import make_agent
-from experiments.restore import read_run
-from experiments.run_directory import read_json
-from experiments.train import TEST_SEED
+from experiments.training.config import DataConfig
+from experiments.training.loop import TEST_SEED
+from experiments.training.restore import read_run
+from experiments.training.run_directory import read_json
 from tests.experiments import numbers_maker
 
 pytestmark = pytest.mark.usefixtures("small_numbers")
@@ -107,7 +107,9 @@ def test_what_does_not_belong_together_is_refused_before_images_are_made(
     readers, tmp_path, monkeypatch, capsys, flags, said
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("experiments.config.load_task", lambda *given, **options: pytest.fail("images were loaded"))
+    monkeypatch.setattr(
+        "experiments.training.config.load_task", lambda *given, **options: pytest.fail("images were loaded")
+    )
     with pytest.raises(SystemExit) as stop:
         command.main([flag.format(readers) for flag in flags])
     out, err = capsys.readouterr()

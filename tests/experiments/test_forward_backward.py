@@ -9,14 +9,14 @@ import numpy as np
 import optax
 import pytest
 
-from common.evaluation import METHODS, make_scorer, predicted
+from common.training.evaluation import METHODS, make_scorer, predicted
 from experiments import forward_backward
-from experiments.augmentation import AugmentationConfig
-from experiments.config import GLIMPSE_NETWORK
 from experiments.cost import cost_of, mean_symbols
-from experiments.restore import read_run
-from experiments.run_directory import read_json
-from experiments.train import TEST_SEED
+from experiments.training.augmentation import AugmentationConfig
+from experiments.training.config import GLIMPSE_NETWORK
+from experiments.training.loop import TEST_SEED
+from experiments.training.restore import read_run
+from experiments.training.run_directory import read_json
 from tests.dram.test_forward_backward import of_one_image
 from tests.experiments.numbers_maker import SYMBOLS
 
@@ -117,7 +117,9 @@ def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypa
 def test_runs_that_do_not_belong_together_are_refused(readers, tmp_path, monkeypatch, capsys, names, said):
     monkeypatch.chdir(tmp_path)
     # It is known before images are made, which takes long.
-    monkeypatch.setattr("experiments.config.load_task", lambda *given, **options: pytest.fail("images were loaded"))
+    monkeypatch.setattr(
+        "experiments.training.config.load_task", lambda *given, **options: pytest.fail("images were loaded")
+    )
     known = ("forward", "backward", "other_backward", "single", "absent")
     with pytest.raises(SystemExit) as stop:
         forward_backward.main([str(readers / name) if name in known else name for name in names])

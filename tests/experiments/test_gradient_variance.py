@@ -7,11 +7,12 @@ import pytest
 
 from common.attention.config import PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig
-from experiments import gradient_options, gradient_variance, ram
-from experiments.augmentation import AugmentationConfig
-from experiments.config import DataConfig, RamExperiment, TrainingConfig
-from experiments.plots_gradients import variance_figure
-from experiments.run_directory import read_json
+from experiments import gradient_variance, ram
+from experiments.plots.gradients import variance_figure
+from experiments.studies import gradient_options
+from experiments.training.augmentation import AugmentationConfig
+from experiments.training.config import DataConfig, RamExperiment, TrainingConfig
+from experiments.training.run_directory import read_json
 from ram.config import AgentConfig, RamConfig
 
 FEW = ["--images", "4", "--estimates", "5", "--reference-estimates", "6", "--replicates", "1", "2", "--sigma", "2px"]

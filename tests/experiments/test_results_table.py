@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from common.evaluation import METHODS
+from common.training.evaluation import METHODS
 from experiments import results_table
-from experiments.command_line import parse_preset
-from experiments.config import to_json
+from experiments.cli.command_line import parse_preset
+from experiments.cli.tables import READOUTS
 from experiments.presets import RAM_PRESETS
 from experiments.presets_stn import COLOCALISATION_PRESETS
-from experiments.tables import READOUTS
+from experiments.training.config import to_json
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,12 +15,12 @@ from common.data import load_task
 from common.data.array_cache import read_arrays
 from common.data.blank import blank_task
 from experiments import colocalisation, evaluate, soft_attention, stn
+from experiments.evaluation.overlap import true_boxes
 from experiments.models import make_model
-from experiments.overlap import true_boxes
 from experiments.presets import CNN_PRESETS, DRAM_PRESETS
 from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
-from experiments.restore import read_run
-from experiments.run_directory import read_json, read_metrics
+from experiments.training.restore import read_run
+from experiments.training.run_directory import read_json, read_metrics
 from stn.colocalisation import ENCODER
 from stn.config import NetworkConfig
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig, make_retina
-from common.glimpse import Retina
+from common.attention.glimpse import Retina
 from common.policy_gradient import EstimatorConfig
 from ram.config import AgentConfig, RamConfig, validate
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.attention.heads import ActionNetwork, BaselineNetwork, LocationNetwork
-from common.glimpse_networks import GLIMPSE_SCALE
+from common.networks.glimpse_networks import GLIMPSE_SCALE
+from common.networks.heads import ActionNetwork, BaselineNetwork, LocationNetwork
 from ram.networks import GlimpseNetwork
 
 OUTPUT = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
-from common.optimizers import OptimizerConfig, make_optimizer, make_schedule
 from common.policy_gradient import EstimatorConfig, validate_estimator
 from common.policy_gradient.advantages import compares_replicates
 from common.policy_gradient.registry import ADVANTAGES
-from common.training import Given, Hyper, init_state, train_step
+from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
+from common.training.step import Given, Hyper, init_state, train_step
 from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
 

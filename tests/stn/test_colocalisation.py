@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from common.optimizers import OptimizerConfig, make_optimizer
-from common.training import Given, Hyper, init_state, train_step
+from common.training.optimizers import OptimizerConfig, make_optimizer
+from common.training.step import Given, Hyper, init_state, train_step
 from stn.colocalisation import (
     ENCODER,
     ColocalisationConfig,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import RBFInterpolator
 
-from common.grids import centres, control_grid, regular_grid, spline_basis
-from common.splines import thin_plate_basis
+from common.geometry.grids import centres, control_grid, regular_grid, spline_basis
+from common.geometry.splines import thin_plate_basis
 from stn import grids
 
 RNG = np.random.default_rng(0)

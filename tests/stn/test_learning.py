@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import pytest
 from jax.scipy.ndimage import map_coordinates
 
-from common.optimizers import OptimizerConfig, make_optimizer, make_schedule
-from common.training import Hyper, init_state, make_chunk, train_step
+from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
+from common.training.step import Hyper, init_state, make_chunk, train_step
 from stn.colocalisation import ENCODER, ColocalisationConfig, boxes_of, make_colocaliser, overlap
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.models import make_stn
-from stn.soft_attention import make_soft_attention
-from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
+from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
+from stn.soft_attention.model import make_soft_attention
 
 pytestmark = pytest.mark.slow
 

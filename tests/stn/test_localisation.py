@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.optimizers import OptimizerConfig, make_optimizer
-from common.training import Hyper, Model, init_state, train_step
+from common.training.optimizers import OptimizerConfig, make_optimizer
+from common.training.step import Hyper, Model, init_state, train_step
 from stn.localisation import ConvolutionalLocalisation, DenseLocalisation, average_pool, rate_factors
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

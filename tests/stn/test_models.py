@@ -12,16 +12,16 @@ import optax
 import pytest
 from scipy.signal import correlate
 
-from common.baselines import BaselineConfig, make_baseline
-from common.cores import CORES
 from common.data.blank import blank_task
-from common.training import Given
+from common.networks.cores import CORES
+from common.networks.image_classifiers import BaselineConfig, make_baseline
+from common.training.step import Given
 from experiments.models import make_model, make_transformer
 from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig, validate
 from stn.models import fit_units, make_stn
-from stn.soft_attention import GlimpseReader, make_soft_attention
-from stn.soft_config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, validate_soft
+from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, validate_soft
+from stn.soft_attention.model import GlimpseReader, make_soft_attention
 
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8))
 LABELS = jnp.arange(4)

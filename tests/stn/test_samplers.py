@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from common.glimpse import Retina, bilinear_glimpse
-from common.grids import control_grid, regular_grid, spline_basis
+from common.attention.glimpse import Retina, bilinear_glimpse
+from common.geometry.grids import control_grid, regular_grid, spline_basis
 from stn import grids
 from stn.samplers import project, sample
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.training import Given
+from common.training.step import Given
 from experiments.presets_stn import STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.models import make_stn

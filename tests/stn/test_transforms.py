@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from common.grids import regular_grid
+from common.geometry.grids import regular_grid
 from stn.grids import affine_grid
 from stn.samplers import sample
 from stn.transforms import make_transform

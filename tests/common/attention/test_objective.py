@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.attention.base import Episode
 from common.attention.config import LossConfig
 from common.attention.objective import hybrid_loss, make_weights
 from common.attention.sequences import Sequence
-from common.episode import Episode
 from common.policy_gradient import REWARDS, EstimatorConfig, Rollout, make_estimator, policy_loss
 
 GLIMPSES, TARGETS, REPLICATES, BATCH, CLASSES = 2, 3, 2, 12, 4

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.crops import Crop
-from common.data.house_pool import PoolConfig, render_pool
+from common.data.house_numbers.pool import PoolConfig, render_pool
 from common.data.numbers import Numbers, fit_crop, to_gray
-from common.data.recipe import sample_shapes
+from common.data.recipes.base import sample_shapes
+from common.data.recipes.crops import Crop
 from common.data.source import Source
 from common.data.tasks import TASKS, load_task, sample_batch
 

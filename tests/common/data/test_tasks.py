@@ -12,10 +12,10 @@ from scipy import stats
 
 from common.data import tasks
 from common.data.augmentation import random_shift
-from common.data.canvas import Canvas
 from common.data.mnist import load_mnist
-from common.data.pairs import DIGITS
-from common.data.recipe import Plain, Recipe, check_source, draw_any, label_of, sample_shapes
+from common.data.recipes.base import Plain, Recipe, check_source, draw_any, label_of, sample_shapes
+from common.data.recipes.canvas import Canvas
+from common.data.recipes.pairs import DIGITS
 from common.data.source import Source
 from common.data.tasks import (
     DIGESTS,

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from experiments.config import CnnExperiment, RamExperiment
 from experiments.presets import CNN_PRESETS, RAM_PRESETS
 from experiments.sweeps.axes import convert, fields_of, find_field, get, replace, to_text
+from experiments.training.config import CnnExperiment, RamExperiment
 
 
 def leaves(cls):

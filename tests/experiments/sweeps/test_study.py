@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 
-from experiments.command_line import parse_preset
-from experiments.config import to_json
+from experiments.cli.command_line import parse_preset
 from experiments.presets import CNN_PRESETS, RAM_PRESETS
 from experiments.sweeps.cells import Cell, arguments, validate
 from experiments.sweeps.study import Study, load_study, make_plan, seeds_of
+from experiments.training.config import to_json
 
 RAM = {"model": "ram", "preset": "mnist28"}
 

@@ -6,18 +6,18 @@ import jax
 import numpy as np
 import pytest
 
-from common.training import Model
-from experiments.command_line import with_output
-from experiments.config import load_dataset
-from experiments.experiment import run
+from common.training.step import Model
+from experiments.cli.command_line import with_output
 from experiments.models import build
-from experiments.programs import SharedPrograms, program_digest
-from experiments.restore import read_run
-from experiments.run_directory import locked, read_json, read_metrics
 from experiments.sweeps import local, together
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.launchers import Stop
 from experiments.sweeps.study import Study, make_plan
+from experiments.training.config import load_dataset
+from experiments.training.programs import SharedPrograms, program_digest
+from experiments.training.restore import read_run
+from experiments.training.run import run
+from experiments.training.run_directory import locked, read_json, read_metrics
 from tests.experiments import numbers_maker
 
 SMALL = {

@@ -1,0 +1,1 @@
+"""Rendered house numbers: fonts, signs, walls, camera, and pools of finished images."""

@@ -1,0 +1,1 @@
+"""Images of your own, from a folder or from arrays."""

@@ -1,0 +1,1 @@
+"""Recipes: how the images and labels of a task are made from those of a source."""

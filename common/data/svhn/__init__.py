@@ -1,0 +1,1 @@
+"""The full numbers of SVHN, read from the published archives."""

@@ -1,0 +1,1 @@
+"""The tasks as TensorFlow Datasets."""

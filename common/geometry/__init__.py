@@ -1,0 +1,1 @@
+"""Grids of points over an image, and splines through points."""

@@ -1,0 +1,153 @@
+"""The networks that see the whole image at once: fully connected and convolutional baselines."""
+
+import typing
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+
+from common.networks.convolutions import Conv, max_pool
+from common.networks.multi_digit import LAYOUTS, MOST_WIDTH, Heads, MultiDigitCnn, make_output
+from common.networks.targets import accuracy
+from common.training.step import Given, Model
+
+Network = Literal["fc", "paper_cnn", "article_cnn", "cnn11", "cnn10", "addition_cnn", "article_digits"]
+NETWORKS = typing.get_args(Network)
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """A network that sees the whole image."""
+
+    network: Network = "article_cnn"
+    """fc: two layers of `units`. paper_cnn: 8 filters 10x10, stride 5, then `units` (Mnih et al. 2014). article_cnn:
+    3x3 convolutions of 32 and 64, max-pool, dropout 0.25, dense 128, dropout 0.5. cnn11: eight 5x5 convolutions and
+    three dense layers (Goodfellow et al. 2014, Jaderberg et al. 2015). cnn10: eight and two, as dear as that of Ba et
+    al. 2014. addition_cnn: three 5x5 convolutions of 64, dense 512 (Ba et al. 2014). article_digits: six 3x3
+    convolutions of 32 to 128, dense 512."""
+    units: int = 256
+    """Units of the dense layers of fc and of paper_cnn."""
+    width: float = 1.0
+    """Factor on the filters and dense units of cnn11, cnn10, addition_cnn and article_digits."""
+    dropout: float = 0.5
+    """Dropout rate after their dense layers; after their convolutions, but for the first, it is a fifth of this."""
+    heads: Heads = "end"
+    """What reads a sequence of symbols. end: softmaxes over the digits and the end symbol; length: one over the
+    lengths, and softmaxes over the digits."""
+
+
+class FullyConnected(nn.Module):
+    """Two ReLU layers of ``units`` (Mnih et al. 2014, table 1)."""
+
+    units: int
+    num_outputs: int
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
+        """Images in [0, 1] to outputs."""
+        x = images.reshape(images.shape[0], -1)
+        for _ in range(2):
+            x = nn.relu(nn.Dense(self.units)(x))
+        return nn.Dense(self.num_outputs)(x)
+
+
+class PaperCnn(nn.Module):
+    """8 filters of 10x10 with stride 5, then a ReLU layer of ``units`` (Mnih et al. 2014, section 4.1)."""
+
+    units: int
+    num_outputs: int
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
+        """Images in [0, 1] to outputs."""
+        x = nn.relu(Conv(8, 10, "VALID", stride=5)(images))
+        x = nn.relu(nn.Dense(self.units)(x.reshape(x.shape[0], -1)))
+        return nn.Dense(self.num_outputs)(x)
+
+
+class ArticleCnn(nn.Module):
+    """3x3 convolutions of 32 and 64 filters, 2x2 max-pool, dropout 0.25, dense 128, dropout 0.5."""
+
+    num_outputs: int
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
+        """Images in [0, 1] to outputs; dropout acts only when ``train``."""
+        x = nn.relu(Conv(32, 3, "VALID")(images))
+        x = nn.relu(Conv(64, 3, "VALID")(x))
+        x = max_pool(x, padding="VALID")
+        x = nn.Dropout(0.25, deterministic=not train)(x)
+        x = nn.relu(nn.Dense(128)(x.reshape(x.shape[0], -1)))
+        x = nn.Dropout(0.5, deterministic=not train)(x)
+        return nn.Dense(self.num_outputs)(x)
+
+
+def validate_baseline(config: BaselineConfig, height: int, width: int) -> None:
+    """Checks a configuration against the images' size in pixels.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    if config.units < 1:
+        raise ValueError(f"units {config.units}: must be at least 1")
+    if not 0 < config.width <= MOST_WIDTH:
+        raise ValueError(f"width {config.width}: must be positive and at most {MOST_WIDTH}")
+    if not 0 <= config.dropout < 1:
+        raise ValueError(f"dropout {config.dropout}: must be 0 or more and below 1")
+    least = {"paper_cnn": 10, "article_cnn": 6}.get(config.network, 1)
+    if min(height, width) < least:
+        raise ValueError(f"network {config.network!r} on {height}x{width} images: needs at least {least}x{least}")
+
+
+def make_baseline(
+    config: BaselineConfig, height: int, width: int, channels: int, num_classes: int, num_targets: int | None = None
+) -> Model:
+    """Builds a baseline for images of ``height x width x channels`` pixels.
+
+    Args:
+      config: of the network.
+      height: image rows.
+      width: image columns.
+      channels: of the images.
+      num_classes: classes, or symbols of which the last is the end symbol.
+      num_targets: S, the symbols of a label; None where the label is one class.
+
+    Returns:
+      The model. Its predictions are logits ``[B, num_classes]``, or log-probabilities ``[B, S, num_classes]`` (see
+      `common.networks.multi_digit.make_output`).
+    """
+    output = make_output(config.heads, num_classes, num_targets)
+    if config.network in LAYOUTS:
+        module: nn.Module = MultiDigitCnn(LAYOUTS[config.network], output.size, config.width, config.dropout)
+    elif config.network == "article_cnn":
+        module = ArticleCnn(output.size)
+    else:
+        module = {"fc": FullyConnected, "paper_cnn": PaperCnn}[config.network](config.units, output.size)
+
+    def init(key: Key[Array, ""]) -> PyTree:
+        return module.init(key, jnp.zeros((1, height, width, channels)), False)["params"]
+
+    def apply(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], train: bool) -> Array:
+        outputs = module.apply({"params": params}, images / 255.0, train, rngs={"dropout": key})
+        return cast(Array, outputs)
+
+    def loss(
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        labels: Int[Array, " B *S"],
+        given: Given,
+    ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        outputs = apply(params, key, images, True)
+        value = output.loss(outputs, labels).mean()
+        return value, ({"loss": value, "accuracy": accuracy(output.scores(outputs), labels)}, given.memory)
+
+    def predict(
+        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()
+    ) -> Array:
+        del kind, hyper  # One forward pass, whatever the policy.
+        return output.scores(apply(params, key, images, False))
+
+    return Model(init, loss, predict)

@@ -1,0 +1,1 @@
+"""Training and evaluation of any model: steps, optimisers, checkpoints, error rates."""

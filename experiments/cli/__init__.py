@@ -1,0 +1,1 @@
+"""The command line: presets and flags, messages, tables, requests to stop."""

@@ -1,0 +1,143 @@
+"""The pictures of a trained agent: what is drawn into ``plots/`` after training."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from common.attention.glimpse import glimpse, glimpse_boxes, summed_area_table
+from common.attention.model import AttentionModel
+from common.attention.sequences import within
+from common.data import Dataset
+from common.training.evaluation import error_interval, make_predictor, over_batches, predicted, sequence_errors
+from common.training.step import Model
+from experiments.plots.animation import episode_gif
+from experiments.plots.curves import accuracy_by_glimpse, learning_curves
+from experiments.plots.episodes import episode_sheet, retina_sheet
+from experiments.plots.heat_maps import confusion_matrix, location_heatmaps
+from experiments.plots.sequences import error_by_length
+from experiments.plots.style import save_figure
+from experiments.reports.run_page import write_episodes
+from experiments.training.loop import TEST_SEED
+from experiments.training.run_directory import read_metrics
+
+SHEET_IMAGES = 12
+
+
+class Played(NamedTuple):
+    """Greedy episodes on N images, as the plots take them."""
+
+    locations: Any  # [N, T, 2], normalised
+    logits: Any  # [N, T, num_classes]
+
+
+def play_greedy(agent: AttentionModel, params: object, images: np.ndarray, batch_size: int) -> Played:
+    """Plays the greedy policy on every image."""
+
+    @jax.jit
+    def play(key: jax.Array, batch: jax.Array) -> Played:
+        episode = agent.play(params, key, batch, "greedy")
+        return Played(jnp.swapaxes(episode.locations, 0, 1), jnp.swapaxes(episode.logits, 0, 1))
+
+    return over_batches(play, jax.random.key(TEST_SEED), images, min(batch_size, len(images)))
+
+
+def draw_learning_curves(run_dir: Path) -> None:
+    """Draws ``plots/learning_curves.png`` from ``metrics.jsonl``."""
+    save_figure(learning_curves(read_metrics(run_dir)), run_dir / "plots" / "learning_curves.png")
+
+
+def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+    """Draws everything there is to see of an agent on the test images, and the data of the report's viewer."""
+    plots = run_dir / "plots"
+    test_images, test_labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
+    height, width, names = dataset.height, dataset.width, dataset.class_names
+    played = play_greedy(agent, params, test_images, batch_size)
+
+    images, labels = test_images[:SHEET_IMAGES], test_labels[:SHEET_IMAGES]
+    locations = np.swapaxes(played.locations[:SHEET_IMAGES], 0, 1)
+    logits = jnp.swapaxes(played.logits[:SHEET_IMAGES], 0, 1)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    rewards = np.asarray(agent.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
+    over_images = jax.vmap(glimpse, in_axes=(0, 0, None))
+    tables = jax.vmap(summed_area_table)(jnp.asarray(images))
+    glimpses = np.asarray(jax.vmap(over_images, in_axes=(None, 0, None))(tables, jnp.asarray(locations), agent.retina))
+    over_locations = jax.vmap(jax.vmap(glimpse_boxes, in_axes=(0, None, None, None)), in_axes=(0, None, None, None))
+    boxes = np.asarray(over_locations(jnp.asarray(locations), agent.retina, height, width), np.float64)
+
+    draw_learning_curves(run_dir)
+    figures = {
+        "episodes": episode_sheet(images, labels, locations, boxes, probabilities, names),
+        "retina": retina_sheet(glimpses, images, labels, boxes, probabilities, names),
+        **(_class_figures if agent.sequence is None else _sequence_figures)(played, test_labels, dataset),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, plots / f"{name}.png")
+    episode_gif(images, labels, locations, boxes, glimpses, probabilities, names, plots / "episodes.gif")
+    write_episodes(plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names, rewards)
+
+
+def _class_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Figure]:
+    """The figures of all N test images where a label `[N]` is one class."""
+    guesses = played.logits.argmax(-1)
+    by_glimpse = [error_interval(guess, labels) for guess in guesses.T]
+    return {
+        "locations": location_heatmaps(np.swapaxes(played.locations, 0, 1), dataset.height, dataset.width),
+        "confusion": confusion_matrix(labels, guesses[:, -1], dataset.class_names, path="Greedy path"),
+        "error_by_glimpse": _by_glimpse(by_glimpse),
+    }
+
+
+def _sequence_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Figure]:
+    """The same where a label `[N, S]` is a sequence: symbols up to the end of each label, and whole sequences."""
+    most, end = labels.shape[1], dataset.num_classes - 1
+    each = played.logits.shape[1] // most
+    logits = np.asarray(played.logits)
+    guesses, counted = logits.argmax(-1), np.asarray(within(jnp.asarray(labels), dataset.num_classes))
+    symbols = np.asarray(predicted(jnp.asarray(logits[:, each - 1 :: each])))
+    by_glimpse = [
+        error_interval(guesses[counted[:, step // each], step], labels[counted[:, step // each], step // each])
+        for step in range(guesses.shape[1])
+        if counted[:, step // each].any()
+    ]
+    taken = each * np.minimum((symbols != end).sum(axis=1) + 1, most)
+    locations = np.swapaxes(played.locations, 0, 1)
+    return {
+        "locations": location_heatmaps(locations, dataset.height, dataset.width, taken=taken, glimpses_per_target=each),
+        "error_by_glimpse": _by_glimpse(by_glimpse, each),
+        **_reading_figures(symbols, labels, dataset.class_names, "Greedy path, symbols"),
+    }
+
+
+def _reading_figures(symbols: np.ndarray, labels: np.ndarray, names: tuple[str, ...], path: str) -> dict[str, Figure]:
+    """What was read `[N, S]` against the labels `[N, S]`, by symbol up to the end of each label, and by length."""
+    counted = np.asarray(within(jnp.asarray(labels), len(names)))
+    return {
+        "confusion": confusion_matrix(labels[counted], symbols[counted], names, path=path),
+        "error_by_length": error_by_length(sequence_errors(symbols, labels, len(names) - 1)["by_length"]),
+    }
+
+
+def _by_glimpse(entries: list[dict[str, Any]], glimpses_per_target: int | None = None) -> Figure:
+    errors, low, high = (np.array([entry[name] for entry in entries]) for name in ("error", "low", "high"))
+    return accuracy_by_glimpse(errors, low, high, glimpses_per_target)
+
+
+def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+    """Draws the learning curves and the confusion matrix of a network that sees the whole image.
+
+    Of sequences that is the confusions of symbols, and the error by length.
+    """
+    draw_learning_curves(run_dir)
+    predict = make_predictor(model.predict, 0, batch_size)
+    images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
+    predictions = np.asarray(predict(params, jax.random.key(TEST_SEED), images).greedy)
+    if dataset.end_symbol is None:
+        figures = {"confusion": confusion_matrix(labels, predictions, dataset.class_names)}
+    else:
+        figures = _reading_figures(predictions, labels, dataset.class_names, "Symbols")
+    for name, figure in figures.items():
+        save_figure(figure, run_dir / "plots" / f"{name}.png")

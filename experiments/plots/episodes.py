@@ -1,0 +1,305 @@
+"""Figures of single episodes: where the agent looked, what its retina saw, and what it came to believe."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Integer
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from experiments.evaluation.reading import Reading, read_episode
+from experiments.plots.reading import draw_symbols, glimpse_title, mark_symbols
+from experiments.plots.style import (
+    BELIEF_MAP,
+    FAINT,
+    INK,
+    RIGHT,
+    UNSEEN,
+    WRONG,
+    Boxes,
+    Canvas,
+    EpisodeBelief,
+    EpisodeBoxes,
+    EpisodePatches,
+    GlimpseBoxes,
+    GlimpsePatches,
+    Glimpses,
+    Images,
+    Locations,
+    Mask,
+    Probabilities,
+    Rgb,
+    Targets,
+    draw_boxes,
+    draw_path,
+    figure_of,
+    glimpse_colours,
+    likeliest_classes,
+    message_figure,
+    names_of,
+    show_image,
+    spread,
+    to_pixels,
+    to_rgb,
+)
+
+# Between the numbers of glimpses, as a share of the width of an image.
+NUMBER_GAP = 0.075
+
+
+def covered(boxes: GlimpseBoxes, height: int, width: int) -> Mask:
+    """Which pixels of a `[height, width]` image have their centre in any of `boxes` `[K, 4]`, in pixels."""
+    mask = np.zeros((height, width), bool)
+    for box in np.asarray(boxes, np.float64):
+        rows, columns, _, _ = _samples(box, 1, height, width)
+        mask[np.ix_(rows, columns)] = True
+    return mask
+
+
+def reconstruct(glimpse: GlimpsePatches, boxes: GlimpseBoxes, height: int, width: int) -> Canvas:
+    """The image as one glimpse saw it: sharp where it looked, coarse around, zero where no patch reached.
+
+    Args:
+      glimpse: patches `[K, G, G, C]` in [0, 1]; row, then column.
+      boxes: what each patch covers, `[K, 4]`: (left, top, right, bottom) in pixels; may reach outside.
+      height, width: of the image, in pixels.
+
+    Returns:
+      `[height, width, C]`: each pixel takes the sample of the finest patch (smallest box) over its centre.
+    """
+    return reconstruct_episode(glimpse[None], np.asarray(boxes)[None], height, width)
+
+
+def reconstruct_episode(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: int, width: int) -> Canvas:
+    """Everything T glimpses saw, in one image `[height, width, C]` in [0, 1], as `reconstruct` does for one.
+
+    `glimpses` is `[T, K, G, G, C]`, `boxes` `[T, K, 4]` in pixels. A finer patch wins over a coarser one
+    whenever it was seen; among equals the later one wins.
+    """
+    patches = np.asarray(glimpses).reshape(-1, *glimpses.shape[2:])
+    frames = np.asarray(boxes, np.float64).reshape(-1, 4)
+    canvas = np.zeros((height, width, patches.shape[-1]), np.float32)
+    areas = np.round((frames[:, 2] - frames[:, 0]) * (frames[:, 3] - frames[:, 1]), 6)
+    for index in np.argsort(-areas, kind="stable"):
+        rows, columns, sample_rows, sample_columns = _samples(frames[index], patches.shape[1], height, width)
+        canvas[np.ix_(rows, columns)] = patches[index][np.ix_(sample_rows, sample_columns)]
+    return canvas
+
+
+def _samples(
+    box: np.ndarray, side: int, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns of the image with their centre in `box`; the patch rows and columns covering them."""
+    left, top, right, bottom = box
+    found: list[np.ndarray] = []
+    for start, stop, length in ((top, bottom, height), (left, right, width)):
+        centres = np.arange(length) + 0.5
+        pixels = np.flatnonzero((centres >= start) & (centres < stop))
+        samples = np.floor((centres[pixels] - start) / max(stop - start, 1e-9) * side).astype(int)
+        found.append(np.stack([pixels, np.clip(samples, 0, side - 1)]))
+    return found[0][0], found[1][0], found[0][1], found[1][1]
+
+
+def seen_rgb(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: int, width: int) -> Rgb:
+    """`reconstruct_episode` in RGB `[height, width, 3]`, in dark blue where no patch reached."""
+    picture = to_rgb(reconstruct_episode(glimpses, boxes, height, width))
+    picture[~covered(np.asarray(boxes).reshape(-1, 4), height, width)] = UNSEEN
+    return picture
+
+
+def verdict(reading: Reading, names: Sequence[str]) -> tuple[str, str]:
+    """Title of an episode and its colour; a tick or a cross tells right from wrong without the colour."""
+    true = reading.words(reading.label, names)
+    if reading.right:
+        return f"✓ {true}", RIGHT
+    return f"✗ {true}, {'taken for' if reading.end is None else 'read as'} {reading.words(reading.said, names)}", WRONG
+
+
+def verdict_so_far(
+    label: Integer[np.ndarray, "*S"], beliefs: EpisodeBelief, step: int, names: Sequence[str]
+) -> tuple[str, str]:
+    """`verdict` of an episode after glimpse `step`; of a sequence that is not at its end what was read so far."""
+    if not label.ndim:
+        return verdict(read_episode(label, beliefs[: step + 1]), names)
+    reading = read_episode(label, beliefs)
+    if step + 1 >= reading.taken:
+        return verdict(reading, names)
+    true, read = reading.words(reading.label, names), " ".join(names[symbol] for symbol in reading.so_far(step))
+    return f"{true}, read {read} …" if read else true, INK
+
+
+def episode_sheet(
+    images: Images,
+    labels: Targets,
+    locations: Locations,
+    boxes: Boxes,
+    probabilities: Probabilities,
+    class_names: Sequence[str] | None = None,
+    max_images: int = 12,
+) -> Figure:
+    """The first `max_images` episodes: the path over each image, the belief after each glimpse beside.
+
+    Of a sequence the path ends where it was read to, each symbol stands at the last of its glimpses, and of the boxes
+    only the finest are drawn.
+
+    Args:
+      images: uint8 `[N, H, W, C]`.
+      labels: true classes `[N]`, or symbols `[N, S]`.
+      locations: `[T, N, 2]`, (x, y) in [-1, 1].
+      boxes: `[T, N, K, 4]`, (left, top, right, bottom) in pixels, finest scale first; may reach outside.
+      probabilities: `[T, N, classes]`; the prediction is the likeliest class after the last glimpse, of a symbol after
+        the last of its glimpses.
+      class_names: one for each class; their numbers if None.
+      max_images: how many episodes at most.
+    """
+    count = min(len(images), max_images)
+    if not count:
+        return message_figure("No episodes to show")
+    names = names_of(class_names, probabilities.shape[-1])
+    columns = min(count, 3)
+    rows = math.ceil(count / columns)
+    height, width = images.shape[1:3]
+    figure = figure_of(5.0 * columns + 0.8, (2.6 * height / width + 0.45) * rows + 0.1, gap=0.07)
+    grid = figure.add_gridspec(rows, 2 * columns, width_ratios=[1.0, 0.72] * columns)
+    path = to_pixels(locations, height, width)
+    for index in range(count):
+        row, column = divmod(index, columns)
+        reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
+        axes = figure.add_subplot(grid[row, 2 * column])
+        show_image(axes, images[index])
+        colours = glimpse_colours(len(locations))[: reading.taken]
+        scales = None if reading.end is None else 1
+        for step, colour in enumerate(colours):
+            draw_boxes(axes, boxes[step, index, :scales], colour, strength=0.7)
+        taken = path[: reading.taken, index]
+        places = spread(taken, NUMBER_GAP * width, height, width)
+        draw_path(axes, taken, colours, places)
+        draw_symbols(axes, places, reading, names)
+        title, colour = verdict(reading, names)
+        axes.set_title(title, loc="left", fontsize=10.5, color=colour, fontweight="bold")
+        axes = figure.add_subplot(grid[row, 2 * column + 1])
+        _draw_belief(axes, probabilities[:, index], reading, names)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0.0, 1.0), BELIEF_MAP),
+        ax=figure.axes,
+        shrink=0.9 / rows**0.5,
+        pad=0.01,
+        aspect=24,
+    )
+    bar.set_label("belief", fontsize=9, color=INK)
+    bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def _draw_belief(axes: Axes, beliefs: np.ndarray, reading: Reading, names: Sequence[str]) -> None:
+    """Heat map of `beliefs` `[T, classes]`, a row for each glimpse, the true class marked with a triangle.
+
+    Of a sequence the true symbols are framed and what was read stands beside; rows that were not taken are empty.
+    """
+    shown = likeliest_classes(beliefs, reading.label)
+    steps = len(beliefs)
+    taken = np.where(np.arange(steps)[:, None] < reading.taken, beliefs, np.nan)
+    axes.imshow(taken[:, shown], cmap=BELIEF_MAP, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
+    axes.set_xticks(np.arange(1, len(shown)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, steps) - 0.5, minor=True)
+    axes.grid(which="minor", color="#d9dde3", linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    labels = [names[index] for index in shown]
+    turn = 90 if max(len(name) for name in labels) > 2 else 0
+    axes.set_xticks(np.arange(len(shown)), labels, fontsize=7.5, rotation=turn)
+    every = math.ceil(steps / 12)
+    axes.set_yticks(np.arange(0, steps, every), [str(step + 1) for step in range(0, steps, every)], fontsize=7.5)
+    axes.set_ylabel("glimpse", fontsize=7.5, color=FAINT, labelpad=4)
+    axes.tick_params(length=2, pad=1.5)
+    axes.spines[:].set(color="#9aa0ab", linewidth=0.6)
+    if reading.end is not None:
+        mark_symbols(axes, shown, reading, names)
+        return
+    (label,) = reading.label
+    for index, text in zip(shown, axes.get_xticklabels(), strict=True):
+        if index == label:
+            text.set(color=RIGHT, fontweight="bold")
+    column = int(np.flatnonzero(shown == label)[0])
+    axes.annotate(
+        "▼",
+        (column, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 0.5),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=7,
+        color=RIGHT,
+    )
+
+
+def retina_sheet(
+    glimpses: Glimpses,
+    images: Images,
+    labels: Targets,
+    boxes: Boxes,
+    probabilities: Probabilities,
+    class_names: Sequence[str] | None = None,
+    max_images: int = 4,
+    max_glimpses: int = 8,
+) -> Figure:
+    """What the retina saw: each glimpse of an image painted into its frame, the bare patches below.
+
+    Args:
+      glimpses: `[T, N, K, G, G, C]` in [0, 1], finest scale first.
+      images: uint8 `[N, H, W, C]`.
+      labels: true classes `[N]`, or symbols `[N, S]`.
+      boxes: `[T, N, K, 4]`, (left, top, right, bottom) in pixels.
+      probabilities: `[T, N, classes]`: of a sequence glimpses after the end that was read are left out, and what was
+        read stands above the last glimpse of each symbol.
+      class_names: one for each class; their numbers if None.
+      max_images, max_glimpses: how many rows and columns at most.
+
+    The left column is the image itself, the right one what all the glimpses shown saw of it together; dark
+    blue was not seen.
+    """
+    count, steps = min(len(images), max_images), min(len(glimpses), max_glimpses)
+    if not count or not steps:
+        return message_figure("No glimpses to show")
+    height, width = images.shape[1:3]
+    names, scales = names_of(class_names, probabilities.shape[-1]), glimpses.shape[2]
+    cell = 1.45
+    strip = cell / scales if scales > 1 else cell / 3
+    figure = figure_of(cell * (steps + 2) + 0.3, count * (cell * height / width + strip + 0.36) + 0.1, gap=0.035)
+    grid = figure.add_gridspec(2 * count, steps + 2, height_ratios=[cell * height / width, strip] * count)
+    colours = glimpse_colours(len(glimpses))
+    for index in range(count):
+        reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
+        taken = min(steps, reading.taken)
+        axes = figure.add_subplot(grid[2 * index, 0])
+        show_image(axes, images[index])
+        axes.set_anchor("S")
+        name = reading.words(reading.label, names)
+        axes.set_title(f"image: {name}", fontsize=9, color=INK, fontweight="bold")
+        for step in range(taken):
+            axes = figure.add_subplot(grid[2 * index, step + 1])
+            show_image(axes, seen_rgb(glimpses[step : step + 1, index], boxes[step : step + 1, index], height, width))
+            axes.spines[:].set(color=colours[step], linewidth=1.6)
+            axes.set_anchor("S")
+            title, colour = glimpse_title(step, reading, names)
+            axes.set_title(title, fontsize=9, color=colour)
+            axes = figure.add_subplot(grid[2 * index + 1, step + 1])
+            show_image(axes, patch_strip(glimpses[step, index]))
+            axes.spines[:].set_visible(False)
+            axes.set_anchor("N")
+        axes = figure.add_subplot(grid[2 * index, steps + 1])
+        show_image(axes, seen_rgb(glimpses[:taken, index], boxes[:taken, index], height, width))
+        axes.set_anchor("S")
+        axes.set_title("all together", fontsize=9, color=INK, fontweight="bold")
+    return figure
+
+
+def patch_strip(glimpse: GlimpsePatches, gap: int = 1) -> Rgb:
+    """The K patches of one glimpse side by side in RGB `[G, width, 3]`, finest left, `gap` white between."""
+    patches = [to_rgb(patch) for patch in glimpse]
+    white = np.ones((glimpse.shape[1], gap, 3), np.float32)
+    pieces = [piece for patch in patches for piece in (patch, white)]
+    return np.concatenate(pieces[:-1], axis=1)

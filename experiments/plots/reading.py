@@ -1,0 +1,98 @@
+"""What figures of episodes show of sequences alone: the symbol that a glimpse looks for, and what was read."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from experiments.evaluation.reading import Reading
+from experiments.plots.style import INK, RIGHT, WRONG, Labels, PixelPath
+
+
+def symbol_colour(place: int, reading: Reading) -> str:
+    """The colour of the symbol that was read at a place: whether it is right."""
+    return RIGHT if reading.right_at(place) else WRONG
+
+
+def symbol_text(place: int, reading: Reading, names: Sequence[str]) -> str:
+    """The symbol that was read at a place, with a tick or a cross."""
+    tick = "✓" if reading.right_at(place) else "✗"
+    return f"{names[reading.said[place]]} {tick}"
+
+
+def glimpse_title(step: int, reading: Reading, names: Sequence[str]) -> tuple[str, str]:
+    """Title of glimpse `step`, from 0, and its colour: of a sequence with the symbol it looks for, or has read."""
+    if reading.end is None:
+        return f"glimpse {step + 1}", INK
+    place = reading.target(step)
+    if not reading.is_last(step):
+        return f"{step + 1}, symbol {place + 1}", INK
+    return f"{step + 1}, symbol {place + 1}: {symbol_text(place, reading, names)}", symbol_colour(place, reading)
+
+
+def draw_symbols(
+    axes: Axes, places: PixelPath, reading: Reading, names: Sequence[str], until: int | None = None
+) -> None:
+    """Writes each symbol of a sequence beside the number of the glimpse after which it was read.
+
+    Args:
+      axes: with the image.
+      places: of the numbers, `[T, 2]` in pixels.
+      reading: of the episode.
+      names: of the symbols.
+      until: the last glimpse that was taken so far; if None all were.
+    """
+    if reading.end is None:
+        return
+    read = reading.said if until is None else reading.so_far(until)
+    height = axes.get_ylim()[0]
+    for place in range(len(read)):
+        x, y = places[(place + 1) * reading.glimpses - 1]
+        up, colour = y > height / 2, symbol_colour(place, reading)
+        axes.annotate(
+            symbol_text(place, reading, names),
+            (x, y),
+            xytext=(0, 7 if up else -7),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if up else "top",
+            fontsize=7.5,
+            fontweight="bold",
+            color="white",
+            zorder=200,
+            annotation_clip=False,
+            bbox={"boxstyle": "round,pad=0.18", "facecolor": colour, "linewidth": 0, "alpha": 0.9},
+        )
+
+
+def mark_symbols(axes: Axes, shown: Labels, reading: Reading, names: Sequence[str]) -> None:
+    """Marks on a heat map of beliefs, glimpses in rows and the classes `shown` in columns, what was to be read.
+
+    A line divides the glimpses of a symbol from those of the next, a frame marks the true one, and what was read stands
+    to the right.
+    """
+    last = len(shown) - 0.5
+    for place in range(len(reading.label)):
+        top = place * reading.glimpses - 0.5
+        if place:
+            axes.plot([-0.5, last], [top, top], color="#5b6472", linewidth=1.0)
+        if place >= len(reading.said):
+            continue
+        if reading.within(place):
+            column = int(np.flatnonzero(shown == reading.label[place])[0])
+            frame = Rectangle(
+                (column - 0.5, top), 1, reading.glimpses, fill=False, edgecolor=RIGHT, linewidth=1.4, zorder=5
+            )
+            axes.add_patch(frame)
+        axes.annotate(
+            symbol_text(place, reading, names),
+            (last, top + reading.glimpses / 2),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            fontweight="bold",
+            color=symbol_colour(place, reading),
+            annotation_clip=False,
+        )

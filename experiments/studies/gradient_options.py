@@ -1,0 +1,146 @@
+"""What `experiments.gradient_variance` measures: its settings, and the agent."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from common.data import Dataset
+from common.names import unknown
+from common.policy_gradient import REWARDS, resolve, validate_estimator
+from experiments.models import build
+from experiments.presets import RAM_PRESETS
+from experiments.studies.gradients import ESTIMATORS, configure
+from experiments.training.config import RamExperiment, load_dataset
+from experiments.training.loop import make_initial_state, warn
+from experiments.training.restore import read_run
+
+
+@dataclass(frozen=True)
+class VarianceConfig:
+    """Bias, variance and signal-to-noise ratio of policy-gradient estimators, in the location network alone."""
+
+    agent: Annotated[str, tyro.conf.Positional]
+    """A preset of experiments.ram, for a fresh agent with the parameters of its seed, or the folder of a run, for the
+    parameters of its lowest validation error."""
+    estimators: tuple[str, ...] = tuple(ESTIMATORS)
+    """Estimators that are compared; those that a reward or a number of replicates does not allow are left out."""
+    replicates: tuple[int, ...] = (1, 2, 4, 8)
+    """Numbers M of episodes of each image in an estimate."""
+    sigma: tuple[str, ...] = ("2px", "4px", "8px")
+    """Standard deviations of the location noise: normalised ('0.1', half the image is 1) or in pixels ('5px')."""
+    reward: str = "log_probability"
+    """Reward of all estimators, with discount 1: log_probability (nats), correct, signed, clipped_linear, gain, or
+    module:function."""
+    images: int = 64
+    """Training images of the minibatch."""
+    estimates: int = 200
+    """Independent estimates N by each estimator, at each M and sigma."""
+    reference_estimates: int = 4000
+    """Estimates whose mean stands for the true gradient: of leave_one_out at the largest M (2 at least), and of
+    multi_sample, whose objective is another one, at each M."""
+    warm_up: int = 20
+    """Steps that moving_average has seen before the first estimate."""
+    baseline_steps: int = 0
+    """Steps that train the baseline network alone, for this reward and sigma, before the first estimate: of a fresh
+    agent it is untrained, and that of a run was trained for the run's own reward, discount and sigma."""
+    seed: int = 0
+    """Seed of the minibatch and of the episodes."""
+    data: str | None = None
+    """Your own images for the preset: a folder with a subfolder per class, or a .npz file."""
+    output: Path | None = None
+    """JSON file for every number, overwritten."""
+    figure: Path | None = None
+    """PNG file for the curves, overwritten."""
+
+
+class Subject(NamedTuple):
+    """The agent that is measured."""
+
+    experiment: RamExperiment
+    dataset: Dataset
+    params: Any
+    trained_steps: int
+
+
+def validate(config: VarianceConfig) -> None:
+    """Checks what does not depend on the agent's configuration.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    if config.agent not in RAM_PRESETS and not Path(config.agent).is_dir():
+        raise ValueError(f"agent {config.agent!r}: give the folder of a run, or a preset: {', '.join(RAM_PRESETS)}")
+    least = {"images": 1, "estimates": 3, "reference_estimates": 2, "warm_up": 1, "baseline_steps": 0}
+    for name, lowest in least.items():
+        if getattr(config, name) < lowest:
+            raise ValueError(f"{name} {getattr(config, name)}: must be at least {lowest}")
+    for name in ("estimators", "replicates", "sigma"):
+        values = getattr(config, name)
+        if not values:
+            raise ValueError(f"{name} (): give at least one")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name} {' '.join(map(str, values))}: give each once")
+    for replicates in config.replicates:
+        if replicates < 1:
+            raise ValueError(f"replicates {replicates}: must be at least 1")
+    for name in config.estimators:
+        if name not in ESTIMATORS:
+            raise unknown("estimator", name, ESTIMATORS)
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
+    resolve("reward", config.reward, REWARDS)
+    for name in ("output", "figure"):
+        path = getattr(config, name)
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise ValueError(f"{name} {str(path)!r}: must be a file in a folder that exists")
+
+
+def load_subject(config: VarianceConfig) -> Subject:
+    """The agent with its images.
+
+    Raises:
+      ValueError: no agent whose locations are learned.
+    """
+    if config.agent in RAM_PRESETS:
+        fresh = RAM_PRESETS[config.agent][1]
+        fresh = dataclasses.replace(fresh, data=dataclasses.replace(fresh.data, data=config.data))
+        dataset = load_dataset(fresh.data)
+        state = make_initial_state(fresh, build(fresh, dataset).model)
+        subject = Subject(fresh, dataset, state.params, 0)
+    else:
+        if config.data is not None:
+            raise ValueError(f"data {config.data!r}: a run has its own images, so leave it out")
+        run = read_run(Path(config.agent))
+        experiment = run.experiment
+        if not isinstance(experiment, RamExperiment):
+            raise ValueError(f"agent {config.agent!r} is no run of experiments.ram: give one")
+        subject = Subject(experiment, run.dataset, run.params(), run.step())
+    model = subject.experiment.model
+    if model.policy.policy == "random" or model.agent.num_glimpses < 2:
+        raise ValueError(f"agent {config.agent!r} draws no location from a learned policy")
+    if model.policy.learned_sigma != "no":
+        raise ValueError(f"agent {config.agent!r} learns its sigma ({model.policy.learned_sigma}): none can be set")
+    return subject
+
+
+def allowed(config: VarianceConfig) -> dict[int, list[str]]:
+    """The estimators that make sense for each number of replicates; says which do not.
+
+    Raises:
+      ValueError: none does.
+    """
+    names: dict[int, list[str]] = {}
+    for replicates in config.replicates:
+        names[replicates] = []
+        for name in config.estimators:
+            try:
+                validate_estimator(configure(name, config.reward, replicates))
+                names[replicates].append(name)
+            except ValueError as error:
+                warn(f"M = {replicates}: {name} is left out ({error})")
+    if not any(names.values()):
+        raise ValueError("no estimator is left to measure")
+    return names

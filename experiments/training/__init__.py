@@ -1,0 +1,1 @@
+"""Training runs: configuration, loop, run directory, provenance, restoring, warm starts."""

@@ -1,0 +1,365 @@
+"""Configuration of a run. Every field is a flag of the command line."""
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typeguard import TypeCheckError, check_type
+
+from common.checks import require_at_least
+from common.data import Dataset, blank_task, find_task, load_task, reverse_dataset
+from common.networks.image_classifiers import BaselineConfig
+from common.training.optimizers import OptimizerConfig, validate_optimizer
+from dram.config import DramConfig
+from experiments.cli.console import image_progress, warnings_as_lines
+from experiments.training.augmentation import AugmentationConfig, validate_augmentation
+from ram.config import RamConfig
+from stn.colocalisation import ColocalisationConfig
+from stn.config import StnConfig
+from stn.soft_attention.config import SoftAttentionConfig
+
+# The part of DRAM's parameters that two directions of reading can share.
+GLIMPSE_NETWORK = "glimpse_network"
+
+# Rendered images of a validation or a test split, at least.
+LEAST_FIXED = 1000
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The images."""
+
+    task: str = "augmented100"
+    """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, pairs100, pairs100_sequence, addition100,
+    distorted/R, distorted/RTS, distorted/P, distorted/E, tc60, two_channel_addition42, T84, TC84, house_numbers,
+    house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110, svhn_numbers_32, or images (your own,
+    as they are)."""
+    data: str | None = None
+    """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file. For svhn_numbers the
+    folder of the archives (experiments.download_svhn)."""
+    resize: int | None = None
+    """Resize your own images, or whole numbers, to this side, in pixels."""
+    grayscale: bool | None = None
+    """Of your own images, or whole numbers: True for one channel, False for RGB, None for what they have."""
+    num_images: int | None = None
+    """House numbers to render for training; validation and test have a tenth as many each, but at least 1,000. None for
+    60,000, 5,000 and 10,000. The first so many images are the same whatever their number."""
+    validation_fraction: float = 0.1
+    """Part of your own training images that becomes the validation split, where they come without one."""
+    test_fraction: float = 0.1
+    """Part of your own training images that becomes the test split, where they come without one."""
+    split_seed: int = 0
+    """Seed of that choice."""
+    reverse: bool = False
+    """Read sequences from right to left: the symbols before the end of each label in reversed order."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The budget, and what is measured on the way."""
+
+    steps: int = 10_000
+    """Training steps of the whole run."""
+    batch_size: int = 128
+    """Images B in a batch; an agent sees each in M replicates."""
+    seed: int = 0
+    """Seed of parameters, images and locations."""
+    log_every: int = 100
+    """Steps between two lines of metrics.jsonl; they run in one compiled call."""
+    evaluate_every: int = 1000
+    """Steps between two validations, each followed by a checkpoint."""
+    validation_episodes: int = 4
+    """Sampled episodes of an agent that are averaged in each validation during training."""
+    patience: int = 0
+    """Stop after this many validations without a lower error; 0 to never stop early."""
+    keep_best: bool = True
+    """Report the parameters of the lowest validation error instead of the last."""
+    eval_episodes: int = 10
+    """Sampled episodes of an agent that are averaged in the final evaluation."""
+    eval_batch_size: int = 500
+    """Images in one compiled call of an evaluation."""
+    keep_checkpoints: int = 2
+    """How many of the latest checkpoints to keep."""
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """What a run takes over from another one when it begins."""
+
+    parameters_from: str | None = None
+    """Folder of a run of DRAM with whose parameters this one starts, to train them on, perhaps on other images."""
+    glimpse_network_from: str | None = None
+    """Folder of a run of DRAM whose glimpse network this one starts with, as two directions of reading share one."""
+    freeze_glimpse_network: bool = True
+    """Leave that glimpse network as it is, so that both runs have the same; else train it on."""
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The parts of the parameters that are held fixed."""
+        return (GLIMPSE_NETWORK,) if self.glimpse_network_from is not None and self.freeze_glimpse_network else ()
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Where the run goes. Not part of what is saved as its configuration."""
+
+    run_dir: Path | None = None
+    """Folder of the run; runs/MODEL-PRESET-seedSEED when it is not given."""
+    resume: bool = False
+    """Go on with the run in the folder."""
+    overwrite: bool = False
+    """Delete the run in the folder and start again."""
+    plots: bool = True
+    """Draw plots and the report after training."""
+
+
+@dataclass(frozen=True)
+class RamExperiment:
+    """A RAM agent on a task."""
+
+    data: DataConfig = DataConfig()
+    model: RamConfig = RamConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
+class DramExperiment:
+    """A DRAM agent on a task."""
+
+    data: DataConfig = DataConfig()
+    model: DramConfig = DramConfig()
+    start: StartConfig = StartConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
+class CnnExperiment:
+    """A network that sees the whole image, on a task."""
+
+    data: DataConfig = DataConfig()
+    model: BaselineConfig = BaselineConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
+class StnStartConfig:
+    """What a run takes over from another one when it begins."""
+
+    parameters_from: str | None = None
+    """Folder of a run of experiments.stn with whose parameters this one starts, to train them on, perhaps on other
+    images."""
+
+
+@dataclass(frozen=True)
+class StnExperiment:
+    """A spatial transformer network on a task, or the same network without transformers."""
+
+    data: DataConfig = DataConfig()
+    model: StnConfig = StnConfig()
+    start: StnStartConfig = StnStartConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
+class SoftExperiment:
+    """A network with soft attention on a task."""
+
+    data: DataConfig = DataConfig()
+    model: SoftAttentionConfig = SoftAttentionConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True)
+class EncoderStartConfig:
+    """What sees whether two crops have something in common."""
+
+    encoder_from: str | None = None
+    """Folder of a run of experiments.stn, of preset mnist28_cnn, that has learned to tell the classes of crops."""
+    parameters_from: str | None = None
+    """Instead: folder of a run of experiments.colocalisation, whose localiser is trained on, with the same encoder."""
+
+
+@dataclass(frozen=True)
+class ColocalisationExperiment:
+    """A transformer that finds what images have in common, on a task."""
+
+    data: DataConfig = DataConfig()
+    model: ColocalisationConfig = ColocalisationConfig()
+    start: EncoderStartConfig = EncoderStartConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: OutputConfig = OutputConfig()
+
+
+AgentExperiment = RamExperiment | DramExperiment
+# Those that see the whole image play no episodes: one forward pass.
+WholeImageExperiment = CnnExperiment | StnExperiment | SoftExperiment | ColocalisationExperiment
+Experiment = AgentExperiment | WholeImageExperiment
+
+
+def validate_budget(experiment: Experiment) -> None:
+    """Checks the budget, and the optimiser that is to make do with it.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    config = experiment.training
+    require_at_least(config, 1, "steps", "batch_size", "log_every", "evaluate_every", "validation_episodes")
+    require_at_least(config, 1, "eval_episodes", "eval_batch_size", "keep_checkpoints")
+    if config.patience < 0:
+        raise ValueError(f"patience {config.patience}: must be 0 (never stop early) or more")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
+    validate_optimizer(experiment.optimizer, config.steps)
+
+
+def validate_data(config: DataConfig) -> None:
+    """Checks what is known of the images before they are made.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    if config.resize is not None and config.resize < 1:
+        raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
+    validate_augmentation(config.augmentation)
+    numbers = find_task(config.task).numbers
+    if split_sizes(config.num_images) is not None and (numbers is None or numbers.svhn):
+        raise ValueError(
+            f"num_images {config.num_images}: is for rendered house numbers only; {config.task!r} has what it has"
+        )
+
+
+def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
+    """Loads the images, and says on standard error while they take long to make.
+
+    Args:
+      config: which.
+      train: whether the training images are needed; of whole numbers there is else but one (see `load_numbers`).
+
+    Raises:
+      ValueError: see `validate_data` and `common.data.load_task`.
+    """
+    validate_data(config)
+    with warnings_as_lines(), image_progress() as progress:
+        dataset = load_task(
+            config.task,
+            config.data,
+            config.resize,
+            validation_fraction=config.validation_fraction,
+            test_fraction=config.test_fraction,
+            split_seed=config.split_seed,
+            grayscale=config.grayscale,
+            num_images=split_sizes(config.num_images),
+            progress=progress,
+            train=train,
+        )
+    return reverse_dataset(dataset) if config.reverse else dataset
+
+
+def load_fixed(config: DataConfig) -> Dataset:
+    """`load_dataset` for who measures and does not train."""
+    return load_dataset(config, train=False)
+
+
+def is_own(config: DataConfig) -> bool:
+    """Whether the images are the user's own.
+
+    Raises:
+      ValueError: the task is unknown.
+    """
+    return find_task(config.task).numbers is None and (config.data is not None or config.task == "images")
+
+
+def load_blank(config: DataConfig) -> Dataset:
+    """Images like those of a configuration, for who needs their shapes alone: black ones, but for your own.
+
+    Raises:
+      ValueError: the task is unknown, or your own images cannot be loaded.
+    """
+    if is_own(config):
+        return load_fixed(config)
+    return blank_task(config.task, resize=config.resize, grayscale=config.grayscale)
+
+
+def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
+    """How many images train, validation and test have, where so many are made for training; None for the usual numbers.
+
+    Raises:
+      ValueError: there is none for training.
+    """
+    if num_images is None:
+        return None
+    if num_images < 1:
+        raise ValueError(f"num_images {num_images}: must be at least 1")
+    fixed = max(num_images // 10, LEAST_FIXED)
+    return num_images, fixed, fixed
+
+
+def shared_loader() -> Callable[[DataConfig], Dataset]:
+    """`load_fixed` that remembers the last images, for either direction of reading."""
+
+    @functools.lru_cache(maxsize=1)
+    def forwards(config: DataConfig) -> Dataset:
+        return load_fixed(config)
+
+    def load(config: DataConfig) -> Dataset:
+        dataset = forwards(dataclasses.replace(config, reverse=False))
+        return reverse_dataset(dataset) if config.reverse else dataset
+
+    return load
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """The saved form of a configuration: nested dictionaries without the `output` part."""
+    tree = dataclasses.asdict(config)
+    tree.pop("output", None)
+    return tree
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings as (dotted name, value), in the order they stand."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def from_json(cls: type, tree: dict[str, Any]) -> Any:
+    """Reads back what `to_json` wrote.
+
+    Raises:
+      ValueError: a field is unknown, or of another kind; one that is missing has its default.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(tree) - set(hints))
+    if unknown:
+        raise ValueError(f"configuration has the unknown field {unknown[0]!r}")
+    values = {}
+    for name, value in tree.items():
+        if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, dict):
+                raise ValueError(f"configuration field {name!r} is {value!r}: must be an object")
+            values[name] = from_json(hints[name], value)
+            continue
+        try:
+            values[name] = check_type(value, hints[name])
+        except TypeCheckError as error:
+            raise ValueError(f"configuration field {name!r} is {value!r}: {error}") from error
+    return cls(**values)

@@ -1,0 +1,229 @@
+"""The folder of a run: its configuration, metrics and results. A kill at any moment leaves them readable."""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+
+from common.checks import refuse_file
+from experiments.plots.style import write_bytes
+from experiments.training.config import flatten
+
+MARKER = "config.json"
+
+
+def check_run(
+    run_dir: Path,
+    identity: dict[str, Any],
+    *,
+    resume: bool,
+    overwrite: bool,
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config,
+) -> None:
+    """Checks, before anything takes long, that the folder of a run can be made or reopened.
+
+    A run that ended before its first checkpoint may be begun anew, since nothing is lost with it.
+
+    Args:
+      run_dir: the folder.
+      identity: what is saved as ``config.json``: model, preset and configuration.
+      resume: reopen an existing run of the same configuration.
+      overwrite: delete an existing run first.
+      complete: gives a saved configuration the defaults of fields that are newer than the run.
+
+    Raises:
+      ValueError: the folder exists and neither flag is given, both are given, it holds another configuration or
+        something that is not a run, or it cannot be written.
+    """
+    if resume and overwrite:
+        raise ValueError("--resume with --overwrite: give one of them")
+    refuse_file("run directory", run_dir)
+    _require_writable(run_dir)
+    occupied = run_dir.exists() and any(run_dir.iterdir())
+    if occupied and not _is_run(run_dir):
+        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER} of a run: give another --run-dir")
+    if occupied and not (resume or overwrite) and _holds_work(run_dir):
+        raise ValueError(
+            f"run directory {str(run_dir)!r} exists: give --resume to go on with it, --overwrite to start again, "
+            "or another --run-dir"
+        )
+    if resume and not occupied:
+        raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
+    if resume:
+        _require_same(run_dir, identity, complete)
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Makes the folder of a run, and holds it until the end: of two processes that train into it one is refused.
+
+    Raises:
+      ValueError: another process holds it.
+      OSError: it cannot be made.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"run directory {str(run_dir)!r} cannot be made: {error.strerror}") from error
+    folder = os.open(run_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            said = f"run directory {str(run_dir)!r} is in use by another process: give another --run-dir"
+            raise ValueError(said) from error
+        except OSError:  # Not every file system has locks.
+            pass
+        yield
+    finally:
+        os.close(folder)
+
+
+def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> None:
+    """Makes or reopens the folder of a run that `check_run` has passed; what it holds is kept only to resume.
+
+    Raises:
+      OSError: what it holds cannot be deleted, or the folder cannot be written.
+    """
+    if resume:
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for path in list(run_dir.iterdir()):  # Not the folder itself, which may be a link or a disk of its own.
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    write_json(run_dir / MARKER, identity)
+
+
+def _require_writable(run_dir: Path) -> None:
+    existing = run_dir
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"run directory {str(run_dir)!r}: {str(existing)!r} is not a folder that can be written")
+
+
+def _holds_work(run_dir: Path) -> bool:
+    return (run_dir / "results.json").exists() or any(run_dir.glob("checkpoints/[0-9]*"))
+
+
+def _is_run(run_dir: Path) -> bool:
+    """Whether the folder is a run's, and not just any with a ``config.json``, which --overwrite would delete."""
+    return (run_dir / MARKER).is_file() and {"model", "preset", "config"} <= set(read_json(run_dir / MARKER))
+
+
+def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[dict[str, Any]], Any]) -> None:
+    known = read_json(run_dir / MARKER)
+    if known["model"] == identity["model"]:
+        known = known | {"config": complete(known["config"])}
+    saved, asked = (dict(flatten(json.loads(json.dumps(tree)))) for tree in (known, identity))
+    for name in [*asked, *saved]:
+        if saved.get(name) != asked.get(name):
+            raise ValueError(
+                f"run directory {str(run_dir)!r} belongs to another configuration: its {name} is {saved.get(name)!r}, "
+                f"now {asked.get(name)!r}"
+            )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically, indented, with a final newline."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+      ValueError: the file is missing or damaged; names it.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{str(path)!r} cannot be read: it holds no JSON object")
+    return value
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl`` up to the first that is damaged, as a kill leaves the last."""
+    path = run_dir / "metrics.jsonl"
+    records = []
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            break
+        records.append(record)
+    return records
+
+
+class MetricsWriter:
+    """Writes ``metrics.jsonl``, and the same values for TensorBoard into ``events/``.
+
+    Args:
+      run_dir: the folder of the run.
+      step: where the run begins or goes on; metrics of later steps are dropped, since the run measures them anew.
+    """
+
+    def __init__(self, run_dir: Path, step: int):
+        self._path = run_dir / "metrics.jsonl"
+        self.records = [record for record in read_metrics(run_dir) if record["step"] <= step]
+        write_bytes(self._path, "".join(json.dumps(record) + "\n" for record in self.records).encode())
+        (run_dir / "events").mkdir(exist_ok=True)
+        # Not a SummaryWriter, whose thread would die of a full disk and then block the run.
+        self._events = EventsWriter(str(run_dir / "events" / "events"), f".{step}")
+        start = SessionLog(status=SessionLog.START)  # TensorBoard then hides what was written of later steps before.
+        self._events.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Adds a line of ``metrics.jsonl``: the step, and finite numbers by name.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        with self._path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in record.items() if name != "step"]
+        self._events.write_event(Event(wall_time=time.time(), step=record["step"], summary=Summary(value=values)))
+        self._events.flush()
+
+
+def commit() -> str | None:
+    """The commit of the code, with ``-dirty`` where the tree differs from it; None outside a repository."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def device() -> str:
+    """The device that JAX computes on, in words."""
+    chosen = jax.devices()[0]
+    if chosen.platform != "cpu":
+        return f"{jax.device_count()} x {chosen.device_kind}"
+    # What this process may use can be less than what the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"CPU, {platform.machine()}, {cores} core{'s' if cores != 1 else ''}"

@@ -1,0 +1,1 @@
+"""Soft attention: pooling over features, and a retina of Gaussian filters moved by a recurrent core."""

@@ -1,0 +1,104 @@
+"""Configuration of soft attention. Every field is a flag of the command line."""
+
+from dataclasses import dataclass
+from typing import Literal, get_type_hints
+
+from common.checks import MOST_GLIMPSES, refuse_settings, require_at_least, require_at_most
+from common.networks.cores import TransformerCore
+from common.networks.glimpse_networks import require_readable
+
+
+@dataclass(frozen=True)
+class PoolingConfig:
+    """Attention pooling over the features of a convolutional network."""
+
+    scores: Literal["additive", "dot_product"] = "additive"
+    """Scores of the places: a hidden layer on feature and query, or scaled dot products."""
+    heads: int = 1
+    """Attention heads, each with weights of its own."""
+    size: int = 64
+    """Units of a head."""
+    filters: int = 16
+    """Filters of the first 3x3 convolution; each further one has twice as many."""
+    layers: int = 3
+    """Number of convolutions, each followed by 2x2 max-pooling."""
+    hidden: int = 128
+    """Units of the layer on what the heads saw."""
+
+
+@dataclass(frozen=True)
+class FilterBankConfig:
+    """The differentiable retina and its recurrent core."""
+
+    num_glimpses: int = 8
+    """Number T of glimpses."""
+    glimpse_size: int = 12
+    """Filters N along each side of the retina."""
+    relative_sigma: bool = True
+    """Width of the filters in units of half their stride, so that a closer look is sharper; else in pixels (DRAW)."""
+    glimpse_network: Literal["dense", "conv"] = "dense"
+    """What reads a glimpse: one dense layer, or convolutions 5x5, 3x3, 3x3 without pooling and a dense layer."""
+    conv_channels: int = 16
+    """Filters of the first two convolutions on a glimpse; the third has twice as many."""
+    units: int = 256
+    """Units of the layer that joins what was seen and where."""
+    core: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
+    """Recurrent core."""
+    core_hidden: int = 256
+    """Units of the core."""
+    window_clip: float = 0.0
+    """Largest derivative of an image's loss by each number of a window; 0 for no limit. Through the
+    chain of glimpses those of a few images explode and drown the others."""
+    classify_at: Literal["last", "every"] = "every"
+    """Cross-entropy after the last glimpse only, or the mean over all glimpses."""
+
+
+@dataclass(frozen=True)
+class SoftAttentionConfig:
+    """Soft attention."""
+
+    attention: Literal["pooling", "filter_bank"] = "filter_bank"
+    """pooling: weights over a grid of features. filter_bank: a retina of Gaussian filters that moves and zooms,
+    'differentiable RAM'."""
+    pooling: PoolingConfig = PoolingConfig()
+    filter_bank: FilterBankConfig = FilterBankConfig()
+
+
+# Of the transformer core.
+HEADS = TransformerCore.num_heads
+
+
+def validate_soft(config: SoftAttentionConfig, height: int, width: int) -> None:
+    """Checks a configuration against the images' size in pixels.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    if config.attention == "pooling":
+        refuse_settings(
+            config.filter_bank, get_type_hints(FilterBankConfig), " with attention 'pooling': is for 'filter_bank'"
+        )
+        _validate_pooling(config.pooling, height, width)
+    else:
+        refuse_settings(
+            config.pooling, get_type_hints(PoolingConfig), " with attention 'filter_bank': is for 'pooling'"
+        )
+        _validate_filter_bank(config.filter_bank)
+
+
+def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
+    require_at_least(config, 1, "heads", "size", "filters", "layers", "hidden")
+    most = min(height, width).bit_length() - 1
+    if config.layers > most:
+        raise ValueError(f"layers {config.layers}: {height}x{width} images can be halved {most} times at most")
+
+
+def _validate_filter_bank(config: FilterBankConfig) -> None:
+    require_at_least(config, 1, "num_glimpses", "glimpse_size", "conv_channels", "units", "core_hidden")
+    require_at_most(config, MOST_GLIMPSES, "num_glimpses")
+    require_at_least(config, 0, "window_clip")
+    if config.glimpse_network == "dense":
+        refuse_settings(config, ("conv_channels",), " with glimpse_network 'dense': it has no convolutions")
+    require_readable(config.glimpse_network, config.glimpse_size)
+    if config.core == "transformer" and config.core_hidden % HEADS:
+        raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

@@ -1,0 +1,95 @@
+"""Labels from right to left, against Python's own lists; images stay as they were."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.data import Plain, Source, reverse_dataset, reverse_symbols, sample_batch
+from common.data.recipes.base import Recipe
+from common.data.recipes.reversal import Reversed, flip_first
+from common.data.tasks import Dataset
+
+END = 10
+
+
+def of_one(label):
+    symbols = list(label)
+    length = symbols.index(END) if END in symbols else len(symbols)
+    return symbols[:length][::-1] + symbols[length:]
+
+
+def make_labels(count=200, most=5, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, (count, most + 1)).astype(np.int32)
+    labels[np.arange(most + 1) >= rng.integers(0, most + 1, (count, 1))] = END
+    return labels
+
+
+def make_dataset(labels):
+    images = np.random.default_rng(1).integers(0, 256, (len(labels), 4, 4, 1), dtype=np.uint8)
+    source = Source(images, labels)
+    names = tuple(map(str, range(10))) + ("end",) * (labels.ndim - 1)
+    return Dataset("numbers", jax.tree.map(jnp.asarray, source), source, source, Plain(), names)
+
+
+def test_by_hand():
+    labels = [[1, 2, 3, END], [4, END, END, END], [END, END, END, END], [5, 6, END, END], [7, 8, 9, 1]]
+    expected = [[3, 2, 1, END], [4, END, END, END], [END, END, END, END], [6, 5, END, END], [1, 9, 8, 7]]
+    assert reverse_symbols(np.array(labels), END).tolist() == expected
+
+
+def test_equals_a_loop_and_is_its_own_inverse():
+    labels = make_labels()
+    reversed_ = reverse_symbols(labels, END)
+    assert reversed_.tolist() == [of_one(label) for label in labels.tolist()] and reversed_.dtype == labels.dtype
+    np.testing.assert_array_equal(reverse_symbols(reversed_, END), labels)
+
+
+def test_jit_and_vmap():
+    labels = make_labels()
+    one_by_one = jax.jit(jax.vmap(lambda label: reverse_symbols(label, END)))(labels)
+    np.testing.assert_array_equal(one_by_one, reverse_symbols(labels, END))
+
+
+def test_fixed_splits_and_batches_are_reversed_and_their_images_are_not():
+    dataset = make_dataset(make_labels())
+    backwards = reverse_dataset(dataset)
+    for name in ("validation", "test"):
+        before, after = getattr(dataset, name), getattr(backwards, name)
+        assert after.images is before.images
+        np.testing.assert_array_equal(after.labels, reverse_symbols(before.labels, END))
+        assert isinstance(after.labels, np.ndarray) and after.labels.dtype == np.int32
+    key = jax.random.key(3)
+    images, labels = sample_batch(key, dataset.train, dataset.recipe, 32)
+    same_images, reversed_ = sample_batch(key, backwards.train, backwards.recipe, 32)
+    np.testing.assert_array_equal(same_images, images)
+    np.testing.assert_array_equal(reversed_, reverse_symbols(labels, END))
+    assert (np.asarray(reversed_) != np.asarray(labels)).any()
+    assert backwards.num_targets == dataset.num_targets and backwards.end_symbol == END
+
+
+def test_is_a_recipe_like_the_one_that_it_wraps():
+    dataset = make_dataset(make_labels())
+    recipe = Reversed(dataset.recipe, END)
+    assert isinstance(recipe, Recipe) and hash(recipe) == hash(dataclasses.replace(recipe))
+    assert recipe.name_classes(dataset.class_names) == dataset.class_names
+    image, label = recipe.draw_of(jax.random.key(0), 7, dataset.train)
+    np.testing.assert_array_equal(image, dataset.test.images[7])
+    assert label.tolist() == of_one(dataset.test.labels[7].tolist())
+    with pytest.raises(ValueError, match="source labels"):
+        recipe.check(Source(dataset.test.images, dataset.test.labels[1:]))
+
+
+def test_single_classes_are_refused():
+    dataset = make_dataset(np.arange(20, dtype=np.int32) % 10)
+    with pytest.raises(ValueError, match="reverse: a label of task 'numbers' is one class"):
+        reverse_dataset(dataset)
+
+
+def test_flip_first():
+    values, flip = jnp.arange(8).reshape(2, 4), jax.jit(flip_first)
+    assert flip(values, jnp.array([3, 0])).tolist() == [[2, 1, 0, 3], [4, 5, 6, 7]]
+    assert flip(values, jnp.array([4, 1])).tolist() == [[3, 2, 1, 0], [4, 5, 6, 7]]

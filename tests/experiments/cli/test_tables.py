@@ -1,0 +1,31 @@
+"""The tables that commands print."""
+
+import io
+
+from rich.console import Console
+
+from common.training.evaluation import METHODS
+from experiments.cli.tables import errors_table
+
+ENTRY = {"error": 4.0, "low": 3.5, "high": 4.5, "n": 100}
+
+
+def printed(table) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_readouts_have_the_names_of_the_page_of_results() -> None:
+    errors = {split: dict.fromkeys(METHODS, ENTRY) for split in ("validation", "test")}
+    rows = [line.split("│")[1].strip() for line in printed(errors_table(errors)).splitlines() if line.startswith("│")]
+    assert rows == ["greedy", "one episode", "mean probability", "mean log-probability"]
+    assert printed(errors_table(errors)).count("4.00 [3.50, 4.50]") == 8
+
+
+def test_the_table_says_of_how_many_episodes_the_means_are() -> None:
+    errors = {"test": dict.fromkeys(METHODS, ENTRY)}
+    assert "means are of" not in printed(errors_table(errors))
+    assert "means are of 20 sampled episodes" in printed(errors_table(errors, num_episodes=20))
+    assert printed(errors_table(errors, num_episodes=1)).rstrip().endswith("means are of 1 sampled episode")
+    assert "means are of" not in printed(errors_table({"test": {"greedy": ENTRY}}, num_episodes=20))

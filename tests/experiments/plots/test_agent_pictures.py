@@ -1,0 +1,95 @@
+"""What is drawn of a trained agent that reads sequences: from its episodes to the figures, the report and its data."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from common.training.evaluation import sequence_errors
+from experiments import evaluate
+from experiments.models import make_agent
+from experiments.plots import agent_pictures
+from experiments.training.restore import read_run
+from experiments.training.run_directory import read_json
+from tests.experiments import numbers_maker
+from tests.experiments.numbers_maker import SYMBOLS
+
+pytestmark = pytest.mark.usefixtures("small_numbers")
+
+
+@pytest.fixture(scope="module")
+def drawn(readers, tmp_path_factory):
+    """A run with its pictures, and the arguments that those of all test images were drawn from, by function."""
+    folder, caught = tmp_path_factory.mktemp("drawn") / "run", {}
+    shutil.copytree(readers / "forward", folder)
+
+    def catching(name, function):
+        def call(*args, **options):
+            caught[name] = (args, options)
+            return function(*args, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        numbers_maker.stand_in(patch)
+        for name in ("confusion_matrix", "accuracy_by_glimpse", "error_by_length", "location_heatmaps"):
+            patch.setattr(agent_pictures, name, catching(name, getattr(agent_pictures, name)))
+        evaluate.main([str(folder), "--plots", "--episodes", "1"])
+    return folder, caught
+
+
+def test_everything_is_drawn(drawn):
+    folder, _ = drawn
+    assert {path.name for path in (folder / "plots").iterdir()} == {
+        *("learning_curves.png", "episodes.png", "retina.png", "locations.png", "confusion.png"),
+        *("error_by_glimpse.png", "error_by_length.png", "episodes.gif", "episodes.json"),
+    }
+    content = json.loads((folder / "plots" / "episodes.json").read_text())
+    assert (content["glimpses_per_symbol"], content["end"]) == (1, SYMBOLS)
+    report = (folder / "report.html").read_text()
+    assert "Confusions of symbols" in report and "Error by length" in report
+
+
+def test_figures_are_of_the_greedy_readings(readers, drawn):
+    _, caught = drawn
+    run = read_run(readers / "forward")
+    agent, test = make_agent(run.experiment, run.dataset), run.dataset.test
+    played = agent_pictures.play_greedy(agent, run.params(), test.images, 40)
+    symbols = np.asarray(played.logits).argmax(-1)  # One glimpse each.
+    symbols[np.cumsum(symbols == SYMBOLS, axis=1) > 0] = SYMBOLS
+    (by_length,), _ = caught["error_by_length"]
+    assert by_length == sequence_errors(symbols, test.labels, SYMBOLS)["by_length"]
+    results = read_json(readers / "forward" / "results.json")["test"]["greedy"]
+    assert by_length == results["by_length"] and set(by_length) == {"1", "2"}
+    # Confusions and errors are those up to the end of each label.
+    labels, found, counted, wrong = [], [], np.zeros(3), np.zeros(3)
+    for label, read, said in zip(test.labels, symbols, np.asarray(played.logits).argmax(-1), strict=True):
+        for place, symbol in enumerate(label):
+            labels.append(symbol), found.append(read[place])
+            counted[place] += 1
+            wrong[place] += symbol != said[place]
+            if symbol == SYMBOLS:
+                break
+    (true, predicted, names), options = caught["confusion_matrix"]
+    assert sorted(zip(true.tolist(), predicted.tolist(), strict=True)) == sorted(zip(labels, found, strict=True))
+    assert names == ("0", "1", "2", "end") and options["path"] == "Greedy path, symbols"
+    (errors, low, high, each), _ = caught["accuracy_by_glimpse"]
+    np.testing.assert_allclose(errors, 100 * wrong / counted)
+    assert each == 1 and (low <= errors).all() and (errors <= high).all()
+    _, options = caught["location_heatmaps"]
+    lengths = (symbols != SYMBOLS).sum(axis=1)
+    np.testing.assert_array_equal(options["taken"], np.minimum(lengths + 1, 3))
+
+
+def test_a_network_that_sees_the_whole_image_has_the_same_figures_of_symbols(readers, tmp_path):
+    run = read_run(readers / "forward")
+    model = run.built.model
+
+    def predict(params, key, images, kind):
+        return model.predict(run.params(), key, images, "greedy")
+
+    agent_pictures.draw_baseline(model._replace(predict=predict), {}, run.dataset, tmp_path, 40)
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        *("learning_curves.png", "confusion.png", "error_by_length.png"),
+    }

@@ -1,0 +1,78 @@
+"""What a run was trained with: its results say it of each start, and other images than those are refused."""
+
+import dataclasses
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.data.blank import blank_task
+from common.data.source import Source
+from experiments import cnn, evaluate
+from experiments.training import provenance
+from experiments.training.run_directory import read_json
+
+FLAGS = (
+    "mnist28 --task images --network fc --units 8 --no-plots --batch-size 8 --evaluate-every 2 --steps 4 --shift 0"
+    " --data images.npz --run-dir run"
+)
+RESULTS = Path("run/results.json")
+LABELS = np.arange(60) % 3
+IMAGES = np.random.default_rng(0).integers(0, 256, (60, 4, 4), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("images.npz", images=IMAGES, labels=LABELS)
+
+
+def train(*flags):
+    cnn.main([*FLAGS.split(), *flags])
+
+
+def refused(capsys, main, args):
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        main(args)
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_each_start_is_in_the_results(monkeypatch, capsys):
+    monkeypatch.setattr(provenance, "commit", lambda: "a1")
+    train()
+    first = read_json(RESULTS)
+    monkeypatch.setattr(provenance, "commit", lambda: "b2")
+    train("--resume")
+    assert "note: commit was a1 until here, and is b2 from now on" in capsys.readouterr().err
+    results = read_json(RESULTS)
+    assert [start["step"] for start in results["starts"]] == [0, 4]
+    assert results["starts"][0] == first["starts"][0] and first["commit"] == "a1" and results["commit"] == "b2"
+
+
+def test_other_images_are_refused(capsys):
+    train()
+    np.savez("images.npz", images=255 - IMAGES, labels=LABELS)
+    line = "error: run directory 'run': its validation or test images were others (SHA-256 "
+    assert refused(capsys, evaluate.main, ["run"]).startswith(line)
+    assert refused(capsys, cnn.main, [*FLAGS.split(), "--resume"]).startswith(line)
+    np.savez("images.npz", images=IMAGES, labels=LABELS)
+    evaluate.main(["run"])
+
+
+def test_the_digest_is_of_what_is_measured():
+    task = blank_task("mnist28")
+    white = Source(jnp.full_like(task.test.images, 255), task.test.labels)
+    relabelled = Source(task.test.images, task.test.labels + 1)
+    changes = [{split: source} for split in ("validation", "test") for source in (white, relabelled)]
+    digests = {provenance.digest(dataclasses.replace(task, **change)) for change in [{}, *changes]}
+    assert len(digests) == 5
+    assert provenance.digest(dataclasses.replace(task, train=white)) == provenance.digest(task)
+
+
+def test_a_run_from_before_starts_were_kept_goes_on(tmp_path):
+    train()
+    (tmp_path / "run" / provenance.FILE).unlink()
+    train("--resume")
+    assert [start["step"] for start in read_json(RESULTS)["starts"]] == [4]

@@ -1,0 +1,398 @@
+"""Whole experiments from the command line: what a run leaves behind, and that bad input leaves nothing."""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple, get_args, get_type_hints
+
+import jax
+import numpy as np
+import pytest
+
+from common.data.mnist import MNIST_PATH, load_mnist
+from common.networks.image_classifiers import BaselineConfig
+from common.training.checkpoints import Checkpoints
+from experiments import cnn, evaluate, ram
+from experiments.cli.tables import READOUTS
+from experiments.reports.run_page import read_episodes
+from experiments.training.augmentation import AugmentationConfig
+from experiments.training.config import CnnExperiment, RamExperiment, to_json
+from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
+
+ROOT = Path(__file__).parents[3]
+
+LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
+RAM = (
+    "quick --task images --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 16 --what-hidden 8"
+    " --where-hidden 8 --glimpse-features 16 --sigma 3px --sigma-final 1px --sigma-schedule linear --no-plots " + LOOP
+).split()
+CNN = ("mnist28 --task images --network fc --units 8 --no-plots " + LOOP).split()
+
+
+# -- Bad input. --
+
+
+def fields_of(cls, kind):
+    for name, hint in get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            yield from fields_of(hint, kind)
+        elif kind in (hint, *get_args(hint)):
+            yield name
+
+
+FLOATS, INTS = sorted(fields_of(RamExperiment, float)), sorted(fields_of(RamExperiment, int))
+MAY_BE_ZERO = {
+    *("seed", "split_seed", "patience", "warmup_steps", "locator_hidden", *get_type_hints(AugmentationConfig)),
+    *("momentum", "gradient_clip", "weight_decay", "discount", "classification_weight", "policy_weight"),
+    *("baseline_weight", "entropy_weight", "average_decay", "gae_lambda", "max_kl"),
+}
+
+
+def test_every_number_of_the_configuration_is_met():
+    assert {"learning_rate", "discount", "test_fraction"} <= set(FLOATS) and len(FLOATS) >= 12
+    assert {"steps", "batch_size", "num_glimpses", "resize", "replicates", "seed"} <= set(INTS) and len(INTS) >= 22
+
+
+def out_of_range(names, *values):
+    return [(name, value) for name in names for value in values if value != "0" or name not in MAY_BE_ZERO]
+
+
+@pytest.mark.parametrize("name, value", out_of_range(FLOATS, "nan", "inf", "-1", "0"))
+def test_floats_out_of_range(refused, name, value):
+    line = refused(ram, RAM, f"--{name.replace('_', '-')}", value)
+    assert name in line.replace("-", "_") and value in line and not Path("run").exists()
+
+
+@pytest.mark.parametrize("name, value", out_of_range(INTS, "-3", "0"))
+def test_integers_out_of_range(refused, name, value):
+    line = refused(ram, RAM, f"--{name.replace('_', '-')}", value)
+    assert name in line.replace("-", "_") and value in line and not Path("run").exists()
+
+
+WRONG = [
+    (["--sigma", "0"], ["sigma '0'", "positive", "'5px'"]),
+    (["--sigma", "-3px"], ["sigma '-3px'", "positive", "'5px'"]),
+    (["--sigma", "abc"], ["sigma 'abc'", "positive", "'5px'"]),
+    (["--sigma", "nan"], ["sigma 'nan'"]),
+    (["--sigma-final", "1e999px"], ["sigma '1e999px'"]),
+    (["--sigma-schedule", "constant"], ["sigma_schedule 'constant' with sigma_final '1px'"]),
+    (["--seed", "4294967296"], ["seed 4294967296", "4294967295"]),
+    (["--steps", "2147483648"], ["steps 2147483648", "below 2147483648"]),
+    (["--warmup-steps", "4"], ["warmup_steps 4", "below the run's 4 steps"]),
+    (["--decay", "1.1"], ["decay 1.1", "at most 1"]),
+    (["--momentum", "1"], ["momentum 1.0", "below 1"]),
+    (["--discount", "1.01"], ["discount 1.01", "from 0 to 1"]),
+    (["--batch-size", "121"], ["batch_size 121", "train split", "at most 120"]),
+    (["--glimpse-size", "13"], ["glimpse_size 13", "12x12", "at most 12"]),
+    (["--num-scales", "9"], ["num_scales 9", "12x12", "at most 4"]),
+    (["--growth", "1"], ["growth 1", "at least 2"]),
+    (["--core", "transformer", "--core-heads", "3"], ["core_heads 3", "must divide core_hidden 16"]),
+    (["--core", "lstn"], ["'lstn'", "'lstm'", "'transformer'"]),
+    (["--optimizer", "adamw"], ["'adamw'", "'adam'"]),
+    (["--task", "clutered60"], ["'clutered60'", "did you mean 'cluttered60'", "mnist28"]),
+    (["--task", "cifar"], ["'cifar'", "mnist28", "images"]),
+    (["--reward", "corect"], ["'corect'", "did you mean 'correct'", "log_probability", "module:function"]),
+    (["--advantage", "gea"], ["'gea'", "did you mean 'gae'", "plain_return", "module:function"]),
+    (["--surrogate", "ppo"], ["'ppo'", "score_function", "module:function"]),
+    (["--surrogate", "no.such:function"], ["'no.such:function'", "No module named"]),
+    (["--reward", "math:no_such"], ["'math:no_such'", "no attribute"]),
+    (["--reward", "math:pi"], ["'math:pi'", "not a function"]),
+    (["--advantage", "leave_one_out"], ["'leave_one_out'", "replicates 1", "at least 2"]),
+    (["--glimpses", "3"], ["--glimpses", "perhaps you meant", "--num-glimpses"]),
+    (["--validation-fraction", "0.5", "--test-fraction", "0.5"], ["add up to 1.0", "less than 1"]),
+    (["--data", "absent.npz"], ["absent.npz", "no file"]),
+    (["--run-dir", "file"], ["'file' is a file"]),
+    (["--run-dir", "file/below"], ["'file/below'", "not a folder that can be written"]),
+    (["--core-hidden", "1000000000"], ["the model has ", " parameters", "at most 1,000,000,000"]),
+    (["--minibatches", "3", "--surrogate", "ppo_clip"], ["minibatches 3", "must divide batch_size 8"]),
+    (["--passes", "2"], ["passes 2", "ppo_clip"]),
+    (["--run-dir", "full"], ["'full'", "no config.json of a run", "another --run-dir"]),
+    (["--run-dir", "full", "--overwrite"], ["'full'", "no config.json of a run"]),
+    (["--resume"], ["'run' holds no run to resume"]),
+    (["--resume", "--overwrite"], ["--resume with --overwrite"]),
+]
+
+
+@pytest.mark.parametrize("flags, said", WRONG, ids=lambda value: "_".join(value) if value[0][:2] == "--" else "")
+def test_bad_input_is_told_in_one_line_and_nothing_is_written(refused, tmp_path, flags, said):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    line = refused(ram, RAM, *flags)
+    assert [part for part in said if part not in line] == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--units", "0"], ["units 0", "at least 1"]),
+        (["--network", "paper_cnn", "--resize", "9"], ["'paper_cnn' on 9x9", "at least 10x10"]),
+        (["--network", "resnet"], ["'resnet'", "'article_cnn'"]),
+    ],
+)
+def test_bad_input_of_a_baseline(refused, flags, said):
+    line = refused(cnn, CNN, *flags)
+    assert [part for part in said if part not in line] == [] and not Path("run").exists()
+
+
+def test_unknown_preset(refused):
+    assert "unknown preset 'quik': did you mean 'quick'? choose from quick, " in refused(ram, ["quik", *RAM[1:]])
+
+
+def test_folder_that_may_not_be_written(refused, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "'run'" in refused(ram, RAM) and not Path("run").exists()
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_damaged_mnist(refused, monkeypatch, tmp_path):
+    copy = Path(shutil.copy(MNIST_PATH, tmp_path / "mnist.npz"))
+    flip(copy)
+    monkeypatch.setattr("common.data.tasks.load_mnist", functools.partial(load_mnist, copy))
+    line = refused(ram, RAM, "--task", "mnist28", "--data", "None")
+    assert str(copy) in line and not Path("run").exists()
+
+
+def test_damaged_images(refused, images, tmp_path):
+    for name, damage in [("flipped", flip), ("short", lambda path: path.write_bytes(path.read_bytes()[:-900]))]:
+        copy = Path(shutil.copy(images, tmp_path / f"{name}.npz"))
+        damage(copy)
+        assert str(copy) in refused(ram, RAM, "--data", str(copy)) and not Path("run").exists()
+
+
+# -- What a run leaves behind. --
+
+KEYS = (
+    *("task", "model", "preset", "config", "seed", "commit", "device", "jax_version", "starts", "wall_seconds"),
+    *("steps", "episodes", "parameters", "validation", "test"),
+)
+METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
+FILES = ["checkpoints", "config.json", "events", "metrics.jsonl", "results.json", "starts.json"]
+
+
+def check_errors(results, methods, images):
+    for split in ("validation", "test"):
+        assert tuple(results[split]) == methods
+        for entry in results[split].values():
+            assert tuple(entry) == ("error", "low", "high", "n") and entry["n"] == images
+            assert 0 <= entry["low"] <= entry["error"] <= entry["high"] <= 100
+            wrong = entry["error"] * images / 100
+            assert wrong == pytest.approx(round(wrong)), "per cent of the images"
+
+
+class Ended(NamedTuple):
+    """A run that ended: its folder, and what was printed."""
+
+    folder: Path
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def agent_run(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("agent") / "run"
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        ram.main([*RAM, "--replicates", "2", "--plots", "--data", str(images), "--run-dir", str(folder)])
+    return Ended(folder, out.getvalue(), err.getvalue())
+
+
+def test_results_of_an_agent(agent_run):
+    results, config = read_json(agent_run.folder / "results.json"), read_json(agent_run.folder / "config.json")
+    assert tuple(results) == KEYS
+    assert config == {name: results[name] for name in ("model", "preset", "config")}
+    assert (results["task"], results["model"], results["preset"], results["seed"]) == ("images", "ram", "quick", 5)
+    assert (results["steps"], results["episodes"]) == (4, 4 * 8 * 2) and results["wall_seconds"] > 0
+    # Glimpse network, core, location, classes and baseline, weights and biases by hand.
+    glimpse = (2 * 4 * 4 * 8 + 8) + (2 * 8 + 8) + (8 * 16 + 16) + (8 * 16 + 16)
+    recurrent = (16 * 16 + 16) + (16 * 16 + 16)
+    assert results["parameters"] == glimpse + recurrent + (16 * 2 + 2) + (16 * 3 + 3) + (16 + 1)
+    assert results["jax_version"] == jax.__version__ and "output" not in results["config"]
+    assert results["config"]["model"]["agent"]["core_hidden"] == 16
+    check_errors(results, METHODS, 15)
+
+
+def test_folder_of_a_run(agent_run):
+    folder = agent_run.folder
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "plots", "report.html"])
+    assert [record["step"] for record in read_metrics(folder)] == [2, 4]
+    assert list((folder / "events").glob("*tfevents*"))
+    assert Checkpoints(folder / "checkpoints").steps() == [2, 4]
+    assert {"episodes.gif", "episodes.json", "learning_curves.png"} <= {p.name for p in (folder / "plots").iterdir()}
+
+
+def test_episodes_of_the_report_hold_what_the_run_rewards(agent_run):
+    results = read_json(agent_run.folder / "results.json")
+    assert results["config"]["model"]["estimator"]["reward"] == "gain"
+    episodes = read_episodes(agent_run.folder / "plots" / "episodes.json")
+    of_label = np.take_along_axis(episodes.probabilities, episodes.labels[None, :, None], axis=-1)[..., 0]
+    # The gains so far are the belief in the true class, against a uniform one.
+    np.testing.assert_allclose(np.exp(episodes.rewards.cumsum(axis=0)) / 3, of_label, atol=2e-4)
+
+
+def test_what_a_run_prints(agent_run):
+    folder, out, err = agent_run
+    accuracy = 100 - read_json(folder / "results.json")["test"]["average_probability"]["error"]
+    report = f"report: {folder / 'report.html'}\n"
+    assert out.endswith(f"test accuracy: {accuracy:.2f}% (mean probability of 3 episodes)\n" + report)
+    assert "\x1b" not in out + err and "\r" not in out + err
+    summary, *progress = err.splitlines()
+    assert "12x12x1, 3 classes; 2 glimpses of 2 x 4x4, rnn, M = 2, sigma 0.5 (3 px) to 0.1667 (1 px)" in summary
+    assert [line.split(" ")[0] for line in progress] == ["step", "step", "evaluating", "drawing"]
+    record = next(record for record in read_metrics(folder) if "validation_error" in record)
+    said = "validation error {validation_error:.2f}% (greedy {validation_greedy_error:.2f}%)".format(**record)
+    assert said in progress[0] and "validation_sampled_error" in record
+
+
+def errors_in(table):
+    """The numbers of the table that a command prints, by the name of the method."""
+    rows = [row.strip("│ ").split("│") for row in table.splitlines() if row.startswith("│")]
+    words = {name: method for method, name in READOUTS.items()}
+    return {words[name.strip()]: [float(x) for x in re.findall(r"[\d.]+", "".join(r))] for name, *r in rows}
+
+
+def test_evaluate_finds_the_same_errors(agent_run, capsys):
+    results = read_json(agent_run.folder / "results.json")
+    evaluate.main([str(agent_run.folder)])
+    printed = errors_in(capsys.readouterr().out)
+    assert list(printed) == list(METHODS)
+    for method, numbers in printed.items():
+        entries = [results[split][method] for split in ("validation", "test")]
+        assert numbers == [round(entry[name], 2) for entry in entries for name in ("error", "low", "high")]
+
+
+def test_agent_that_is_interrupted_goes_on_to_the_same_bits(agent_run, go, monkeypatch, capsys):
+    append, flags = MetricsWriter.append, [*RAM, "--replicates", "2"]
+
+    def append_and_interrupt(self, record):
+        append(self, record)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
+        patched.setattr(MetricsWriter, "append", append_and_interrupt)
+        go(ram, flags)
+    assert stop.value.code == 130 and "stopped after step 2, which is saved" in capsys.readouterr().err
+    go(ram, flags, "--resume")
+    digests = [read_json(f / "checkpoints" / "4" / "digest.json")["state"] for f in (Path("run"), agent_run.folder)]
+    results = [read_json(f / "results.json") for f in (Path("run"), agent_run.folder)]
+    assert digests[0] == digests[1]
+    assert all(results[0][split] == results[1][split] for split in ("validation", "test"))
+
+
+def test_ctrl_c_after_training(go, monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
+        patched.setattr("experiments.training.run.measure", interrupt)
+        go(cnn, CNN)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 130 and line.startswith("interrupted; go on with: ") and line.endswith(" --resume")
+    go(cnn, CNN, "--resume")
+    assert read_json(Path("run/results.json"))["steps"] == 4
+
+
+def test_ctrl_c_while_python_imports():
+    code = "import signal, experiments; print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)"
+    for argv, default in ((["-m"], True), (["program"], False)):
+        script = f"import sys; sys.argv = {argv}; {code}"
+        said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert said.stdout.strip() == str(default)
+
+
+def test_ctrl_c_before_training(go, monkeypatch, capsys):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.training.config.load_task", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        go(cnn, CNN)
+    assert stop.value.code == 130 and capsys.readouterr().err == "interrupted before the first step\n"
+    assert not Path("run").exists()
+
+
+def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
+    def exhaust(*args):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore\nlines")
+
+    for place, said in (("begin", "8 bytes."), ("measure", "--resume")):
+        with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
+            patched.setattr(f"experiments.training.run.{place}", exhaust)
+            go(cnn, CNN)
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert stop.value.code == 2 and line.startswith("error: RESOURCE_EXHAUSTED: Out of memory")
+        assert line.endswith(said) and "more" not in line
+
+
+def test_run_of_a_baseline_has_one_error_since_it_draws_nothing(go, capsys):
+    go(cnn, CNN, "--plots")
+    results = read_json(Path("run/results.json"))
+    assert tuple(results) == KEYS and results["model"] == "fc" and results["episodes"] == 4 * 8
+    assert results["parameters"] == (144 * 8 + 8) + (8 * 8 + 8) + (8 * 3 + 3)
+    check_errors(results, ("greedy",), 15)
+    assert sorted(path.name for path in Path("run").iterdir()) == sorted([*FILES, "plots", "report.html"])
+    out = capsys.readouterr().out
+    assert f"test accuracy: {100 - results['test']['greedy']['error']:.2f}%\n" in out
+    assert "greedy" in Path("run/report.html").read_text()
+
+
+def test_saved_configuration_is_the_preset_with_the_flags(go):
+    go(cnn, CNN)
+    saved = read_json(Path("run/config.json"))["config"]
+    assert json.loads(json.dumps(to_json(CnnExperiment()))).keys() == saved.keys()
+    assert saved["training"]["steps"] == 4 and saved["model"] == to_json(BaselineConfig("fc", 8))
+
+
+def test_default_folder_names_the_run(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cnn.main([*CNN, "--data", str(images)])
+    assert [str(path) for path in Path("runs").iterdir()] == ["runs/fc-mnist28-seed5"]
+
+
+def test_second_run_needs_leave_to_touch_the_first(go, refused, capsys):
+    go(cnn, CNN)
+    capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")}
+    assert "'run' exists: give --resume" in refused(cnn, CNN)
+    line = refused(cnn, CNN, "--steps", "6", "--resume")
+    assert "another configuration: its config.training.steps is 4, now 6" in line
+    assert {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")} == before
+    go(cnn, CNN, "--steps", "6", "--overwrite")
+    assert read_json(Path("run/results.json"))["steps"] == 6
+
+
+def test_step_that_is_not_finite(refused):
+    flags = ["--optimizer", "sgd", "--learning-rate", "1e30", "--gradient-clip", "0", "--schedule", "constant"]
+    line = refused(cnn, CNN, *flags, "--steps", "8")
+    assert "is not finite; last good checkpoint: " in line and line.startswith("error: step ")
+    assert not Path("run/results.json").exists()
+    step = int(line.split()[2].strip(":"))
+    assert all(saved < step for saved in Checkpoints(Path("run/checkpoints")).steps())
+
+
+def test_reward_of_ones_own_that_is_not_finite(refused, tmp_path, monkeypatch):
+    (tmp_path / "my_rewards.py").write_text(
+        "import jax.numpy as jnp\ndef bad(logits, labels):\n    return jnp.full(logits.shape[:-1], jnp.nan)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    line = refused(ram, RAM, "--reward", "my_rewards:bad")
+    assert line.startswith("error: step 1: ") and line.endswith("is not finite; last good checkpoint: none")
+
+
+# -- Disks that are full. --

@@ -1,0 +1,287 @@
+"""The folder of a run: when it may be made, reopened and deleted, and that its files outlive a kill."""
+
+import errno
+import json
+import os
+import re
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from experiments.training import run_directory
+from experiments.training.run_directory import (
+    MetricsWriter,
+    check_run,
+    locked,
+    open_run,
+    read_json,
+    read_metrics,
+    write_json,
+)
+
+IDENTITY = {"model": "ram", "preset": "quick", "config": {"data": {"task": "mnist28"}, "training": {"steps": 4}}}
+
+
+def reopen(run_dir, identity=IDENTITY, *, resume=False, overwrite=False):
+    check_run(run_dir, identity, resume=resume, overwrite=overwrite)
+    open_run(run_dir, identity, resume=resume)
+
+
+def contents(folder: Path) -> dict:
+    return {path.relative_to(folder): path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
+
+
+def test_new_run_holds_its_configuration(tmp_path):
+    reopen(tmp_path / "a" / "b")
+    assert read_json(tmp_path / "a" / "b" / "config.json") == IDENTITY
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["config.json"]
+    (tmp_path / "empty").mkdir()
+    reopen(tmp_path / "empty")
+    assert read_json(tmp_path / "empty" / "config.json") == IDENTITY
+
+
+def test_of_two_processes_one_has_the_folder(tmp_path):
+    """A lock belongs to what is open, so one process can stand for two."""
+    with locked(tmp_path / "a" / "run"):
+        with pytest.raises(ValueError, match="a/run' is in use by another process"), locked(tmp_path / "a" / "run"):
+            pass
+        with locked(tmp_path / "a" / "other"):
+            pass
+    with locked(tmp_path / "a" / "run"):
+        pass
+
+
+def test_resume_leaves_all_as_it_is_and_overwrite_starts_empty(tmp_path):
+    run_dir = tmp_path / "run"
+    reopen(run_dir)
+    (run_dir / "checkpoints" / "4").mkdir(parents=True)
+    (run_dir / "metrics.jsonl").write_text("{}")
+    before = contents(run_dir)
+    reopen(run_dir, resume=True)
+    assert contents(run_dir) == before
+    reopen(run_dir, {**IDENTITY, "preset": "other"}, overwrite=True)
+    assert [path.name for path in run_dir.iterdir()] == ["config.json"]
+    assert read_json(run_dir / "config.json")["preset"] == "other"
+
+
+def test_folder_that_is_there_stays_and_is_emptied(tmp_path):
+    elsewhere, run_dir = tmp_path / "elsewhere", tmp_path / "run"
+    (elsewhere / "kept").mkdir(parents=True)
+    run_dir.symlink_to(elsewhere / "kept")
+    (elsewhere / "precious").write_text("text")
+    for flags in ({}, {"overwrite": True}):
+        reopen(run_dir, **flags)
+        assert run_dir.is_symlink() and [path.name for path in run_dir.iterdir()] == ["config.json"]
+        (run_dir / "checkpoints" / "4").mkdir(parents=True)
+        (run_dir / "plots").symlink_to(elsewhere)
+    assert (elsewhere / "precious").exists()
+
+
+def test_what_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
+    reopen(tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "4").mkdir(parents=True)
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", "4")
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+    with pytest.raises(PermissionError):
+        reopen(tmp_path / "run", overwrite=True)
+
+
+def test_resume_gives_the_saved_configuration_the_fields_that_are_newer(tmp_path):
+    reopen(tmp_path / "run")
+    newer = {**IDENTITY, "config": {**IDENTITY["config"], "width": 1.0}}
+    with pytest.raises(ValueError, match="its config.width is None, now 1.0"):
+        check_run(tmp_path / "run", newer, resume=True, overwrite=False)
+    check_run(tmp_path / "run", newer, resume=True, overwrite=False, complete=lambda saved: {"width": 1.0, **saved})
+    with pytest.raises(ValueError, match="its config.width is 2.0, now 1.0"):
+        check_run(tmp_path / "run", newer, resume=True, overwrite=False, complete=lambda saved: {"width": 2.0, **saved})
+
+
+def test_run_without_a_checkpoint_may_begin_anew(tmp_path):
+    reopen(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("{}")
+    reopen(tmp_path, {**IDENTITY, "preset": "other"})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(ValueError, match="exists: give --resume"):
+        reopen(tmp_path)
+
+
+def changed(**training):
+    return {**IDENTITY, "config": {**IDENTITY["config"], "training": training}}
+
+
+REFUSED = [
+    (
+        "exists",
+        {},
+        IDENTITY,
+        "exists: give --resume to go on with it, --overwrite to start again, or another --run-dir",
+    ),
+    ("run", {"resume": True, "overwrite": True}, IDENTITY, "--resume with --overwrite: give one of them"),
+    ("run", {"resume": True}, {**IDENTITY, "model": "fc"}, "another configuration: its model is 'ram', now 'fc'"),
+    ("run", {"resume": True}, changed(steps=8), "its config.training.steps is 4, now 8"),
+    ("run", {"resume": True}, changed(steps=4, seed=1), "its config.training.seed is None, now 1"),
+    ("missing", {"resume": True}, IDENTITY, "holds no run to resume: leave out --resume"),
+    ("empty", {"resume": True}, IDENTITY, "holds no run to resume: leave out --resume"),
+    ("file", {}, IDENTITY, "is a file: give a folder"),
+    ("file", {"overwrite": True}, IDENTITY, "is a file: give a folder"),
+    ("file/a/b", {}, IDENTITY, "is not a folder that can be written"),
+    ("others", {"overwrite": True}, IDENTITY, "holds no config.json of a run: give another --run-dir"),
+    ("others", {"resume": True}, IDENTITY, "holds no config.json of a run: give another --run-dir"),
+    ("project", {"overwrite": True}, IDENTITY, "holds no config.json of a run: give another --run-dir"),
+    ("damaged", {"resume": True}, IDENTITY, "config.json' cannot be read"),
+    ("damaged", {"overwrite": True}, IDENTITY, "config.json' cannot be read"),
+]
+
+
+@pytest.mark.parametrize("name, flags, identity, said", REFUSED)
+def test_refused(tmp_path, name, flags, identity, said):
+    for run in ("run", "exists"):
+        reopen(tmp_path / run)
+        (tmp_path / run / "checkpoints" / "4").mkdir(parents=True)
+    (tmp_path / "file").write_text("text")
+    for folder, file, text in [
+        ("others", "thesis.txt", "years of work"),
+        ("project", "config.json", '{"name": "of something else"}'),
+        ("damaged", "config.json", '{"model": "ram", '),
+    ]:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text(text)
+    (tmp_path / "empty").mkdir()
+    before = contents(tmp_path)
+    with pytest.raises(ValueError) as error:
+        reopen(tmp_path / name, identity, **flags)
+    assert said in str(error.value) and "\n" not in str(error.value)
+    assert flags == {"resume": True, "overwrite": True} or str(tmp_path / name) in str(error.value)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["run", "new", "new/deeper"])
+def test_folder_that_cannot_be_written(tmp_path, monkeypatch, name):
+    reopen(tmp_path / "run")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match=f"{tmp_path}.* is not a folder that can be written"):
+        reopen(tmp_path / name, resume=name == "run")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\xff\x00", '{"a": 1} extra'])
+def test_damaged_json_is_named(tmp_path, text):
+    path = tmp_path / "results.json"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(ValueError, match="results.json' cannot be read"):
+        read_json(path)
+    with pytest.raises(ValueError, match="absent.json' cannot be read"):
+        read_json(tmp_path / "absent.json")
+
+
+def test_failed_write_of_json_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    write_json(path, {"old": 1})
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError):
+        write_json(path, {"new": 2})
+    assert read_json(path) == {"old": 1} and list(tmp_path.iterdir()) == [path]
+
+
+def record(step, **values):
+    return {"step": step, "loss": 1 / step, **values}
+
+
+def test_metrics_of_later_steps_are_measured_anew(tmp_path):
+    writer = MetricsWriter(tmp_path, 0)
+    assert writer.records == []
+    for step in (2, 4, 6):
+        writer.append(record(step))
+    again = MetricsWriter(tmp_path, 4)
+    assert again.records == read_metrics(tmp_path) == [record(2), record(4)]
+    again.append(record(6, accuracy=0.5))
+    assert read_metrics(tmp_path) == [record(2), record(4), record(6, accuracy=0.5)]
+
+
+@pytest.mark.parametrize(
+    "last", ['{"step": 6, "lo', "", "null", "[]", "7", '{"loss": 1}', '{"step": null}', "\xff\xfe"]
+)
+def test_metrics_that_a_kill_cut_short(tmp_path, last):
+    path = tmp_path / "metrics.jsonl"
+    assert read_metrics(tmp_path) == []
+    path.write_bytes((json.dumps(record(2)) + "\n" + last).encode("latin1"))
+    assert read_metrics(tmp_path) == [record(2)]
+    MetricsWriter(tmp_path, 2).append(record(4))
+    assert read_metrics(tmp_path) == [record(2), record(4)]
+    assert path.read_text().count("\n") == 2
+
+
+def events(folder: Path) -> list[Event]:
+    """The events that TensorBoard would read: records of length, its check sum, the event, its check sum."""
+    found = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.suffix):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            found.append(Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found
+
+
+def test_tensorboard_is_told_the_same_values(tmp_path):
+    writer = MetricsWriter(tmp_path, 0)
+    writer.append(record(2, accuracy=0.25))
+    writer.append(record(4, accuracy=0.5))
+    MetricsWriter(tmp_path, 2).append(record(4, accuracy=0.75))
+    told = [
+        (event.step, {value.tag: value.simple_value for value in event.summary.value})
+        for event in events(tmp_path / "events")
+        if event.summary.value
+    ]
+    assert told == [
+        (2, {"loss": 0.5, "accuracy": 0.25}),
+        (4, {"loss": 0.25, "accuracy": 0.5}),
+        (4, {"loss": 0.25, "accuracy": 0.75}),
+    ]
+    starts = [e.step for e in events(tmp_path / "events") if e.session_log.status == SessionLog.START]
+    assert starts == [1, 3], "TensorBoard drops what it had from there on"
+
+
+def test_commit_and_device_are_named():
+    assert re.fullmatch(r"CPU, \w+, \d+ cores?", run_directory.device())
+    commit = run_directory.commit()
+    assert commit is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", commit)
+
+
+def test_the_commit_says_whether_files_were_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_directory, "__file__", str(tmp_path / "code.py"))
+    assert run_directory.commit() is None
+
+    def git(*words):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = subprocess.run(["git", *identity, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init")
+    (tmp_path / "code.py").write_text("x = 1")
+    git("add", ".")
+    git("commit", "-m", "one")
+    assert run_directory.commit() == git("rev-parse", "HEAD")
+    (tmp_path / "code.py").write_text("x = 2")
+    assert run_directory.commit() == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_a_folder_that_cannot_be_made_is_named(monkeypatch):
+    def refuse(*args, **options):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "a part of it")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    said = "^run directory 'runs/one' cannot be made: No such file or directory$"
+    with pytest.raises(OSError, match=said), locked(Path("runs/one")):
+        pass
