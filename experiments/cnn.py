@@ -1,13 +1,9 @@
 """Trains a network that sees the whole image: ``python -m experiments.cnn PRESET [flags]``."""
 
-from experiments.presets import CNN_PRESETS
-from experiments.training.run import command
+from experiments.families.cnn import FAMILY
+from experiments.training.run import train_command
 
-main = command(
-    "cnn",
-    "Trains a baseline that sees the whole image, by the same loop on the same images as the agents.",
-    CNN_PRESETS,
-)
+main = train_command(FAMILY)
 
 if __name__ == "__main__":
     main()

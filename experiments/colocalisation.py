@@ -1,13 +1,9 @@
 """Trains co-localisation: ``python -m experiments.colocalisation PRESET --encoder-from RUN [flags]``."""
 
-from experiments.presets_stn import COLOCALISATION_PRESETS
-from experiments.training.run import command
+from experiments.families.colocalisation import FAMILY
+from experiments.training.run import train_command
 
-main = command(
-    "colocalisation",
-    "Trains a transformer to find what images have in common, without a word on where it is.",
-    COLOCALISATION_PRESETS,
-)
+main = train_command(FAMILY)
 
 if __name__ == "__main__":
     main()

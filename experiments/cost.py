@@ -1,4 +1,4 @@
-"""What one forward pass costs: ``python -m experiments.cost [RUN_DIR ..] [--preset MODEL/PRESET ..]``.
+"""What one forward pass costs: ``python -m experiments.cost [RUN_DIR ..] [--preset FAMILY/PRESET ..]``.
 
 Parameters and floating-point operations of reading one image, as in the table of Ba et al. 2014 (section 4.3). The
 operations are those of the program that JAX gives to the compiler of a GPU, whatever the machine at hand, by XLA's cost
@@ -27,10 +27,9 @@ from rich.table import Table
 from common.data import Dataset, Source
 from common.training.step import Model
 from experiments.benchmarks.arithmetic import program_flops
-from experiments.cli.command_line import run_tyro, user_errors
-from experiments.models import make_agent, make_model, model_name
-from experiments.sweeps.models import find_preset
-from experiments.training.config import DataConfig, DramExperiment, Experiment, WholeImageExperiment, load_blank
+from experiments.cli.command_line import parse, user_errors
+from experiments.families import Family, find_family, find_preset
+from experiments.training.config import DataConfig, Experiment, load_blank
 from experiments.training.restore import read_experiment
 from experiments.training.run_directory import read_json
 
@@ -42,7 +41,7 @@ class CostConfig:
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Folders of runs."""
     preset: tuple[str, ...] = ()
-    """Presets, each with its model, such as cnn/house_numbers or ram/mnist28."""
+    """Presets, each with its family, such as cnn/house_numbers or ram/mnist28."""
     size: tuple[int, ...] = ()
     """Sides of square images, in pixels, instead of those of the task."""
     episodes: int = 10
@@ -84,11 +83,12 @@ def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, 
     return optax.tree.size(params), flops
 
 
-def cost_of(name: str, experiment: Experiment, dataset: Dataset, symbols: float | None = None) -> Cost:
+def cost_of(name: str, family: Family, experiment: Experiment, dataset: Dataset, symbols: float | None = None) -> Cost:
     """What the model of an experiment costs on images like those of a data set.
 
     Args:
       name: of the run or the preset.
+      family: of the model.
       experiment: what is counted.
       dataset: the images.
       symbols: mean number of symbols of a sequence, the end symbol among them, where it is known.
@@ -96,22 +96,23 @@ def cost_of(name: str, experiment: Experiment, dataset: Dataset, symbols: float 
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
-    if isinstance(experiment, WholeImageExperiment):
-        model, glimpses = make_model(experiment, dataset), None
-    else:
-        agent = make_agent(experiment, dataset)
-        model, glimpses = agent.model, agent.num_glimpses
-    parameters, flops = forward_cost(model, dataset.image_shape)
+    built = family.build(experiment, dataset)
+    agent = built.agent
+    parameters, flops = forward_cost(built.model, dataset.image_shape)
     to_end = None
-    if flops is not None and symbols is not None and isinstance(experiment, DramExperiment):
-        to_end = flops_to_end(experiment, dataset, symbols, flops)
-    return Cost(f"{name} ({model_name(experiment)})", dataset.image_shape, glimpses, parameters, flops, to_end)
+    if flops is not None and symbols is not None and agent is not None and agent.sequence is not None:
+        to_end = flops_to_end(family, experiment, dataset, symbols, flops)
+    glimpses = None if agent is None else agent.num_glimpses
+    return Cost(f"{name} ({family.name})", dataset.image_shape, glimpses, parameters, flops, to_end)
 
 
-def flops_to_end(experiment: DramExperiment, dataset: Dataset, symbols: float, longest: float) -> float | None:
+def flops_to_end(
+    family: Family, experiment: Experiment, dataset: Dataset, symbols: float, longest: float
+) -> float | None:
     """Operations on one image where an episode stops with its end symbol; each symbol after the first costs the same.
 
     Args:
+      family: of the agent.
       experiment: of an agent that reads sequences.
       dataset: images like those that it reads.
       symbols: mean number of symbols of a sequence, the end symbol among them.
@@ -123,7 +124,7 @@ def flops_to_end(experiment: DramExperiment, dataset: Dataset, symbols: float, l
     assert dataset.num_targets is not None
     split = dataset.validation
     shortest = dataclasses.replace(dataset, validation=Source(split.images, split.labels[:, :1]))
-    first = forward_cost(make_agent(experiment, shortest).model, dataset.image_shape)[1]
+    first = forward_cost(family.build(experiment, shortest).model, dataset.image_shape)[1]
     return None if first is None else first + (symbols - 1) * (longest - first) / max(dataset.num_targets - 1, 1)
 
 
@@ -168,22 +169,23 @@ def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:
     return dataclasses.replace(dataset, validation=blank, test=blank)
 
 
-def experiments_of(config: CostConfig) -> list[tuple[str, Experiment, float | None]]:
+def experiments_of(config: CostConfig) -> list[tuple[str, Family, Experiment, float | None]]:
     """The experiments that are asked for, by the names of their runs and presets, with their `mean_symbols`.
 
     Raises:
       ValueError: there is none, or one of them is unknown.
     """
-    found: list[tuple[str, Experiment, float | None]] = [
-        (run_dir.resolve().name, read_experiment(run_dir), mean_symbols(run_dir)) for run_dir in config.run_dirs
+    found: list[tuple[str, Family, Experiment, float | None]] = [
+        (run_dir.resolve().name, *read_experiment(run_dir), mean_symbols(run_dir)) for run_dir in config.run_dirs
     ]
     for preset in config.preset:
-        model, slash, name = preset.partition("/")
+        family_name, slash, name = preset.partition("/")
         if not slash:
-            raise ValueError(f"preset {preset!r}: must be MODEL/PRESET, such as cnn/house_numbers")
-        found.append((preset, find_preset(model, name), None))
+            raise ValueError(f"preset {preset!r}: must be FAMILY/PRESET, such as cnn/house_numbers")
+        family = find_family(family_name)
+        found.append((preset, family, find_preset(family, name), None))
     if not found:
-        raise ValueError("nothing to count: give folders of runs, or --preset MODEL/PRESET")
+        raise ValueError("nothing to count: give folders of runs, or --preset FAMILY/PRESET")
     return found
 
 
@@ -206,13 +208,13 @@ def cost_table(costs: Sequence[Cost], episodes: int) -> Table:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    config = run_tyro(lambda: tyro.cli(CostConfig, prog="python -m experiments.cost", args=args))
+    config = parse(CostConfig, "python -m experiments.cost", args)
     with user_errors():
         if config.episodes < 1:
             raise ValueError(f"episodes {config.episodes}: must be at least 1")
         costs = [
-            cost_of(name, experiment, shapes_of(experiment.data, size), symbols)
-            for name, experiment, symbols in experiments_of(config)
+            cost_of(name, family, experiment, shapes_of(experiment.data, size), symbols)
+            for name, family, experiment, symbols in experiments_of(config)
             for size in config.size or (None,)
         ]
     Console(width=None if sys.stdout.isatty() else 200).print(cost_table(costs, config.episodes), NOTE)

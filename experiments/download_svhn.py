@@ -16,8 +16,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from common.checks import refuse_file
 from common.data.svhn.files import ADDRESS, PARTS
-from experiments.cli.command_line import interruptible, run_tyro, user_errors
-from experiments.training.loop import say
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.console import say
 
 # Seconds of silence after which a connection counts as lost.
 TIMEOUT = 60
@@ -40,7 +40,7 @@ class Download:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    config = run_tyro(lambda: tyro.cli(Download, prog="python -m experiments.download_svhn", args=args))
+    config = parse(Download, "python -m experiments.download_svhn", args)
     with interruptible("interrupted; the same command goes on with what is there"), user_errors():
         refuse_file("folder", config.folder)
         config.folder.mkdir(parents=True, exist_ok=True)

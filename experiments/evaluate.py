@@ -8,16 +8,15 @@ from typing import Annotated
 
 import tyro
 
-from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.console import say
 from experiments.cli.tables import print_errors
+from experiments.evaluation.errors import evaluate as evaluate_errors
 from experiments.evaluation.readers import validate_evaluation
-from experiments.reports.run_page import write_report
-from experiments.training.config import WholeImageExperiment, load_fixed
-from experiments.training.loop import say
+from experiments.training.config import load_fixed
 from experiments.training.programs import final_predictor
-from experiments.training.provenance import surroundings
+from experiments.training.provenance import environment
 from experiments.training.restore import read_run
-from experiments.training.run import measure
 from experiments.training.run_directory import write_json
 
 
@@ -42,7 +41,7 @@ class Evaluation:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    config = run_tyro(lambda: tyro.cli(Evaluation, prog="python -m experiments.evaluate", args=args))
+    config = parse(Evaluation, "python -m experiments.evaluate", args)
     with interruptible("interrupted; the run is as it was"), user_errors():
         evaluate(config)
 
@@ -59,18 +58,20 @@ def evaluate(config: Evaluation) -> None:
         raise ValueError("last with plots: the report is of the parameters of the run's results, so leave one out")
     run = read_run(config.run_dir, load_fixed)
     experiment, built, params = run.experiment, run.built, run.params(config.last)
-    if config.episodes is not None and isinstance(experiment, WholeImageExperiment):
+    if config.episodes is not None and not built.model.stochastic:
         raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples none, so leave it out")
     say(f"{built.summary}; after step {run.step(config.last)}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
-    found = measure(experiment, predict, params, run.dataset) | built.measure(params)
+    results = evaluate_errors(built.model, predict, params, run.dataset) | built.measure(params)
     episodes = config.episodes or experiment.training.eval_episodes
-    print_errors(found, episodes)
+    print_errors(results, episodes)
     if config.output is not None:
         facts = {"run": str(config.run_dir), "after_step": run.step(config.last), "episodes": episodes}
-        write_json(config.output, facts | surroundings() | found)
+        write_json(config.output, facts | environment() | results)
         print(f"results: {config.output}")
     if config.plots:
+        from experiments.reports.run_page import write_report
+
         built.draw(params, config.run_dir)
         print(f"report: {write_report(config.run_dir)}")
 

@@ -18,10 +18,11 @@ from common.attention.model import AttentionModel
 from common.data import TASKS, Crop, Recipe, find_task
 from common.training.evaluation import over_batches, summarise
 from dram.focus import focus, reading_glimpses
-from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.console import say
 from experiments.cost import forward_cost
+from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.readers import (
-    SPLIT_SEEDS,
     check_readers,
     operations,
     predictions,
@@ -30,9 +31,7 @@ from experiments.evaluation.readers import (
     scorer,
     validate_evaluation,
 )
-from experiments.models import make_agent
-from experiments.training.config import DataConfig, DramExperiment, load_blank, load_dataset
-from experiments.training.loop import say
+from experiments.training.config import DataConfig, load_blank, load_dataset
 
 ENLARGED = "_110"
 
@@ -63,7 +62,7 @@ class Focus:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    config = run_tyro(lambda: tyro.cli(Focus, prog="python -m experiments.focus", args=args))
+    config = parse(Focus, "python -m experiments.focus", args)
     with interruptible("interrupted; the runs are as they were"), user_errors():
         measure_focus(config)
 
@@ -80,11 +79,11 @@ def measure_focus(config: Focus) -> dict[str, Any]:
     data, whole = large_images(run_dirs, config.task, config.first_pass), config.first_pass == "whole"
     runs = read_readers(run_dirs)
     first, reader = runs[0], runs[-1]
-    assert isinstance(first.experiment, DramExperiment)
     dataset = first.dataset if data == first.experiment.data else load_dataset(data, train=False)
     crop = (reader.dataset.height, reader.dataset.width)
     seen = dataset if whole else first.dataset
-    agent = make_agent(first.experiment, seen)
+    agent = first.family.build(first.experiment, seen).agent
+    assert agent is not None
     see = (lambda images: images) if whole else downsampler(first.dataset.height, first.dataset.width)
     cut = make_cutter(agent, see, crop)
 

@@ -15,10 +15,11 @@ import tyro
 from common.data import reverse_symbols
 from common.training.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
-from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.console import say
 from experiments.cost import cost_of, symbols_of, total
+from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.readers import (
-    SPLIT_SEEDS,
     check_readers,
     operations,
     predictions,
@@ -27,8 +28,8 @@ from experiments.evaluation.readers import (
     scorer,
     validate_evaluation,
 )
-from experiments.training.config import GLIMPSE_NETWORK, load_blank, shared_loader
-from experiments.training.loop import say
+from experiments.families.dram import GLIMPSE_NETWORK
+from experiments.training.config import load_blank, shared_loader
 from experiments.training.restore import RestoredRun
 
 
@@ -49,7 +50,7 @@ class ForwardBackward:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    config = run_tyro(lambda: tyro.cli(ForwardBackward, prog="python -m experiments.forward_backward", args=args))
+    config = parse(ForwardBackward, "python -m experiments.forward_backward", args)
     with interruptible("interrupted; the runs are as they were"), user_errors():
         forward_backward(config)
 
@@ -80,7 +81,7 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
         }
         agreement[name] = by_agreement(rightwards, leftwards, together, split.labels)
     symbols = symbols_of(errors["test"]["forward"]["greedy"])
-    costs = [cost_of(str(run.run_dir), run.experiment, run.dataset, symbols) for run in (forward, backward)]
+    costs = [cost_of(str(run.run_dir), run.family, run.experiment, run.dataset, symbols) for run in (forward, backward)]
     facts = {
         "task": dataset.name,
         "forward": str(forward.run_dir),

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -22,7 +21,8 @@ from common.attention.locations import parse_sigma
 from common.attention.model import AttentionModel, make_hyper
 from common.data import sample_batch
 from common.policy_gradient import Estimator, make_estimator
-from experiments.cli.command_line import interruptible, run_tyro, user_errors
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.console import console, say, warn
 from experiments.plots.gradients import variance_figure
 from experiments.plots.style import save_figure
 from experiments.studies.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
@@ -39,8 +39,7 @@ from experiments.studies.gradients import (
 )
 from experiments.training import run_directory
 from experiments.training.augmentation import make_augmentation
-from experiments.training.loop import console, say, warn
-from experiments.training.provenance import surroundings
+from experiments.training.provenance import device, environment
 from ram.agent import make_ram
 from ram.config import RamConfig
 
@@ -193,11 +192,11 @@ def measure(config: VarianceConfig) -> dict[str, Any]:
     size = (subject.dataset.height, subject.dataset.width)
     for sigma in config.sigma:
         parse_sigma(sigma, *size)
-    around = surroundings()  # The tree may change before the end.
+    around = environment()  # The tree may change before the end.
     plan = make_plan(subject, config, names)
     image_key, fit_key = jax.random.split(jax.random.key(config.seed))
     images, labels = jax.jit(plan.draw)(image_key, subject.dataset.train)
-    say(f"{subject.dataset.name}; {config.agent} after step {subject.trained_steps}; {run_directory.device()}")
+    say(f"{subject.dataset.name}; {config.agent} after step {subject.trained_steps}; {device()}")
     if not subject.trained_steps and not config.baseline_steps and {"learned_baseline", "gae"} & {*config.estimators}:
         warn("the agent is fresh, so its learned baseline is untrained (--baseline-steps trains it)")
     columns = (TaskProgressColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
@@ -255,7 +254,7 @@ def make_table(record: dict[str, Any], sigma: str) -> Table:
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
-    config = run_tyro(lambda: tyro.cli(VarianceConfig, prog="python -m experiments.gradient_variance", args=args))
+    config = parse(VarianceConfig, "python -m experiments.gradient_variance", args)
     with interruptible("interrupted; nothing was written"), user_errors():
         record = measure(config)
         if config.output is not None:

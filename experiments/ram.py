@@ -1,13 +1,9 @@
 """Trains a RAM agent: ``python -m experiments.ram PRESET [flags]``."""
 
-from experiments.presets import RAM_PRESETS
-from experiments.training.run import command
+from experiments.families.ram import FAMILY
+from experiments.training.run import train_command
 
-main = command(
-    "ram",
-    "Trains a recurrent attention model (RAM) and reports on it.",
-    RAM_PRESETS,
-)
+main = train_command(FAMILY)
 
 if __name__ == "__main__":
     main()

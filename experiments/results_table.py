@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli.command_line import fail, user_errors
+from experiments.cli.fields import fields_of, is_bool
 from experiments.cli.tables import READOUTS, found_text
+from experiments.families import FAMILIES
 from experiments.plots.style import write_bytes
-from experiments.sweeps.axes import fields_of, is_bool
-from experiments.sweeps.models import MODELS
 from experiments.training.config import flatten, to_json
 from experiments.training.run_directory import read_json
 
@@ -28,8 +28,8 @@ def flag_name(key: str) -> str:
 
 def command(results: dict[str, Any]) -> str:
     """The command that made a run: its preset, and the flags that differ from the preset."""
-    # Of a network that sees the whole image the model is the network's own name.
-    name, presets = MODELS.get(results["model"], MODELS["cnn"])
+    family = FAMILIES[results["family"]]
+    name, presets = family.name, family.presets
     flags: list[str] = []
     if results["preset"] in presets:
         # Flags have the names of fields without their parts. A field of then that is no flag today cannot be given.

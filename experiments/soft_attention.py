@@ -1,13 +1,9 @@
 """Trains a network with soft attention: ``python -m experiments.soft_attention PRESET [flags]``."""
 
-from experiments.presets_stn import SOFT_PRESETS
-from experiments.training.run import command
+from experiments.families.soft_attention import FAMILY
+from experiments.training.run import train_command
 
-main = command(
-    "soft_attention",
-    "Trains a network with soft attention, which needs no policy gradient, and reports on it.",
-    SOFT_PRESETS,
-)
+main = train_command(FAMILY)
 
 if __name__ == "__main__":
     main()

@@ -1,13 +1,9 @@
 """Trains a spatial transformer network: ``python -m experiments.stn PRESET [flags]``."""
 
-from experiments.presets_stn import STN_PRESETS
-from experiments.training.run import command
+from experiments.families.stn import FAMILY
+from experiments.training.run import train_command
 
-main = command(
-    "stn",
-    "Trains a spatial transformer network, or the same network without transformers, and reports on it.",
-    STN_PRESETS,
-)
+main = train_command(FAMILY)
 
 if __name__ == "__main__":
     main()

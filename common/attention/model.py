@@ -196,6 +196,7 @@ def make_attention(
 
     passes = Passes(play_first, config.estimator.passes, config.estimator.minibatches, config.estimator.max_kl)
     memory = estimator.init_memory(num_glimpses)
-    model = Model(init, loss, predict, hyper, memory, passes if config.estimator.several_updates else None)
+    several = config.estimator.several_updates
+    model = Model(init, loss, predict, hyper, memory, passes if several else None, stochastic=True)
     sigma = functools.partial(sigma_at, config.policy.sigma_schedule, hyper)
     return AttentionModel(model, play, rollout, retina, sigma, estimator, num_glimpses, sequence)

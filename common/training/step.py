@@ -59,6 +59,7 @@ class Model(NamedTuple):
       passes: how several updates are made on the same episodes; None for one update on fresh episodes.
       rate_factors: ``params -> tree of factors`` on the learning rate of each parameter; None for 1 everywhere.
       frozen: keys of the parameters, a dictionary, that are held fixed: see `freeze`.
+      stochastic: predictions are random, as those of an agent that samples its locations.
     """
 
     init: Callable[[Key[Array, ""]], PyTree]
@@ -69,6 +70,7 @@ class Model(NamedTuple):
     passes: Passes | None = None
     rate_factors: Callable[[PyTree], PyTree] | None = None
     frozen: tuple[str, ...] = ()
+    stochastic: bool = False
 
 
 def freeze(model: Model, *names: str) -> Model:

@@ -14,9 +14,9 @@ from common.attention.config import make_retina
 from common.attention.glimpse import Retina, glimpse, summed_area_table
 from common.data import Dataset, sample_batch
 from experiments.benchmarks.arithmetic import program_flops
-from experiments.training.config import RamExperiment, validate_budget
-from experiments.training.loop import make_initial_state
-from experiments.training.programs import compile_alone
+from experiments.families.ram import RamExperiment
+from experiments.training.config import validate_budget
+from experiments.training.programs import compile_alone, make_initial_state
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
 

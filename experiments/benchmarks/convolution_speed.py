@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +11,14 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import tyro
 from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
 from common.checks import require_at_least
 from common.networks.convolutions import Padding, convolve, max_pool
-from experiments.cli.command_line import interruptible, run_tyro, user_errors
-from experiments.training.provenance import surroundings
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.training.provenance import environment
 from experiments.training.run_directory import write_json
 
 
@@ -125,15 +125,14 @@ def measure(config: ConvolutionSpeedConfig) -> None:
         )
     Console().print(table)
     if config.output is not None:
-        write_json(config.output, {**surroundings(), "batch_size": config.batch_size, "layers": rows})
+        write_json(config.output, {**environment(), "batch_size": config.batch_size, "layers": rows})
 
 
 def main(args: list[str] | None = None) -> None:
     """Runs the command line."""
     description = "Times convolutions and pooling in a loop against XLA's own."
-    config = run_tyro(
-        lambda: tyro.cli(ConvolutionSpeedConfig, prog="convolution_speed", description=description, args=args)
-    )
+    args = sys.argv[1:] if args is None else args
+    config = parse(ConvolutionSpeedConfig, "python -m experiments.benchmarks.convolution_speed", args, description)
     with interruptible("interrupted; nothing was written"), user_errors():
         measure(config)
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -31,9 +30,10 @@ from common.policy_gradient import EstimatorConfig
 from common.training.optimizers import OptimizerConfig
 from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
-from experiments.cli.command_line import interruptible, run_tyro, user_errors
-from experiments.training import run_directory
-from experiments.training.config import DataConfig, RamExperiment, TrainingConfig
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.families.ram import RamExperiment
+from experiments.training import provenance, run_directory
+from experiments.training.config import DataConfig, TrainingConfig
 from ram.config import AgentConfig, RamConfig
 
 console = Console(stderr=True)
@@ -213,7 +213,7 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
     load = os.getloadavg()[0]
     if load > BUSY:
         console.print(busy_warning(load, config.torch), style="yellow", soft_wrap=True)
-    console.print(f"loading {config.task}; {run_directory.device()}", highlight=False)
+    console.print(f"loading {config.task}; {provenance.device()}", highlight=False)
     dataset, results, torch_facts = load_task(config.task), [], None
     for replicates in config.replicates:
         experiment = make_experiment(config, replicates)
@@ -231,8 +231,8 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
     versions = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
     return {
         "settings": settings,
-        "commit": run_directory.commit(),
-        "device": run_directory.device(),
+        "commit": provenance.commit(),
+        "device": provenance.device(),
         "load_before": load,
         "torch": torch_facts,
         "versions": versions,
@@ -284,7 +284,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     args = sys.argv[1:] if args is None else args
     description = "Measures how fast RAM trains: JAX and PyTorch in turn, on this machine."
-    config = run_tyro(lambda: tyro.cli(SpeedConfig, prog="training_speed", description=description, args=args))
+    config = parse(SpeedConfig, "python -m experiments.benchmarks.training_speed", args, description)
     with interruptible("interrupted; nothing was written"), user_errors(ValueError, OSError, ModuleNotFoundError):
         record = measure(config)
         if config.output is not None:

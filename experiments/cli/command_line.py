@@ -2,32 +2,31 @@
 
 import contextlib
 import dataclasses
-import io
 import os
-import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 from jax.errors import JaxRuntimeError
 
 from common.names import unknown
+from experiments.cli.flags import check_flags
 
 Config = TypeVar("Config")
 
 
 def fail(message: str) -> NoReturn:
-    """Prints one line on standard error and exits with status 2."""
+    """Print one line on standard error and exit with status 2."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
 
 @contextlib.contextmanager
 def user_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Turns errors of these kinds into one line and exit status 2.
+    """Turn errors of these kinds into one line and exit status 2.
 
     By default those are ValueError, OSError, and what Python and JAX raise where there is too little memory.
     """
@@ -35,13 +34,13 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except caught as error:
-        told = str(error).splitlines()[0] if isinstance(error, JaxRuntimeError) else str(error)
-        fail(f"too little memory: {told}".rstrip(": ") if isinstance(error, MemoryError) else told)
+        message = str(error).splitlines()[0] if isinstance(error, JaxRuntimeError) else str(error)
+        fail(f"too little memory: {message}".rstrip(": ") if isinstance(error, MemoryError) else message)
 
 
 @contextlib.contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Turns Ctrl-C into one line on standard error and exit status 130.
+    """Turn Ctrl-C into one line on standard error and exit status 130.
 
     From here on Ctrl-C raises KeyboardInterrupt again, which `experiments` has switched off while Python imports.
     """
@@ -56,23 +55,28 @@ def interruptible(message: str) -> Iterator[None]:
 def parse_preset(
     prog: str, description: str, presets: Mapping[str, tuple[str, Config]], args: Sequence[str]
 ) -> tuple[str, Config]:
-    """Parses ``PRESET [flags]``.
+    """Parse ``PRESET [flags]``. Exits on ``--help``, and with one line on a mistake.
 
     Args:
-      prog: what is typed before it, for the help.
+      prog: the command, for the help.
       description: first line of the help.
       presets: by name, the line that the help shows and the configuration.
-      args: the command line after the program's name.
+      args: the command line after the command.
 
     Returns:
-      The preset's name, and its configuration with the flags applied. Exits on ``--help`` and on errors.
+      The preset's name, and its configuration with the flags applied.
     """
     args = list(args)
-    if args and not args[0].startswith("-") and args[0] not in presets:
-        fail(str(unknown("preset", args[0], presets)))
     if not args:
         fail(f"no preset given: choose from {', '.join(presets)} (see --help)")
-    config = run_tyro(
+    if args[0] in presets:
+        with user_errors():
+            check_flags(type(presets[args[0]][1]), args[1:])
+    elif not args[0].startswith("-"):
+        fail(str(unknown("preset", args[0], presets)))
+    elif not any(arg in ("-h", "--help") for arg in args):
+        fail(f"{args[0]} stands before a preset: give one first, of {', '.join(presets)}; see --help")
+    config = _until_unread(
         lambda: tyro.extras.overridable_config_cli(
             dict(presets), prog=prog, description=description, args=args, config=(tyro.conf.OmitArgPrefixes,)
         )
@@ -80,28 +84,30 @@ def parse_preset(
     return args[0], config
 
 
-def resume_command(module: str, args: Sequence[str]) -> str:
-    """What to type in order to go on with the run that ``python -m experiments.MODULE ARGS`` began."""
-    kept = [arg for arg in args if arg not in ("--overwrite", "--no-overwrite", "--resume", "--no-resume")]
-    return shlex.join([sys.orig_argv[0], "-m", f"experiments.{module}", *kept, "--resume"])
+def parse(cls: type[Config], prog: str, args: Sequence[str], description: str | None = None) -> Config:
+    """Parse the flags of a configuration class. Exits on ``--help``, and with one line on a mistake.
 
-
-def run_tyro(call: Any) -> Any:
-    """Runs a tyro parser, and folds the box that it prints on an error into one line.
-
-    Who reads the help may stop reading, as in ``--help | head``.
+    Args:
+      cls: a dataclass, whose docstring is the first line of the help.
+      prog: the command, for the help.
+      args: the command line after the command.
+      description: first line of the help instead of the docstring.
     """
-    captured = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(captured):
-            return _until_unread(call)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        fail(_fold(captured.getvalue()))
+    with user_errors():
+        check_flags(cls, args)
+    return _until_unread(
+        lambda: tyro.cli(cls, prog=prog, args=args, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    )
 
 
-def _until_unread(call: Any) -> Any:
+def resume_command(command: str, args: Sequence[str]) -> str:
+    """Return the command that resumes the run which ``python -m COMMAND ARGS`` began."""
+    kept = [arg for arg in args if arg not in ("--overwrite", "--no-overwrite", "--resume", "--no-resume")]
+    return shlex.join([sys.orig_argv[0], "-m", *command.split(), *kept, "--resume"])
+
+
+def _until_unread(call: Callable[[], Any]) -> Any:
+    """Call what may print the help, whose reader may stop reading, as in ``--help | head``."""
     try:
         try:
             return call()
@@ -113,26 +119,6 @@ def _until_unread(call: Any) -> Any:
         sys.exit(0)
 
 
-def _fold(box: str) -> str:
-    """One line of tyro's box: what is wrong, and the flags or presets that may have been meant."""
-    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).strip().splitlines()]
-    if lines[0].startswith("╭"):
-        lines[0] = ""
-    else:  # Where the terminal has no such characters the title is a line of its own, with a rule below.
-        lines[:2] = []
-    wrong, *more = re.split(r"^[─-]{5,}$", "\n".join(lines), flags=re.MULTILINE)
-    said = [" ".join(wrong.partition("Got errors:")[0].split()).rstrip(".")]
-    for part in more:
-        if "Perhaps you meant" in part:
-            flags = dict.fromkeys(re.findall(r"^--[a-z-]+", part, re.MULTILINE))
-            said.append(f"perhaps you meant {' or '.join(flags)}")
-        elif "Available subcommands" in part:
-            said.append(" ".join(part.replace("Available subcommands", "presets").split()))
-    line = "; ".join([*said, "see --help"]).removeprefix("Error parsing ")
-    line = line.replace("could not convert string to float:", "must be a number, not")
-    return line.replace("invalid literal for int() with base 10:", "must be a whole number, not")
-
-
 def with_output(config: Any, **changes: Any) -> Any:
-    """A configuration with changed fields of its `output` part."""
+    """Return a configuration with changed fields of its `output`."""
     return dataclasses.replace(config, output=dataclasses.replace(config.output, **changes))

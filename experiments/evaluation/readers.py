@@ -13,13 +13,11 @@ from common.training.evaluation import Predictions, Scores, make_scorer, predict
 from common.training.step import Model
 from experiments.cli.tables import readers_table
 from experiments.cost import total
+from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.training import run_directory
-from experiments.training.config import DataConfig, DramExperiment, load_blank, load_fixed
-from experiments.training.loop import TEST_SEED, VALIDATION_SEED
-from experiments.training.provenance import surroundings
+from experiments.training.config import DataConfig, Experiment, load_blank, load_fixed
+from experiments.training.provenance import environment
 from experiments.training.restore import RestoredRun, read_experiment, read_run
-
-SPLIT_SEEDS = {"validation": VALIDATION_SEED, "test": TEST_SEED}
 
 
 def read_readers(run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset] = load_fixed) -> list[RestoredRun]:
@@ -32,18 +30,19 @@ def read_readers(run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset]
     return [read_run(run_dir, load) for run_dir in run_dirs]
 
 
-def check_readers(run_dirs: Sequence[Path]) -> list[DramExperiment]:
-    """What the runs of agents that read sequences train; neither images nor parameters are loaded.
+def check_readers(run_dirs: Sequence[Path]) -> list[Experiment]:
+    """Return the configurations of runs of agents that read sequences; load neither images nor parameters.
 
     Raises:
       ValueError: one of them is no such run.
     """
     experiments = []
     for run_dir in run_dirs:
-        experiment = read_experiment(run_dir)
-        if not isinstance(experiment, DramExperiment):
-            raise ValueError(f"run {str(run_dir)!r} is no run of experiments.dram")
-        if load_blank(experiment.data).end_symbol is None:
+        family, experiment = read_experiment(run_dir)
+        agent = family.build(experiment, load_blank(experiment.data)).agent
+        if agent is None:
+            raise ValueError(f"run {str(run_dir)!r} is of {family.name}, which has no glimpses: give a run of dram")
+        if agent.sequence is None:
             task = experiment.data.task
             raise ValueError(f"run {str(run_dir)!r} reads no sequences: task {task!r} has one class for each image")
         experiments.append(experiment)
@@ -111,7 +110,7 @@ def report(
     Raises:
       OSError: it cannot be written.
     """
-    results = facts | {"episodes": episodes} | surroundings() | errors
+    results = facts | {"episodes": episodes} | environment() | errors
     run_directory.write_json(output, results)
     Console().print(readers_table(errors, episodes))
     print(f"results: {output}")

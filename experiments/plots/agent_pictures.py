@@ -14,6 +14,7 @@ from common.attention.sequences import within
 from common.data import Dataset
 from common.training.evaluation import error_interval, make_predictor, over_batches, predicted, sequence_errors
 from common.training.step import Model
+from experiments.evaluation.errors import TEST_SEED
 from experiments.plots.animation import episode_gif
 from experiments.plots.curves import accuracy_by_glimpse, learning_curves
 from experiments.plots.episodes import episode_sheet, retina_sheet
@@ -21,10 +22,8 @@ from experiments.plots.heat_maps import confusion_matrix, location_heatmaps
 from experiments.plots.sequences import error_by_length
 from experiments.plots.style import save_figure
 from experiments.reports.run_page import write_episodes
-from experiments.training.loop import TEST_SEED
+from experiments.training.history import SHOWN_IMAGES
 from experiments.training.run_directory import read_metrics
-
-SHEET_IMAGES = 12
 
 
 class Played(NamedTuple):
@@ -57,9 +56,9 @@ def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir:
     height, width, names = dataset.height, dataset.width, dataset.class_names
     played = play_greedy(agent, params, test_images, batch_size)
 
-    images, labels = test_images[:SHEET_IMAGES], test_labels[:SHEET_IMAGES]
-    locations = np.swapaxes(played.locations[:SHEET_IMAGES], 0, 1)
-    logits = jnp.swapaxes(played.logits[:SHEET_IMAGES], 0, 1)
+    images, labels = test_images[:SHOWN_IMAGES], test_labels[:SHOWN_IMAGES]
+    locations = np.swapaxes(played.locations[:SHOWN_IMAGES], 0, 1)
+    logits = jnp.swapaxes(played.logits[:SHOWN_IMAGES], 0, 1)
     probabilities = np.asarray(jax.nn.softmax(logits))
     rewards = np.asarray(agent.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
     over_images = jax.vmap(glimpse, in_axes=(0, 0, None))

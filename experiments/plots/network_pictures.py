@@ -1,6 +1,5 @@
 """The pictures of trained networks with differentiable attention: what is drawn into ``plots/`` after training."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,56 +9,26 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.data import Dataset
-from common.data.array_cache import read_arrays, write_arrays
 from common.training.step import Model
+from experiments.evaluation.errors import TEST_SEED
 from experiments.evaluation.overlap import true_boxes
 from experiments.evaluation.reading import read_episode
-from experiments.plots.agent_pictures import SHEET_IMAGES, draw_baseline
+from experiments.plots.agent_pictures import draw_baseline
 from experiments.plots.animation import figures_gif
 from experiments.plots.episodes import verdict
 from experiments.plots.style import save_figure, write_bytes
 from experiments.plots.transformers import attention_sheet, transformer_sheet
-from experiments.training.loop import TEST_SEED
+from experiments.training.history import SHOWN_IMAGES, Viewer, read_history
 from stn.colocalisation import Colocaliser
 from stn.models import StnModel
 from stn.soft_attention.model import SoftModel
-from stn.transformer import Transformed
 
 MOVING_IMAGES = 8
-# The folder of a run that holds what its transformers did at each validation.
-HISTORY = "history"
-# Parameters to arrays by name: the test images that are shown, and what each transformer on them reads and where.
-Eye = Callable[[Any], dict[str, np.ndarray]]
-
-
-def transformer_eye(transformed: Callable[[Any, jax.Array], Sequence[Transformed]], dataset: Dataset) -> Eye:
-    """What shows the transformers at work on the first test images.
-
-    Args:
-      transformed: ``(params, images) -> `` what each transformer did, its images to be drawn from 0 to 1.
-      dataset: the images.
-    """
-    shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
-    look = jax.jit(transformed)
-
-    def see(params: Any) -> dict[str, np.ndarray]:
-        done = jax.tree.map(np.asarray, look(params, jnp.asarray(shown)))
-        origins = {f"grid_{number}": one.origins for number, one in enumerate(done)}
-        outputs = {f"output_{number}": one.images for number, one in enumerate(done)}
-        return {"images": shown, **origins, **outputs} if done else {}
-
-    return see
-
-
-def keep_history(see: Eye, params: Any, step: int, run_dir: Path) -> None:
-    """Keeps what the transformers do after a step, for the animation."""
-    if seen := see(params):
-        write_arrays(run_dir / HISTORY / f"{step}.npz", seen)
 
 
 def _verdicts(model: Model, params: Any, dataset: Dataset) -> list[tuple[str, str]]:
     """What is made of the images that are shown, and whether it is right."""
-    shown, labels = (np.asarray(part[:SHEET_IMAGES]) for part in (dataset.test.images, dataset.test.labels))
+    shown, labels = (np.asarray(part[:SHOWN_IMAGES]) for part in (dataset.test.images, dataset.test.labels))
     predict = jax.jit(model.predict, static_argnums=3)
     scores = np.asarray(predict(params, jax.random.key(TEST_SEED), jnp.asarray(shown), "greedy"))
     episodes = [read_episode(np.asarray(labels[index]), np.atleast_2d(said)) for index, said in enumerate(scores)]
@@ -72,38 +41,36 @@ def _sheet(seen: dict[str, np.ndarray], images: int, title: str = "", **marks: A
     return transformer_sheet(seen["images"][:images], origins, outputs, title, **marks)
 
 
-def _draw_transformers(see: Eye, params: Any, run_dir: Path, **marks: Any) -> None:
+def _draw_transformers(view: Viewer, params: Any, run_dir: Path, **marks: Any) -> None:
     """What they do now, with those marks, and an animation of what they did at each validation."""
     plots = run_dir / "plots"
-    if not (seen := see(params)):
+    if not (seen := view(params)):
         return
-    save_figure(_sheet(seen, SHEET_IMAGES, **marks), plots / "transformers.png")
-    steps = sorted(int(path.stem) for path in (run_dir / HISTORY).glob("*.npz"))
-    kept = ((step, read_arrays(run_dir / HISTORY / f"{step}.npz")) for step in steps)
-    sheets = [_sheet(then, MOVING_IMAGES, f"step {step:,}") for step, then in kept if then is not None]
+    save_figure(_sheet(seen, SHOWN_IMAGES, **marks), plots / "transformers.png")
+    sheets = [_sheet(arrays, MOVING_IMAGES, f"step {step:,}") for step, arrays in read_history(run_dir)]
     if sheets:
         write_bytes(plots / "training.gif", figures_gif(sheets))
 
 
-def draw_stn(stn: StnModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, see: Eye) -> None:
+def draw_stn(stn: StnModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, view: Viewer) -> None:
     """Draws what is known of every network, and what each transformer did."""
     draw_baseline(stn.model, params, dataset, run_dir, batch_size)
-    _draw_transformers(see, params, run_dir, verdicts=_verdicts(stn.model, params, dataset))
+    _draw_transformers(view, params, run_dir, verdicts=_verdicts(stn.model, params, dataset))
 
 
 def draw_colocaliser(
-    finder: Colocaliser, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, see: Eye
+    finder: Colocaliser, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, view: Viewer
 ) -> None:
     """Draws what is known of every network, and what is found in images."""
     draw_baseline(finder.model, params, dataset, run_dir, batch_size)
-    boxes = true_boxes(dataset, "test")[:SHEET_IMAGES]
-    _draw_transformers(see, params, run_dir, verdicts=_verdicts(finder.model, params, dataset), boxes=boxes)
+    boxes = true_boxes(dataset, "test")[:SHOWN_IMAGES]
+    _draw_transformers(view, params, run_dir, verdicts=_verdicts(finder.model, params, dataset), boxes=boxes)
 
 
 def draw_soft(soft: SoftModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
     """Draws what is known of every network, and where each glimpse or head attends."""
     draw_baseline(soft.model, params, dataset, run_dir, batch_size)
-    shown = np.asarray(dataset.test.images)[:SHEET_IMAGES]
+    shown = np.asarray(dataset.test.images)[:SHOWN_IMAGES]
     attended = jax.tree.map(np.asarray, jax.jit(soft.attend)(params, shown))
     sheet = attention_sheet(shown, attended.maps, soft.cell, attended.patches, _verdicts(soft.model, params, dataset))
     save_figure(sheet, run_dir / "plots" / "attention.png")

@@ -17,7 +17,7 @@ ESTIMATORS = {
 FIELDS = ("advantage", "surrogate", "reward", "discount", "passes")
 
 study = Study(
-    model="ram",
+    family="ram",
     preset="cluttered60",
     zipped=[dict(zip(FIELDS, zip(*ESTIMATORS.values(), strict=True), strict=True))],
     seeds=3,

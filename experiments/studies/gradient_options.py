@@ -10,11 +10,12 @@ import tyro
 from common.data import Dataset
 from common.names import unknown
 from common.policy_gradient import REWARDS, resolve, validate_estimator
-from experiments.models import build
-from experiments.presets import RAM_PRESETS
+from experiments.cli.console import warn
+from experiments.families.ram import PRESETS as RAM_PRESETS
+from experiments.families.ram import RamExperiment, build
 from experiments.studies.gradients import ESTIMATORS, configure
-from experiments.training.config import RamExperiment, load_dataset
-from experiments.training.loop import make_initial_state, warn
+from experiments.training.config import load_dataset
+from experiments.training.programs import make_initial_state
 from experiments.training.restore import read_run
 
 

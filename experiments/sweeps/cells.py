@@ -10,9 +10,8 @@ from typing import Any
 
 from common.data import Dataset
 from common.data.tasks import find_task
-from experiments.models import build, validate_batch
-from experiments.sweeps.axes import fields_of, get, is_bool, replace, to_text
-from experiments.sweeps.models import MODELS, find_preset
+from experiments.cli.fields import fields_of, get, is_bool, replace, to_text
+from experiments.families import Family, find_preset
 from experiments.training.config import (
     Experiment,
     flatten,
@@ -22,8 +21,9 @@ from experiments.training.config import (
     to_json,
     validate_budget,
 )
-from experiments.training.loop import check_step
-from experiments.training.warm_start import check_start, shapes_of
+from experiments.training.programs import check_step
+from experiments.training.run import build, check_batch, identity
+from experiments.training.warm_start import check_warm_start, parameter_shapes
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Cell:
     """One run of a sweep.
 
     Attributes:
-      model: see `experiments.sweeps.models`.
+      family: of its model.
       preset: what its configuration started from.
       config: the configuration, with the seed.
     """
 
-    model: str
+    family: Family
     preset: str
     config: Experiment
 
@@ -47,7 +47,7 @@ class Cell:
 
     @cached_property
     def setting(self) -> str:
-        """Ten hexadecimal digits of the model, the preset and the configuration but for the seed.
+        """Return ten hexadecimal digits that identify the family, the preset and the configuration without the seed.
 
         What has its default does not count, so that a field that comes to be later does not give every cell a new name.
         """
@@ -63,8 +63,8 @@ class Cell:
         return f"{self.setting}-seed{self.seed}"
 
     def identity(self) -> dict[str, Any]:
-        """Its model, preset and configuration as JSON values."""
-        return {"model": self.model, "preset": self.preset, "config": to_json(self.config)}
+        """Its family, preset and configuration as JSON values."""
+        return identity(self.family, self.config, self.preset)
 
     def value(self, name: str) -> Any:
         """The value of a field of its configuration."""
@@ -80,7 +80,7 @@ def arguments(cell: Cell, run_dir: Path | None, *, resume: bool, reports: bool =
       resume: go on with what is there.
       reports: draw the plots and the report of the run.
     """
-    usual = find_preset(cell.model, cell.preset)
+    usual = find_preset(cell.family, cell.preset)
     flags = []
     for name, field in fields_of(type(cell.config)).items():
         value = get(cell.config, field.path)
@@ -93,7 +93,7 @@ def arguments(cell: Cell, run_dir: Path | None, *, resume: bool, reports: bool =
             flags.append(f"--{flag}={to_text(value)}")  # In one word, since the value may begin with a dash.
     flags += [f"--run-dir={run_dir}"] if run_dir else []
     flags += ["--plots" if reports else "--no-plots"]
-    return ["-m", f"experiments.{MODELS[cell.model].module}", cell.preset, *flags, *(["--resume"] if resume else [])]
+    return ["-m", *cell.family.command.split(), cell.preset, *flags, *(["--resume"] if resume else [])]
 
 
 def validate(
@@ -121,10 +121,10 @@ def validate(
             dataset = datasets[data]
             sizes = split_sizes(data.num_images) if rendered else (len(dataset.train.labels),)
             if sizes is not None:
-                validate_batch(cell.config, sizes[0])
-            built = build(cell.config, dataset)
+                check_batch(cell.config, sizes[0])
+            built = build(cell.family, cell.config, dataset)
             if not continued(cell):
-                check_start(cell.config, shapes_of(built.model))
+                check_warm_start(cell.family, cell.config, parameter_shapes(built.model))
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
                 check_step(cell.config, built.model, dataset)

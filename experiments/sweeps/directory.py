@@ -12,7 +12,7 @@ from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
 from experiments.training.config import from_json
 from experiments.training.run_directory import MARKER, read_json, write_json
-from experiments.training.warm_start import goes_on
+from experiments.training.warm_start import is_resumed
 
 SWEEP, LOCK = "sweep.json", "sweep.lock"
 
@@ -22,14 +22,14 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
     """Makes or reopens the folder of a sweep, and keeps other sweeps out of it meanwhile.
 
     Raises:
-      ValueError: it is no folder of a sweep of this model and preset, cannot be written, or is in use.
+      ValueError: it is no folder of a sweep of this family and preset, cannot be written, or is in use.
     """
     refuse_file("sweep directory", folder)
     if folder.exists() and {path.name for path in folder.iterdir()} - {LOCK} and not (folder / SWEEP).is_file():
         raise ValueError(f"sweep directory {str(folder)!r} holds no {SWEEP} of a sweep: give another --sweep-dir")
     if (folder / SWEEP).is_file():
         saved = read_json(folder / SWEEP)
-        for name in ("model", "preset"):
+        for name in ("family", "preset"):
             now = getattr(plan.study, name)
             if saved.get(name) != now:
                 raise ValueError(
@@ -78,7 +78,7 @@ def _is_of(cell: Cell, saved: Any) -> bool:
 
 def continued(folder: Path, cell: Cell) -> bool:
     """Whether a cell has finished or goes on from a checkpoint."""
-    return goes_on(cell_folder(folder, cell), resume=True) or read_results(folder, cell) is not None
+    return is_resumed(cell_folder(folder, cell), resume=True) or read_results(folder, cell) is not None
 
 
 def begun(run_dir: Path) -> bool:

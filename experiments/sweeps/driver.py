@@ -116,7 +116,7 @@ def _render_once(plan: Plan, folder: Path) -> None:
 
 
 def _list_cells(plan: Plan) -> None:
-    table = Table(title=f"{len(plan.cells)} cells of {plan.study.model} {plan.study.preset}")
+    table = Table(title=f"{len(plan.cells)} cells of {plan.study.family} {plan.study.preset}")
     for name in (*plan.names, "seed", "cell"):
         table.add_column(name, justify="right")
     for cell in plan.cells:

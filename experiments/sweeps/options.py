@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.cli.command_line import fail, run_tyro, user_errors
-from experiments.sweeps.axes import Field, allowed, fields_of, find_field, get, is_bool, to_text
-from experiments.sweeps.models import MODELS, find_preset
+from experiments.cli.command_line import fail, user_errors
+from experiments.cli.command_line import parse as parse_flags
+from experiments.cli.fields import Field, allowed, fields_of, find_field, get, is_bool, to_text
+from experiments.families import FAMILIES, Family, find_family, find_preset
 from experiments.sweeps.study import Study, load_study
 
 PROG = "python -m experiments.ablate"
@@ -58,22 +59,15 @@ def parse(args: Sequence[str]) -> tuple[Study, Options]:
     """Parses ``MODEL --preset PRESET [flags]`` or ``study FILE.py[:NAME] [flags]``. Exits on help and on errors."""
     args = list(args)
     if args and args[0] == "study":
-        choice = run_tyro(
-            lambda: tyro.cli(
-                StudyChoice,
-                prog=f"{PROG} study",
-                args=args[1:],
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
-        )
+        choice = parse_flags(StudyChoice, f"{PROG} study", args[1:])
         with user_errors():
             name, study = load_study(choice.file)
         return (study if study.name else dataclasses.replace(study, name=name)), _checked(choice.options)
     with user_errors():
-        if not args or args[0] not in MODELS:
-            given = repr(args[0]) if args else "none"
-            raise ValueError(f"model {given}: must be {', '.join(MODELS)} or study (see --help)")
-    return _parse_model(args[0], args[1:])
+        if not args or args[0].startswith("-"):
+            raise ValueError(f"no family given: give {', '.join(FAMILIES)}, module:NAME or study (see --help)")
+        family = find_family(args[0])
+    return _parse_family(family, args[1:])
 
 
 def _checked(options: Options) -> Options:
@@ -95,24 +89,17 @@ def _checked(options: Options) -> Options:
     return options
 
 
-def _parse_model(model: str, args: list[str]) -> tuple[Study, Options]:
+def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
     asks_help = any(arg in ("-h", "--help") for arg in args)
     with user_errors():
         preset = _preset(args)
         if preset is None and not asks_help:
-            names = ", ".join(MODELS[model].presets)
+            names = ", ".join(family.presets)
             raise ValueError(f"no preset given: give --preset with one of {names}")
-        base = find_preset(model, preset or next(iter(MODELS[model].presets)))
+        base = find_preset(family, preset or next(iter(family.presets)))
     fields = fields_of(type(base))
-    command = _command(model, base, fields)
-    parsed = run_tyro(
-        lambda: tyro.cli(
-            command,
-            prog=f"{PROG} {model}",
-            args=_plain_switches(args, fields),
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-    )
+    command = _command(family, base, fields)
+    parsed: Any = parse_flags(command, f"{PROG} {family.name}", _plain_switches(args, fields))
     axes: dict[str, Any] = {}
     for name, field in fields.items():
         values = get(parsed.axes, field.path)
@@ -135,7 +122,7 @@ def _parse_model(model: str, args: list[str]) -> tuple[Study, Options]:
                 if name not in axes:
                     raise ValueError(f"zip {' '.join(group)!r}: give the values of {name} too, and each field once")
             zipped.append({name: axes.pop(name) for name in members})
-    study = Study(model, preset or "", axes, zipped, seeds, {}, parsed.study.name)
+    study = Study(family.name, preset or "", axes, zipped, seeds, {}, parsed.study.name)
     return study, _checked(parsed.options)
 
 
@@ -174,9 +161,9 @@ def _plain_switches(args: Sequence[str], fields: Mapping[str, Field]) -> list[st
     return plain
 
 
-def _command(model: str, base: Any, fields: Mapping[str, Field]) -> type:
+def _command(family: Family, base: Any, fields: Mapping[str, Field]) -> type:
     """The class of the whole command line of a model, with the values of a preset as defaults."""
-    presets = "; ".join(f"{name}: {said}" for name, (said, _) in MODELS[model].presets.items())
+    presets = "; ".join(f"{name}: {said}" for name, (said, _) in family.presets.items())
 
     def said(text: str, metavar: str) -> Any:
         return tyro.conf.arg(help=text, metavar=metavar)
@@ -200,9 +187,9 @@ def _command(model: str, base: Any, fields: Mapping[str, Field]) -> type:
     axes = _axes_class(type(base), base, {field.path: field for field in fields.values()}, ())
     parts = [("study", study, study()), ("axes", axes, axes()), ("options", Options, Options())]
     description = (
-        f"Sweeps fields of the configuration of {model}: one value of a flag holds for all cells, several are an axis, "
-        "and every combination of the axes is run with every seed. Each flag shows its units and, as its default, the "
-        "preset's value."
+        f"Sweeps fields of the configuration of {family.name}: one value of a flag holds for all cells, several are an "
+        "axis, and every combination of the axes is run with every seed. Each flag shows its units and, as its "
+        "default, the preset's value."
     )
     return _dataclass("Ablation", description, parts)
 

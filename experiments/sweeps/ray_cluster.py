@@ -13,7 +13,7 @@ from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.directory import begun, cell_folder, read_results
 from experiments.sweeps.launchers import Notify, Status, Stop
 from experiments.sweeps.logs import last_error, log_path
-from experiments.training import run_directory
+from experiments.training import provenance, run_directory
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
@@ -118,7 +118,7 @@ def _add_commit(run_dir: Path) -> None:
     if path.is_file():
         results = run_directory.read_json(path)
         if results.get("commit") is None:
-            run_directory.write_json(path, results | {"commit": run_directory.commit()})
+            run_directory.write_json(path, results | {"commit": provenance.commit()})
 
 
 def _missing(ray: Any, cpus: float, gpus: float) -> str:

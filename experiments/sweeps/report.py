@@ -56,7 +56,7 @@ def write_report(sweep: Path, plan: Plan, failures: Sequence[tuple[Cell, str]]) 
         sections.append(Section("paired", "Paired differences", _differences_table(plan, settings, differences)))
     failed = {cell.id: why for cell, why in failures}
     sections.append(Section("runs", "Cells", _cells_table(sweep, plan, settings, failed)))
-    title = f"Ablation of {plan.study.model} on {plan.study.preset}"
+    title = f"Ablation of {plan.study.family} on {plan.study.preset}"
     text = page(title, sweep.resolve().name, _facts(plan, outcomes, failed), sections, [SCRIPT])
     return write_bytes(sweep / "report.html", text.encode())
 
@@ -66,7 +66,7 @@ def _facts(plan: Plan, outcomes: Sequence[Outcome], failures: dict[str, str]) ->
     fixed = [(name, str(value)) for name, value in plan.overrides.items()]
     return fact_list(
         [
-            ("model", plan.study.model),
+            ("family", plan.study.family),
             ("preset", plan.study.preset),
             *varied,
             *fixed,

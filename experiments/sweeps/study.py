@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.names import unknown
-from experiments.sweeps.axes import Field, convert, fields_of, find_field, replace, to_text
+from experiments.cli.fields import Field, convert, fields_of, find_field, replace, to_text
+from experiments.families import find_family, find_preset
 from experiments.sweeps.cells import Cell
-from experiments.sweeps.models import find_preset
 
 
 @dataclass(frozen=True)
 class Study:
     """What to sweep. Fields have the names of their flags, with dashes or underscores."""
 
-    model: str
-    """A model of `experiments.sweeps.models`: ram, dram, stn, colocalisation, soft_attention or cnn."""
+    family: str
+    """A family of models: ram, dram, stn, soft_attention, colocalisation, cnn, or module:NAME for your own."""
     preset: str
     """The preset that every cell starts from."""
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -65,13 +65,14 @@ class Plan(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Names the default folder, by the fields that vary but not by their values."""
-        return self.study.name or "-".join([self.study.model, self.study.preset, *self.names])
+        """Name the default folder by the fields that vary, not by their values."""
+        family = self.study.family.rpartition(":")[0] or self.study.family
+        return self.study.name or "-".join([family, self.study.preset, *self.names])
 
     def to_json(self) -> dict[str, Any]:
         """What ``sweep.json`` holds."""
         return {
-            "model": self.study.model,
+            "family": self.study.family,
             "preset": self.study.preset,
             "dimensions": [{"names": list(d.names), "values": [list(v) for v in d.values]} for d in self.dimensions],
             "overrides": self.overrides,
@@ -104,7 +105,8 @@ def make_plan(study: Study) -> Plan:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    base = find_preset(study.model, study.preset)
+    family = find_family(study.family)
+    base = find_preset(family, study.preset)
     fields = fields_of(type(base))
     dimensions, overrides = _dimensions(study, fields)
     seeds = seeds_of(study.seeds)
@@ -117,7 +119,7 @@ def make_plan(study: Study) -> Plan:
             for name, value in zip(dimension.names, values, strict=True):
                 config = replace(config, fields[name].path, value)
         for seed in seeds:
-            cells.append(Cell(study.model, study.preset, replace(config, ("training", "seed"), seed)))
+            cells.append(Cell(family, study.preset, replace(config, ("training", "seed"), seed)))
     return Plan(study, dimensions, overrides, seeds, tuple(cells))
 
 

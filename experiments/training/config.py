@@ -2,30 +2,20 @@
 
 import dataclasses
 import functools
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from typeguard import TypeCheckError, check_type
+import dacite
 
 from common.checks import require_at_least
 from common.data import Dataset, blank_task, find_task, load_task, reverse_dataset
-from common.networks.image_classifiers import BaselineConfig
 from common.training.optimizers import OptimizerConfig, validate_optimizer
-from dram.config import DramConfig
 from experiments.cli.console import image_progress, warnings_as_lines
 from experiments.training.augmentation import AugmentationConfig, validate_augmentation
-from ram.config import RamConfig
-from stn.colocalisation import ColocalisationConfig
-from stn.config import StnConfig
-from stn.soft_attention.config import SoftAttentionConfig
 
-# The part of DRAM's parameters that two directions of reading can share.
-GLIMPSE_NETWORK = "glimpse_network"
-
-# Rendered images of a validation or a test split, at least.
+# The fewest rendered images of a validation or a test split.
 LEAST_FIXED = 1000
 
 
@@ -87,21 +77,18 @@ class TrainingConfig:
     """How many of the latest checkpoints to keep."""
 
 
+def one_pass(steps: int) -> TrainingConfig:
+    """Return a budget of so many steps with twenty validations, for networks without random episodes to average."""
+    return TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1)
+
+
 @dataclass(frozen=True)
 class StartConfig:
-    """What a run takes over from another one when it begins."""
+    """Warm start: what a run takes from another run when it begins."""
 
-    parameters_from: str | None = None
-    """Folder of a run of DRAM with whose parameters this one starts, to train them on, perhaps on other images."""
-    glimpse_network_from: str | None = None
-    """Folder of a run of DRAM whose glimpse network this one starts with, as two directions of reading share one."""
-    freeze_glimpse_network: bool = True
-    """Leave that glimpse network as it is, so that both runs have the same; else train it on."""
-
-    @property
-    def frozen(self) -> tuple[str, ...]:
-        """The parts of the parameters that are held fixed."""
-        return (GLIMPSE_NETWORK,) if self.glimpse_network_from is not None and self.freeze_glimpse_network else ()
+    init_from: str | None = None
+    """Run directory whose parameters this run starts from, perhaps to train on other images. The run must be of the
+    same family, with the same network shapes."""
 
 
 @dataclass(frozen=True)
@@ -119,101 +106,19 @@ class OutputConfig:
 
 
 @dataclass(frozen=True)
-class RamExperiment:
-    """A RAM agent on a task."""
+class Experiment:
+    """Configuration of a run. Each family of models subclasses it with its own model (and start) configuration."""
 
     data: DataConfig = DataConfig()
-    model: RamConfig = RamConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    training: TrainingConfig = TrainingConfig()
-    output: OutputConfig = OutputConfig()
-
-
-@dataclass(frozen=True)
-class DramExperiment:
-    """A DRAM agent on a task."""
-
-    data: DataConfig = DataConfig()
-    model: DramConfig = DramConfig()
+    model: Any = None
     start: StartConfig = StartConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     output: OutputConfig = OutputConfig()
 
 
-@dataclass(frozen=True)
-class CnnExperiment:
-    """A network that sees the whole image, on a task."""
-
-    data: DataConfig = DataConfig()
-    model: BaselineConfig = BaselineConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    training: TrainingConfig = TrainingConfig()
-    output: OutputConfig = OutputConfig()
-
-
-@dataclass(frozen=True)
-class StnStartConfig:
-    """What a run takes over from another one when it begins."""
-
-    parameters_from: str | None = None
-    """Folder of a run of experiments.stn with whose parameters this one starts, to train them on, perhaps on other
-    images."""
-
-
-@dataclass(frozen=True)
-class StnExperiment:
-    """A spatial transformer network on a task, or the same network without transformers."""
-
-    data: DataConfig = DataConfig()
-    model: StnConfig = StnConfig()
-    start: StnStartConfig = StnStartConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    training: TrainingConfig = TrainingConfig()
-    output: OutputConfig = OutputConfig()
-
-
-@dataclass(frozen=True)
-class SoftExperiment:
-    """A network with soft attention on a task."""
-
-    data: DataConfig = DataConfig()
-    model: SoftAttentionConfig = SoftAttentionConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    training: TrainingConfig = TrainingConfig()
-    output: OutputConfig = OutputConfig()
-
-
-@dataclass(frozen=True)
-class EncoderStartConfig:
-    """What sees whether two crops have something in common."""
-
-    encoder_from: str | None = None
-    """Folder of a run of experiments.stn, of preset mnist28_cnn, that has learned to tell the classes of crops."""
-    parameters_from: str | None = None
-    """Instead: folder of a run of experiments.colocalisation, whose localiser is trained on, with the same encoder."""
-
-
-@dataclass(frozen=True)
-class ColocalisationExperiment:
-    """A transformer that finds what images have in common, on a task."""
-
-    data: DataConfig = DataConfig()
-    model: ColocalisationConfig = ColocalisationConfig()
-    start: EncoderStartConfig = EncoderStartConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    training: TrainingConfig = TrainingConfig()
-    output: OutputConfig = OutputConfig()
-
-
-AgentExperiment = RamExperiment | DramExperiment
-# Those that see the whole image play no episodes: one forward pass.
-WholeImageExperiment = CnnExperiment | StnExperiment | SoftExperiment | ColocalisationExperiment
-Experiment = AgentExperiment | WholeImageExperiment
-
-
 def validate_budget(experiment: Experiment) -> None:
-    """Checks the budget, and the optimiser that is to make do with it.
+    """Check the training budget and the optimiser.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
@@ -325,41 +230,29 @@ def shared_loader() -> Callable[[DataConfig], Dataset]:
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """The saved form of a configuration: nested dictionaries without the `output` part."""
+    """Return a configuration as nested dictionaries, without its `output`, which is no part of a run's identity."""
     tree = dataclasses.asdict(config)
     tree.pop("output", None)
     return tree
 
 
+def from_json(cls: type, tree: dict[str, Any]) -> Any:
+    """Read a configuration back from what `to_json` returned; a missing field has its default.
+
+    Raises:
+      ValueError: a field is unknown or its value has another type.
+    """
+    try:
+        return dacite.from_dict(cls, tree, dacite.Config(strict=True, cast=[tuple]))
+    except dacite.DaciteError as error:
+        raise ValueError(f"configuration: {error}") from error
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings as (dotted name, value), in the order they stand."""
+    """Yield the leaves of nested mappings as (dotted name, value), in order."""
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{name}.")
         else:
             yield name, value
-
-
-def from_json(cls: type, tree: dict[str, Any]) -> Any:
-    """Reads back what `to_json` wrote.
-
-    Raises:
-      ValueError: a field is unknown, or of another kind; one that is missing has its default.
-    """
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(tree) - set(hints))
-    if unknown:
-        raise ValueError(f"configuration has the unknown field {unknown[0]!r}")
-    values = {}
-    for name, value in tree.items():
-        if dataclasses.is_dataclass(hints[name]):
-            if not isinstance(value, dict):
-                raise ValueError(f"configuration field {name!r} is {value!r}: must be an object")
-            values[name] = from_json(hints[name], value)
-            continue
-        try:
-            values[name] = check_type(value, hints[name])
-        except TypeCheckError as error:
-            raise ValueError(f"configuration field {name!r} is {value!r}: {error}") from error
-    return cls(**values)

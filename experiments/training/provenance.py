@@ -1,5 +1,8 @@
-"""What a run began with and went on with: the code, the device and the images; ``starts.json`` of its folder."""
+"""Provenance of a run: code, device and images at each of its starts; ``starts.json`` of its run directory."""
 
+import os
+import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,12 @@ from common.data import Dataset
 from common.data.array_cache import digest_arrays
 from common.training.checkpoints import Checkpoints
 from experiments.cli.console import say
-from experiments.training.run_directory import commit, device, read_json, write_json
+from experiments.training.run_directory import read_json, write_json
 
 FILE = "starts.json"
 
 
-def surroundings() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """The commit of the code, the version of JAX and the device of this process."""
     return {"commit": commit(), "jax_version": jax.__version__, "device": device()}
 
@@ -44,7 +47,7 @@ def add_start(run_dir: Path, images: str) -> None:
     starts = read_starts(run_dir)
     _require_same(run_dir, starts, images)
     step = max(Checkpoints(run_dir / "checkpoints").steps(), default=0)
-    start = {"step": step, **surroundings(), "images": images}
+    start = {"step": step, **environment(), "images": images}
     for name in ("commit", "jax_version"):
         if starts and starts[-1][name] != start[name]:
             say(f"note: {name} was {starts[-1][name]} until here, and is {start[name]} from now on")
@@ -76,3 +79,28 @@ def digest(dataset: Dataset) -> str:
     splits = {"validation": dataset.validation, "test": dataset.test}
     parts = {f"{split}_{name}": part for split, source in splits.items() for name, part in source._asdict().items()}
     return digest_arrays({name: np.asarray(part) for name, part in parts.items()})
+
+
+def commit() -> str | None:
+    """Return the commit of the code, with ``-dirty`` where the tree differs from it; None outside a repository."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def device() -> str:
+    """Describe the device that JAX computes on."""
+    chosen = jax.devices()[0]
+    if chosen.platform != "cpu":
+        return f"{jax.device_count()} x {chosen.device_kind}"
+    # What this process may use can be less than what the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"CPU, {platform.machine()}, {cores} core{'s' if cores != 1 else ''}"

@@ -1,4 +1,4 @@
-"""Runs as they were left: what was trained, on what, and what it learned."""
+"""Restore finished or interrupted runs from their run directories."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,53 +7,63 @@ from typing import Any, NamedTuple
 from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import TrainState
-from experiments.models import Built, build, experiment_class
+from experiments.cli.console import warn
+from experiments.families import Built, Family, find_family
 from experiments.training.config import DataConfig, Experiment, from_json, load_blank, load_dataset, validate_budget
-from experiments.training.loop import make_initial_state, warn
+from experiments.training.programs import make_initial_state
 from experiments.training.provenance import check_images
-from experiments.training.run_directory import MARKER, read_json
+from experiments.training.run_directory import read_identity
 
 
 class RestoredRun(NamedTuple):
-    """A run as it was left: its folder, what was trained, its images, its model and its latest checkpoint."""
+    """A run as it was left.
+
+    Attributes:
+      run_dir: its run directory.
+      family: its family.
+      experiment: its configuration.
+      dataset: its images.
+      built: its model.
+      state: its latest checkpoint.
+    """
 
     run_dir: Path
+    family: Family
     experiment: Experiment
     dataset: Dataset
     built: Built
     state: TrainState
 
     def params(self, last: bool = False) -> Any:
-        """The parameters that the run reported, or the last."""
-        return chosen_params(self.state, self.experiment.training.keep_best and not last)
+        """Return the parameters that the run reported, or the last ones."""
+        return selected_params(self.state, self.experiment.training.keep_best and not last)
 
     def step(self, last: bool = False) -> int:
-        """The step that `params` are from."""
+        """Return the step of `params`."""
         best = int(self.state.best_step)
         return best if best and self.experiment.training.keep_best and not last else int(self.state.step)
 
 
-def read_experiment(run_dir: Path) -> Experiment:
-    """What a run trains, from its configuration alone.
+def read_experiment(run_dir: Path) -> tuple[Family, Experiment]:
+    """Read the family and the configuration of a run.
 
     Raises:
       ValueError: the folder holds no run, or none that can be read.
     """
-    if not (run_dir / MARKER).is_file():
-        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}: give the folder of a run")
-    identity = read_json(run_dir / MARKER)
+    identity = read_identity(run_dir)
+    family = find_family(identity["family"])
     try:
-        return from_json(experiment_class(identity["model"]), identity["config"])
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(run_dir / MARKER)!r} is damaged or of another version: {error!r}") from error
+        return family, from_json(family.experiment, identity["config"])
+    except ValueError as error:
+        raise ValueError(f"run directory {str(run_dir)!r}: {error}") from error
 
 
 def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset) -> RestoredRun:
-    """Reads a run back.
+    """Restore a run with its images.
 
     Args:
-      run_dir: its folder.
-      load: gives its images.
+      run_dir: its run directory.
+      load: loads its images.
 
     Raises:
       ValueError: the folder holds no run, none that can be read, one without a checkpoint, or one of other images.
@@ -64,22 +74,22 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
 
 
 def read_params(run_dir: Path) -> Any:
-    """The parameters that a run reported, without its images; errors as of `read_run`."""
+    """Read the parameters that a run reported, without its images; errors as of `read_run`."""
     return _restore(run_dir, load_blank).params()
 
 
 def _restore(run_dir: Path, load: Callable[[DataConfig], Dataset]) -> RestoredRun:
-    experiment = read_experiment(run_dir)
+    family, experiment = read_experiment(run_dir)
     validate_budget(experiment)
     dataset = load(experiment.data)
-    built = build(experiment, dataset)
+    built = family.build(experiment, dataset)
     state = make_initial_state(experiment, built.model)
     restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)
     if restored is None:
         raise ValueError(f"run directory {str(run_dir)!r} holds no checkpoint yet")
-    return RestoredRun(run_dir, experiment, dataset, built, restored)
+    return RestoredRun(run_dir, family, experiment, dataset, built, restored)
 
 
-def chosen_params(state: TrainState, best: bool) -> Any:
-    """The parameters that are reported: those of the lowest validation error, or the last."""
+def selected_params(state: TrainState, best: bool) -> Any:
+    """Return the parameters that a run reports: those of the lowest validation error, or the last."""
     return state.best_params if best and int(state.best_step) else state.params

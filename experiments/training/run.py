@@ -1,9 +1,8 @@
-"""One experiment from its configuration to its report; the command lines of the models are thin over it."""
+"""One run, from its configuration to its report: check, train, evaluate, draw."""
 
 import contextlib
-import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,16 @@ import optax
 
 from common.data import Dataset
 from common.training.checkpoints import CheckpointError
-from common.training.evaluation import Predictions
 from experiments.cli.command_line import fail, interruptible, parse_preset, resume_command, user_errors
+from experiments.cli.console import say
 from experiments.cli.tables import headline, print_errors
-from experiments.models import Built, build, identity, model_name, observer, validate_batch
-from experiments.reports.run_page import write_report
+from experiments.evaluation.errors import evaluate
+from experiments.families import Built, Family
 from experiments.training import run_directory
+from experiments.training.augmentation import validate_augmentation_of
 from experiments.training.config import (
     DataConfig,
     Experiment,
-    WholeImageExperiment,
     from_json,
     is_own,
     load_blank,
@@ -31,162 +30,183 @@ from experiments.training.config import (
     validate_budget,
     validate_data,
 )
-from experiments.training.loop import Interrupted, NotFinite, Outcome, Run, check_step, evaluate, say, train
-from experiments.training.programs import Compile, compile_alone
-from experiments.training.provenance import add_start, digest, read_starts
-from experiments.training.restore import chosen_params
-from experiments.training.warm_start import begin, check_start, goes_on, shapes_of
+from experiments.training.loop import Interrupted, NotFinite, Outcome, train
+from experiments.training.programs import Compile, Programs, check_step, compile_alone
+from experiments.training.provenance import add_start, device, digest, read_starts
+from experiments.training.restore import selected_params
+from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
 
 
-def command(module: str, description: str, presets: Mapping[str, tuple[str, Experiment]]) -> Callable[..., None]:
-    """What runs the command line of ``python -m experiments.MODULE PRESET [flags]``, which trains and reports.
+def train_command(family: Family) -> Callable[..., None]:
+    """Return the ``main`` of ``python -m experiments.FAMILY PRESET [flags]``, which trains and reports.
 
-    Args:
-      module: its name.
-      description: first line of its help.
-      presets: by name, the line that the help shows and the configuration.
-
-    Returns:
-      ``main``: takes the arguments, None for those of the process.
+    It takes the arguments of the command line; those of the process where it is given none.
     """
 
     def main(args: Sequence[str] | None = None) -> None:
         args = sys.argv[1:] if args is None else args
-        preset, experiment = parse_preset(f"python -m experiments.{module}", description, presets, args)
-        run(experiment, preset, resume_command(module, args))
+        preset, experiment = parse_preset(f"python -m {family.command}", family.description, family.presets, args)
+        run(family, experiment, preset, resume_command(family.command, args))
 
     return main
 
 
-def check_early(experiment: Experiment, continued: bool) -> None:
-    """Refuses, before images are made, what does not depend on them.
-
-    Args:
-      experiment: what is to be trained; the user's own images say by themselves what fits them.
-      continued: whether it goes on from a checkpoint.
-
-    Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
-    """
-    validate_data(experiment.data)
-    if is_own(experiment.data):
-        return
-    model = build(experiment, load_blank(experiment.data)).model
-    if not continued:
-        check_start(experiment, shapes_of(model))
-    sizes = split_sizes(experiment.data.num_images)
-    if sizes is not None:
-        validate_batch(experiment, sizes[0])
-
-
 def run(
+    family: Family,
     experiment: Experiment,
     preset: str,
-    again: str,
+    resume_with: str,
     *,
     load: Callable[[DataConfig], Dataset] = load_dataset,
     compile: Compile = compile_alone,
 ) -> Path:
-    """Trains, evaluates once on the test set, draws and reports. Returns the folder of the run.
+    """Train, evaluate once on the test set, draw and report.
 
     Exits with one line and status 2 on bad input, on a step that is not finite, on a full disk and on too little memory
     of the device, and with status 130 after Ctrl-C.
 
     Args:
-      experiment: what to train.
-      preset: the name it started from.
-      again: what to type in order to go on with the run, for people.
-      load: gives the images, which runs one after another may share.
-      compile: gives the compiled functions, likewise.
+      family: what is trained.
+      experiment: its configuration.
+      preset: the name of the preset that it started from.
+      resume_with: the command that resumes the run, for people.
+      load: loads the images; runs one after another may share them.
+      compile: compiles the programs; likewise.
+
+    Returns:
+      The run directory.
     """
-    output = experiment.output
-    name = model_name(experiment)
-    run_dir = output.run_dir or Path("runs") / f"{name}-{preset}-seed{experiment.training.seed}"
-    known = identity(experiment, preset)
-    check = functools.partial(
-        run_directory.check_run,
-        run_dir,
-        known,
-        resume=output.resume,
-        overwrite=output.overwrite,
-        complete=lambda saved: to_json(from_json(type(experiment), saved)),
-    )
+    run_dir = experiment.output.run_dir or Path("runs") / default_name(family, experiment, preset)
     with contextlib.ExitStack() as held:
         with interruptible("interrupted before the first step"), user_errors():
-            check()
-            validate_budget(experiment)
-            continued = goes_on(run_dir, output.resume)
-            check_early(experiment, continued)
+            check_run_directory(run_dir, family, experiment, preset)
+            check_configuration(family, experiment, is_resumed(run_dir, experiment.output.resume))
             dataset = load(experiment.data)
-            validate_batch(experiment, len(dataset.train.labels))
-            built = build(experiment, dataset)
-            check_step(experiment, built.model, dataset)
-            state = begin(experiment, built.model, continued)
+            check_batch(experiment, len(dataset.train.labels))
+            built = build(family, experiment, dataset)
+            parameters = check_step(experiment, built.model, dataset)
+            state = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
             programs = compile(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
-            check()  # Another process may have left something there meanwhile.
-            run_directory.open_run(run_dir, known, resume=output.resume)
+            check_run_directory(run_dir, family, experiment, preset)  # Another process may have used it meanwhile.
+            run_directory.open_run(run_dir, identity(family, experiment, preset), resume=experiment.output.resume)
             add_start(run_dir, digest(dataset))
-        parameters = optax.tree.size(state.params)
         try:
-            say(f"{built.summary}; {parameters:,} parameters; {run_directory.device()}; {run_dir}")
+            say(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
             with user_errors(NotFinite, CheckpointError):
-                training = Run(experiment, dataset, state, programs.validate, run_dir, observer(built, run_dir))
-                train([training], lambda runs, steps: [programs.chunk(runs[0].state, dataset.train, steps)])
-                finish(experiment, known, dataset, built, training.outcome(), programs.evaluate, run_dir)
+                outcome = train(experiment, dataset, built.model, state, programs, run_dir, built.observe)
+                finish(family, experiment, preset, dataset, built, outcome, programs, run_dir)
         except jax.errors.JaxRuntimeError as error:
-            fail(f"{str(error).splitlines()[0]}; go on, with less memory or on another device, with: {again}")
+            fail(f"{str(error).splitlines()[0]}; resume with less memory or on another device: {resume_with}")
         except OSError as error:
-            fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, go on with: {again}")
+            fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, resume with: {resume_with}")
         except (Interrupted, KeyboardInterrupt) as stop:
-            say(f"{str(stop) or 'interrupted'}; go on with: {again}")
+            say(f"{str(stop) or 'interrupted'}; resume with: {resume_with}")
             raise SystemExit(130) from None
     return run_dir
 
 
+def default_name(family: Family, experiment: Experiment, preset: str) -> str:
+    """Return the default name of a run directory, such as ``ram-quick-seed0``."""
+    return f"{family.name.rpartition(':')[0] or family.name}-{preset}-seed{experiment.training.seed}"
+
+
+def identity(family: Family, experiment: Experiment, preset: str) -> dict[str, Any]:
+    """Return what identifies a run, as its ``config.json`` holds it: family, preset and configuration."""
+    return {"family": family.name, "preset": preset, "config": to_json(experiment)}
+
+
+def check_run_directory(run_dir: Path, family: Family, experiment: Experiment, preset: str) -> None:
+    """Check that a run can use its run directory (see `run_directory.check_run`)."""
+    run_directory.check_run(
+        run_dir,
+        identity(family, experiment, preset),
+        resume=experiment.output.resume,
+        overwrite=experiment.output.overwrite,
+        complete=lambda saved: to_json(from_json(family.experiment, saved)),
+    )
+
+
+def check_configuration(family: Family, experiment: Experiment, resumed: bool) -> None:
+    """Check, before images are made, everything that does not depend on them.
+
+    Args:
+      family: what is trained.
+      experiment: its configuration; whether it fits images of your own is known only once they are loaded.
+      resumed: the run continues from a checkpoint.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    validate_budget(experiment)
+    validate_data(experiment.data)
+    if is_own(experiment.data):
+        return
+    model = build(family, experiment, load_blank(experiment.data)).model
+    if not resumed:
+        check_warm_start(family, experiment, parameter_shapes(model))
+    sizes = split_sizes(experiment.data.num_images)
+    if sizes is not None:
+        check_batch(experiment, sizes[0])
+
+
+def check_batch(experiment: Experiment, size: int) -> None:
+    """Check that a batch can be drawn from so many training images.
+
+    Raises:
+      ValueError: it is larger; quotes its size.
+    """
+    batch_size = experiment.training.batch_size
+    if batch_size > size:
+        raise ValueError(f"batch_size {batch_size}: larger than the train split, so at most {size}")
+
+
+def build(family: Family, experiment: Experiment, dataset: Dataset) -> Built:
+    """Build the model of an experiment for its images, and check that its augmentation suits them.
+
+    Raises:
+      ValueError: one line that quotes the bad value and says what is allowed.
+    """
+    validate_augmentation_of(experiment.data.augmentation, dataset, is_own(experiment.data))
+    return family.build(experiment, dataset)
+
+
 def finish(
+    family: Family,
     experiment: Experiment,
-    known: dict[str, Any],
+    preset: str,
     dataset: Dataset,
     built: Built,
     outcome: Outcome,
-    predict: Callable[..., Predictions],
+    programs: Programs,
     run_dir: Path,
 ) -> None:
-    """Evaluates the chosen parameters, writes ``results.json``, and draws the pictures and the report."""
+    """Evaluate the selected parameters, write ``results.json``, draw the plots and write the report."""
     config = experiment.training
-    params = chosen_params(outcome.state, config.keep_best)
+    params = selected_params(outcome.state, config.keep_best)
     say("evaluating on the validation and test sets")
-    errors = measure(experiment, predict, params, dataset)
     starts = read_starts(run_dir)
+    replicates = 1 if built.agent is None else experiment.model.estimator.replicates
     results = {
         "task": dataset.name,
-        **known,
+        **identity(family, experiment, preset),
         "seed": config.seed,
         **{name: starts[-1][name] for name in ("commit", "device", "jax_version")},
         "starts": starts,
         "wall_seconds": round(outcome.seconds, 1),
         "steps": int(outcome.state.step),
-        "episodes": outcome.episodes,
+        "episodes": int(outcome.state.step) * config.batch_size * replicates,
         "parameters": optax.tree.size(params),
-        **errors,
+        **evaluate(built.model, programs.predict_final, params, dataset),
         **built.measure(params),
     }
     run_directory.write_json(run_dir / "results.json", results)
     if experiment.output.plots:
+        from experiments.reports.run_page import write_report
+
         say("drawing")
         built.draw(params, run_dir)
         report = write_report(run_dir)
     print_errors(results, config.eval_episodes)
     print(headline(results, config.eval_episodes))
     print(f"report: {report}" if experiment.output.plots else f"results: {run_dir / 'results.json'}")
-
-
-def measure(
-    experiment: Experiment, predict: Callable[..., Predictions], params: Any, dataset: Dataset
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Measure errors by every read-out; a network that sees the whole image has ``greedy`` alone."""
-    errors = evaluate(predict, params, dataset)
-    if not isinstance(experiment, WholeImageExperiment):
-        return errors
-    return {split: {"greedy": methods["greedy"]} for split, methods in errors.items()}

@@ -4,15 +4,12 @@ import contextlib
 import fcntl
 import json
 import os
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
@@ -22,6 +19,8 @@ from experiments.plots.style import write_bytes
 from experiments.training.config import flatten
 
 MARKER = "config.json"
+# The last commit that reads run directories whose configurations name a model instead of a family.
+LAST_TO_READ_MODELS = "06f9b59"
 
 
 def check_run(
@@ -38,7 +37,7 @@ def check_run(
 
     Args:
       run_dir: the folder.
-      identity: what is saved as ``config.json``: model, preset and configuration.
+      identity: what is saved as ``config.json``: family, preset and configuration.
       resume: reopen an existing run of the same configuration.
       overwrite: delete an existing run first.
       complete: gives a saved configuration the defaults of fields that are newer than the run.
@@ -121,13 +120,32 @@ def _holds_work(run_dir: Path) -> bool:
 
 
 def _is_run(run_dir: Path) -> bool:
-    """Whether the folder is a run's, and not just any with a ``config.json``, which --overwrite would delete."""
-    return (run_dir / MARKER).is_file() and {"model", "preset", "config"} <= set(read_json(run_dir / MARKER))
+    """Check that the folder is a run's, and not any folder with a ``config.json``, which --overwrite would delete."""
+    return (run_dir / MARKER).is_file() and {"preset", "config"} <= set(read_json(run_dir / MARKER))
+
+
+def read_identity(run_dir: Path) -> dict[str, Any]:
+    """Read what identifies a run: its family, preset and configuration.
+
+    Raises:
+      ValueError: the folder holds no run, or one that this version does not read.
+    """
+    path = run_dir / MARKER
+    if not path.is_file():
+        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}: give the run directory of a run")
+    identity = read_json(path)
+    if "model" in identity and "family" not in identity:
+        raise ValueError(
+            f"run directory {str(run_dir)!r} is of an older version: commit {LAST_TO_READ_MODELS} reads it"
+        )
+    if not (isinstance(identity.get("family"), str) and isinstance(identity.get("config"), dict)):
+        raise ValueError(f"{str(path)!r} is damaged: it names no family or holds no configuration")
+    return identity
 
 
 def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[dict[str, Any]], Any]) -> None:
-    known = read_json(run_dir / MARKER)
-    if known["model"] == identity["model"]:
+    known = read_identity(run_dir)
+    if known["family"] == identity["family"]:
         known = known | {"config": complete(known["config"])}
     saved, asked = (dict(flatten(json.loads(json.dumps(tree)))) for tree in (known, identity))
     for name in [*asked, *saved]:
@@ -191,6 +209,11 @@ class MetricsWriter:
         start = SessionLog(status=SessionLog.START)  # TensorBoard then hides what was written of later steps before.
         self._events.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
 
+    @property
+    def seconds(self) -> float:
+        """Seconds that the run took until its last line."""
+        return self.records[-1]["seconds"] if self.records else 0.0
+
     def append(self, record: dict[str, Any]) -> None:
         """Adds a line of ``metrics.jsonl``: the step, and finite numbers by name.
 
@@ -202,28 +225,3 @@ class MetricsWriter:
         values = [Summary.Value(tag=name, simple_value=value) for name, value in record.items() if name != "step"]
         self._events.write_event(Event(wall_time=time.time(), step=record["step"], summary=Summary(value=values)))
         self._events.flush()
-
-
-def commit() -> str | None:
-    """The commit of the code, with ``-dirty`` where the tree differs from it; None outside a repository."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
-
-
-def device() -> str:
-    """The device that JAX computes on, in words."""
-    chosen = jax.devices()[0]
-    if chosen.platform != "cpu":
-        return f"{jax.device_count()} x {chosen.device_kind}"
-    # What this process may use can be less than what the machine has.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"CPU, {platform.machine()}, {cores} core{'s' if cores != 1 else ''}"

@@ -7,11 +7,11 @@ import numpy as np
 from common.data import Crop, Dataset, Plain, Source, reverse_dataset
 from common.training.checkpoints import Checkpoints
 from experiments.cli.command_line import parse_preset
-from experiments.models import build
-from experiments.presets import DRAM_PRESETS
+from experiments.families.dram import PRESETS as DRAM_PRESETS
 from experiments.training.config import to_json
-from experiments.training.loop import make_initial_state
+from experiments.training.programs import make_initial_state
 from experiments.training.run_directory import open_run
+from tests.experiments.family_of import build
 
 SYMBOLS, MOST = 3, 2
 SIZES = {"pairs100_sequence": 12, "house_numbers": 12, "house_numbers_110": 24, "pairs100": 12}
@@ -70,5 +70,5 @@ def untrained_run(folder, flags):
 def leave(folder, preset, experiment, dataset):
     """Leaves a run of an agent as it is before its first step."""
     state = make_initial_state(experiment, build(experiment, dataset).model)
-    open_run(folder, {"model": "dram", "preset": preset, "config": to_json(experiment)}, resume=False)
+    open_run(folder, {"family": "dram", "preset": preset, "config": to_json(experiment)}, resume=False)
     Checkpoints(folder / "checkpoints").save(state)

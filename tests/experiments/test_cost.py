@@ -14,18 +14,21 @@ from dram.config import AgentConfig as DramAgentConfig
 from dram.config import DramConfig
 from experiments import cost
 from experiments.cost import cost_of, shapes_of
-from experiments.models import make_network
-from experiments.presets import CNN_PRESETS
-from experiments.sweeps.models import MODELS
-from experiments.training.config import CnnExperiment, DataConfig, DramExperiment, RamExperiment, to_json
+from experiments.families import FAMILIES
+from experiments.families.cnn import PRESETS as CNN_PRESETS
+from experiments.families.cnn import CnnExperiment
+from experiments.families.dram import DramExperiment
+from experiments.families.ram import RamExperiment
+from experiments.training.config import DataConfig, to_json
 from experiments.training.run_directory import write_json
 from ram.config import AgentConfig, RamConfig
+from tests.experiments.family_of import build, family_of
 
 DIGITS, NUMBERS = DataConfig("mnist28"), DataConfig("house_numbers")
 
 
 def flops_of(experiment, size=None):
-    return cost_of("x", experiment, shapes_of(experiment.data, size)).flops
+    return cost_of("x", family_of(experiment), experiment, shapes_of(experiment.data, size)).flops
 
 
 def dense(*units):
@@ -92,11 +95,12 @@ def test_every_glimpse_counts_once():
 def test_glimpses_after_the_end_symbol_cost_nothing():
     experiment = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
     shapes = shapes_of(NUMBERS)
-    counts = [cost_of("x", experiment, shapes, symbols).to_end for symbols in (1.0, 3.0, 3.5, 6.0)]
+    family = family_of(experiment)
+    counts = [cost_of("x", family, experiment, shapes, symbols).to_end for symbols in (1.0, 3.0, 3.5, 6.0)]
     # What is left where the longest numbers of a data set have so many symbols, counted by itself.
     for symbols, count in zip((1, 3, 6), (counts[0], counts[1], counts[3]), strict=True):
         split = shapes.validation._replace(labels=shapes.validation.labels[:, :symbols])
-        alone = cost_of("x", experiment, dataclasses.replace(shapes, validation=split))
+        alone = cost_of("x", family_of(experiment), experiment, dataclasses.replace(shapes, validation=split))
         assert alone.glimpses == symbols * experiment.model.agent.glimpses_per_target
         assert count == pytest.approx(alone.flops, rel=0.002)
     assert counts[2] == pytest.approx(counts[1] + (counts[3] - counts[1]) / 6)
@@ -105,7 +109,7 @@ def test_glimpses_after_the_end_symbol_cost_nothing():
 def test_count_is_that_of_the_compiled_program():
     experiment = CnnExperiment(data=NUMBERS, model=BaselineConfig("addition_cnn", width=0.1))
     dataset = shapes_of(NUMBERS, 30)  # No map so small that a CPU would multiply its padding.
-    model = make_network(experiment, dataset)
+    model = build(experiment, dataset).model
     params = jax.eval_shape(model.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((1, 30, 30, 3), jnp.uint8)
     program = jax.jit(lambda params, image: model.predict(params, jax.random.key(0), image, "greedy"))
@@ -117,8 +121,8 @@ def test_count_is_that_of_the_compiled_program():
 
 @pytest.mark.parametrize("model", ["stn", "colocalisation", "soft_attention"])
 def test_networks_of_other_kinds_are_counted(model):
-    _, experiment = next(iter(MODELS[model].presets.values()))
-    counted = cost_of("x", experiment, shapes_of(experiment.data))
+    _, experiment = next(iter(FAMILIES[model].presets.values()))
+    counted = cost_of("x", family_of(experiment), experiment, shapes_of(experiment.data))
     assert counted.flops > counted.parameters > 0 and counted.glimpses is None
 
 
@@ -132,7 +136,7 @@ def test_costs_of_a_network_grow_with_the_image_and_those_of_an_agent_do_not():
 @pytest.mark.parametrize("name", [name for name in CNN_PRESETS if name != "images"])
 def test_presets_of_networks_fit_their_images(name):
     experiment = CNN_PRESETS[name][1]
-    model = make_network(experiment, shapes_of(experiment.data))
+    model = build(experiment, shapes_of(experiment.data)).model
     assert jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
 
 
@@ -149,7 +153,7 @@ def test_table_of_runs_and_presets(tmp_path, capsys):
     data = dataclasses.replace(NUMBERS, resize=16, grayscale=True)
     experiment = CnnExperiment(data=data, model=BaselineConfig("fc", units=10))
     (tmp_path / "run").mkdir()
-    identity = {"model": "fc", "preset": "house_numbers", "config": to_json(experiment)}
+    identity = {"family": "cnn", "preset": "house_numbers", "config": to_json(experiment)}
     write_json(tmp_path / "run" / "config.json", identity)
     cost.main([str(tmp_path / "run"), "--preset", "ram/mnist28", "--episodes", "4"])
     network, agent = rows(capsys.readouterr().out)
@@ -161,7 +165,7 @@ def test_table_of_runs_and_presets(tmp_path, capsys):
 
 def test_table_of_a_reader_tells_what_its_numbers_of_symbols_cost(tmp_path, capsys):
     experiment = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
-    identity = {"model": "dram", "preset": "house_numbers", "config": to_json(experiment)}
+    identity = {"family": "dram", "preset": "house_numbers", "config": to_json(experiment)}
     write_json(tmp_path / "config.json", identity)
     cost.main([str(tmp_path)])
     (before,) = rows(capsys.readouterr().out)

@@ -43,7 +43,7 @@ def trained(images, tmp_path_factory):
 
 def test_results_of_sequences(trained):
     results = read_json(trained / "results.json")
-    assert (results["task"], results["model"], results["preset"]) == ("pairs100_sequence", "dram", "pairs100_sequence")
+    assert (results["task"], results["family"], results["preset"]) == ("pairs100_sequence", "dram", "pairs100_sequence")
     assert (results["steps"], results["episodes"]) == (4, 4 * 8 * 2)
     # Two digits and the end: eleven symbols. Weights and biases by hand.
     glimpse = (2 * 4 * 4 * 8 + 8) + (2 * 8 + 8)

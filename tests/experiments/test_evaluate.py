@@ -143,8 +143,8 @@ DAMAGE = [
     lambda tree: None,
     lambda tree: [],
     lambda tree: {},
-    lambda tree: {**tree, "model": "resnet"},
-    lambda tree: {**tree, "model": ["fc"]},
+    lambda tree: {**tree, "family": "resnet"},
+    lambda tree: {**tree, "family": ["fc"]},
     lambda tree: {**tree, "config": None},
     lambda tree: {**tree, "config": {**tree["config"], "extra": 1}},
     lambda tree: {**tree, "config": {**tree["config"], "training": 7}},
@@ -168,7 +168,7 @@ def test_damaged_configuration(run_dir, refused, damage):
     refused(run_dir)
 
 
-@pytest.mark.parametrize("text", ["", '{"model": "fc"', "\x00"])
+@pytest.mark.parametrize("text", ["", '{"family": "cnn"', "\x00"])
 def test_configuration_that_is_no_json(run_dir, refused, text):
     (run_dir / "config.json").write_text(text)
     assert "config.json' cannot be read" in refused(run_dir)

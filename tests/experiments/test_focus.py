@@ -10,12 +10,12 @@ from common.training.evaluation import METHODS, make_scorer, over_batches, predi
 from dram.focus import focus, reading_glimpses
 from experiments import focus as command
 from experiments.cost import forward_cost
-from experiments.models import make_agent
+from experiments.evaluation.errors import TEST_SEED
 from experiments.training.config import DataConfig
-from experiments.training.loop import TEST_SEED
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
 from tests.experiments import numbers_maker
+from tests.experiments.family_of import build
 
 pytestmark = pytest.mark.usefixtures("small_numbers")
 
@@ -53,7 +53,7 @@ def test_what_is_known(written, readers):
 def test_the_crops_are_read_as_the_runs_own_images_are(written, readers, first_pass):
     run = read_run(readers / "forward")
     large = numbers_maker.load_task("house_numbers_110")
-    agent = make_agent(run.experiment, large if first_pass == "whole" else run.dataset)
+    agent = build(run.experiment, large if first_pass == "whole" else run.dataset).agent
     params = run.params()
 
     see = {"whole": lambda images: images, "downsampled": command.downsampler(12, 12)}[first_pass]

@@ -8,10 +8,11 @@ import pytest
 from common.attention.config import PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig
 from experiments import gradient_variance, ram
+from experiments.families.ram import RamExperiment
 from experiments.plots.gradients import variance_figure
 from experiments.studies import gradient_options
 from experiments.training.augmentation import AugmentationConfig
-from experiments.training.config import DataConfig, RamExperiment, TrainingConfig
+from experiments.training.config import DataConfig, TrainingConfig
 from experiments.training.run_directory import read_json
 from ram.config import AgentConfig, RamConfig
 

@@ -10,8 +10,8 @@ from common.training.evaluation import METHODS
 from experiments import results_table
 from experiments.cli.command_line import parse_preset
 from experiments.cli.tables import READOUTS
-from experiments.presets import RAM_PRESETS
-from experiments.presets_stn import COLOCALISATION_PRESETS
+from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESETS
+from experiments.families.ram import PRESETS as RAM_PRESETS
 from experiments.training.config import to_json
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def results(**changes) -> dict:
     methods = ("greedy", "sampled", "average_probability", "average_log_probability")
     return {
         "task": "cluttered60",
-        "model": "ram",
+        "family": "ram",
         "preset": "cluttered60",
         "config": to_json(RAM_PRESETS["cluttered60"][1]),
         "seed": 0,
@@ -63,7 +63,7 @@ def test_a_field_that_there_was_not_yet_had_its_default() -> None:
 def test_what_was_found_stands_beside_what_was_read_in_it() -> None:
     found = {"found": 99.0, "low": 98.5, "high": 99.25, "n": 10_000, "mean": 0.7}
     preset = to_json(COLOCALISATION_PRESETS["T84"][1])
-    run = results(model="colocalisation", preset="T84", config=preset, overlap={"validation": found, "test": found})
+    run = results(family="colocalisation", preset="T84", config=preset, overlap={"validation": found, "test": found})
     assert results_table.row(run)[2] == "99.00 [98.50, 99.25] found; error 4.00 [3.50, 4.50]"
 
 
@@ -80,7 +80,7 @@ def test_what_is_more_than_a_switch_has_a_value(gray) -> None:
 def test_the_command_of_a_colocaliser_names_its_encoder() -> None:
     preset = COLOCALISATION_PRESETS["T84"][1]
     changed = to_json(dataclasses.replace(preset, start=dataclasses.replace(preset.start, encoder_from="runs/eyes")))
-    command = results_table.command(results(model="colocalisation", preset="T84", config=changed))
+    command = results_table.command(results(family="colocalisation", preset="T84", config=changed))
     assert command == "python -m experiments.colocalisation T84 --encoder-from runs/eyes"
 
 

@@ -16,13 +16,16 @@ from common.data.array_cache import read_arrays
 from common.data.blank import blank_task
 from experiments import colocalisation, evaluate, soft_attention, stn
 from experiments.evaluation.overlap import true_boxes
-from experiments.models import make_model
-from experiments.presets import CNN_PRESETS, DRAM_PRESETS
-from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
+from experiments.families.cnn import PRESETS as CNN_PRESETS
+from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESETS
+from experiments.families.dram import PRESETS as DRAM_PRESETS
+from experiments.families.soft_attention import PRESETS as SOFT_PRESETS
+from experiments.families.stn import PRESETS as STN_PRESETS
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json, read_metrics
 from stn.colocalisation import ENCODER
 from stn.config import NetworkConfig
+from tests.experiments.family_of import build
 
 LOOP = "--task images --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --seed 5"
 
@@ -39,7 +42,7 @@ LOOP = "--task images --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 
 def test_run_from_flags_to_pictures(go, capsys, module, line, picture):
     go(module, [*line.split(), *LOOP.split()])
     results = read_json(Path("run/results.json"))
-    assert results["model"] == module.__name__.rpartition(".")[2] and results["seed"] == 5
+    assert results["family"] == module.__name__.rpartition(".")[2] and results["seed"] == 5
     assert set(results["test"]) == {"greedy"} and results["test"]["greedy"]["n"] == 15
     validated = [set(record) for record in read_metrics(Path("run")) if "validation_error" in record]
     assert len(validated) == 2 and not any("validation_greedy_error" in record for record in validated)
@@ -125,7 +128,7 @@ def test_one_image_is_no_pair():
     experiment = COLOCALISATION_PRESETS["T84"][1]
     alone = dataclasses.replace(experiment, training=dataclasses.replace(experiment.training, batch_size=1))
     with pytest.raises(ValueError, match="batch_size 1: must be at least 2, since pairs are compared"):
-        make_model(alone, blank_task("T84"))
+        build(alone, blank_task("T84"))
 
 
 SMALL_ENCODER = "mnist28_cnn --resize 22"
@@ -137,7 +140,7 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
     encoder = read_run(Path("encoder")).params()
     go(colocalisation, FINDER.split())
     results = read_json(Path("run/results.json"))
-    assert results["model"] == "colocalisation" and set(results["test"]) == {"greedy"}
+    assert results["family"] == "colocalisation" and set(results["test"]) == {"greedy"}
     assert set(results["overlap"]) == {"validation", "test"} and results["overlap"]["test"]["n"] == 15
     assert 0 < results["overlap"]["test"]["mean"] < 1
     assert {path.name for path in Path("run/plots").iterdir()} >= {
@@ -158,10 +161,10 @@ def test_a_transformer_is_trained_further(go, refused, capsys):
     small = f"RTS_st_fcn --units 8 --localisation-units 4 --downsample 1 --no-plots {LOOP}".split()
     go(stn, small, "--run-dir", "former")
     capsys.readouterr()
-    further = [*small, "--seed", "1", "--parameters-from", "former"]
+    further = [*small, "--seed", "1", "--init-from", "former"]
     assert "give the model the same settings" in refused(stn, [*further, "--localisation-units", "3"])
-    absent = "parameters_from: run directory 'absent' holds no config.json"
-    assert absent in refused(stn, [*small, "--parameters-from", "absent"])
+    absent = "init_from: run directory 'absent' holds no config.json"
+    assert absent in refused(stn, [*small, "--init-from", "absent"])
     # So small a rate leaves it as it was; a start of its own from another seed would be another.
     go(stn, further, "--learning-rate", "1e-12")
     first, second = (read_run(Path(folder)).params() for folder in ("former", "run"))
@@ -172,12 +175,12 @@ def test_a_localiser_is_trained_on_among_distractors(go, refused, capsys):
     go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
     go(colocalisation, FINDER.split(), "--no-plots", "--run-dir", "found")
     capsys.readouterr()
-    both = "encoder_from 'encoder' with parameters_from 'found': give one of them"
-    assert both in refused(colocalisation, [*FINDER.split(), "--parameters-from", "found"])
-    other = "parameters_from 'encoder' is no run of experiments.colocalisation"
-    assert other in refused(colocalisation, ["T84", "--batch-size", "8", "--parameters-from", "encoder"])
+    both = "encoder_from 'encoder' with init_from 'found': give one of them"
+    assert both in refused(colocalisation, [*FINDER.split(), "--init-from", "found"])
+    other = "init_from 'encoder' is no run of experiments.colocalisation"
+    assert other in refused(colocalisation, ["T84", "--batch-size", "8", "--init-from", "encoder"])
     # So small a rate leaves it as it was.
-    further = FINDER.replace("T84", "TC84").replace("--encoder-from encoder", "--parameters-from found --seed 1")
+    further = FINDER.replace("T84", "TC84").replace("--encoder-from encoder", "--init-from found --seed 1")
     go(colocalisation, further.split(), "--no-plots", "--learning-rate", "1e-12")
     first, second = (read_run(Path(folder)).params() for folder in ("found", "run"))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), first, second)

@@ -16,12 +16,13 @@ from common.data.blank import blank_task
 from common.networks.cores import CORES
 from common.networks.image_classifiers import BaselineConfig, make_baseline
 from common.training.step import Given
-from experiments.models import make_model, make_transformer
-from experiments.presets_stn import SOFT_PRESETS, STN_PRESETS
+from experiments.families.soft_attention import PRESETS as SOFT_PRESETS
+from experiments.families.stn import PRESETS as STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig, validate
 from stn.models import fit_units, make_stn
 from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, validate_soft
 from stn.soft_attention.model import GlimpseReader, make_soft_attention
+from tests.experiments.family_of import build
 
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8))
 LABELS = jnp.arange(4)
@@ -46,7 +47,7 @@ def shapes_of(experiment):
 @pytest.mark.parametrize("name", [n for n, (_, e) in STN_PRESETS.items() if e.model.network.network != "cnn11"])
 def test_networks_have_about_the_parameters_of_the_paper(name):
     experiment = STN_PRESETS[name][1]
-    made = make_transformer(experiment, shapes_of(experiment))
+    made = build(experiment, shapes_of(experiment))
     count = optax.tree.size(jax.eval_shape(made.model.init, jax.random.key(0)))
     assert abs(count - 400_000) < 0.03 * 400_000
 
@@ -55,7 +56,7 @@ def test_networks_have_about_the_parameters_of_the_paper(name):
 def test_every_preset_gives_scores_of_its_labels(presets):
     for name, (_, experiment) in presets.items():
         dataset = shapes_of(experiment)
-        model = make_model(experiment, dataset)
+        model = build(experiment, dataset).model
         params = jax.eval_shape(model.init, jax.random.key(0))
         image = jax.ShapeDtypeStruct((2, dataset.height, dataset.width, dataset.channels), jnp.uint8)
         scores = jax.eval_shape(lambda p, x, m=model: m.predict(p, jax.random.key(0), x, "greedy"), params, image)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.training.step import Given
-from experiments.presets_stn import STN_PRESETS
+from experiments.families.stn import PRESETS as STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.models import make_stn
 from stn.transforms import make_transform

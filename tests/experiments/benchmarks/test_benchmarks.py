@@ -206,7 +206,7 @@ def test_what_torch_does_not_have_is_an_error(torch_ram):
 
 def test_without_torch_one_line_says_what_to_install(monkeypatch, capsys):
     # The command line is parsed before, because the parser looks for torch among the modules.
-    monkeypatch.setattr(training_speed, "run_tyro", lambda call: TINY)
+    monkeypatch.setattr(training_speed, "parse", lambda *args: TINY)
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "experiments.benchmarks.torch_ram", raising=False)
     with pytest.raises(SystemExit, match="2"):

@@ -14,8 +14,11 @@ from jax.errors import JaxRuntimeError
 
 from experiments import cnn, colocalisation, evaluate, ram, soft_attention, stn
 from experiments.cli.command_line import fail, parse_preset, resume_command, user_errors
-from experiments.presets import CNN_PRESETS, RAM_PRESETS
-from experiments.presets_stn import COLOCALISATION_PRESETS, SOFT_PRESETS, STN_PRESETS
+from experiments.families.cnn import PRESETS as CNN_PRESETS
+from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESETS
+from experiments.families.ram import PRESETS as RAM_PRESETS
+from experiments.families.soft_attention import PRESETS as SOFT_PRESETS
+from experiments.families.stn import PRESETS as STN_PRESETS
 
 
 @dataclass(frozen=True)

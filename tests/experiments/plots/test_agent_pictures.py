@@ -8,11 +8,11 @@ import pytest
 
 from common.training.evaluation import sequence_errors
 from experiments import evaluate
-from experiments.models import make_agent
 from experiments.plots import agent_pictures
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
 from tests.experiments import numbers_maker
+from tests.experiments.family_of import build
 from tests.experiments.numbers_maker import SYMBOLS
 
 pytestmark = pytest.mark.usefixtures("small_numbers")
@@ -54,7 +54,7 @@ def test_everything_is_drawn(drawn):
 def test_figures_are_of_the_greedy_readings(readers, drawn):
     _, caught = drawn
     run = read_run(readers / "forward")
-    agent, test = make_agent(run.experiment, run.dataset), run.dataset.test
+    agent, test = build(run.experiment, run.dataset).agent, run.dataset.test
     played = agent_pictures.play_greedy(agent, run.params(), test.images, 40)
     symbols = np.asarray(played.logits).argmax(-1)  # One glimpse each.
     symbols[np.cumsum(symbols == SYMBOLS, axis=1) > 0] = SYMBOLS

@@ -10,11 +10,10 @@ from common.data import Dataset, Plain, Source
 from common.data.array_cache import read_arrays
 from common.geometry.grids import regular_grid
 from common.training.step import Model
-from experiments.models import build
+from experiments.families.stn import StnExperiment, build
 from experiments.plots.network_pictures import _verdicts
 from experiments.plots.style import RIGHT, WRONG
 from experiments.plots.transformers import attention_sheet, transformer_sheet
-from experiments.training.config import StnExperiment
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.soft_attention.config import PoolingConfig, SoftAttentionConfig
 from stn.soft_attention.model import make_soft_attention

@@ -6,12 +6,13 @@ import itertools
 import pytest
 
 from experiments.cli.command_line import parse_preset
-from experiments.presets import CNN_PRESETS, RAM_PRESETS
+from experiments.families.cnn import PRESETS as CNN_PRESETS
+from experiments.families.ram import PRESETS as RAM_PRESETS
 from experiments.sweeps.cells import Cell, arguments, validate
 from experiments.sweeps.study import Study, load_study, make_plan, seeds_of
 from experiments.training.config import to_json
 
-RAM = {"model": "ram", "preset": "mnist28"}
+RAM = {"family": "ram", "preset": "mnist28"}
 
 
 def test_every_combination_with_every_seed_in_a_fixed_order():

@@ -8,17 +8,17 @@ import pytest
 
 from common.training.step import Model
 from experiments.cli.command_line import with_output
-from experiments.models import build
 from experiments.sweeps import local, together
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.launchers import Stop
+from experiments.sweeps.shared_programs import SharedPrograms, program_digest
 from experiments.sweeps.study import Study, make_plan
 from experiments.training.config import load_dataset
-from experiments.training.programs import SharedPrograms, program_digest
 from experiments.training.restore import read_run
 from experiments.training.run import run
 from experiments.training.run_directory import locked, read_json, read_metrics
 from tests.experiments import numbers_maker
+from tests.experiments.family_of import build
 
 SMALL = {
     "task": "images",
@@ -139,7 +139,7 @@ def test_batched_in_turn_and_separate_cells_agree(swept):
                 names = sorted(set(one) - timed)
                 np.testing.assert_allclose([one[n] for n in names], [other[n] for n in names], rtol=1e-4, atol=1e-5)
             ours, theirs = (read_json(at / "results.json") for at in (folder, separate))
-            for name in ("task", "model", "preset", "config", "seed", "steps", "episodes", "parameters", "test"):
+            for name in ("task", "family", "preset", "config", "seed", "steps", "episodes", "parameters", "test"):
                 assert ours[name] == theirs[name], name
             assert read_json(folder / "config.json") == read_json(separate / "config.json")
 
@@ -185,9 +185,7 @@ def test_batched_cells_begin_with_the_parameters_of_another_run(images, tmp_path
     numbers_maker.leave(tmp_path / "former", former.preset, former.config, load_dataset(former.config.data))
     # So small rates leave them as they were.
     axes = {"learning_rate": (1e-12, 2e-12)}
-    cells = make_plan(
-        Study("dram", "pairs100", axes, [], 1, settings | {"parameters_from": str(tmp_path / "former")})
-    ).cells
+    cells = make_plan(Study("dram", "pairs100", axes, [], 1, settings | {"init_from": str(tmp_path / "former")})).cells
     (tmp_path / "sweep" / "cells").mkdir(parents=True)
     with Stop() as stop:
         local.execute(cells, tmp_path / "sweep", lambda *said: None, stop, together="vmap")

@@ -14,19 +14,12 @@ from experiments import cnn, evaluate
 from experiments.cli import console
 from experiments.cli.command_line import parse_preset
 from experiments.cli.console import image_progress
-from experiments.presets import CNN_PRESETS
-from experiments.sweeps.axes import allowed, convert, fields_of, to_text
+from experiments.cli.fields import allowed, convert, fields_of, to_text
+from experiments.families.cnn import PRESETS as CNN_PRESETS
+from experiments.families.cnn import CnnExperiment
 from experiments.sweeps.cells import Cell, arguments
 from experiments.training import config
-from experiments.training.config import (
-    CnnExperiment,
-    DataConfig,
-    from_json,
-    load_dataset,
-    load_fixed,
-    split_sizes,
-    to_json,
-)
+from experiments.training.config import DataConfig, from_json, load_dataset, load_fixed, split_sizes, to_json
 from experiments.training.run_directory import read_json
 from tests.common.data.svhn.svhn_maker import make_part, some_records
 

@@ -18,19 +18,13 @@ from common.data import Dataset, Plain, Source
 from common.training.checkpoints import Checkpoints, state_digest
 from common.training.optimizers import OptimizerConfig
 from common.training.step import Model
-from experiments.training import loop as train_module
-from experiments.training.config import CnnExperiment, TrainingConfig
-from experiments.training.loop import (
-    Interrupted,
-    NotFinite,
-    Run,
-    first_not_finite,
-    make_initial_state,
-    next_stop,
-    train,
-)
-from experiments.training.programs import compile_alone
-from experiments.training.run import chosen_params
+from experiments.cli.console import say, warn
+from experiments.families.cnn import CnnExperiment
+from experiments.training import loop
+from experiments.training.config import TrainingConfig
+from experiments.training.loop import Interrupted, NotFinite, first_not_finite, next_stop, train
+from experiments.training.programs import Programs, compile_alone, make_initial_state
+from experiments.training.restore import selected_params
 from experiments.training.run_directory import MetricsWriter, read_metrics
 
 ROOT = Path(__file__).parents[3]
@@ -71,13 +65,12 @@ def run(run_dir, wrong, not_finite_from=None, **training):
     model, dataset = make_model(wrong, not_finite_from), make_dataset()
     run_dir.mkdir(exist_ok=True)
     programs = compile_alone(experiment, model, dataset)
-    one = Run(experiment, dataset, make_initial_state(experiment, model), programs.validate, run_dir)
-    train([one], lambda runs, number: [programs.chunk(runs[0].state, dataset.train, number)])
-    return one.outcome()
+    state = make_initial_state(experiment, model)
+    return train(experiment, dataset, model, state, programs, run_dir, lambda params, step, run_dir: None)
 
 
 def best_count(outcome):
-    return float(chosen_params(outcome.state, True)["count"])
+    return float(selected_params(outcome.state, True)["count"])
 
 
 def test_next_stop_is_at_multiples_and_at_the_end():
@@ -99,7 +92,7 @@ def test_first_value_that_is_not_finite():
 
 def test_metrics_and_checkpoints_at_the_stops(tmp_path):
     outcome = run(tmp_path, [9, 8, 7, 6, 5, 4, 3, 2, 1], evaluate_every=4)
-    assert int(outcome.state.step) == 8 and outcome.episodes == 40 and outcome.seconds > 0
+    assert int(outcome.state.step) == 8 and outcome.seconds > 0
     records = read_metrics(tmp_path)
     assert [record["step"] for record in records] == [3, 4, 6, 8]
     assert {r["step"]: r["validation_error"] for r in records if "validation_error" in r} == {4: 50.0, 8: 10.0}
@@ -113,7 +106,7 @@ def test_best_parameters_are_those_of_the_lowest_validation_error(tmp_path):
     outcome = run(tmp_path, [9, 7, 3, 5, 6, 4], evaluate_every=1)
     assert best_count(outcome) == 2.0 and int(outcome.state.best_step) == 2
     assert float(outcome.state.best_error) == 30.0
-    assert float(chosen_params(outcome.state, False)["count"]) == 5.0
+    assert float(selected_params(outcome.state, False)["count"]) == 5.0
     restored = Checkpoints(tmp_path / "checkpoints").restore(outcome.state)
     assert state_digest(restored) == state_digest(outcome.state)
 
@@ -121,7 +114,7 @@ def test_best_parameters_are_those_of_the_lowest_validation_error(tmp_path):
 def test_best_before_any_validation_is_the_last():
     experiment = CnnExperiment(training=TrainingConfig(batch_size=5))
     state = make_initial_state(experiment, make_model([0]))
-    assert chosen_params(state, True) is state.params
+    assert selected_params(state, True) is state.params
 
 
 WRONG = [9, 9, 5, 9, 7, 9, 5, 9, 6, 9, 4, 9, 3]
@@ -142,7 +135,7 @@ def test_going_on_after_an_early_stop_or_the_end_trains_no_more(tmp_path):
         records = read_metrics(tmp_path / name)
         again = run(tmp_path / name, WRONG, evaluate_every=2, patience=patience)
         assert state_digest(again.state) == state_digest(outcome.state)
-        assert read_metrics(tmp_path / name) == records and again.episodes == outcome.episodes
+        assert read_metrics(tmp_path / name) == records
         assert again.seconds >= records[-1]["seconds"]
 
 
@@ -204,7 +197,7 @@ def test_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
 def test_first_ctrl_c_shows_the_cursor_that_the_bar_hid(tmp_path, monkeypatch):
     """The second one ends the program, which would leave it hidden."""
     screen, seen = io.StringIO(), []
-    monkeypatch.setattr(train_module, "console", Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(loop, "console", Console(file=screen, force_terminal=True, width=80))
 
     def append(self, record):
         seen.append(screen.getvalue())
@@ -220,32 +213,32 @@ def test_first_ctrl_c_shows_the_cursor_that_the_bar_hid(tmp_path, monkeypatch):
 
 def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
     heard = threading.Event()
-    monkeypatch.setattr(train_module, "say", lambda line, style=None: heard.set())
+    monkeypatch.setattr(loop, "say", lambda line, style=None: heard.set())
 
-    def advance(runs, steps):
+    def chunk(state, source, steps):
         os.kill(os.getpid(), signal.SIGINT)
         assert heard.wait(60)
-        state = runs[0].state
-        return [(state._replace(step=state.step + steps), {"loss": jnp.zeros(steps), "accuracy": jnp.zeros(steps)})]
+        return state._replace(step=state.step + steps), {"loss": jnp.zeros(steps), "accuracy": jnp.zeros(steps)}
 
     experiment = CnnExperiment(optimizer=STEPS_OF_SGD, training=TrainingConfig(steps=9, batch_size=5, log_every=3))
     model, dataset = make_model(WRONG), make_dataset()
     state = make_initial_state(experiment, model)
     with pytest.raises(Interrupted, match="stopped after step 3"):
-        train([Run(experiment, dataset, state, lambda *args: None, tmp_path)], advance)
+        train(experiment, dataset, model, state, Programs(chunk, None, None), tmp_path, lambda *args: None)
 
 
 def test_second_ctrl_c_ends_a_process_in_the_middle_of_a_chunk():
     code = """
 import time
-from experiments.training import loop as train
+from experiments.cli.console import say, warn
+from experiments.training import loop
 
-def advance(runs, num_steps):
+def chunk(num_steps):
     print("begun", flush=True)
     time.sleep(1e6)
 
-with train._Stop():
-    train._attentively(advance, [], 1)
+with loop.StopRequest():
+    loop.in_thread(chunk, 1)
 """
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -259,7 +252,7 @@ with train._Stop():
 
 def bar_at(width, now):
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=width)
-    bar = train_module._progress_bar()
+    bar = loop.progress_bar()
     task = bar.add_task("", total=24_000, completed=0, now=now)
     bar.update(task, completed=9_000)
     bar.tasks[0].finished_speed = None
@@ -278,7 +271,7 @@ def test_progress_bar_fits_the_terminal(width):
 
 def show_on(monkeypatch, console):
     """The bar and the lines above it on this console: each module has the name of its own."""
-    for module in ("train", "console"):
+    for module in ("training.loop", "cli.console"):
         monkeypatch.setattr(f"experiments.{module}.console", console)
 
 
@@ -308,6 +301,6 @@ def test_no_bar_where_nobody_sees_it(tmp_path, monkeypatch, terminal):
 
 
 def test_lines_are_printed_as_they_are(capsys):
-    train_module.say("runs/[bold]name[/bold] [/] 12 'text'")
-    train_module.warn("x" * 300)
+    say("runs/[bold]name[/bold] [/] 12 'text'")
+    warn("x" * 300)
     assert capsys.readouterr() == ("", "runs/[bold]name[/bold] [/] 12 'text'\n" + "x" * 300 + "\n")

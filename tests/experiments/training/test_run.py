@@ -23,9 +23,11 @@ from common.networks.image_classifiers import BaselineConfig
 from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate, ram
 from experiments.cli.tables import READOUTS
+from experiments.families.cnn import CnnExperiment
+from experiments.families.ram import RamExperiment
 from experiments.reports.run_page import read_episodes
 from experiments.training.augmentation import AugmentationConfig
-from experiments.training.config import CnnExperiment, RamExperiment, to_json
+from experiments.training.config import to_json
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
 
 ROOT = Path(__file__).parents[3]
@@ -179,7 +181,7 @@ def test_damaged_images(refused, images, tmp_path):
 # -- What a run leaves behind. --
 
 KEYS = (
-    *("task", "model", "preset", "config", "seed", "commit", "device", "jax_version", "starts", "wall_seconds"),
+    *("task", "family", "preset", "config", "seed", "commit", "device", "jax_version", "starts", "wall_seconds"),
     *("steps", "episodes", "parameters", "validation", "test"),
 )
 METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
@@ -216,8 +218,8 @@ def agent_run(images, tmp_path_factory):
 def test_results_of_an_agent(agent_run):
     results, config = read_json(agent_run.folder / "results.json"), read_json(agent_run.folder / "config.json")
     assert tuple(results) == KEYS
-    assert config == {name: results[name] for name in ("model", "preset", "config")}
-    assert (results["task"], results["model"], results["preset"], results["seed"]) == ("images", "ram", "quick", 5)
+    assert config == {name: results[name] for name in ("family", "preset", "config")}
+    assert (results["task"], results["family"], results["preset"], results["seed"]) == ("images", "ram", "quick", 5)
     assert (results["steps"], results["episodes"]) == (4, 4 * 8 * 2) and results["wall_seconds"] > 0
     # Glimpse network, core, location, classes and baseline, weights and biases by hand.
     glimpse = (2 * 4 * 4 * 8 + 8) + (2 * 8 + 8) + (8 * 16 + 16) + (8 * 16 + 16)
@@ -343,7 +345,7 @@ def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
 def test_run_of_a_baseline_has_one_error_since_it_draws_nothing(go, capsys):
     go(cnn, CNN, "--plots")
     results = read_json(Path("run/results.json"))
-    assert tuple(results) == KEYS and results["model"] == "fc" and results["episodes"] == 4 * 8
+    assert tuple(results) == KEYS and results["family"] == "cnn" and results["episodes"] == 4 * 8
     assert results["parameters"] == (144 * 8 + 8) + (8 * 8 + 8) + (8 * 3 + 3)
     check_errors(results, ("greedy",), 15)
     assert sorted(path.name for path in Path("run").iterdir()) == sorted([*FILES, "plots", "report.html"])

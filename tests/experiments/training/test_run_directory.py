@@ -22,7 +22,7 @@ from experiments.training.run_directory import (
     write_json,
 )
 
-IDENTITY = {"model": "ram", "preset": "quick", "config": {"data": {"task": "mnist28"}, "training": {"steps": 4}}}
+IDENTITY = {"family": "ram", "preset": "quick", "config": {"data": {"task": "mnist28"}, "training": {"steps": 4}}}
 
 
 def reopen(run_dir, identity=IDENTITY, *, resume=False, overwrite=False):
@@ -124,7 +124,7 @@ REFUSED = [
         "exists: give --resume to go on with it, --overwrite to start again, or another --run-dir",
     ),
     ("run", {"resume": True, "overwrite": True}, IDENTITY, "--resume with --overwrite: give one of them"),
-    ("run", {"resume": True}, {**IDENTITY, "model": "fc"}, "another configuration: its model is 'ram', now 'fc'"),
+    ("run", {"resume": True}, {**IDENTITY, "family": "cnn"}, "another configuration: its family is 'ram', now 'cnn'"),
     ("run", {"resume": True}, changed(steps=8), "its config.training.steps is 4, now 8"),
     ("run", {"resume": True}, changed(steps=4, seed=1), "its config.training.seed is None, now 1"),
     ("missing", {"resume": True}, IDENTITY, "holds no run to resume: leave out --resume"),
@@ -149,7 +149,7 @@ def test_refused(tmp_path, name, flags, identity, said):
     for folder, file, text in [
         ("others", "thesis.txt", "years of work"),
         ("project", "config.json", '{"name": "of something else"}'),
-        ("damaged", "config.json", '{"model": "ram", '),
+        ("damaged", "config.json", '{"family": "ram", '),
     ]:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / file).write_text(text)

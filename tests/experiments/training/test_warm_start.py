@@ -10,7 +10,7 @@ import pytest
 
 from common.data import blank_task, load_task
 from experiments import dram, ram
-from experiments.training.config import GLIMPSE_NETWORK
+from experiments.families.dram import GLIMPSE_NETWORK
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
 from tests.experiments.numbers_maker import FLAGS
@@ -65,7 +65,7 @@ def test_a_glimpse_network_is_trained_on(readers, train):
 
 def test_all_parameters_are_taken_over(readers, train):
     # So small a rate leaves them as they were.
-    run = train("--parameters-from", readers / "forward", "--seed", 8, "--learning-rate", 1e-12)
+    run = train("--init-from", readers / "forward", "--seed", 8, "--learning-rate", 1e-12)
     for name, part in parts(read_run(readers / "forward")).items():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), parts(run)[name], part)
 
@@ -83,7 +83,7 @@ def test_a_run_is_resumed_without_the_one_that_it_took_from(readers, train, caps
     "flags, said",
     [
         ("--glimpse-network-from absent", "glimpse_network_from: run directory 'absent' holds no config.json"),
-        ("--parameters-from {}/forward", "give the model the same settings"),
+        ("--init-from {}/forward", "give the model the same settings"),
         ("--glimpse-size 99", "glimpse_size 99: the finest patch must fit"),
         ("--num-images 10 --batch-size 16", "batch_size 16: larger than the train split, so at most 10"),
         ("--task pairs100 --num-images 10", "num_images 10: is for rendered house numbers only"),
@@ -106,10 +106,10 @@ def test_bad_input_is_told_before_images_are_made(readers, flags, said, tmp_path
     [
         (["--glimpse-network-from", "absent"], "glimpse_network_from: run directory 'absent' holds no config.json"),
         (
-            ["--parameters-from", "a", "--glimpse-network-from", "b"],
-            "parameters_from 'a' with glimpse_network_from 'b'",
+            ["--init-from", "a", "--glimpse-network-from", "b"],
+            "init_from 'a' with glimpse_network_from 'b'",
         ),
-        (["--parameters-from", "{}/forward", "--lower-hidden", "9"], "here [9, 4]; give the model the same settings"),
+        (["--init-from", "{}/forward", "--lower-hidden", "9"], "here [9, 4]; give the model the same settings"),
         (["--glimpse-network-from", "{}/forward", "--num-scales", "1"], "what/kernel is [128, 24], here [64, 24]"),
         (["--glimpse-network-from", "{}/forward", "--subtract-mean"], "its subtract_mean is False, here True"),
         (["--glimpse-network-from", "{}/forward", "--combine", "add"], "its combine is multiply, here add"),

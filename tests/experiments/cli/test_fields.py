@@ -6,9 +6,11 @@ from typing import Literal
 
 import pytest
 
-from experiments.presets import CNN_PRESETS, RAM_PRESETS
-from experiments.sweeps.axes import convert, fields_of, find_field, get, replace, to_text
-from experiments.training.config import CnnExperiment, RamExperiment
+from experiments.cli.fields import convert, fields_of, find_field, get, replace, to_text
+from experiments.families.cnn import PRESETS as CNN_PRESETS
+from experiments.families.cnn import CnnExperiment
+from experiments.families.ram import PRESETS as RAM_PRESETS
+from experiments.families.ram import RamExperiment
 
 
 def leaves(cls):

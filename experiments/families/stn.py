@@ -1,25 +1,82 @@
-"""Named configurations of differentiable attention, as `experiments.presets` has those of agents and CNNs."""
+"""Spatial transformer networks (Jaderberg et al. 2015), and the same networks without transformers."""
 
 import dataclasses
-from typing import Literal
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from common.data import Dataset
 from common.training.optimizers import OptimizerConfig
-from experiments.presets import CNN_PRESETS
+from experiments.families.base import Built, Family, describe
+from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.training.augmentation import AugmentationConfig
-from experiments.training.config import (
-    ColocalisationExperiment,
-    DataConfig,
-    SoftExperiment,
-    StnExperiment,
-    TrainingConfig,
-)
+from experiments.training.config import DataConfig, Experiment, one_pass
+from experiments.training.history import Viewer, keep_history, transformer_viewer
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
-from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
+from stn.config import validate as validate_stn
+from stn.models import StnModel, make_stn
+from stn.transformer import Transformed
 
 
-def _budget(steps: int) -> TrainingConfig:
-    """So many steps, validated twenty times; nothing is drawn, so one pass is all there is to evaluate."""
-    return TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1)
+@dataclass(frozen=True)
+class StnExperiment(Experiment):
+    """A spatial transformer network on a task, or the same network without transformers."""
+
+    model: StnConfig = StnConfig()
+
+
+def build(experiment: StnExperiment, dataset: Dataset) -> Built:
+    """Build a spatial transformer network for a data set.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    config = experiment.model
+    validate_stn(config, dataset.height, dataset.width)
+    stn = make_stn(config, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
+    transformer = config.transformer
+    number = _number_on_image(config)
+    place = {
+        "none": "no transformer",
+        "input": f"{number} {transformer.transform} transformer{'s' * (number > 1)}",
+        "multi": f"{transformer.transform} transformers on the image and on features",
+    }[transformer.place]
+    view = transformer_viewer(functools.partial(_transformed, stn, config), dataset)
+    return Built(
+        stn.model,
+        f"{describe(dataset)}; {config.network.network}, {place}",
+        functools.partial(_draw, stn, view, dataset, experiment.training.eval_batch_size),
+        observe=functools.partial(keep_history, view),
+    )
+
+
+def _number_on_image(config: StnConfig) -> int:
+    """Return how many transformers read the image itself and not features."""
+    transformer = config.transformer
+    return 0 if transformer.place == "none" else transformer.parallel * transformer.sequence
+
+
+def _transformed(stn: StnModel, config: StnConfig, params: Any, images: Array) -> list[Transformed]:
+    """Return what each transformer made of the images, with values from 0 to 1; of features the mean over filters."""
+    outputs, number = stn.look(params, images).transformed, _number_on_image(config)
+    network = config.network
+    on_image = [one._replace(images=one.images * network.input_std + network.input_mean) for one in outputs[:number]]
+    return on_image + [one._replace(images=_mean_feature(one.images)) for one in outputs[number:]]
+
+
+def _mean_feature(features: Float[Array, "N h w C"]) -> Float[Array, "N h w 1"]:
+    mean = features.mean(axis=-1, keepdims=True)
+    return mean / jnp.maximum(mean.max(axis=(1, 2, 3), keepdims=True), 1e-9)
+
+
+def _draw(stn: StnModel, view: Viewer, dataset: Dataset, batch_size: int, params: Any, run_dir: Path) -> None:
+    from experiments.plots.network_pictures import draw_stn
+
+    draw_stn(stn, params, dataset, run_dir, batch_size, view)
 
 
 # At 4e-3 the network soon says the same of every image.
@@ -35,7 +92,7 @@ def _stn(
         data=DataConfig(task=task),
         model=StnConfig(transformer, network),
         optimizer=optimizer,
-        training=_budget(20_000),
+        training=one_pass(20_000),
     )
 
 
@@ -72,14 +129,14 @@ FCN, CNN = NetworkConfig("fcn"), NetworkConfig("cnn")
 PAPER = "Jaderberg et al. 2015"
 SMOOTH = "with --optimizer muon --label-smoothing 0.1"
 
-STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
+PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "mnist28_cnn": (
         "The CNN on digits moved by up to 12 pixels, which experiments.colocalisation sees with. 8 min: 1.9% error.",
         dataclasses.replace(
             _stn("mnist28", NO_TRANSFORMER, CNN),
             # Of digits in the middle alone it makes crops that cut them off look more alike than whole ones.
             data=DataConfig(task="mnist28", augmentation=AugmentationConfig(shift=12)),
-            training=_budget(5_000),
+            training=one_pass(5_000),
         ),
     ),
     "R": (
@@ -178,63 +235,10 @@ STN_PRESETS: dict[str, tuple[str, StnExperiment]] = {
     ),
 }
 
-
-def _pooling(task: str, pooling: PoolingConfig) -> SoftExperiment:
-    return SoftExperiment(
-        data=DataConfig(task=task), model=SoftAttentionConfig("pooling", pooling), training=_budget(20_000)
-    )
-
-
-def _differentiable_ram(task: str, glimpses: int = 8) -> SoftExperiment:
-    """Convolutions read its glimpses: with a dense layer and no limit on windows it errs twice as often."""
-    bank = FilterBankConfig(num_glimpses=glimpses, glimpse_network="conv", window_clip=10.0)
-    return SoftExperiment(
-        data=DataConfig(task=task),
-        model=SoftAttentionConfig(filter_bank=bank),
-        optimizer=OptimizerConfig("muon", weight_decay=0.1),
-        training=dataclasses.replace(_budget(20_000), batch_size=256),
-    )
-
-
-SOFT_PRESETS: dict[str, tuple[str, SoftExperiment]] = {
-    "cluttered100": (
-        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36%). 108 min: 1.8% error.",
-        _differentiable_ram("cluttered100"),
-    ),
-    "cluttered100_4": (
-        "The same with 4 glimpses. Not run yet.",
-        _differentiable_ram("cluttered100", glimpses=4),
-    ),
-    "cluttered60": (
-        "Differentiable RAM on 60x60, 8 glimpses. Not run yet.",
-        _differentiable_ram("cluttered60"),
-    ),
-    "cluttered60_additive": (
-        "Attention pooling over the features of a CNN, additive scores. Not run yet.",
-        _pooling("cluttered60", PoolingConfig()),
-    ),
-    "cluttered60_dot_product": (
-        "The same with scaled dot products and four heads. Not run yet.",
-        _pooling("cluttered60", PoolingConfig("dot_product", heads=4, size=16)),
-    ),
-}
-
-
-def _colocalisation(task: str) -> ColocalisationExperiment:
-    """Ends with the last parameters: to choose by what the encoder makes of crops would be to use the labels."""
-    return ColocalisationExperiment(
-        data=DataConfig(task=task),
-        training=dataclasses.replace(_budget(1_500), evaluate_every=150, keep_best=False),
-    )
-
-
-COLOCALISATION_PRESETS: dict[str, tuple[str, ColocalisationExperiment]] = {
-    "T84": (
-        f"The digit that images share, on 84x84 ({PAPER}: found in 100%). Give --encoder-from. 8 min: in 99.3%.",
-        _colocalisation("T84"),
-    ),
-    "TC84": (
-        f"The same among 16 distractors ({PAPER}: 75 to 94%). Give --parameters-from a run of T84. 12 min: in 93.1%.",
-        _colocalisation("TC84"),
-    ),
-}
+FAMILY = Family(
+    name="stn",
+    description="Trains a spatial transformer network, or the same network without transformers, and reports on it.",
+    experiment=StnExperiment,
+    presets=PRESETS,
+    build=build,
+)

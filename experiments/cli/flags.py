@@ -1,0 +1,117 @@
+"""Checks the flags of a command line against the fields of a configuration: every mistake is one plain line."""
+
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.cli.fields import Field, allowed, convert, flags_of, is_bool
+
+# Flags that have better names now, by the fields of then.
+RENAMED = {
+    "what_hidden": "glimpse_hidden",
+    "where_hidden": "location_hidden",
+    "locator_hidden": "location_network_hidden",
+    "locator_gradient": "policy_gradient_into",
+    "average_decay": "moving_average_decay",
+    "baseline_weight": "value_weight",
+    "start": "first_location",
+    "parameters_from": "init_from",
+}
+
+
+def check_flags(cls: type, args: Sequence[str]) -> None:
+    """Check that the arguments of a command line are flags of a configuration class with values of their types.
+
+    Args:
+      cls: the class, a dataclass; classes nested in it have flags without a prefix.
+      args: the arguments.
+
+    Raises:
+      ValueError: one line that quotes the argument and says what is allowed.
+    """
+    if any(arg in ("-h", "--help") for arg in args):
+        return
+    flags = flags_of(cls)
+    positional = [(name, field) for name, field in flags.items() if field.positional]
+    rest = list(args)
+    while rest:
+        arg = rest.pop(0)
+        if _is_flag(arg):
+            _check_flag(arg, rest, flags)
+            continue
+        if not positional:
+            raise ValueError(f"unexpected argument {arg!r}; see --help")
+        name, field = positional[0]
+        _check_value(name, arg, field.hint)
+        if not _takes_many(field.hint):
+            positional.pop(0)
+            for part in typing.get_args(field.hint)[1:] if typing.get_origin(field.hint) is tuple else ():
+                if not rest or _is_flag(rest[0]):
+                    raise ValueError(f"{name} {arg!r}: give {len(typing.get_args(field.hint))} of them; see --help")
+                _check_value(name, rest.pop(0), part)
+    missing = [name for name, field in positional if not _takes_many(field.hint)]
+    if missing:
+        raise ValueError(f"{missing[0]} is not given; see --help")
+
+
+def _is_flag(arg: str) -> bool:
+    return arg.startswith("--")
+
+
+def _check_flag(arg: str, rest: list[str], flags: Mapping[str, Field]) -> None:
+    """Check one flag, and take its values from the arguments after it."""
+    written, equals, value = arg.partition("=")
+    name = written.removeprefix("--").replace("-", "_")
+    if name.startswith("no_") and name not in flags and is_bool(_hint(flags, name.removeprefix("no_"))):
+        name = name.removeprefix("no_")
+        if equals:
+            raise ValueError(f"{arg}: takes no value, give {written}; see --help")
+        return
+    if name not in flags or flags[name].positional:
+        raise _unknown(written, name, flags)
+    hint = flags[name].hint
+    if is_bool(hint):
+        if equals:
+            raise ValueError(f"{arg}: takes no value, give {written} or --no-{written.removeprefix('--')}; see --help")
+        return
+    values = [value] if equals else []
+    while not equals and rest and not _is_flag(rest[0]) and (_takes_many(hint) or not values):
+        values.append(rest.pop(0))
+    if not values and not _may_be_empty(hint):
+        raise ValueError(f"{written}: its value is missing, give {allowed(_element(hint))}; see --help")
+    for text in values:
+        _check_value(written, text, hint)
+
+
+def _hint(flags: Mapping[str, Field], name: str) -> Any:
+    return flags[name].hint if name in flags else None
+
+
+def _unknown(written: str, name: str, flags: Mapping[str, Field]) -> ValueError:
+    switch = "no_" if name.startswith("no_") else ""
+    renamed = RENAMED.get(name.removeprefix(switch))
+    if renamed is not None and renamed in flags:
+        return ValueError(f"{written} has another name now: --{(switch + renamed).replace('_', '-')}; see --help")
+    names = [f"--{flag.replace('_', '-')}" for flag, field in flags.items() if not field.positional]
+    close = difflib.get_close_matches(written, names, n=1)
+    return ValueError(f"unknown flag {written}" + (f": perhaps you meant {close[0]}" if close else "") + "; see --help")
+
+
+def _takes_many(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
+
+
+def _may_be_empty(hint: Any) -> bool:
+    return _takes_many(hint)
+
+
+def _element(hint: Any) -> Any:
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+
+
+def _check_value(name: str, text: str, hint: Any) -> None:
+    try:
+        convert(name, text, _element(hint))
+    except ValueError as error:
+        raise ValueError(f"{error}; see --help") from None

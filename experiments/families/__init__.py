@@ -1,0 +1,48 @@
+"""The families of models: one file for each. A new family is a file here and a line below, or a file of your own."""
+
+import importlib
+
+from common.names import unknown
+from experiments.families import cnn, colocalisation, dram, ram, soft_attention, stn
+from experiments.families.base import Built, Family, Source
+from experiments.training.config import Experiment
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (ram.FAMILY, dram.FAMILY, stn.FAMILY, soft_attention.FAMILY, colocalisation.FAMILY, cnn.FAMILY)
+}
+
+__all__ = ["FAMILIES", "Built", "Family", "Source", "find_family", "find_preset"]
+
+
+def find_family(name: str) -> Family:
+    """Find a family by its name, or import your own as ``module:NAME``.
+
+    Raises:
+      ValueError: there is none; names those there are.
+    """
+    if name in FAMILIES:
+        return FAMILIES[name]
+    if ":" not in name:
+        raise unknown("family", name, FAMILIES, "module:NAME")
+    module, _, attribute = name.partition(":")
+    try:
+        family = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"family {name!r}: {error}; give one of {', '.join(FAMILIES)}, or module:NAME") from error
+    if not isinstance(family, Family):
+        raise ValueError(f"family {name!r}: is {family!r}, must be an experiments.families.Family")
+    if family.name != name:
+        raise ValueError(f"family {name!r}: calls itself {family.name!r}; name it {name!r}, so that runs find it")
+    return family
+
+
+def find_preset(family: Family, preset: str) -> Experiment:
+    """Return the configuration of a preset.
+
+    Raises:
+      ValueError: there is none of that name; names those there are.
+    """
+    if preset not in family.presets:
+        raise unknown("preset", preset, family.presets)
+    return family.presets[preset][1]

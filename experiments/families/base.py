@@ -1,0 +1,101 @@
+"""What the project knows of a family of models: its configuration, presets, networks, pictures and warm starts.
+
+A family is one file: in this package, or a module of a user, which commands then take as ``module:NAME``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxtyping import PyTree
+
+from common.attention.model import AttentionModel
+from common.data import Dataset
+from common.training.step import Model
+from experiments.training.config import Experiment
+
+
+class Built(NamedTuple):
+    """A model for the images of one data set.
+
+    Attributes:
+      model: the functions that are trained and evaluated.
+      summary: one line for people.
+      draw: ``(params, run_dir) -> None``, writes the pictures of the report into ``run_dir/plots``.
+      measure: ``params -> dictionary``, what ``results.json`` holds besides errors.
+      observe: ``(params, step, run_dir) -> None``, called at each validation; keeps what an animation shows.
+      agent: the episodes of a hard-attention agent; None for networks that see the whole image.
+    """
+
+    model: Model
+    summary: str
+    draw: Callable[[PyTree, Path], None]
+    measure: Callable[[PyTree], dict[str, Any]] = lambda params: {}
+    observe: Callable[[PyTree, int, Path], None] = lambda params, step, run_dir: None
+    agent: AttentionModel | None = None
+
+
+def replace_all(params: PyTree, source_params: PyTree) -> PyTree:
+    """Return the parameters of the other run."""
+    del params
+    return source_params
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A field of the start configuration that names another run, and what this run takes from it.
+
+    Attributes:
+      family: the family of the other run; None for the same family.
+      model: the model configuration that the other run must share in `settings`; None for this run's own.
+      settings: dotted names of settings without a shape that both runs must share.
+      merge: ``(params, source params) -> params``.
+      advice: what to do where the shapes differ.
+    """
+
+    family: str | None = None
+    model: Any = None
+    settings: tuple[str, ...] = ()
+    merge: Callable[[PyTree, PyTree], PyTree] = replace_all
+    advice: str = "give the model the same settings"
+
+
+# The source that every family has: all parameters of another run of it.
+INIT_FROM = {"init_from": Source()}
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A family of models.
+
+    Attributes:
+      name: what commands and ``config.json`` call it; ``module:NAME`` for a family of your own.
+      description: first line of the help.
+      experiment: the class of its configuration.
+      presets: by name, the line that the help shows and the configuration.
+      build: ``(experiment, dataset) -> Built``; raises a ValueError that quotes a bad value and says what is allowed.
+      sources: what a run can start from, by the field of the start configuration.
+      check_start: ``experiment -> None``; raises a ValueError where a fresh run lacks what it must start from.
+    """
+
+    name: str
+    description: str
+    experiment: type[Experiment]
+    presets: Mapping[str, tuple[str, Experiment]]
+    build: Callable[[Any, Dataset], Built]
+    sources: Mapping[str, Source] = field(default_factory=lambda: INIT_FROM)
+    check_start: Callable[[Any], None] = lambda experiment: None
+
+    @property
+    def command(self) -> str:
+        """What follows ``python -m`` to train a model of this family."""
+        return f"experiments.train {self.name}" if ":" in self.name else f"experiments.{self.name}"
+
+
+def describe(dataset: Dataset) -> str:
+    """Describe the images of a data set and their labels in a few words."""
+    images = f"{dataset.name}: {dataset.height}x{dataset.width}x{dataset.channels}"
+    if dataset.num_targets is None:
+        return f"{images}, {dataset.num_classes} classes"
+    return f"{images}, labels of {dataset.num_targets} symbols, end symbols included"

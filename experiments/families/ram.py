@@ -1,0 +1,102 @@
+"""The recurrent attention model, RAM (Mnih et al. 2014)."""
+
+from dataclasses import dataclass
+
+from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
+from common.data import Dataset
+from common.training.optimizers import OptimizerConfig
+from experiments.families.agents import GAIN, build_agent
+from experiments.families.base import Built, Family
+from experiments.training.augmentation import AugmentationConfig
+from experiments.training.config import DataConfig, Experiment, TrainingConfig
+from ram.agent import make_ram
+from ram.config import AgentConfig, RamConfig
+from ram.config import validate as validate_ram
+
+
+@dataclass(frozen=True)
+class RamExperiment(Experiment):
+    """A RAM agent on a task."""
+
+    model: RamConfig = RamConfig()
+
+
+def build(experiment: RamExperiment, dataset: Dataset) -> Built:
+    """Build RAM for a data set.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    validate_ram(experiment.model, dataset.height, dataset.width)
+    if dataset.num_targets is not None:
+        raise ValueError(f"task {dataset.name!r}: its labels are sequences, which RAM does not read; DRAM does")
+    agent = make_ram(experiment.model, *dataset.image_shape, dataset.num_classes)
+    return build_agent(experiment, agent, agent.model, dataset, experiment.model.agent.core)
+
+
+def _ram(
+    task: str,
+    retina: RetinaConfig,
+    sigma: str,
+    sigma_final: str,
+    steps: int,
+    glimpses: int = 8,
+    shift: int = 0,
+    what: int = 128,
+    policy_weight: float = 0.01,
+    rate: float = 2e-3,
+) -> RamExperiment:
+    return RamExperiment(
+        data=DataConfig(task=task, augmentation=AugmentationConfig(shift=shift)),
+        model=RamConfig(
+            retina=retina,
+            agent=AgentConfig(num_glimpses=glimpses, what_hidden=what),
+            policy=PolicyConfig(sigma=sigma, sigma_final=sigma_final, sigma_schedule="exponential"),
+            loss=LossConfig(policy_weight=policy_weight),
+            estimator=GAIN,
+        ),
+        optimizer=OptimizerConfig(learning_rate=rate),
+        training=TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1)),
+    )
+
+
+SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12, 4)
+
+PRESETS: dict[str, tuple[str, RamExperiment]] = {
+    "quick": (
+        "augmented100 in a hurry, 8 glimpses (the article: 20.3% error). 9 min on two CPU cores: 6.7% error.",
+        _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256),
+    ),
+    "mnist28": (
+        "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error). 13 min on one CPU core: 0.8% error.",
+        _ram("mnist28", SMALL, "5px", "1.5px", 30_000, glimpses=7, shift=2),
+    ),
+    "translated60": (
+        "Translated MNIST 60x60, 8 glimpses (Mnih et al. 2014: 1.20% error). 48 min on one CPU core; not run yet.",
+        _ram("translated60", MEDIUM, "15px", "3px", 60_000),
+    ),
+    "cluttered60": (
+        "Cluttered MNIST 60x60, 8 glimpses (Mnih et al. 2014: 4.04% error). 39 min on one CPU core: 3.9% error.",
+        _ram("cluttered60", MEDIUM, "15px", "3px", 48_000),
+    ),
+    "cluttered100": (
+        "Cluttered MNIST 100x100, 8 glimpses (Mnih et al. 2014: 8.11% error). 63 min on one CPU core: 4.3% error.",
+        _ram("cluttered100", LARGE, "25px", "4px", 60_000),
+    ),
+    "pairs100": (
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error). 15 min on one CPU core: 34% error.",
+        _ram("pairs100", MEDIUM, "10px", "4px", 40_000, glimpses=4, policy_weight=0.1, rate=1e-3),
+    ),
+    "images": (
+        "Your own images as they are, 6 glimpses: give --data.",
+        _ram("images", MEDIUM, "0.4", "0.1", 10_000, glimpses=6),
+    ),
+}
+
+FAMILY = Family(
+    name="ram",
+    description="Trains a recurrent attention model (RAM) and reports on it.",
+    experiment=RamExperiment,
+    presets=PRESETS,
+    build=build,
+)

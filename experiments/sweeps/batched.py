@@ -1,0 +1,195 @@
+"""Several runs in one program: the training loop of `experiments.training.loop`, batched with `jax.vmap`."""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.data import Dataset
+from common.training.checkpoints import Checkpoints
+from common.training.step import Hyper, TrainState, keep_best
+from experiments.cli.command_line import fail
+from experiments.cli.console import say
+from experiments.evaluation.errors import validation_errors
+from experiments.families import Built, Family
+from experiments.sweeps.shared_programs import General, SharedPrograms
+from experiments.training import run_directory
+from experiments.training.config import DataConfig, Experiment
+from experiments.training.loop import (
+    Interrupted,
+    NotFinite,
+    Outcome,
+    StopRequest,
+    has_more_to_learn,
+    in_thread,
+    next_stop,
+    progress_bar,
+    require_finite,
+    resume_or_begin,
+    show_progress,
+    training_record,
+    validates_at,
+)
+from experiments.training.programs import Programs, configured_hyper
+from experiments.training.provenance import add_start, device, digest
+from experiments.training.run import build, check_run_directory, finish, identity
+from experiments.training.warm_start import begin, is_resumed
+
+
+@dataclass(frozen=True, eq=False)
+class BatchedRun:
+    """A run that shares its program with others."""
+
+    family: Family
+    experiment: Experiment
+    preset: str
+    run_dir: Path
+
+
+class _Member:
+    """A run on its way: its state, its files, and why it cannot continue."""
+
+    def __init__(self, run: BatchedRun, dataset: Dataset, built: Built, programs: Programs):
+        family, experiment, run_dir = run.family, run.experiment, run.run_dir
+        self.run, self.built, self.programs, self.config = run, built, programs, experiment.training
+        check_run_directory(run_dir, family, experiment, run.preset)
+        state = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
+        run_directory.open_run(run_dir, identity(family, experiment, run.preset), resume=experiment.output.resume)
+        add_start(run_dir, digest(dataset))
+        self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
+        self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
+        self.step = int(self.state.step)
+        self.metrics_file = run_directory.MetricsWriter(run_dir, self.step)
+        self.seconds, self.failure = self.metrics_file.seconds, None  # type: float, NotFinite | None
+        self.hyper = configured_hyper(experiment, built.model)
+
+    @property
+    def continues(self) -> bool:
+        """Check that budget and patience are left and every step was finite."""
+        return self.failure is None and has_more_to_learn(self.state, self.config)
+
+    def advance(
+        self, dataset: Dataset, state: TrainState, metrics: dict[str, np.ndarray], rate: float
+    ) -> dict[str, Any] | None:
+        """Take the state after a chunk, validate where it is time, and return the line of metrics; None on failure."""
+        try:
+            require_finite(metrics, self.step, self.checkpoints)
+        except NotFinite as failure:
+            self.failure = failure
+            return None
+        self.state, self.step = state, int(state.step)
+        record = training_record(self.run.experiment, dataset, self.step, metrics, rate)
+        if validates_at(self.step, self.config):
+            record |= validation_errors(self.built.model, self.programs.predict_validation, state.params, dataset)
+            self.state = keep_best(state, record["validation_error"])
+            self.built.observe(self.state.params, self.step, self.run.run_dir)
+        return record
+
+
+def train_batched(
+    runs: Sequence[BatchedRun], programs: SharedPrograms, load: Callable[[DataConfig], Dataset]
+) -> list[Callable[[], None]]:
+    """Train runs that share their images, their stops and their program.
+
+    Runs that continue after different steps are trained one group after another. Exits with status 130 after Ctrl-C,
+    with the states saved.
+
+    Args:
+      runs: one program digest for all (`experiments.sweeps.shared_programs.program_digest`).
+      programs: compiles once.
+      load: loads the images.
+
+    Returns:
+      A function for each run that evaluates and reports it, and that exits with one line where a step was not finite.
+    """
+    dataset = load(runs[0].experiment.data)
+    members = []
+    for run in runs:
+        built = build(run.family, run.experiment, dataset)
+        members.append(_Member(run, dataset, built, programs(run.experiment, built.model, dataset)))
+    batched = make_batched(programs.general(runs[0].experiment, members[0].built.model, dataset))
+    say(f"{members[0].built.summary}; {len(members)} runs in one program; {device()}")
+    try:
+        for step in sorted({member.step for member in members}):
+            _train_group([member for member in members if member.step == step], dataset, batched)
+    except Interrupted as stop:
+        say(str(stop))
+        raise SystemExit(130) from None
+    return [functools.partial(_finish, member, dataset) for member in members]
+
+
+def _train_group(members: Sequence[_Member], dataset: Dataset, batched: Callable[..., Any]) -> None:
+    config = members[0].config
+    with StopRequest() as stop, progress_bar() as bar:
+        task = bar.add_task("", total=config.steps, completed=members[0].step, now="compiling")
+        while learning := [member for member in members if member.continues]:
+            begun, until = time.monotonic(), next_stop(learning[0].step, config)
+            results = in_thread(_run_chunk, batched, learning, dataset, until - learning[0].step)
+            share = (time.monotonic() - begun) / len(learning)
+            rate = (until - learning[0].step) * config.batch_size / share
+            if validates_at(until, config):
+                bar.update(task, now="validating")
+            for member, (state, metrics) in zip(learning, results, strict=True):
+                begun = time.monotonic()
+                record = member.advance(dataset, state, metrics, rate)
+                if record is not None:
+                    member.seconds += share + time.monotonic() - begun
+                    show_progress(bar, task, record)
+                    member.metrics_file.append(record | {"seconds": member.seconds})
+            stopping, begun = stop.asked, time.monotonic()
+            if stopping or validates_at(until, config):
+                for member in learning:
+                    if member.failure is None:
+                        member.checkpoints.save(member.state)
+                for member in learning:
+                    member.seconds += (time.monotonic() - begun) / len(learning)
+            if stopping:
+                break
+        if stop.asked:
+            raise Interrupted(f"stopped after step {max(member.step for member in members)}, which is saved")
+    for member in members:
+        if member.failure is None and member.step < config.steps:
+            say(f"stopped early: no lower validation error since step {int(member.state.best_step)}")
+
+
+def _run_chunk(
+    batched: Callable[..., Any], members: Sequence[_Member], dataset: Dataset, num_steps: int
+) -> list[tuple[TrainState, dict[str, np.ndarray]]]:
+    states, hypers = [member.state for member in members], [member.hyper for member in members]
+    results = batched(states, dataset.train, hypers, num_steps)
+    return [(state, jax.tree.map(np.asarray, metrics)) for state, metrics in results]
+
+
+def _finish(member: _Member, dataset: Dataset) -> None:
+    if member.failure:
+        fail(str(member.failure))
+    run, outcome = member.run, Outcome(member.state, member.seconds)
+    finish(run.family, run.experiment, run.preset, dataset, member.built, outcome, member.programs, run.run_dir)
+
+
+def make_batched(general: General) -> Any:
+    """Return steps of several runs at once, batched with `jax.vmap` over their states and hyperparameters.
+
+    Args:
+      general: the program that they share.
+
+    Returns:
+      ``(states, source, hypers, num_steps) -> [(state, metrics [num_steps])]``. The states are donated.
+    """
+
+    @functools.partial(jax.jit, static_argnums=3, donate_argnums=0)
+    def batched(states: list[TrainState], source: Any, hypers: list[Hyper], num_steps: int) -> Any:
+        def one(state: TrainState, hyper: Hyper) -> tuple[TrainState, dict[str, jax.Array]]:
+            return jax.lax.scan(lambda s, _: general.step(s, source, hyper), state, length=num_steps)
+
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(states, hypers, strict=True))
+        results = jax.vmap(one)(*stacked)
+        return [jax.tree.map(lambda leaf, index=index: leaf[index], results) for index in range(len(states))]
+
+    return batched

@@ -1,0 +1,92 @@
+"""Compiled functions that runs share where they differ in seeds and continuous hyperparameters alone."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array
+
+from common.data import Dataset
+from common.training.evaluation import Predictions
+from common.training.step import Hyper, Model, Step, TrainState, make_chunk
+from experiments.training.config import Experiment
+from experiments.training.programs import (
+    Programs,
+    configured_hyper,
+    final_predictor,
+    make_initial_state,
+    make_step,
+    validation_predictor,
+)
+
+
+class General(NamedTuple):
+    """Programs that take the hyperparameters as an argument.
+
+    Attributes:
+      step: see `common.training.step.train_step`.
+      chunk: ``(state, (source, hyper), num_steps) -> (state, metrics [num_steps])``.
+      predict_validation: ``(params, key, images, hyper) -> Predictions``.
+      predict_final: the same over the episodes of the final evaluation.
+    """
+
+    step: Step
+    chunk: Callable[..., tuple[TrainState, dict[str, Array]]]
+    predict_validation: Callable[..., Predictions]
+    predict_final: Callable[..., Predictions]
+
+
+class SharedPrograms:
+    """Compiles once for all runs whose lowered programs are the same; a `Compile`."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, General] = {}
+
+    def __call__(self, experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
+        """Return the programs of a run, compiled once for all runs that share them."""
+        general, hyper = self.general(experiment, model, dataset), configured_hyper(experiment, model)
+
+        def bound(predict: Callable[..., Predictions]) -> Callable[..., Predictions]:
+            return lambda params, key, images: predict(params, key, images, hyper.model)
+
+        return Programs(
+            lambda state, source, num_steps: general.chunk(state, (source, hyper), num_steps),
+            bound(general.predict_validation),
+            bound(general.predict_final),
+        )
+
+    def general(self, experiment: Experiment, model: Model, dataset: Dataset) -> General:
+        """Return the programs that a run shares with others."""
+        digest = program_digest(experiment, model, dataset)
+        if digest not in self._known:
+            step = make_step(experiment, model, dataset)
+            self._known[digest] = General(
+                step,
+                make_chunk(lambda state, given: step(state, *given)),
+                validation_predictor(experiment, model),
+                final_predictor(experiment, model),
+            )
+        return self._known[digest]
+
+
+def program_digest(experiment: Experiment, model: Model, dataset: Dataset) -> str:
+    """Return the SHA-256 of everything that a run computes except its seed and its continuous hyperparameters.
+
+    It covers the lowered step and predictions, which hold every constant, the budget and the configuration of the
+    images. So runs of one digest share their programs, their stops and their images, whatever fields they differ in.
+    """
+    hyper: Hyper = configured_hyper(experiment, model)
+    state = jax.eval_shape(lambda: make_initial_state(experiment, model))
+    images = dataset.validation.images[:1]
+
+    def predict(params: Any, key: Any, images: Any, hyper: Any) -> list[Array]:
+        return [model.predict(params, key, images, kind, hyper) for kind in ("greedy", "sampled")]
+
+    step = jax.jit(make_step(experiment, model, dataset)).lower(state, dataset.train, hyper)
+    predictions = jax.jit(predict).lower(state.params, state.base_key, images, hyper.model)
+    budget = {name: value for name, value in vars(experiment.training).items() if name != "seed"}
+    sha = hashlib.sha256(repr((type(experiment), sorted(budget.items()), experiment.data)).encode())
+    for lowered in (step, predictions):
+        sha.update(lowered.as_text().encode())
+    return sha.hexdigest()
