@@ -15,7 +15,7 @@ from common.attention.locations import parse_sigma
 from common.attention.model import AttentionModel, make_attention
 from common.attention.sequences import Sequence
 from common.networks.cores import CORES
-from common.networks.heads import ActionNetwork, BaselineNetwork, LocationNetwork
+from common.networks.heads import ActionNetwork, LocationNetwork, ValueNetwork
 from dram.config import DramConfig, num_glimpses
 from dram.networks import ContextNetwork, GlimpseNetwork
 
@@ -56,7 +56,7 @@ class Dram(nn.Module):
             self.context_state = [nn.Dense(leaf.shape[-1]) for leaf in leaves]
         self.location_network = LocationNetwork(agent.mean_activation, 0, self.config.policy.learned_sigma)
         self.action_network = ActionNetwork(self.num_classes)
-        self.baseline_network = BaselineNetwork()
+        self.baseline_network = ValueNetwork()
 
     def initial_state(self, images: UInt8[Array, "B H W C"]) -> Layers:
         """Zeros; with context, the upper core's from the coarse image, which the classifier never sees."""
@@ -88,7 +88,11 @@ class Dram(nn.Module):
 
     def locate(self, output: Layers, sigma: Float[Array, "2"]) -> tuple[Array, Array]:
         """The location policy, from the upper core."""
-        upper = jax.lax.stop_gradient(output.upper) if self.config.loss.locator_gradient == "head" else output.upper
+        upper = (
+            jax.lax.stop_gradient(output.upper)
+            if self.config.loss.policy_gradient_into == "location_network"
+            else output.upper
+        )
         mean, sigma = self.location_network(upper, sigma)
         return mean * jnp.broadcast_to(jnp.array(self.unit), mean.shape), sigma
 
@@ -96,7 +100,7 @@ class Dram(nn.Module):
         """Logits of the classes or symbols, from the lower core."""
         return self.action_network(output.lower)
 
-    def baseline(self, output: Layers) -> Array:
+    def value(self, output: Layers) -> Array:
         """Expected return, from the upper core."""
         return self.baseline_network(output.upper)
 
@@ -105,7 +109,7 @@ class Dram(nn.Module):
         state = self.initial_state(images)
         self.glance(state)
         _, output = self.look(state, glimpses, locations)
-        self.locate(output, jnp.ones(2)), self.classify(output), self.baseline(output)
+        self.locate(output, jnp.ones(2)), self.classify(output), self.value(output)
 
 
 def make_agent(module: Dram, images: UInt8[Array, "B H W C"]) -> Agent:
@@ -118,9 +122,9 @@ def make_agent(module: Dram, images: UInt8[Array, "B H W C"]) -> Agent:
         del batch_size  # That of the images.
         return method(Dram.initial_state)(params, images)
 
-    look, locate, classify, baseline = (method(f) for f in (Dram.look, Dram.locate, Dram.classify, Dram.baseline))
+    look, locate, classify, value = (method(f) for f in (Dram.look, Dram.locate, Dram.classify, Dram.value))
     glance = method(Dram.glance) if module.config.agent.context else None
-    return Agent(initial_state, look, locate, classify, baseline, glance)
+    return Agent(initial_state, look, locate, classify, value, glance)
 
 
 def make_dram(

@@ -1,7 +1,7 @@
 """Configuration of the DRAM agent. Every field is a flag of the command line."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from common.attention.config import (
     LossConfig,
@@ -11,7 +11,7 @@ from common.attention.config import (
     validate_retina,
 )
 from common.attention.locations import parse_sigma
-from common.checks import MOST_GLIMPSES, require_at_least
+from common.checks import MOST_GLIMPSES, Range, check_ranges
 from common.networks.glimpse_networks import require_readable
 from common.policy_gradient import EstimatorConfig, validate_estimator
 
@@ -20,21 +20,21 @@ from common.policy_gradient import EstimatorConfig, validate_estimator
 class AgentConfig:
     """The networks."""
 
-    glimpses_per_target: int = 3
+    glimpses_per_target: Annotated[int, Range(1)] = 3
     """Number N of glimpses of each target of a sequence; of a single class all of them."""
     glimpse_network: Literal["dense", "conv"] = "dense"
     """What reads a glimpse: one dense layer, or convolutions 5x5, 3x3, 3x3 without pooling and a dense layer."""
-    conv_channels: int = 64
+    conv_channels: Annotated[int, Range(1)] = 64
     """Filters of the first two convolutions on a glimpse; the third has twice as many."""
-    glimpse_features: int = 256
+    glimpse_features: Annotated[int, Range(1)] = 256
     """Units of the glimpse network's output."""
     combine: Literal["add", "multiply"] = "multiply"
     """How what and where are joined: DRAM multiplies, RAM adds."""
     core: Literal["rnn", "lstm", "gru"] = "lstm"
     """Both recurrent cores."""
-    lower_hidden: int = 512
+    lower_hidden: Annotated[int, Range(1)] = 512
     """Units of the lower core, which the classifier reads."""
-    upper_hidden: int = 512
+    upper_hidden: Annotated[int, Range(1)] = 512
     """Units of the upper core, which the location network and the baseline read."""
     two_layers: bool = True
     """A lower and an upper core; else the lower one does the work of both."""
@@ -43,9 +43,9 @@ class AgentConfig:
     context: bool = True
     """Initialise the upper core from the coarse image, and predict the first location from it; else it is the
     start policy's."""
-    context_size: int = 16
+    context_size: Annotated[int, Range(1)] = 16
     """Side of the coarse image, in pixels."""
-    context_channels: int = 16
+    context_channels: Annotated[int, Range(1)] = 16
     """Filters of the context network's three 3x3 convolutions."""
     mean_activation: Literal["linear", "tanh", "hard_tanh"] = "tanh"
     """Activation of the mean location."""
@@ -79,8 +79,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     agent = config.agent
-    names = ("glimpses_per_target", "conv_channels", "glimpse_features", "lower_hidden", "upper_hidden")
-    require_at_least(agent, 1, *names, "context_size", "context_channels")
+    check_ranges(agent)
     validate_estimator(config.estimator)
     validate_retina(config.retina, height, width)
     targets = num_targets or 1

@@ -11,7 +11,7 @@ from common.attention.base import Agent
 from common.attention.config import make_retina
 from common.attention.model import AttentionModel, make_attention
 from common.networks.cores import CORES
-from common.networks.heads import ActionNetwork, BaselineNetwork, LocationNetwork
+from common.networks.heads import ActionNetwork, LocationNetwork, ValueNetwork
 from ram.config import RamConfig
 from ram.networks import GlimpseNetwork
 
@@ -25,15 +25,15 @@ class Ram(nn.Module):
     def setup(self):
         agent = self.config.agent
         self.glimpse_network = GlimpseNetwork(
-            agent.what_hidden, agent.where_hidden, agent.glimpse_features, agent.combine
+            agent.glimpse_hidden, agent.location_hidden, agent.glimpse_features, agent.combine
         )
         heads = {"num_heads": agent.core_heads} if agent.core == "transformer" else {}
         self.core = CORES[agent.core](hidden=agent.core_hidden, num_glimpses=agent.num_glimpses, **heads)
         self.location_network = LocationNetwork(
-            agent.mean_activation, agent.locator_hidden, self.config.policy.learned_sigma
+            agent.mean_activation, agent.location_network_hidden, self.config.policy.learned_sigma
         )
         self.action_network = ActionNetwork(self.num_classes)
-        self.baseline_network = BaselineNetwork()
+        self.baseline_network = ValueNetwork()
 
     def initial_state(self, batch_size: int) -> PyTree:
         """The core's state before the first glimpse."""
@@ -45,7 +45,7 @@ class Ram(nn.Module):
 
     def locate(self, output: Array, sigma: Array) -> tuple[Array, Array]:
         """The location policy after a glimpse."""
-        if self.config.loss.locator_gradient == "head":
+        if self.config.loss.policy_gradient_into == "location_network":
             output = jax.lax.stop_gradient(output)
         return self.location_network(output, sigma)
 
@@ -53,14 +53,14 @@ class Ram(nn.Module):
         """Logits of the classes."""
         return self.action_network(output)
 
-    def baseline(self, output: Array) -> Array:
+    def value(self, output: Array) -> Array:
         """Expected return."""
         return self.baseline_network(output)
 
     def everything(self, glimpses: Array, locations: Array) -> None:
         """Touches every network once, to initialise the parameters."""
         _, output = self.look(self.initial_state(glimpses.shape[0]), glimpses, locations)
-        self.locate(output, jnp.ones(2)), self.classify(output), self.baseline(output)
+        self.locate(output, jnp.ones(2)), self.classify(output), self.value(output)
 
 
 def make_agent(module: Ram) -> Agent:
@@ -69,7 +69,7 @@ def make_agent(module: Ram) -> Agent:
     def method(function: Callable) -> Callable:
         return lambda params, *args: module.apply({"params": params}, *args, method=function)
 
-    return Agent(*(method(f) for f in (Ram.initial_state, Ram.look, Ram.locate, Ram.classify, Ram.baseline)))
+    return Agent(*(method(f) for f in (Ram.initial_state, Ram.look, Ram.locate, Ram.classify, Ram.value)))
 
 
 def make_ram(config: RamConfig, height: int, width: int, channels: int, num_classes: int) -> AttentionModel:

@@ -10,14 +10,14 @@ class GlimpseNetwork(nn.Module):
     """Joins what was seen and where: ``relu(Linear(what) + Linear(where))``, or their product.
 
     Attributes:
-      what_hidden: units of the first layer on the glimpse.
-      where_hidden: units of the first layer on the location.
+      glimpse_hidden: units of the first layer on the glimpse.
+      location_hidden: units of the first layer on the location.
       features: units of the joint layer.
       combine: ``add`` (RAM) or ``multiply`` (elementwise, as in DRAM).
     """
 
-    what_hidden: int
-    where_hidden: int
+    glimpse_hidden: int
+    location_hidden: int
     features: int
     combine: str = "add"
 
@@ -27,7 +27,7 @@ class GlimpseNetwork(nn.Module):
     ) -> Float[Array, "*batch features"]:
         """Glimpse in [0, 1] and normalised location to features."""
         what = GLIMPSE_SCALE * glimpses.reshape(*glimpses.shape[:-4], -1)
-        what = nn.Dense(self.features, name="what_out")(nn.relu(nn.Dense(self.what_hidden, name="what")(what)))
-        where = nn.relu(nn.Dense(self.where_hidden, name="where")(locations))
+        what = nn.Dense(self.features, name="what_out")(nn.relu(nn.Dense(self.glimpse_hidden, name="what")(what)))
+        where = nn.relu(nn.Dense(self.location_hidden, name="where")(locations))
         where = nn.Dense(self.features, name="where_out")(where)
         return nn.relu(what + where) if self.combine == "add" else nn.relu(what) * nn.relu(where)

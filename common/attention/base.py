@@ -19,7 +19,7 @@ class Agent(NamedTuple):
         ``[B, D]`` or a tree of such.
       locate: ``(params, output, sigma [2]) -> (mean [B, 2], sigma [..., 2])``, the location policy.
       classify: ``(params, output) -> logits [..., num_classes]``.
-      baseline: ``(params, output) -> value [...]``, the expected return before the next location is drawn.
+      value: ``(params, output) -> value [...]``, the expected return before the next location is drawn.
       glance: ``(params, state) -> output`` before the first glimpse, from which the policy then draws the first
         location too; None where the start policy chooses it.
     """
@@ -28,7 +28,7 @@ class Agent(NamedTuple):
     look: Callable[..., tuple[PyTree, Array]]
     locate: Callable[..., tuple[Array, Array]]
     classify: Callable[..., Array]
-    baseline: Callable[..., Array]
+    value: Callable[..., Array]
     glance: Callable[..., PyTree] | None = None
 
 
@@ -39,7 +39,7 @@ class Policy(NamedTuple):
     """How locations are chosen; the same agent can be unrolled under any of these.
 
     Attributes:
-      start: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.
+      first_location: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.
       kind: ``sampled`` from the Gaussian policy, ``greedy`` (its mean), ``random`` (uniform over the image), or
         ``given``: those of another episode, whose log-probabilities under this agent are then told.
       mirrored: samples lie on the other side of their means, random ones of the centre: the antithetic episode of the
@@ -48,7 +48,7 @@ class Policy(NamedTuple):
       samples: what ``given`` gives, before it is moved onto the image, ``[T, B, 2]``.
     """
 
-    start: Callable[..., Array]
+    first_location: Callable[..., Array]
     kind: str = "sampled"
     mirrored: Bool[Array, ""] | bool = False
     detached: bool = True
@@ -65,7 +65,7 @@ class Episode(NamedTuple):
       sigmas: its standard deviation, normalised ``[T, M, B, 2]``; 0 where no policy was learned.
       log_probs: log-probability of ``samples`` ``[T, M, B]``; 0 where no policy was learned (the first location).
       entropies: entropy of that policy, nats ``[T, M, B]``; 0 likewise.
-      baselines: predicted return, made before each location was drawn ``[T, M, B]``; 0 likewise.
+      values: predicted return, made before each location was drawn ``[T, M, B]``; 0 likewise.
       logits: belief over classes after each glimpse, ``[T, M, B, num_classes]``.
     """
 
@@ -75,5 +75,5 @@ class Episode(NamedTuple):
     sigmas: Float[Array, "T M B 2"]
     log_probs: Float[Array, "T M B"]
     entropies: Float[Array, "T M B"]
-    baselines: Float[Array, "T M B"]
+    values: Float[Array, "T M B"]
     logits: Float[Array, "T M B num_classes"]

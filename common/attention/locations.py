@@ -127,4 +127,4 @@ def centre_location(key: Key[Array, ""], batch_size: int) -> Float[Array, "{batc
     return jnp.zeros((batch_size, 2))
 
 
-START_POLICIES = {"uniform": uniform_location, "centre": centre_location}
+FIRST_LOCATIONS = {"uniform": uniform_location, "centre": centre_location}

@@ -20,7 +20,7 @@ class Weights(NamedTuple):
 
     classification: Scalar
     policy: Scalar
-    baseline: Scalar
+    value: Scalar
     entropy: Scalar
 
 
@@ -36,7 +36,7 @@ def hybrid_loss(
     episode: Episode,
     labels: Int[Array, " B *S"],
     *,
-    memory: PyTree = (),
+    estimator_state: PyTree = (),
     rollout: Rollout | None = None,
     sequence: Sequence | None = None,
     first: int = 1,
@@ -49,13 +49,13 @@ def hybrid_loss(
       estimator: the policy-gradient estimator; its reward is that of sequences where these are (`Sequence.reward`).
       episode: fields ``[T, M, B]``.
       labels: true classes, or the symbols of each sequence.
-      memory: of the estimator.
+      estimator_state: of the estimator.
       rollout: where this is not the first update on the episode (see `policy_loss`).
       sequence: how the targets of a sequence are read; its losses are sums over the targets that count.
       first: the first glimpse whose location a learned policy draws.
 
     Returns:
-      ``(loss, (metrics, memory))``; metrics are scalars.
+      ``(loss, (metrics, estimator_state))``; metrics are scalars.
     """
     counted = None
     if sequence is not None:
@@ -69,16 +69,18 @@ def hybrid_loss(
         by_target = sequence.by_target(cross_entropy * counted)
         by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
         classification = by_target.sum(axis=0).mean()
-    policy, rewards, _, memory = policy_loss(estimator, episode, labels, memory, rollout, counted, first)
+    policy, rewards, _, estimator_state = policy_loss(
+        estimator, episode, labels, estimator_state, rollout, counted, first
+    )
     # Where the start policy draws the first location it has no baseline, and nothing is learned there.
-    error = returns_to_go(rewards, estimator.hyperparameters["discount"])[first:] - episode.baselines[first:]
+    error = returns_to_go(rewards, estimator.hyperparameters["discount"])[first:] - episode.values[first:]
     weight = jnp.ones(episode.log_probs.shape) if counted is None else counted
-    baseline = counted_mean(jnp.square(error), weight[first:])
+    value = counted_mean(jnp.square(error), weight[first:])
     entropy = (episode.entropies * weight).sum(axis=0).mean()
     loss = (
         weights.classification * classification
         + weights.policy * policy
-        + weights.baseline * baseline
+        + weights.value * value
         - weights.entropy * entropy
     )
     if sequence is None:
@@ -91,7 +93,7 @@ def hybrid_loss(
         "loss": loss,
         "classification_loss": classification,
         "policy_loss": policy,
-        "baseline_loss": baseline,
+        "value_loss": value,
         "entropy": entropy,
         "reward": rewards.sum(axis=0).mean(),
         "accuracy": right.mean(),
@@ -100,4 +102,4 @@ def hybrid_loss(
         moved = (episode.log_probs - rollout.log_probs)[first:]
         # Never negative, and less noisy than -moved (Schulman 2020, http://joschu.net/blog/kl-approx.html).
         metrics["kl"] = counted_mean(jnp.expm1(moved) - moved, weight[first:])
-    return loss, (metrics, memory)
+    return loss, (metrics, estimator_state)

@@ -82,7 +82,7 @@ def unroll(
     given_first = None if policy.samples is None else policy.samples[0]
     glanced = None if agent.glance is None else agent.glance(params, state)
     if glanced is None:
-        start = policy.start(start_key, batch_size) if given_first is None else given_first
+        start = policy.first_location(start_key, batch_size) if given_first is None else given_first
         first = _unlearned(start, start, start)
     else:
         first = choose(glanced, start_key, given_first)
@@ -106,9 +106,9 @@ def unroll(
     # Rule: the baseline learns from detached features, those that each location was chosen by.
     before, begin = jax.tree.map(lambda leaf: leaf[:-1], outputs), jnp.zeros((1, batch_size))
     if glanced is not None:
-        begin = agent.baseline(params, jax.lax.stop_gradient(glanced))[None]
-    baselines = jnp.concatenate([begin, agent.baseline(params, jax.lax.stop_gradient(before))])
-    return Episode(**moves._asdict(), baselines=baselines, logits=agent.classify(params, outputs))
+        begin = agent.value(params, jax.lax.stop_gradient(glanced))[None]
+    values = jnp.concatenate([begin, agent.value(params, jax.lax.stop_gradient(before))])
+    return Episode(**moves._asdict(), values=values, logits=agent.classify(params, outputs))
 
 
 def _unlearned(location: Array, sample: Array, mean: Array) -> _Move:

@@ -49,7 +49,7 @@ class ActionNetwork(nn.Module):
         return nn.Dense(self.num_classes, name="logits")(output)
 
 
-class BaselineNetwork(nn.Module):
+class ValueNetwork(nn.Module):
     """Expected return: one linear layer."""
 
     @nn.compact

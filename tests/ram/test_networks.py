@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.networks.glimpse_networks import GLIMPSE_SCALE
-from common.networks.heads import ActionNetwork, BaselineNetwork, LocationNetwork
+from common.networks.heads import ActionNetwork, LocationNetwork, ValueNetwork
 from ram.networks import GlimpseNetwork
 
 OUTPUT = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
@@ -66,13 +66,13 @@ def test_a_learned_sigma_is_a_factor_that_starts_at_one():
 def test_action_and_baseline_networks_are_linear():
     logits, params = _apply(ActionNetwork(4), OUTPUT)
     np.testing.assert_allclose(logits, _dense(params["logits"], OUTPUT), rtol=1e-4, atol=1e-5)
-    value, params = _apply(BaselineNetwork(), OUTPUT)
+    value, params = _apply(ValueNetwork(), OUTPUT)
     assert value.shape == (2, 3)
     np.testing.assert_allclose(value, _dense(params["value"], OUTPUT)[..., 0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_baseline_network_detaches_its_features():
-    module = BaselineNetwork()
+    module = ValueNetwork()
     params = module.init(jax.random.key(0), jnp.asarray(OUTPUT))
     gradient = jax.grad(lambda output: module.apply(params, output).sum())(jnp.asarray(OUTPUT))
     np.testing.assert_array_equal(gradient, 0)

@@ -185,7 +185,7 @@ def test_clip_location_moves_onto_the_image():
 
 
 def test_uniform_start_covers_the_image():
-    points = np.asarray(locations.START_POLICIES["uniform"](KEY, 5_000))
+    points = np.asarray(locations.FIRST_LOCATIONS["uniform"](KEY, 5_000))
     assert points.shape == (5_000, 2)
     for axis in range(2):
         assert stats.kstest(points[:, axis], "uniform", args=(-1, 2)).pvalue > 1e-3
@@ -193,4 +193,4 @@ def test_uniform_start_covers_the_image():
 
 
 def test_centre_start_is_the_centre():
-    np.testing.assert_array_equal(locations.START_POLICIES["centre"](KEY, 3), np.zeros((3, 2)))
+    np.testing.assert_array_equal(locations.FIRST_LOCATIONS["centre"](KEY, 3), np.zeros((3, 2)))

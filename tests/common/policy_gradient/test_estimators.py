@@ -59,8 +59,8 @@ def _episode(log_probs, logits, baselines):
 
 
 def _memory(estimator, num_glimpses):
-    """A memory that is not the fresh one."""
-    return jax.tree.map(lambda leaf: leaf + 0.7, estimator.init_memory(num_glimpses))
+    """A state that is not the fresh one."""
+    return jax.tree.map(lambda leaf: leaf + 0.7, estimator.init_state(num_glimpses))
 
 
 # Unbiased where the expected return has a closed form: two moves in x and y, of rewards ``r_1 = -|l_1|^2`` and
@@ -180,9 +180,9 @@ LOGITS, LABELS = _random(3, 2, 4, 5), jnp.arange(4)
 LOG_PROBS, BASELINES = _random(3, 2, 4, seed=1), _random(3, 2, 4, seed=2)
 
 
-def _loss(config, log_probs=LOG_PROBS, logits=LOGITS, baselines=BASELINES, labels=LABELS):
+def _loss(config, log_probs=LOG_PROBS, logits=LOGITS, values=BASELINES, labels=LABELS):
     estimator = make_estimator(config)
-    return policy_loss(estimator, _episode(log_probs, logits, baselines), labels, _memory(estimator, 3))
+    return policy_loss(estimator, _episode(log_probs, logits, values), labels, _memory(estimator, 3))
 
 
 @every_estimator
@@ -200,8 +200,12 @@ def test_gradients_go_where_they_must(config):
 @every_estimator
 def test_what_the_estimator_tells_carries_no_gradient(config):
     def total(logits, baselines):
-        found = _loss(config, logits=logits, baselines=baselines)
-        return found.advantages.sum() + found.rewards.sum() + sum(jnp.sum(x) for x in jax.tree.leaves(found.memory))
+        found = _loss(config, logits=logits, values=baselines)
+        return (
+            found.advantages.sum()
+            + found.rewards.sum()
+            + sum(jnp.sum(x) for x in jax.tree.leaves(found.estimator_state))
+        )
 
     for gradient in jax.grad(total, argnums=(0, 1))(LOGITS, BASELINES):
         np.testing.assert_array_equal(gradient, 0)
@@ -264,5 +268,5 @@ def test_a_return_that_is_known_in_advance_teaches_nothing(config):
     estimator = make_estimator(config)._replace(reward=lambda logits, labels: jnp.ones((3, 2, 4)))
     returns = jnp.broadcast_to(jnp.array([3.0, 2.0, 1.0])[:, None, None], (3, 2, 4))
     episode = _episode(LOG_PROBS, LOGITS, returns)
-    memory = policy_loss(estimator, episode, LABELS, estimator.init_memory(3)).memory
-    np.testing.assert_allclose(policy_loss(estimator, episode, LABELS, memory).advantages, 0, atol=1e-5)
+    state = policy_loss(estimator, episode, LABELS, estimator.init_state(3)).estimator_state
+    np.testing.assert_allclose(policy_loss(estimator, episode, LABELS, state).advantages, 0, atol=1e-5)
