@@ -118,8 +118,8 @@ def source_file(name: str) -> Path | None:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None
-    is_source = spec is not None and spec.origin is not None and spec.origin.endswith(".py")
-    return Path(spec.origin) if is_source else None
+    origin = None if spec is None else spec.origin
+    return Path(origin) if origin is not None and origin.endswith(".py") else None
 
 
 def source_files(names: Iterable[str]) -> list[Path]:

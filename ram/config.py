@@ -11,7 +11,10 @@ from common.attention.config import (
     validate_retina,
 )
 from common.checks import MOST_GLIMPSES, Range, check_ranges
-from common.policy_gradient import EstimatorConfig, validate_estimator
+from common.networks.cores import CORE
+from common.networks.glimpse_networks import require_readable
+from common.policy_gradient import EstimatorConfig
+from ram.networks import GLIMPSE_NETWORK
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,21 @@ class AgentConfig:
 
     num_glimpses: Annotated[int, Range(1, MOST_GLIMPSES)] = 8
     """Number T of glimpses of an episode."""
+    glimpse_network: str = "dense"
+    """Glimpse network: dense, conv (convolutions 5x5, 3x3 and 3x3 without pooling before the dense layers), or
+    module:Class."""
+    conv_channels: Annotated[int, Range(1)] = 64
+    """Filters of the first two convolutions of conv; the third has twice as many."""
     glimpse_hidden: Annotated[int, Range(1)] = 128
-    """Units of the glimpse network's first layer on the glimpse."""
+    """Units of the glimpse network's first dense layer on the glimpse."""
     location_hidden: Annotated[int, Range(1)] = 128
     """Units of the glimpse network's first layer on the location."""
     glimpse_features: Annotated[int, Range(1)] = 256
     """Units of the glimpse network's output."""
     combine: Literal["add", "multiply"] = "add"
-    """How what and where are joined: RAM adds, DRAM multiplies."""
-    core: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
-    """Recurrent core."""
+    """How features of glimpse and location are joined: RAM adds, DRAM multiplies."""
+    core: str = "lstm"
+    """Recurrent core: rnn, lstm, gru, transformer, or module:Class."""
     core_hidden: Annotated[int, Range(1)] = 256
     """Units of the core."""
     core_heads: Annotated[int, Range(1)] = 4
@@ -52,15 +60,17 @@ class RamConfig:
 
 
 def validate(config: RamConfig, height: int, width: int) -> None:
-    """Checks a configuration against the images' size in pixels.
+    """Check a configuration against the images' size in pixels.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     agent = config.agent
     check_ranges(agent)
-    validate_estimator(config.estimator)
+    CORE.resolve(agent.core)
+    GLIMPSE_NETWORK.resolve(agent.glimpse_network)
     validate_retina(config.retina, height, width)
+    require_readable(agent.glimpse_network, config.retina.glimpse_size)
     if agent.core == "transformer" and agent.core_hidden % agent.core_heads:
         raise ValueError(f"core_heads {agent.core_heads}: must divide core_hidden {agent.core_hidden}")
-    validate_policy(config.policy, config.loss, height, width)
+    validate_policy(config, height, width)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from common.attention.glimpse import Retina
+from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
 from common.checks import Range, check_ranges
-from common.policy_gradient import EstimatorConfig
+from common.policy_gradient import EstimatorConfig, make_estimator, validate_estimator
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class PolicyConfig:
 
     policy: Literal["learned", "random"] = "learned"
     """Learned, or uniform random locations (the control)."""
+    location_policy: str = "gaussian"
+    """Distribution of the learned locations: gaussian, or module:Class, a location network that returns a policy."""
     first_location: Literal["uniform", "centre"] = "centre"
     """Where an agent that does not predict its first location takes the first glimpse."""
     sigma: str = "10px"
@@ -110,13 +113,25 @@ def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
         extent *= config.growth
 
 
-def validate_policy(policy: PolicyConfig, loss: LossConfig, height: int, width: int) -> None:
-    """Check a location policy and a loss for images of ``height x width`` pixels.
+def validate_policy(config: Attention, height: int, width: int) -> None:
+    """Check location policy, loss and estimator of an agent for images of ``height x width`` pixels.
 
     Raises:
-      ValueError: a number out of its range, or settings that contradict each other.
+      ValueError: a number out of its range, an unknown name, or settings that contradict each other.
     """
+    policy, loss = config.policy, config.loss
+    validate_estimator(config.estimator)
     check_ranges(loss)
+    network = LOCATION_POLICY.resolve(policy.location_policy)
+    if config.estimator.antithetic and not getattr(network, "antithetic", False):
+        raise ValueError(
+            f"antithetic with location_policy {policy.location_policy!r}: its class does not declare antithetic = True"
+        )
+    if make_estimator(config.estimator).pathwise and not getattr(network, "reparameterised", False):
+        raise ValueError(
+            f"surrogate {config.estimator.surrogate!r} with location_policy {policy.location_policy!r}: its class does "
+            "not declare reparameterised = True, so its samples have no gradient"
+        )
     parse_sigma(policy.sigma, height, width)
     if (policy.sigma_schedule == "constant") != (policy.sigma_final is None):
         raise ValueError(
@@ -125,7 +140,7 @@ def validate_policy(policy: PolicyConfig, loss: LossConfig, height: int, width: 
         )
     if policy.sigma_final is not None:
         parse_sigma(policy.sigma_final, height, width)
-    if loss.entropy_weight and policy.learned_sigma == "no":
+    if loss.entropy_weight and policy.location_policy == "gaussian" and policy.learned_sigma == "no":
         raise ValueError(
             f"entropy_weight {loss.entropy_weight} with learned_sigma 'no': the entropy of a Gaussian depends on its "
             "sigma alone, so there is nothing to learn from it; give learned_sigma global or state"

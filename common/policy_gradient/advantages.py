@@ -55,7 +55,7 @@ def biased(reason: str) -> Callable[[Advantage], Advantage]:
 
 def _mark(function: Advantage, name: str, value: bool | str) -> Advantage:
     if isinstance(function, Stateful):
-        return cast(Advantage, function._replace(**{name: value}))
+        return cast(Advantage, function._replace(**{name: value}))  # type: ignore[arg-type]
     setattr(function, name, value)
     return function
 

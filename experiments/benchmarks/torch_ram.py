@@ -34,8 +34,20 @@ from torch.distributions import Normal
 
 # The choices of `RamConfig` that this implementation is written for; sizes, sigma and loss weights are free.
 WRITTEN_FOR: dict[str, dict[str, Any]] = {
-    "agent": {"combine": "add", "core": "lstm", "location_network_hidden": 0, "mean_activation": "tanh"},
-    "policy": {"policy": "learned", "first_location": "centre", "sigma_schedule": "constant", "learned_sigma": "no"},
+    "agent": {
+        "glimpse_network": "dense",
+        "combine": "add",
+        "core": "lstm",
+        "location_network_hidden": 0,
+        "mean_activation": "tanh",
+    },
+    "policy": {
+        "policy": "learned",
+        "location_policy": "gaussian",
+        "first_location": "centre",
+        "sigma_schedule": "constant",
+        "learned_sigma": "no",
+    },
     "loss": {"classify_at": "every", "entropy_weight": 0.0, "policy_gradient_into": "core"},
     "estimator": {
         "reward": "correct",

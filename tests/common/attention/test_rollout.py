@@ -10,6 +10,7 @@ from scipy import stats
 
 from common.attention.base import Agent, Policy
 from common.attention.glimpse import Retina, glimpse, make_sensor, summed_area_table
+from common.attention.location_policies import GaussianPolicy
 from common.attention.locations import FIRST_LOCATIONS
 from common.attention.rollout import replicate, unroll
 
@@ -30,7 +31,7 @@ def _look(params, state, glimpses, locations):
 ECHO = Agent(
     initial_state=lambda params, batch_size: jnp.zeros((batch_size, SEEN)),
     look=_look,
-    locate=lambda params, output, sigma: (
+    locate=lambda params, output, sigma: GaussianPolicy(
         params["gain"] * output[:, :2] + jnp.broadcast_to(params["shift"], output[:, :2].shape),
         sigma,
     ),
