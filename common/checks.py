@@ -1,9 +1,17 @@
-"""Checks of configurations: one line that quotes the bad value and says what is allowed."""
+"""Checks of configurations; every error is one line that quotes the bad value and says what is allowed.
 
+The range of a numeric field stands in the field's type::
+
+    num_glimpses: Annotated[int, Range(1, 200)] = 8
+
+and `check_ranges` checks every field of a configuration that has one.
+"""
+
+import dataclasses
+import math
+import typing
 from collections.abc import Iterable
 from pathlib import Path
-
-from common import LARGEST
 
 # Episodes are unrolled in the compiled program, which takes long to compile beyond this.
 MOST_GLIMPSES = 200
@@ -11,25 +19,99 @@ MOST_GLIMPSES = 200
 MOST_PARAMETERS = 10**9
 
 
-def require_at_least(config: object, least: int, *names: str) -> None:
-    """Raises a `ValueError` that quotes the first of these fields that is smaller, infinite, or no number."""
-    for name in names:
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The numbers that a field of a configuration may hold. Infinity and NaN are never among them.
+
+    Attributes:
+      least: the smallest one; None for no limit.
+      most: the largest one; None for no limit.
+      above: the numbers are larger than this; None for no limit.
+      below: the numbers are smaller than this; None for no limit.
+      meaning: what a special number does, for the message, such as ``"0 for never"``.
+    """
+
+    least: int | float | None = None
+    most: int | float | None = None
+    above: int | float | None = None
+    below: int | float | None = None
+    meaning: str = ""
+
+    def __contains__(self, value: int | float) -> bool:
+        """Return whether a number lies in the range."""
+        return (
+            math.isfinite(value)
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        """Describe the range, as in "from 0 to 1" or "at least 0 and below 1"."""
+        if self.least is not None and self.most is not None:
+            limits = [f"from {self.least} to {self.most}"]
+        else:
+            named = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
+            limits = [f"{name} {value}" for name, value in named.items() if value is not None]
+        return " and ".join(limits or ["a finite number"]) + (f" ({self.meaning})" if self.meaning else "")
+
+
+def check_ranges(config: object) -> None:
+    """Check every field of a configuration whose type is ``Annotated`` with a `Range`.
+
+    Of a tuple each entry is checked. None is always allowed.
+
+    Args:
+      config: a dataclass instance; its nested configurations are not looked into.
+
+    Raises:
+      ValueError: a number outside its range.
+    """
+    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
+        allowed = next((each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Range)), None)
+        if allowed is None:
+            continue
         value = getattr(config, name)
-        if not least <= value:
-            raise ValueError(f"{name} {value}: must be at least {least}")
-        if not value < LARGEST:
-            raise ValueError(f"{name} {value}: must be below {LARGEST:g}")
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and number not in allowed:
+                finite = " and finite" if math.isinf(number) else ""
+                raise ValueError(f"{name} {number}: must be {allowed}{finite}")
+
+
+def require_at_least(config: object, least: int, *names: str) -> None:
+    """Check that these fields are at least ``least``. New configurations use `Range` instead.
+
+    Raises:
+      ValueError: the first field that is not.
+    """
+    for name in names:
+        if getattr(config, name) not in Range(least):
+            raise ValueError(f"{name} {getattr(config, name)}: must be {Range(least)}")
 
 
 def require_at_most(config: object, most: int, *names: str) -> None:
-    """Raises a `ValueError` that quotes the first of these fields that is larger."""
+    """Check that these fields are at most ``most``. New configurations use `Range` instead.
+
+    Raises:
+      ValueError: the first field that is not.
+    """
     for name in names:
-        if getattr(config, name) > most:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at most {most}")
+        if getattr(config, name) not in Range(most=most):
+            raise ValueError(f"{name} {getattr(config, name)}: must be {Range(most=most)}")
 
 
 def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
-    """Raises a `ValueError` that quotes the first of these fields that has not its default, and says why it must."""
+    """Check that fields that would have no effect are left at their defaults.
+
+    Args:
+      config: a dataclass instance.
+      names: the fields without effect.
+      why: the reason, appended to the field's name and value.
+
+    Raises:
+      ValueError: the first field that differs from its default.
+    """
     for name in names:
         value = getattr(config, name)
         if value != getattr(type(config), name):
@@ -37,16 +119,24 @@ def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
 
 
 def validate_parameters(number: int) -> None:
-    """Checks that a model has not too many parameters.
+    """Check that a model is small enough to compile.
 
     Raises:
-      ValueError: one line that quotes it and says what is allowed.
+      ValueError: it has more than `MOST_PARAMETERS` parameters.
     """
     if number > MOST_PARAMETERS:
         raise ValueError(f"the model has {number:,} parameters: must be at most {MOST_PARAMETERS:,}")
 
 
 def refuse_file(what: str, folder: Path) -> None:
-    """Raises a `ValueError` that names what a path is for if it is a file, where a folder is or can be made."""
+    """Check that a path where a folder is or will be made is not a file.
+
+    Args:
+      what: what the folder is for, for the message.
+      folder: the path.
+
+    Raises:
+      ValueError: it is a file.
+    """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{what} {str(folder)!r} is a file: give a folder")

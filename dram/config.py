@@ -1,7 +1,7 @@
 """Configuration of the DRAM agent. Every field is a flag of the command line."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from common.attention.config import (
     LossConfig,
@@ -11,47 +11,49 @@ from common.attention.config import (
     validate_retina,
 )
 from common.attention.locations import parse_sigma
-from common.checks import MOST_GLIMPSES, require_at_least
+from common.checks import MOST_GLIMPSES, Range, check_ranges
+from common.networks.cores import CORE
 from common.networks.glimpse_networks import require_readable
-from common.policy_gradient import EstimatorConfig, validate_estimator
+from common.policy_gradient import EstimatorConfig
+from dram.networks import GLIMPSE_NETWORK
 
 
 @dataclass(frozen=True)
 class AgentConfig:
     """The networks."""
 
-    glimpses_per_target: int = 3
+    glimpses_per_target: Annotated[int, Range(1)] = 3
     """Number N of glimpses of each target of a sequence; of a single class all of them."""
-    glimpse_network: Literal["dense", "conv"] = "dense"
-    """What reads a glimpse: one dense layer, or convolutions 5x5, 3x3, 3x3 without pooling and a dense layer."""
-    conv_channels: int = 64
-    """Filters of the first two convolutions on a glimpse; the third has twice as many."""
-    glimpse_features: int = 256
+    glimpse_network: str = "dense"
+    """Glimpse network: dense (one layer), conv (convolutions 5x5, 3x3 and 3x3 without pooling and a dense layer), or
+    module:Class."""
+    conv_channels: Annotated[int, Range(1)] = 64
+    """Filters of the first two convolutions of conv; the third has twice as many."""
+    glimpse_features: Annotated[int, Range(1)] = 256
     """Units of the glimpse network's output."""
     combine: Literal["add", "multiply"] = "multiply"
-    """How what and where are joined: DRAM multiplies, RAM adds."""
-    core: Literal["rnn", "lstm", "gru"] = "lstm"
-    """Both recurrent cores."""
-    lower_hidden: int = 512
+    """How features of glimpse and location are joined: DRAM multiplies, RAM adds."""
+    core: str = "lstm"
+    """Both recurrent cores: rnn, lstm, gru, or module:Class."""
+    lower_hidden: Annotated[int, Range(1)] = 512
     """Units of the lower core, which the classifier reads."""
-    upper_hidden: int = 512
-    """Units of the upper core, which the location network and the baseline read."""
+    upper_hidden: Annotated[int, Range(1)] = 512
+    """Units of the upper core, which the location and value networks read."""
     two_layers: bool = True
-    """A lower and an upper core; else the lower one does the work of both."""
+    """Have a lower and an upper core; otherwise one core does the work of both."""
     stop_gradient: bool = False
     """Stop the gradient of the upper core at its input, so that the lower one learns by classification alone."""
     context: bool = True
-    """Initialise the upper core from the coarse image, and predict the first location from it; else it is the
-    start policy's."""
-    context_size: int = 16
+    """Initialise the upper core from the coarse image, and draw the first location from the location policy too."""
+    context_size: Annotated[int, Range(1)] = 16
     """Side of the coarse image, in pixels."""
-    context_channels: int = 16
+    context_channels: Annotated[int, Range(1)] = 16
     """Filters of the context network's three 3x3 convolutions."""
     mean_activation: Literal["linear", "tanh", "hard_tanh"] = "tanh"
     """Activation of the mean location."""
     unit_width: str = "1"
-    """What 1 of a location is to the networks that read or choose it: normalised ('1', half the image) or in pixels
-    ('20px'), as it then is in images of another size too."""
+    """Length of 1 in the locations that the networks read and choose: normalised ('1', half the image) or in pixels
+    ('20px'), which stays the same in images of another size."""
     stop_at_wrong: bool = True
     """Learn nothing from the targets after the first that is predicted wrong."""
 
@@ -68,20 +70,22 @@ class DramConfig:
 
 
 def num_glimpses(config: DramConfig, num_targets: int | None) -> int:
-    """Number T of glimpses of an episode that reads ``num_targets`` symbols, or a single class."""
+    """Return the number T of glimpses of an episode that reads ``num_targets`` symbols, or one class."""
     return config.agent.glimpses_per_target * (num_targets or 1)
 
 
 def validate(config: DramConfig, height: int, width: int, num_targets: int | None) -> None:
-    """Checks a configuration against the images' size in pixels and the number of symbols of a target sequence.
+    """Check a configuration against the images' size in pixels and the number of symbols of a target sequence.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     agent = config.agent
-    names = ("glimpses_per_target", "conv_channels", "glimpse_features", "lower_hidden", "upper_hidden")
-    require_at_least(agent, 1, *names, "context_size", "context_channels")
-    validate_estimator(config.estimator)
+    check_ranges(agent)
+    CORE.resolve(agent.core)
+    if agent.core == "transformer":
+        raise ValueError("core 'transformer': it is for RAM; give rnn, lstm, gru or module:Class")
+    GLIMPSE_NETWORK.resolve(agent.glimpse_network)
     validate_retina(config.retina, height, width)
     targets = num_targets or 1
     if num_glimpses(config, num_targets) > MOST_GLIMPSES:
@@ -93,8 +97,8 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
         raise ValueError("stop_gradient True with two_layers False: there are no layers to stop it between")
     if num_targets and agent.stop_at_wrong and config.estimator.reward == "log_probability":
         raise ValueError(
-            "reward 'log_probability' with stop_at_wrong: every target costs, so that a wrong one, after which nothing "
-            "counts, would be worth more than a right one; give gain, or --no-stop-at-wrong"
+            "reward 'log_probability' with stop_at_wrong: every target costs, so a wrong one, after which nothing "
+            "counts, would be better than a right one; give gain, or --no-stop-at-wrong"
         )
     least = min(height, width)
     if agent.context and agent.context_size > least:
@@ -109,7 +113,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
         raise ValueError(str(error).replace("sigma", "unit_width", 1)) from error
     if agent.mean_activation != "linear" and reach < 1:
         raise ValueError(
-            f"unit_width {agent.unit_width!r} with mean_activation {agent.mean_activation!r}: no location further than "
-            "that from the middle could be chosen; give mean_activation linear, or a unit of at least half the image"
+            f"unit_width {agent.unit_width!r} with mean_activation {agent.mean_activation!r}: locations further from "
+            "the centre could not be chosen; give mean_activation linear, or a unit of at least half the image"
         )
-    validate_policy(config.policy, config.loss, height, width)
+    validate_policy(config, height, width)

@@ -1,47 +1,61 @@
-"""The glimpse and context networks of DRAM (Ba et al. 2014, section 3)."""
+"""The glimpse networks and the context network of DRAM (Ba et al. 2014, section 3)."""
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from common.networks.convolutions import Conv
-from common.networks.glimpse_networks import GLIMPSE_SCALE, read_glimpse
+from common.networks.glimpse_networks import GLIMPSE_SCALE, glimpse_network_kind, read_glimpse, stack_scales
 
 
 class GlimpseNetwork(nn.Module):
-    """Joins what was seen and where, by default as their elementwise product (Ba et al. 2014, equation 1).
+    """Joins glimpse and location, by default as the product of one layer on each (Ba et al. 2014, equation 1).
 
     Attributes:
-      kind: ``dense`` (one layer, for MNIST) or ``conv`` (5x5, 3x3 and 3x3 without pooling, then a dense layer).
-      channels: filters of the first two convolutions; the third has twice as many.
       features: units of the output.
-      combine: ``multiply`` (DRAM) or ``add`` (RAM).
+      combine: ``multiply`` (elementwise, DRAM) or ``add`` (RAM).
     """
 
-    kind: str
-    channels: int
     features: int
     combine: str = "multiply"
+
+    def read(self, glimpses: Float[Array, "*batch G G D"]) -> Float[Array, "*batch g g F"]:
+        """Return a glimpse as it is; convolutions override this."""
+        return glimpses
 
     @nn.compact
     def __call__(
         self, glimpses: Float[Array, "*batch K G G C"], locations: Float[Array, "*batch 2"]
     ) -> Float[Array, "*batch features"]:
-        """Glimpse in [0, 1] and location in units to features."""
-        what = GLIMPSE_SCALE * jnp.moveaxis(glimpses, -4, -2)  # The scales lie over each other, as channels do.
-        what = what.reshape(*what.shape[:-2], -1)
-        if self.kind == "conv":
-            what = read_glimpse(what, self.channels)
-        what = nn.relu(nn.Dense(self.features, name="what")(what.reshape(*what.shape[:-3], -1)))
-        # As a factor, 1 is neutral: a bias of 0 would silence every glimpse in the middle, and half of what others see.
+        """Compute features from a glimpse in [0, 1] and its location, in units of ``unit_width``."""
+        glimpse = self.read(GLIMPSE_SCALE * stack_scales(glimpses))
+        # Flax seeds the initialisation with the names of the layers, so they stay what they were first called.
+        glimpse = nn.relu(nn.Dense(self.features, name="what")(glimpse.reshape(*glimpse.shape[:-3], -1)))
+        # As a factor, 1 is neutral: with a bias of 0 many units would silence the glimpse at the start.
         bias = nn.initializers.ones if self.combine == "multiply" else nn.initializers.zeros
-        where = nn.relu(nn.Dense(self.features, bias_init=bias, name="where")(locations))
-        return what * where if self.combine == "multiply" else what + where
+        location = nn.relu(nn.Dense(self.features, bias_init=bias, name="where")(locations))
+        return glimpse * location if self.combine == "multiply" else glimpse + location
+
+
+class ConvGlimpseNetwork(GlimpseNetwork):
+    """The same, with convolutions 5x5, 3x3 and 3x3 without pooling before the layer on the glimpse (section 4.2).
+
+    Attributes:
+      conv_channels: filters of the first two convolutions; the third has twice as many.
+    """
+
+    conv_channels: int = 64
+
+    def read(self, glimpses: Float[Array, "*batch G G D"]) -> Float[Array, "*batch g g F"]:
+        """Convolve a glimpse."""
+        return read_glimpse(glimpses, self.conv_channels)
+
+
+GLIMPSE_NETWORK = glimpse_network_kind({"dense": GlimpseNetwork, "conv": ConvGlimpseNetwork})
 
 
 class ContextNetwork(nn.Module):
-    """The coarse image to features: three 3x3 convolutions, the first two with stride 2 (Ba et al. 2014, section 3).
+    """Features of the coarse image: three 3x3 convolutions, the first two with stride 2 (Ba et al. 2014, section 3).
 
     Attributes:
       size: side of the coarse image, in pixels.
@@ -53,7 +67,7 @@ class ContextNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, images: Integer[Array, "B H W C"]) -> Float[Array, "B D"]:
-        """Whole images in levels of 1/255 to features, ``D = channels * ceil(size / 4) ** 2``."""
+        """Compute features of whole images, in levels of 1/255: ``D = channels * ceil(size / 4) ** 2``."""
         x = coarse(images, self.size) * GLIMPSE_SCALE
         for index, strides in enumerate((2, 2, 1)):
             x = nn.relu(Conv(self.channels, 3, stride=strides, name=f"layer_{index}")(x))
@@ -61,9 +75,6 @@ class ContextNetwork(nn.Module):
 
 
 def coarse(images: Integer[Array, "B H W C"], size: int) -> Float[Array, "B size size C"]:
-    """The whole image, in levels of 1/255, at a low resolution, in units of white.
-
-    Bilinear resizing, antialiased, to ``size x size`` pixels.
-    """
+    """Resize images, in levels of 1/255, to ``size x size`` pixels in units of white: bilinear, antialiased."""
     shape = (images.shape[0], size, size, images.shape[3])
     return jax.image.resize(images / 255.0, shape, "linear")

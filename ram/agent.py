@@ -1,4 +1,4 @@
-"""The RAM agent: its networks as the functions of an episode."""
+"""The RAM agent (Mnih et al. 2014): its networks, and its functions for an episode."""
 
 from collections.abc import Callable
 
@@ -9,74 +9,90 @@ from jaxtyping import Array, Key, PyTree
 
 from common.attention.base import Agent
 from common.attention.config import make_retina
+from common.attention.location_policies import LocationPolicy, make_location_network
 from common.attention.model import AttentionModel, make_attention
-from common.networks.cores import CORES
-from common.networks.heads import ActionNetwork, BaselineNetwork, LocationNetwork
+from common.networks.cores import make_core
+from common.networks.glimpse_networks import make_glimpse_network
+from common.networks.heads import ActionNetwork, ValueNetwork
 from ram.config import RamConfig
-from ram.networks import GlimpseNetwork
+from ram.networks import GLIMPSE_NETWORK
 
 
 class Ram(nn.Module):
-    """The parameters of RAM: glimpse, core, location, action and baseline networks."""
+    """The networks of RAM: glimpse network, core, location, action and value networks.
+
+    Attributes:
+      config: configuration of the agent.
+      num_classes: number of classes.
+    """
 
     config: RamConfig
     num_classes: int
 
     def setup(self):
         agent = self.config.agent
-        self.glimpse_network = GlimpseNetwork(
-            agent.what_hidden, agent.where_hidden, agent.glimpse_features, agent.combine
+        # Flax seeds the initialisation with the names of these attributes, so `baseline_network` keeps its first name.
+        self.glimpse_network = make_glimpse_network(
+            GLIMPSE_NETWORK,
+            agent.glimpse_network,
+            agent.glimpse_features,
+            combine=agent.combine,
+            glimpse_hidden=agent.glimpse_hidden,
+            location_hidden=agent.location_hidden,
+            conv_channels=agent.conv_channels,
         )
-        heads = {"num_heads": agent.core_heads} if agent.core == "transformer" else {}
-        self.core = CORES[agent.core](hidden=agent.core_hidden, num_glimpses=agent.num_glimpses, **heads)
-        self.location_network = LocationNetwork(
-            agent.mean_activation, agent.locator_hidden, self.config.policy.learned_sigma
+        self.core = make_core(agent.core, agent.core_hidden, agent.num_glimpses, num_heads=agent.core_heads)
+        self.location_network = make_location_network(
+            self.config.policy.location_policy,
+            learned_sigma=self.config.policy.learned_sigma,
+            mean_activation=agent.mean_activation,
+            hidden=agent.location_network_hidden,
         )
         self.action_network = ActionNetwork(self.num_classes)
-        self.baseline_network = BaselineNetwork()
+        self.baseline_network = ValueNetwork()
 
     def initial_state(self, batch_size: int) -> PyTree:
-        """The core's state before the first glimpse."""
+        """Return the core's state before the first glimpse."""
         return self.core.initial_state((batch_size,))
 
     def look(self, state: PyTree, glimpses: Array, locations: Array) -> tuple[PyTree, Array]:
-        """One glimpse into the core."""
+        """Feed one glimpse to the core; return its state and output."""
         return self.core(state, self.glimpse_network(glimpses, locations))
 
-    def locate(self, output: Array, sigma: Array) -> tuple[Array, Array]:
-        """The location policy after a glimpse."""
-        if self.config.loss.locator_gradient == "head":
+    def locate(self, output: Array, sigma: Array) -> LocationPolicy:
+        """Compute the location policy after a glimpse."""
+        if self.config.loss.policy_gradient_into == "location_network":
             output = jax.lax.stop_gradient(output)
         return self.location_network(output, sigma)
 
     def classify(self, output: Array) -> Array:
-        """Logits of the classes."""
+        """Compute the logits of the classes."""
         return self.action_network(output)
 
-    def baseline(self, output: Array) -> Array:
-        """Expected return."""
+    def value(self, output: Array) -> Array:
+        """Compute the expected return."""
         return self.baseline_network(output)
 
     def everything(self, glimpses: Array, locations: Array) -> None:
-        """Touches every network once, to initialise the parameters."""
+        """Call every network once, to initialise the parameters."""
         _, output = self.look(self.initial_state(glimpses.shape[0]), glimpses, locations)
-        self.locate(output, jnp.ones(2)), self.classify(output), self.baseline(output)
+        self.locate(output, jnp.ones(2)), self.classify(output), self.value(output)
 
 
 def make_agent(module: Ram) -> Agent:
-    """The module's methods as functions of the parameters."""
+    """Return the methods of the module as functions of its parameters."""
 
     def method(function: Callable) -> Callable:
         return lambda params, *args: module.apply({"params": params}, *args, method=function)
 
-    return Agent(*(method(f) for f in (Ram.initial_state, Ram.look, Ram.locate, Ram.classify, Ram.baseline)))
+    return Agent(*(method(f) for f in (Ram.initial_state, Ram.look, Ram.locate, Ram.classify, Ram.value)))
 
 
 def make_ram(config: RamConfig, height: int, width: int, channels: int, num_classes: int) -> AttentionModel:
-    """Builds RAM for images of ``height x width x channels`` and ``num_classes`` classes.
+    """Build RAM for images of ``height x width x channels`` pixels and ``num_classes`` classes.
 
     Raises:
-      ValueError: an unknown name of an estimator's part.
+      ValueError: an unknown reward, advantage, surrogate, core, glimpse network or location policy.
     """
     retina, module = make_retina(config.retina), Ram(config, num_classes)
     agent = make_agent(module)

@@ -1,7 +1,7 @@
 """Configuration of the RAM agent. Every field is a flag of the command line."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from common.attention.config import (
     LossConfig,
@@ -10,31 +10,39 @@ from common.attention.config import (
     validate_policy,
     validate_retina,
 )
-from common.checks import MOST_GLIMPSES, require_at_least, require_at_most
-from common.policy_gradient import EstimatorConfig, validate_estimator
+from common.checks import MOST_GLIMPSES, Range, check_ranges
+from common.networks.cores import CORE
+from common.networks.glimpse_networks import require_readable
+from common.policy_gradient import EstimatorConfig
+from ram.networks import GLIMPSE_NETWORK
 
 
 @dataclass(frozen=True)
 class AgentConfig:
     """The networks."""
 
-    num_glimpses: int = 8
+    num_glimpses: Annotated[int, Range(1, MOST_GLIMPSES)] = 8
     """Number T of glimpses of an episode."""
-    what_hidden: int = 128
-    """Units of the glimpse network's first layer on the glimpse."""
-    where_hidden: int = 128
+    glimpse_network: str = "dense"
+    """Glimpse network: dense, conv (convolutions 5x5, 3x3 and 3x3 without pooling before the dense layers), or
+    module:Class."""
+    conv_channels: Annotated[int, Range(1)] = 64
+    """Filters of the first two convolutions of conv; the third has twice as many."""
+    glimpse_hidden: Annotated[int, Range(1)] = 128
+    """Units of the glimpse network's first dense layer on the glimpse."""
+    location_hidden: Annotated[int, Range(1)] = 128
     """Units of the glimpse network's first layer on the location."""
-    glimpse_features: int = 256
+    glimpse_features: Annotated[int, Range(1)] = 256
     """Units of the glimpse network's output."""
     combine: Literal["add", "multiply"] = "add"
-    """How what and where are joined: RAM adds, DRAM multiplies."""
-    core: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
-    """Recurrent core."""
-    core_hidden: int = 256
+    """How features of glimpse and location are joined: RAM adds, DRAM multiplies."""
+    core: str = "lstm"
+    """Recurrent core: rnn, lstm, gru, transformer, or module:Class."""
+    core_hidden: Annotated[int, Range(1)] = 256
     """Units of the core."""
-    core_heads: int = 4
+    core_heads: Annotated[int, Range(1)] = 4
     """Attention heads of the transformer core; must divide the units of the core."""
-    locator_hidden: int = 0
+    location_network_hidden: Annotated[int, Range(0)] = 0
     """Units of a hidden layer in the location network; 0 for none."""
     mean_activation: Literal["linear", "tanh", "hard_tanh"] = "tanh"
     """Activation of the mean location."""
@@ -52,19 +60,17 @@ class RamConfig:
 
 
 def validate(config: RamConfig, height: int, width: int) -> None:
-    """Checks a configuration against the images' size in pixels.
+    """Check a configuration against the images' size in pixels.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     agent = config.agent
-    require_at_least(agent, 1, "num_glimpses", "what_hidden", "where_hidden", "glimpse_features")
-    require_at_least(agent, 1, "core_hidden", "core_heads")
-    require_at_most(agent, MOST_GLIMPSES, "num_glimpses")
-    validate_estimator(config.estimator)
+    check_ranges(agent)
+    CORE.resolve(agent.core)
+    GLIMPSE_NETWORK.resolve(agent.glimpse_network)
     validate_retina(config.retina, height, width)
-    if agent.locator_hidden < 0:
-        raise ValueError(f"locator_hidden {agent.locator_hidden}: must be 0 (no hidden layer) or more")
+    require_readable(agent.glimpse_network, config.retina.glimpse_size)
     if agent.core == "transformer" and agent.core_hidden % agent.core_heads:
         raise ValueError(f"core_heads {agent.core_heads}: must divide core_hidden {agent.core_hidden}")
-    validate_policy(config.policy, config.loss, height, width)
+    validate_policy(config, height, width)

@@ -1,33 +1,56 @@
-"""The glimpse network of RAM (Mnih et al. 2014, section 4)."""
+"""The glimpse networks of RAM (Mnih et al. 2014, section 4)."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from common.networks.glimpse_networks import GLIMPSE_SCALE
+from common.networks.glimpse_networks import GLIMPSE_SCALE, glimpse_network_kind, read_glimpse, stack_scales
 
 
 class GlimpseNetwork(nn.Module):
-    """Joins what was seen and where: ``relu(Linear(what) + Linear(where))``, or their product.
+    """Joins glimpse and location: ``relu(Linear(relu(Linear(glimpse))) + Linear(relu(Linear(location))))``.
 
     Attributes:
-      what_hidden: units of the first layer on the glimpse.
-      where_hidden: units of the first layer on the location.
-      features: units of the joint layer.
-      combine: ``add`` (RAM) or ``multiply`` (elementwise, as in DRAM).
+      features: units of the output.
+      glimpse_hidden: units of the first layer on the glimpse.
+      location_hidden: units of the first layer on the location.
+      combine: ``add`` (RAM) or ``multiply`` (elementwise, after the ReLU, as in DRAM).
     """
 
-    what_hidden: int
-    where_hidden: int
     features: int
+    glimpse_hidden: int
+    location_hidden: int
     combine: str = "add"
+
+    def read(self, glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*batch D"]:
+        """Flatten a glimpse."""
+        return GLIMPSE_SCALE * glimpses.reshape(*glimpses.shape[:-4], -1)
 
     @nn.compact
     def __call__(
         self, glimpses: Float[Array, "*batch K G G C"], locations: Float[Array, "*batch 2"]
     ) -> Float[Array, "*batch features"]:
-        """Glimpse in [0, 1] and normalised location to features."""
-        what = GLIMPSE_SCALE * glimpses.reshape(*glimpses.shape[:-4], -1)
-        what = nn.Dense(self.features, name="what_out")(nn.relu(nn.Dense(self.what_hidden, name="what")(what)))
-        where = nn.relu(nn.Dense(self.where_hidden, name="where")(locations))
-        where = nn.Dense(self.features, name="where_out")(where)
-        return nn.relu(what + where) if self.combine == "add" else nn.relu(what) * nn.relu(where)
+        """Compute features from a glimpse in [0, 1] and its normalised location."""
+        # Flax seeds the initialisation with the names of the layers, so they stay what they were first called.
+        glimpse = nn.relu(nn.Dense(self.glimpse_hidden, name="what")(self.read(glimpses)))
+        glimpse = nn.Dense(self.features, name="what_out")(glimpse)
+        location = nn.relu(nn.Dense(self.location_hidden, name="where")(locations))
+        location = nn.Dense(self.features, name="where_out")(location)
+        return nn.relu(glimpse + location) if self.combine == "add" else nn.relu(glimpse) * nn.relu(location)
+
+
+class ConvGlimpseNetwork(GlimpseNetwork):
+    """The same, with the convolutions of DRAM in front of the layers on the glimpse (Ba et al. 2014, section 4.2).
+
+    Attributes:
+      conv_channels: filters of the first two convolutions; the third has twice as many.
+    """
+
+    conv_channels: int = 64
+
+    def read(self, glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*batch D"]:
+        """Convolve a glimpse, its scales as channels, and flatten the features."""
+        features = read_glimpse(GLIMPSE_SCALE * stack_scales(glimpses), self.conv_channels)
+        return features.reshape(*features.shape[:-3], -1)
+
+
+GLIMPSE_NETWORK = glimpse_network_kind({"dense": GlimpseNetwork, "conv": ConvGlimpseNetwork})

@@ -204,7 +204,7 @@ def make_colocaliser(
         value = hinges.sum() / jnp.maximum(pairs, 1)
         violated = (hinges > 0).sum() / jnp.maximum(pairs, 1)
         metrics = {"loss": value, "violated": violated, "accuracy": accuracy(found.logits, labels)}
-        return value, (metrics, given.memory)
+        return value, (metrics, given.estimator_state)
 
     def predict(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()

@@ -206,7 +206,7 @@ def make_stn(
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         logits = apply(params, images, True, key).logits
         value = cross_entropy(logits, labels, network.label_smoothing).mean()
-        return value, ({"loss": value, "accuracy": accuracy(logits, labels)}, given.memory)
+        return value, ({"loss": value, "accuracy": accuracy(logits, labels)}, given.estimator_state)
 
     def look(params: PyTree, images: Array) -> StnOutput:
         return apply(params, images, False)

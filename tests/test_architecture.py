@@ -15,7 +15,7 @@ FORBIDDEN |= {agent: (AGENTS - {agent}) | {"experiments", "tests"} for agent in 
 # Libraries that one place alone may know.
 ONLY_IN = {
     "orbax": ("common/training/checkpoints.py",),
-    "distrax": ("common/attention/locations.py",),
+    "distrax": ("common/attention/location_policies.py",),
     "tensorflow_datasets": ("common/data/tfds/", "experiments/"),
     "matplotlib": ("experiments/",),
     "tensorboardX": ("experiments/",),

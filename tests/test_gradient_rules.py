@@ -18,7 +18,7 @@ import ram.config
 from common.attention.base import Episode, Policy
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.attention.glimpse import make_sensor
-from common.attention.locations import START_POLICIES
+from common.attention.locations import FIRST_LOCATIONS
 from common.attention.rollout import unroll
 from common.policy_gradient import ADVANTAGES, REWARDS, EstimatorConfig, make_estimator, policy_loss
 from common.training.step import Given
@@ -51,7 +51,7 @@ class Subject(NamedTuple):
 
 
 _RAM = ram.config.AgentConfig(
-    num_glimpses=GLIMPSES, what_hidden=5, where_hidden=5, glimpse_features=6, core="rnn", core_hidden=6
+    num_glimpses=GLIMPSES, glimpse_hidden=5, location_hidden=5, glimpse_features=6, core="rnn", core_hidden=6
 )
 _DRAM = dram.config.AgentConfig(
     GLIMPSES, glimpse_features=6, core="rnn", lower_hidden=6, upper_hidden=5, context_size=4, context_channels=3
@@ -83,7 +83,7 @@ def subject(request):
 
 
 def _config(name, sigma="0.5", **loss):
-    weights = {"policy_weight": 0.0, "baseline_weight": 0.0, "classification_weight": 0.0}
+    weights = {"policy_weight": 0.0, "value_weight": 0.0, "classification_weight": 0.0}
     loss = weights | {"reward": "gain"} | loss
     names = {field.name for field in fields(EstimatorConfig)}
     return replace(
@@ -107,11 +107,11 @@ VARIANTS = {
     "classify_last": {"classification_weight": 1.0, "classify_at": "last"},
     "classify_every": {"classification_weight": 1.0, "classify_at": "every"},
     "replicates": {"reward": "log_probability", "advantage": "plain_return", "replicates": 3},
-    "baseline": {"baseline_weight": 1.0, "discount": 0.5},
+    "baseline": {"value_weight": 1.0, "discount": 0.5},
     "policy": {"policy_weight": 1.0},
     "policy_without_baseline": {"policy_weight": 1.0, "advantage": "plain_return"},
-    "policy_head": {"policy_weight": 1.0, "locator_gradient": "head"},
-    "everything": {"policy_weight": 1.0, "baseline_weight": 1.0, "classification_weight": 1.0},
+    "policy_head": {"policy_weight": 1.0, "policy_gradient_into": "location_network"},
+    "everything": {"policy_weight": 1.0, "value_weight": 1.0, "classification_weight": 1.0},
 }
 
 
@@ -121,7 +121,7 @@ def _gradients(name):
 
     def gradient(params, **loss):
         model = SUBJECTS[name].make(_config(name, **loss)).model
-        given = Given(jnp.zeros(()), model.hyper, model.memory)
+        given = Given(jnp.zeros(()), model.hyper, model.estimator_state)
         gradients, (metrics, _) = jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, given)
         return gradients, metrics
 
@@ -142,7 +142,7 @@ def _play(name, params, key=KEY, sigma="0.5", detach_mean=False):
     if detach_mean:
         locate = agent.locate
         agent = agent._replace(locate=lambda *args: jax.lax.stop_gradient(locate(*args)))
-    see, policy = make_sensor(IMAGES, model.retina), Policy(START_POLICIES["centre"])
+    see, policy = make_sensor(IMAGES, model.retina), Policy(FIRST_LOCATIONS["centre"])
     play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=GLIMPSES, policy=policy)
     return play(params, see, key, sigma=model.sigma(jnp.zeros(())))
 
@@ -209,8 +209,8 @@ def test_rule_4_each_replicate_has_its_own_reward(subject):
     swapped = jax.tree.map(lambda leaf: leaf[:, order], episode)
     for name in ADVANTAGES:
         estimator = make_estimator(EstimatorConfig(reward="gain", advantage=name, discount=0.9))
-        memory = estimator.init_memory(GLIMPSES)
-        before, after = (policy_loss(estimator, e, LABELS, memory).advantages for e in (episode, swapped))
+        estimator_state = estimator.init_state(GLIMPSES)
+        before, after = (policy_loss(estimator, e, LABELS, estimator_state).advantages for e in (episode, swapped))
         np.testing.assert_allclose(after, before[:, order], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
@@ -222,7 +222,7 @@ def test_rule_5_the_baseline_is_trained_by_its_own_loss_on_detached_features(sub
     # Nothing is predicted before a location that the start policy draws.
     gains = np.asarray(REWARDS["gain"](episode.logits[:, None], LABELS))[:, 0]
     returns = np.stack([gains[0] + gains[1] / 2 + gains[2] / 4, gains[1] + gains[2] / 2, gains[2]])
-    errors = (returns - np.asarray(episode.baselines))[first:]
+    errors = (returns - np.asarray(episode.values))[first:]
     np.testing.assert_allclose(gradient["baseline_network"]["value"]["bias"][0], -2 * errors.mean(), rtol=1e-3)
 
 

@@ -1,13 +1,16 @@
-"""The vocabulary of hard attention: an agent, the policy that moves its gaze, and the episode that they make.
+"""The vocabulary of hard attention: agent, policy and episode.
 
-Glimpse ``t`` is taken at ``locations[t]``. The first location comes from a start policy; the location of glimpse
-``t + 1`` is sampled from the location policy after glimpse ``t``. Nothing samples a location that no glimpse uses.
+Glimpse ``t`` is taken at ``locations[t]``. The first location comes from a fixed rule, such as the centre of the image;
+the location of glimpse ``t + 1`` is drawn from the location policy after glimpse ``t``. No location is drawn that no
+glimpse uses.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Array, Bool, Float, PyTree
+
+from common.attention.location_policies import LocationPolicy
 
 
 class Agent(NamedTuple):
@@ -17,18 +20,18 @@ class Agent(NamedTuple):
       initial_state: ``(params, batch_size) -> state``.
       look: ``(params, state, glimpses [B, K, G, G, C], locations [B, 2]) -> (state, output)``; the output is an array
         ``[B, D]`` or a tree of such.
-      locate: ``(params, output, sigma [2]) -> (mean [B, 2], sigma [..., 2])``, the location policy.
+      locate: ``(params, output, sigma [2]) -> location policy``, of the batch shape ``[B]``.
       classify: ``(params, output) -> logits [..., num_classes]``.
-      baseline: ``(params, output) -> value [...]``, the expected return before the next location is drawn.
-      glance: ``(params, state) -> output`` before the first glimpse, from which the policy then draws the first
-        location too; None where the start policy chooses it.
+      value: ``(params, output) -> value [...]``, the expected return before the next location is drawn.
+      glance: ``(params, state) -> output`` before the first glimpse; the policy then draws the first location too. None
+        where a fixed rule chooses the first location.
     """
 
     initial_state: Callable[..., PyTree]
     look: Callable[..., tuple[PyTree, Array]]
-    locate: Callable[..., tuple[Array, Array]]
+    locate: Callable[..., LocationPolicy]
     classify: Callable[..., Array]
-    baseline: Callable[..., Array]
+    value: Callable[..., Array]
     glance: Callable[..., PyTree] | None = None
 
 
@@ -36,19 +39,19 @@ POLICY_KINDS = ("sampled", "greedy", "random", "given")
 
 
 class Policy(NamedTuple):
-    """How locations are chosen; the same agent can be unrolled under any of these.
+    """How the locations of an episode are chosen; the same agent can be unrolled in any of these ways.
 
     Attributes:
-      start: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.
-      kind: ``sampled`` from the Gaussian policy, ``greedy`` (its mean), ``random`` (uniform over the image), or
-        ``given``: those of another episode, whose log-probabilities under this agent are then told.
-      mirrored: samples lie on the other side of their means, random ones of the centre: the antithetic episode of the
+      first_location: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.
+      kind: ``sampled`` from the location policy, ``greedy`` (its mode), ``random`` (uniform over the image), or
+        ``given``: the samples of another episode, for their log-probabilities under this agent.
+      mirrored: samples are mirrored by the location policy, random ones at the centre: the antithetic episode of the
         same key.
       detached: samples have no gradient; else they are reparameterised, for pathwise gradients.
-      samples: what ``given`` gives, before it is moved onto the image, ``[T, B, 2]``.
+      samples: the locations of the kind ``given``, before they are moved onto the image, ``[T, B, 2]``.
     """
 
-    start: Callable[..., Array]
+    first_location: Callable[..., Array]
     kind: str = "sampled"
     mirrored: Bool[Array, ""] | bool = False
     detached: bool = True
@@ -56,16 +59,16 @@ class Policy(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """What happened in an episode. T glimpses, M replicates, B images; `unroll` alone has no axis M.
+    """An episode on each image. T glimpses, M replicates, B images; the result of `unroll` has no axis M.
 
     Attributes:
       locations: where glimpses were taken, normalised, on the image, ``[T, M, B, 2]``.
       samples: the same before they were moved onto the image, ``[T, M, B, 2]``.
-      means: mean of the policy that chose each location, ``[T, M, B, 2]``.
-      sigmas: its standard deviation, normalised ``[T, M, B, 2]``; 0 where no policy was learned.
-      log_probs: log-probability of ``samples`` ``[T, M, B]``; 0 where no policy was learned (the first location).
-      entropies: entropy of that policy, nats ``[T, M, B]``; 0 likewise.
-      baselines: predicted return, made before each location was drawn ``[T, M, B]``; 0 likewise.
+      means: mode of the policy that drew each location, ``[T, M, B, 2]``; the mean of a Gaussian.
+      sigmas: its standard deviation, normalised ``[T, M, B, 2]``; 0 if it has none, or if no policy drew the location.
+      log_probs: log-probability of ``samples`` ``[T, M, B]``; 0 if no policy drew the location (the first one).
+      entropies: entropy of that policy in nats ``[T, M, B]``; 0 likewise.
+      values: return predicted before each location was drawn ``[T, M, B]``; 0 likewise.
       logits: belief over classes after each glimpse, ``[T, M, B, num_classes]``.
     """
 
@@ -75,5 +78,5 @@ class Episode(NamedTuple):
     sigmas: Float[Array, "T M B 2"]
     log_probs: Float[Array, "T M B"]
     entropies: Float[Array, "T M B"]
-    baselines: Float[Array, "T M B"]
+    values: Float[Array, "T M B"]
     logits: Float[Array, "T M B num_classes"]

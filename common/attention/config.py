@@ -1,27 +1,27 @@
-"""What every agent of hard attention is configured with: retina, location policy and loss."""
+"""Configuration that all hard-attention agents share: retina, location policy and loss."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
-from common import LARGEST
 from common.attention.glimpse import Retina
+from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
-from common.checks import require_at_least
-from common.policy_gradient import EstimatorConfig
+from common.checks import Range, check_ranges
+from common.policy_gradient import EstimatorConfig, make_estimator, validate_estimator
 
 
 @dataclass(frozen=True)
 class RetinaConfig:
     """The retina."""
 
-    glimpse_size: int = 12
+    glimpse_size: Annotated[int, Range(1)] = 12
     """Side G of each scale's patch, in samples."""
-    num_scales: int = 4
+    num_scales: Annotated[int, Range(1)] = 4
     """Number K of scales, each with its own patch."""
-    growth: int = 2
+    growth: Annotated[int, Range(1)] = 2
     """Factor between the pixel sizes of neighbouring scales."""
     subtract_mean: bool = False
-    """Show each image less its mean, as photographs of house numbers are; outside it then lies its mean, not black."""
+    """Subtract each image's mean, as for photographs of house numbers; its mean, not black, then lies outside."""
 
 
 @dataclass(frozen=True)
@@ -29,40 +29,42 @@ class PolicyConfig:
     """The location policy."""
 
     policy: Literal["learned", "random"] = "learned"
-    """Learned Gaussian, or uniform random locations (the control)."""
-    start: Literal["uniform", "centre"] = "centre"
-    """Where the first glimpse is taken, by an agent that does not predict it."""
+    """Learned, or uniform random locations (the control)."""
+    location_policy: str = "gaussian"
+    """Distribution of the learned locations: gaussian, or module:Class, a location network that returns a policy."""
+    first_location: Literal["uniform", "centre"] = "centre"
+    """Where an agent that does not predict its first location takes the first glimpse."""
     sigma: str = "10px"
     """Standard deviation of the location noise: normalised ('0.1', half the image is 1) or in pixels ('5px')."""
     sigma_final: str | None = None
     """Sigma at the end of training when it is scheduled, same units; also the sigma of evaluation."""
     sigma_schedule: Literal["constant", "linear", "cosine", "exponential"] = "constant"
-    """How sigma goes from `sigma` to `sigma_final` over the run; exponential is linear in its logarithm."""
+    """Schedule of sigma from `sigma` to `sigma_final` over the run; exponential is linear in its logarithm."""
     learned_sigma: Literal["no", "global", "state"] = "no"
-    """Learn a factor on sigma in x and in y: one for all, or one that depends on the agent's state."""
+    """Learn a factor on sigma in x and in y: a global one, or one that depends on the agent's state."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """The hybrid loss."""
 
-    classification_weight: float = 1.0
+    classification_weight: Annotated[float, Range(0)] = 1.0
     """Weight of the cross-entropy, in nats."""
     classify_at: Literal["last", "every"] = "every"
     """Cross-entropy after the last glimpse only, or the mean over all glimpses."""
-    policy_weight: float = 1.0
+    policy_weight: Annotated[float, Range(0)] = 1.0
     """Weight of the policy surrogate."""
-    baseline_weight: float = 1.0
-    """Weight of the baseline's mean squared error."""
-    entropy_weight: float = 0.0
+    value_weight: Annotated[float, Range(0)] = 1.0
+    """Weight of the value network's mean squared error."""
+    entropy_weight: Annotated[float, Range(0)] = 0.0
     """Weight of the entropy bonus; it moves only a learned sigma."""
-    locator_gradient: Literal["core", "head"] = "core"
-    """Whether the policy gradient reaches the core and the glimpse network, or stops at the location network."""
+    policy_gradient_into: Literal["core", "location_network"] = "core"
+    """How far the policy gradient reaches: into the core and the glimpse network, or the location network alone."""
 
 
 @runtime_checkable
 class Attention(Protocol):
-    """What the configuration of an agent holds, whatever its networks."""
+    """The configuration of a hard-attention agent, whatever its networks."""
 
     @property
     def retina(self) -> RetinaConfig:
@@ -82,17 +84,17 @@ class Attention(Protocol):
 
 
 def make_retina(config: RetinaConfig) -> Retina:
-    """The retina that a configuration describes."""
+    """Build the retina of a configuration."""
     return Retina(config.glimpse_size, config.num_scales, config.growth, config.subtract_mean)
 
 
 def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
-    """Checks a retina against the images' size in pixels.
+    """Check a retina against the images' size in pixels.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a number out of its range, or scales that add nothing because an image is already seen whole.
     """
-    require_at_least(config, 1, "glimpse_size", "num_scales", "growth")
+    check_ranges(config)
     side = max(height, width)
     if config.glimpse_size > side:
         raise ValueError(
@@ -107,18 +109,29 @@ def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
                 f"location at scale {scale}, so at most {scale} scales of growth {config.growth}"
             )
         if config.growth == 1:
-            raise ValueError(f"growth 1: with {config.num_scales} scales it must be at least 2")
-        if config.growth > 2 * side:
-            raise ValueError(f"growth {config.growth}: of a {height}x{width} image at most {2 * side}")
+            raise ValueError(f"growth 1: all {config.num_scales} scales would be the same, so give at least 2")
         extent *= config.growth
 
 
-def validate_policy(policy: PolicyConfig, loss: LossConfig, height: int, width: int) -> None:
-    """Checks a location policy and a loss for images of ``height x width`` pixels.
+def validate_policy(config: Attention, height: int, width: int) -> None:
+    """Check location policy, loss and estimator of an agent for images of ``height x width`` pixels.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a number out of its range, an unknown name, or settings that contradict each other.
     """
+    policy, loss = config.policy, config.loss
+    validate_estimator(config.estimator)
+    check_ranges(loss)
+    network = LOCATION_POLICY.resolve(policy.location_policy)
+    if config.estimator.antithetic and not getattr(network, "antithetic", False):
+        raise ValueError(
+            f"antithetic with location_policy {policy.location_policy!r}: its class does not declare antithetic = True"
+        )
+    if make_estimator(config.estimator).pathwise and not getattr(network, "reparameterised", False):
+        raise ValueError(
+            f"surrogate {config.estimator.surrogate!r} with location_policy {policy.location_policy!r}: its class does "
+            "not declare reparameterised = True, so its samples have no gradient"
+        )
     parse_sigma(policy.sigma, height, width)
     if (policy.sigma_schedule == "constant") != (policy.sigma_final is None):
         raise ValueError(
@@ -127,10 +140,7 @@ def validate_policy(policy: PolicyConfig, loss: LossConfig, height: int, width: 
         )
     if policy.sigma_final is not None:
         parse_sigma(policy.sigma_final, height, width)
-    for name in ("classification_weight", "policy_weight", "baseline_weight", "entropy_weight"):
-        if not 0 <= getattr(loss, name) < LARGEST:
-            raise ValueError(f"{name} {getattr(loss, name)}: must be 0 or more, and below {LARGEST:g}")
-    if loss.entropy_weight and policy.learned_sigma == "no":
+    if loss.entropy_weight and policy.location_policy == "gaussian" and policy.learned_sigma == "no":
         raise ValueError(
             f"entropy_weight {loss.entropy_weight} with learned_sigma 'no': the entropy of a Gaussian depends on its "
             "sigma alone, so there is nothing to learn from it; give learned_sigma global or state"

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 from common.attention.base import Agent, Episode, Policy
 from common.attention.config import Attention, make_retina
 from common.attention.glimpse import Retina, make_sensor
-from common.attention.locations import START_POLICIES, parse_sigma
+from common.attention.locations import FIRST_LOCATIONS, parse_sigma
 from common.attention.objective import Weights, hybrid_loss, make_weights
 from common.attention.rollout import replicate, unroll
 from common.attention.sequences import Sequence
@@ -116,7 +116,7 @@ def make_attention(
     estimator = make_estimator(config.estimator)
     if sequence is not None:
         estimator = estimator._replace(reward=sequence.reward(estimator.reward))
-    start = START_POLICIES[config.policy.start]
+    start = FIRST_LOCATIONS[config.policy.first_location]
     random = config.policy.policy == "random"
     replicates = config.estimator.replicates
 
@@ -155,20 +155,20 @@ def make_attention(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         episode = rollout(params, key, images, given)
-        value, (metrics, memory) = hybrid_loss(
+        value, (metrics, estimator_state) = hybrid_loss(
             config.loss.classify_at,
             given.hyper.weights,
             configured(given),
             episode,
             labels,
-            memory=given.memory,
+            estimator_state=given.estimator_state,
             rollout=given.rollout,
             sequence=sequence,
             first=first_learned(images),
         )
         drawn = episode.sigmas[first_learned(images) :, ..., 0]
         sigma = drawn.mean() if drawn.size else given.hyper.sigma[0]
-        return value, (metrics | {"sigma_px": sigma * width / 2}, memory)
+        return value, (metrics | {"sigma_px": sigma * width / 2}, estimator_state)
 
     def play_first(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
@@ -176,9 +176,9 @@ def make_attention(
         episode = rollout(params, key, images, given)
         counted = None if sequence is None else sequence.counted(episode.logits, labels)
         first = first_learned(images)
-        found = policy_loss(configured(given), episode, labels, given.memory, counted=counted, first=first)
+        found = policy_loss(configured(given), episode, labels, given.estimator_state, counted=counted, first=first)
         kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages, counted)
-        return jax.lax.stop_gradient(kept), found.memory
+        return jax.lax.stop_gradient(kept), found.estimator_state
 
     def play(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper
@@ -195,8 +195,8 @@ def make_attention(
         return logits[-1] if sequence is None else jnp.moveaxis(sequence.read(logits), 0, 1)
 
     passes = Passes(play_first, config.estimator.passes, config.estimator.minibatches, config.estimator.max_kl)
-    memory = estimator.init_memory(num_glimpses)
+    estimator_state = estimator.init_state(num_glimpses)
     several = config.estimator.several_updates
-    model = Model(init, loss, predict, hyper, memory, passes if several else None, stochastic=True)
+    model = Model(init, loss, predict, hyper, estimator_state, passes if several else None, stochastic=True)
     sigma = functools.partial(sigma_at, config.policy.sigma_schedule, hyper)
     return AttentionModel(model, play, rollout, retina, sigma, estimator, num_glimpses, sequence)

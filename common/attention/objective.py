@@ -1,4 +1,4 @@
-"""The hybrid loss of hard attention: classification by its gradient, locations by an estimator's."""
+"""The hybrid loss of hard attention: cross-entropy for classification, an estimator's surrogate for locations."""
 
 from typing import NamedTuple
 
@@ -20,12 +20,12 @@ class Weights(NamedTuple):
 
     classification: Scalar
     policy: Scalar
-    baseline: Scalar
+    value: Scalar
     entropy: Scalar
 
 
 def make_weights(config: LossConfig) -> Weights:
-    """The weights of a configuration."""
+    """Return the weights of a configuration."""
     return Weights(*(getattr(config, f"{name}_weight") for name in Weights._fields))
 
 
@@ -36,26 +36,28 @@ def hybrid_loss(
     episode: Episode,
     labels: Int[Array, " B *S"],
     *,
-    memory: PyTree = (),
+    estimator_state: PyTree = (),
     rollout: Rollout | None = None,
     sequence: Sequence | None = None,
     first: int = 1,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Array], PyTree]]:
-    """Classification, policy, baseline and entropy, weighted (Mnih et al. 2014, section 3.1, 'hybrid' training).
+    """Compute the weighted sum of the four losses (Mnih et al. 2014, section 3.1, 'hybrid' training).
+
+    These are cross-entropy, the policy surrogate, the value network's squared error, and the negative entropy.
 
     Args:
       classify_at: ``last`` or ``every`` glimpse.
-      weights: of the four.
-      estimator: the policy-gradient estimator; its reward is that of sequences where these are (`Sequence.reward`).
+      weights: of the four losses.
+      estimator: the policy-gradient estimator; for sequences its reward is `Sequence.reward`.
       episode: fields ``[T, M, B]``.
       labels: true classes, or the symbols of each sequence.
-      memory: of the estimator.
-      rollout: where this is not the first update on the episode (see `policy_loss`).
-      sequence: how the targets of a sequence are read; its losses are sums over the targets that count.
-      first: the first glimpse whose location a learned policy draws.
+      estimator_state: state of a stateful advantage.
+      rollout: for further updates on the same episodes, what was computed when they were played; else None.
+      sequence: how the targets of a sequence are read, where losses are sums over the targets that count; else None.
+      first: the first glimpse whose location the location policy draws.
 
     Returns:
-      ``(loss, (metrics, memory))``; metrics are scalars.
+      ``(loss, (metrics, estimator_state))``; metrics are scalars.
     """
     counted = None
     if sequence is not None:
@@ -69,16 +71,18 @@ def hybrid_loss(
         by_target = sequence.by_target(cross_entropy * counted)
         by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
         classification = by_target.sum(axis=0).mean()
-    policy, rewards, _, memory = policy_loss(estimator, episode, labels, memory, rollout, counted, first)
-    # Where the start policy draws the first location it has no baseline, and nothing is learned there.
-    error = returns_to_go(rewards, estimator.hyperparameters["discount"])[first:] - episode.baselines[first:]
+    policy, rewards, _, estimator_state = policy_loss(
+        estimator, episode, labels, estimator_state, rollout, counted, first
+    )
+    # A first location that the policy does not draw has no value, and nothing is learned from it.
+    error = returns_to_go(rewards, estimator.hyperparameters["discount"])[first:] - episode.values[first:]
     weight = jnp.ones(episode.log_probs.shape) if counted is None else counted
-    baseline = counted_mean(jnp.square(error), weight[first:])
+    value_error = counted_mean(jnp.square(error), weight[first:])
     entropy = (episode.entropies * weight).sum(axis=0).mean()
     loss = (
         weights.classification * classification
         + weights.policy * policy
-        + weights.baseline * baseline
+        + weights.value * value_error
         - weights.entropy * entropy
     )
     if sequence is None:
@@ -91,7 +95,7 @@ def hybrid_loss(
         "loss": loss,
         "classification_loss": classification,
         "policy_loss": policy,
-        "baseline_loss": baseline,
+        "value_loss": value_error,
         "entropy": entropy,
         "reward": rewards.sum(axis=0).mean(),
         "accuracy": right.mean(),
@@ -100,4 +104,4 @@ def hybrid_loss(
         moved = (episode.log_probs - rollout.log_probs)[first:]
         # Never negative, and less noisy than -moved (Schulman 2020, http://joschu.net/blog/kl-approx.html).
         metrics["kl"] = counted_mean(jnp.expm1(moved) - moved, weight[first:])
-    return loss, (metrics, memory)
+    return loss, (metrics, estimator_state)

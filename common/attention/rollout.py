@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from common.attention import locations
 from common.attention.base import POLICY_KINDS, Agent, Episode, Policy
+from common.attention.location_policies import LocationPolicy
+from common.attention.locations import clip_location, uniform_location
 
 
 class _Move(NamedTuple):
-    """One choice of location; the per-glimpse fields of `Episode`."""
+    """One choice of location; the fields of `Episode` that belong to it."""
 
     locations: Array
     samples: Array
@@ -33,17 +34,17 @@ def unroll(
     policy: Policy,
     sigma: Float[Array, "2"],
 ) -> Episode:
-    """Unrolls one episode for each image of a batch.
+    """Unroll one episode for each image of a batch.
 
     Args:
       agent: the agent's functions.
       params: its parameters.
-      see: the batch of images as the sensor shows it (`common.attention.glimpse.make_sensor`).
+      see: the glimpse sensor of the batch (`common.attention.glimpse.make_sensor`).
       key: random key.
       batch_size: B.
       num_glimpses: T.
       policy: how locations are chosen.
-      sigma: normalised standard deviation of the location noise in x and y.
+      sigma: normalised standard deviation of the location policy in x and y.
 
     Returns:
       An `Episode` without the axis M.
@@ -51,39 +52,40 @@ def unroll(
     Raises:
       ValueError: an unknown kind of policy, or samples without the kind ``given`` or the reverse.
     """
-    if policy.kind not in POLICY_KINDS:
-        raise ValueError(f"policy kind {policy.kind!r}: must be one of {', '.join(POLICY_KINDS)}")
-    if (policy.kind == "given") != (policy.samples is not None):
-        raise ValueError(f"policy kind {policy.kind!r}: samples belong to 'given', and it needs them")
+    if policy.kind not in POLICY_KINDS or (policy.kind == "given") != (policy.samples is not None):
+        raise ValueError(
+            f"policy kind {policy.kind!r}: must be one of {', '.join(POLICY_KINDS)}; 'given' needs samples, the others "
+            "take none"
+        )
     start_key, *keys = jax.random.split(key, num_glimpses)
 
     def look(state: PyTree, move: _Move) -> tuple[PyTree, PyTree]:
         return agent.look(params, state, see(move.locations), move.locations)
 
     def choose(output: PyTree, key: Any, given: Any) -> _Move:
-        mean, spread = agent.locate(params, output, sigma)
-        spread = jnp.broadcast_to(spread, mean.shape)
+        location_policy = agent.locate(params, output, sigma)
         if policy.kind == "given":
-            log_prob, entropy = locations.log_prob_and_entropy(given, mean, spread)
-            return _Move(locations.clip_location(given), given, mean, spread, log_prob, entropy)
+            return _drawn(location_policy, given)
         if policy.kind == "sampled":
-            sample, log_prob, entropy = locations.sample_location(
-                key, mean, spread, mirrored=policy.mirrored, detached=policy.detached
-            )
-            return _Move(locations.clip_location(sample), sample, mean, spread, log_prob, entropy)
-        # Neither of the others is learned from: no log-probability, no gradient.
-        sample = jax.lax.stop_gradient(mean)
+            sample = location_policy.sample(key)
+            if policy.mirrored is not False:
+                sample = jnp.where(policy.mirrored, location_policy.mirror(sample), sample)
+            # Rule: the sample is detached, the parameters of the policy that drew it are not.
+            return _drawn(location_policy, jax.lax.stop_gradient(sample) if policy.detached else sample)
+        # Nothing is learned from the other kinds: no log-probability, no gradient.
+        mode = location_policy.mode()
+        sample = jax.lax.stop_gradient(mode)
         if policy.kind == "random":
-            sample = locations.uniform_location(key, batch_size)
+            sample = uniform_location(key, batch_size)
             sample = jnp.where(policy.mirrored, -sample, sample)
-        return _unlearned(locations.clip_location(sample), sample, mean)
+        return _undrawn(clip_location(sample), sample, mode)
 
     state = agent.initial_state(params, batch_size)
     given_first = None if policy.samples is None else policy.samples[0]
     glanced = None if agent.glance is None else agent.glance(params, state)
     if glanced is None:
-        start = policy.start(start_key, batch_size) if given_first is None else given_first
-        first = _unlearned(start, start, start)
+        start = policy.first_location(start_key, batch_size) if given_first is None else given_first
+        first = _undrawn(start, start, start)
     else:
         first = choose(glanced, start_key, given_first)
     state, output = look(state, first)
@@ -103,31 +105,42 @@ def unroll(
         outputs = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), output, outputs)
     else:
         moves, outputs = jax.tree.map(lambda x: x[None], (first, output))
-    # Rule: the baseline learns from detached features, those that each location was chosen by.
+    # Rule: the value network learns from detached features, those that each location was chosen from.
     before, begin = jax.tree.map(lambda leaf: leaf[:-1], outputs), jnp.zeros((1, batch_size))
     if glanced is not None:
-        begin = agent.baseline(params, jax.lax.stop_gradient(glanced))[None]
-    baselines = jnp.concatenate([begin, agent.baseline(params, jax.lax.stop_gradient(before))])
-    return Episode(**moves._asdict(), baselines=baselines, logits=agent.classify(params, outputs))
+        begin = agent.value(params, jax.lax.stop_gradient(glanced))[None]
+    values = jnp.concatenate([begin, agent.value(params, jax.lax.stop_gradient(before))])
+    return Episode(**moves._asdict(), values=values, logits=agent.classify(params, outputs))
 
 
-def _unlearned(location: Array, sample: Array, mean: Array) -> _Move:
-    """A location that no learned policy drew."""
-    nothing = jnp.zeros(location.shape[:-1])
-    return _Move(location, sample, mean, jnp.zeros(location.shape), nothing, nothing)
+def _drawn(policy: LocationPolicy, sample: Array) -> _Move:
+    """Return the move of a sample that a policy drew.
+
+    Its log-probability is that of the value, before it is moved onto the image, with a gradient to the policy's
+    parameters alone (Mnih et al. 2014, equation 2).
+    """
+    log_prob, mode = policy.log_prob(jax.lax.stop_gradient(sample)), policy.mode()
+    spread = jnp.broadcast_to(getattr(policy, "sigma", 0.0), mode.shape)
+    return _Move(clip_location(sample), sample, mode, spread, log_prob, policy.entropy())
+
+
+def _undrawn(location: Array, sample: Array, mode: Array) -> _Move:
+    """Return the move of a location that no policy drew."""
+    zeros = jnp.zeros(location.shape[:-1])
+    return _Move(location, sample, mode, jnp.zeros(location.shape), zeros, zeros)
 
 
 def replicate(
     unroll_one: Callable[..., Episode], key: Key[Array, ""], num_replicates: int, *, antithetic: bool = False
 ) -> Episode:
-    """Monte Carlo replication: M independent episodes of the same images.
+    """Play M independent episodes of the same images, the Monte Carlo replicates.
 
     Args:
       unroll_one: ``key -> Episode`` without the axis M, or ``(key, mirrored) -> Episode`` for antithetic replicates;
         whatever it closes over is not repeated.
       key: random key, split among the replicates.
       num_replicates: M.
-      antithetic: replicates come in pairs of one key, of which the second, M / 2 places on, is mirrored.
+      antithetic: replicates come in pairs with one key; the second of a pair, M / 2 places on, is mirrored.
 
     Returns:
       An `Episode` with the axis M second, ``[T, M, B]``.

@@ -1,15 +1,19 @@
-"""Recurrent cores: what the agent remembers from glimpse to glimpse.
+"""Recurrent cores: what an agent keeps from glimpse to glimpse.
 
-Every core is a flax module with ``initial_state(batch_shape)`` and ``__call__(state, features) -> (state, output)``;
-features and output have shape ``[*batch, F]`` and ``[*batch, hidden]``.
+Every core is a flax module with the fields ``hidden`` and ``num_glimpses`` (that of an episode) and the methods
+``initial_state(batch_shape) -> state`` and ``__call__(state, features) -> (state, output)``; features and output have
+shape ``[*batch, F]`` and ``[*batch, hidden]``. ``--core`` chooses one by name or as ``module:Class``.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
+
+from common.extensions import Call, Extension, accepted
 
 
 class ReluCore(nn.Module):
@@ -19,12 +23,12 @@ class ReluCore(nn.Module):
     num_glimpses: int
 
     def initial_state(self, batch_shape: tuple[int, ...]) -> PyTree:
-        """Zeros of shape ``[*batch, hidden]``."""
+        """Return zeros of shape ``[*batch, hidden]``."""
         return jnp.zeros((*batch_shape, self.hidden))
 
     @nn.compact
     def __call__(self, state: PyTree, features: Float[Array, "*batch F"]) -> tuple[PyTree, Array]:
-        """One step; see the module docstring."""
+        """Take one step; see the module docstring."""
         output = nn.relu(nn.Dense(self.hidden, name="recurrent")(state) + nn.Dense(self.hidden, name="input")(features))
         return output, output
 
@@ -37,13 +41,13 @@ class GatedCore(nn.Module):
     cell: Any
 
     def initial_state(self, batch_shape: tuple[int, ...]) -> PyTree:
-        """Zeros, in the structure of the cell's carry."""
+        """Return zeros in the structure of the cell's carry."""
         carry = self.cell(self.hidden, parent=None).initialize_carry(jax.random.key(0), (1, 1))
         return jax.tree.map(lambda leaf: jnp.zeros((*batch_shape, *leaf.shape[1:])), carry)
 
     @nn.compact
     def __call__(self, state: PyTree, features: Float[Array, "*batch F"]) -> tuple[PyTree, Array]:
-        """One step; see the module docstring."""
+        """Take one step; see the module docstring."""
         return self.cell(self.hidden, name="cell")(state, features)
 
 
@@ -59,13 +63,13 @@ class TransformerCore(nn.Module):
     num_heads: int = 4
 
     def initial_state(self, batch_shape: tuple[int, ...]) -> PyTree:
-        """``(step, keys, values)``, the latter two ``[*batch, T, hidden]``."""
+        """Return ``(step, keys, values)``; keys and values are zeros of shape ``[*batch, T, hidden]``."""
         history = jnp.zeros((*batch_shape, self.num_glimpses, self.hidden))
         return jnp.zeros((), jnp.int32), history, history
 
     @nn.compact
     def __call__(self, state: PyTree, features: Float[Array, "*batch F"]) -> tuple[PyTree, Array]:
-        """One step; see the module docstring."""
+        """Take one step; see the module docstring."""
         step, keys, values = state
         position = self.param("position", nn.initializers.normal(0.02), (self.num_glimpses, self.hidden))
         token = nn.Dense(self.hidden, name="input")(features)
@@ -94,7 +98,30 @@ class TransformerCore(nn.Module):
 
 CORES = {
     "rnn": ReluCore,
-    "lstm": lambda **kwargs: GatedCore(cell=nn.OptimizedLSTMCell, **kwargs),
-    "gru": lambda **kwargs: GatedCore(cell=nn.GRUCell, **kwargs),
+    "lstm": functools.partial(GatedCore, cell=nn.OptimizedLSTMCell),
+    "gru": functools.partial(GatedCore, cell=nn.GRUCell),
     "transformer": TransformerCore,
 }
+CORE = Extension(
+    "core",
+    CORES,
+    Call(named=("hidden", "num_glimpses"), optional=("num_heads",)),
+    base=nn.Module,
+    members=("initial_state",),
+)
+
+
+def make_core(name: str, hidden: int, num_glimpses: int, **options: Any) -> nn.Module:
+    """Build a core.
+
+    Args:
+      name: a name of `CORES`, or ``module:Class``.
+      hidden: units of the output.
+      num_glimpses: of an episode.
+      options: ``num_heads``; given to cores that have such a field.
+
+    Raises:
+      ValueError: an unknown name, or a class that is no core.
+    """
+    core = CORE.resolve(name)
+    return core(hidden=hidden, num_glimpses=num_glimpses, **accepted(core, options))

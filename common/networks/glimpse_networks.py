@@ -1,36 +1,80 @@
-"""What glimpse networks share: the scale of their input, and the convolutions that read a glimpse."""
+"""What glimpse networks share: how they are plugged in, the scale of their input, convolutions on a glimpse.
+
+A glimpse network is a flax module with the field ``features`` and ``__call__(glimpses [*batch, K, G, G, C], locations
+[*batch, 2]) -> [*batch, features]``; glimpses lie in [0, 1]. It may have more fields of `OPTIONS`, and is then given
+them. RAM and DRAM have their own built-in ones; ``--glimpse-network`` chooses one by name or as ``module:Class``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common.extensions import Call, Extension, accepted
 from common.networks.convolutions import Conv
 
 # Glimpses in [0, 1] have a root mean square of 0.2 to 0.5; the initialisation of the layers expects about 1.
 GLIMPSE_SCALE = 4.0
-# Of their three kernels, which see no place beyond the glimpse.
+# Sides of the three convolutions, whose outputs never reach beyond the glimpse.
 KERNELS = (5, 3, 3)
 # The smallest glimpse that they can read.
 SMALLEST = 1 + sum(size - 1 for size in KERNELS)
+# The options of a configuration that a glimpse network may have a field for.
+OPTIONS = ("combine", "glimpse_hidden", "location_hidden", "conv_channels")
+
+
+def glimpse_network_kind(built_in: Mapping[str, Any]) -> Extension:
+    """Describe the glimpse networks that an agent can have, given its built-in ones by name."""
+    return Extension("glimpse_network", built_in, Call(named=("features",), optional=OPTIONS), base=nn.Module)
+
+
+def make_glimpse_network(kind: Extension, name: str, features: int, **options: Any) -> nn.Module:
+    """Build a glimpse network.
+
+    Args:
+      kind: those that the agent can have.
+      name: a built-in name, or ``module:Class``.
+      features: units of the output.
+      options: values of `OPTIONS`; each is given to networks that have such a field.
+
+    Raises:
+      ValueError: an unknown name, or a class that is no glimpse network.
+    """
+    network = kind.resolve(name)
+    return network(features=features, **accepted(network, options))
+
+
+def stack_scales(glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*batch G G D"]:
+    """Lay the scales of glimpses on each other, as channels: ``D = K * C``."""
+    glimpses = jnp.moveaxis(glimpses, -4, -2)
+    return glimpses.reshape(*glimpses.shape[:-2], -1)
 
 
 def read_glimpse(glimpses: Float[Array, "*batch G G C"], channels: int) -> Float[Array, "*batch g g D"]:
-    """Convolutions 5x5, 3x3 and 3x3 without pooling (Ba et al. 2014, section 4.2), inside a compact flax module.
+    """Apply convolutions 5x5, 3x3 and 3x3 without pooling (Ba et al. 2014, section 4.2), in a compact flax module.
 
     Args:
-      glimpses: times `GLIMPSE_SCALE`; G is `SMALLEST` or more.
+      glimpses: scales as channels, multiplied by `GLIMPSE_SCALE`; G is `SMALLEST` or more.
       channels: filters of the first two; the third has twice as many.
 
     Returns:
       Features, ``g = G - SMALLEST + 1`` and ``D = 2 * channels``.
     """
     for index, (width, size) in enumerate(zip((1, 1, 2), KERNELS, strict=True)):
+        # Flax seeds the initialisation with the names of the layers, so they stay what they were first called.
         glimpses = nn.relu(Conv(width * channels, size, "VALID", name=f"what_{index}")(glimpses))
     return glimpses
 
 
-def require_readable(kind: str, glimpse_size: int) -> None:
-    """Raises a `ValueError` that quotes the size if a glimpse is too small for convolutions (kind ``conv``)."""
-    if kind == "conv" and glimpse_size < SMALLEST:
+def require_readable(glimpse_network: str, glimpse_size: int) -> None:
+    """Check that a glimpse is large enough for the convolutions of the glimpse network ``conv``.
+
+    Raises:
+      ValueError: it is not.
+    """
+    if glimpse_network == "conv" and glimpse_size < SMALLEST:
         raise ValueError(
             f"glimpse_size {glimpse_size} with glimpse_network 'conv': its convolutions need at least {SMALLEST}"
         )

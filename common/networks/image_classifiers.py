@@ -142,7 +142,7 @@ def make_baseline(
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         outputs = apply(params, key, images, True)
         value = output.loss(outputs, labels).mean()
-        return value, ({"loss": value, "accuracy": accuracy(output.scores(outputs), labels)}, given.memory)
+        return value, ({"loss": value, "accuracy": accuracy(output.scores(outputs), labels)}, given.estimator_state)
 
     def predict(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()

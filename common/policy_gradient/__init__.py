@@ -1,6 +1,6 @@
 """Policy-gradient estimators: a reward, an advantage and a surrogate, each a pure function chosen by name."""
 
-from common.policy_gradient.advantages import Stateful
+from common.policy_gradient.advantages import Stateful, biased, compares_replicates
 from common.policy_gradient.config import EstimatorConfig, validate_estimator
 from common.policy_gradient.estimator import (
     Estimator,
@@ -10,11 +10,14 @@ from common.policy_gradient.estimator import (
     make_estimator,
     policy_loss,
 )
-from common.policy_gradient.registry import ADVANTAGES, REWARDS, SURROGATES, resolve
+from common.policy_gradient.registry import ADVANTAGE, ADVANTAGES, REWARD, REWARDS, SURROGATE, SURROGATES
 
 __all__ = [
+    "ADVANTAGE",
     "ADVANTAGES",
+    "REWARD",
     "REWARDS",
+    "SURROGATE",
     "SURROGATES",
     "Estimator",
     "EstimatorConfig",
@@ -23,7 +26,8 @@ __all__ = [
     "Stateful",
     "hyperparameters",
     "make_estimator",
+    "biased",
+    "compares_replicates",
     "policy_loss",
-    "resolve",
     "validate_estimator",
 ]

@@ -1,7 +1,7 @@
-"""Advantages ``(rewards [T, M, B], episode) -> [T, M, B]``: how much better a location did than expected.
+"""Advantages ``(rewards [T, M, B], episode) -> [T, M, B]``: how much better a location was than expected.
 
-They are per location: the entry of glimpse ``t`` is of the choice of its location, which influences the rewards from
-``t`` on. One that remembers something from step to step is a `Stateful`.
+The entry of glimpse ``t`` belongs to the choice of its location, which influences the rewards from ``t`` on. An
+advantage that keeps something from step to step is a `Stateful`.
 """
 
 import functools
@@ -18,29 +18,55 @@ from common.attention.base import Episode
 
 
 class Stateful(NamedTuple):
-    """An advantage with a memory, in the way an `optax.GradientTransformation` has a state.
+    """An advantage with a state, in the way that an `optax.GradientTransformation` has one.
 
     Attributes:
-      init: ``num_glimpses -> memory``.
-      update: ``(rewards [T, M, B], episode, memory) -> (advantages [T, M, B], memory)``.
-      compares_replicates: set by the decorator of that name.
+      init: ``num_glimpses -> state``, before the first step.
+      update: ``(rewards [T, M, B], episode, state) -> (advantages [T, M, B], state)``.
+      compares_replicates: set by the decorator `compares_replicates`.
+      bias: set by the decorator `biased`.
     """
 
     init: Callable[[int], PyTree]
     update: Callable[..., tuple[Array, PyTree]]
     compares_replicates: bool = False
+    bias: str | None = None
 
 
 Advantage = TypeVar("Advantage", bound=Callable | Stateful)
 
 
+def compares_replicates(advantage: Advantage) -> Advantage:
+    """Mark an advantage that uses replicates of an image as each other's baseline.
+
+    The replicates must then be independent and at least two, so antithetic ones and a single one are refused.
+    """
+    return _mark(advantage, "compares_replicates", True)
+
+
+def biased(reason: str) -> Callable[[Advantage], Advantage]:
+    """Declare that an advantage or a surrogate biases the gradient of the expected return.
+
+    Args:
+      reason: one line that says why; `common.policy_gradient.estimator_checks` reports it with the measured bias.
+    """
+    return lambda function: _mark(function, "bias", reason)
+
+
+def _mark(function: Advantage, name: str, value: bool | str) -> Advantage:
+    if isinstance(function, Stateful):
+        return cast(Advantage, function._replace(**{name: value}))  # type: ignore[arg-type]
+    setattr(function, name, value)
+    return function
+
+
 def _over_streams(function: Callable) -> Callable:
-    """Maps a function of one stream ``[T, ...]`` over the axes M and B."""
+    """Map a function of one stream ``[T, ...]`` over the axes M and B."""
     return jax.vmap(jax.vmap(function, in_axes=1, out_axes=1), in_axes=1, out_axes=1)
 
 
 def returns_to_go(rewards: Float[Array, "T M B"], discount: Scalar) -> Float[Array, "T M B"]:
-    """Discounted sum of the rewards from each glimpse on: what the location of glimpse ``t`` can still influence.
+    """Compute the discounted sum of the rewards from each glimpse on, those that its location can still influence.
 
     Args:
       rewards: received after each glimpse.
@@ -52,24 +78,24 @@ def returns_to_go(rewards: Float[Array, "T M B"], discount: Scalar) -> Float[Arr
 
 
 def plain_return(rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar) -> Float[Array, "T M B"]:
-    """The return itself, without a baseline (Williams 1992)."""
+    """Return the return itself, without a baseline (Williams 1992)."""
     del episode
     return returns_to_go(rewards, discount)
 
 
 def learned_baseline(rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar) -> Float[Array, "T M B"]:
-    """Return less the learned per-glimpse baseline (Mnih et al. 2014, equation 3)."""
-    return returns_to_go(rewards, discount) - episode.baselines
+    """Compute the return minus the value before each glimpse (Mnih et al. 2014, equation 3)."""
+    return returns_to_go(rewards, discount) - episode.values
 
 
 def gae(
     rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar, gae_lambda: Scalar
 ) -> Float[Array, "T M B"]:
-    """Generalised advantage estimation over the rewards of the glimpses (Schulman et al. 2016, equation 16).
+    """Compute the generalised advantage estimate (Schulman et al. 2016, equation 16).
 
-    The learned baselines are the values, so with ``gae_lambda`` below 1 the estimate is biased by their errors.
+    With ``gae_lambda`` below 1 the errors of the value network bias it.
     """
-    values = jnp.concatenate([episode.baselines, jnp.zeros_like(episode.baselines[:1])])
+    values = jnp.concatenate([episode.values, jnp.zeros_like(episode.values[:1])])
     discounts = jnp.full(rewards.shape[0], discount)
 
     def of_stream(rewards: Array, values: Array) -> Array:
@@ -78,24 +104,13 @@ def gae(
     return _over_streams(of_stream)(rewards, values)
 
 
-def compares_replicates(advantage: Advantage) -> Advantage:
-    """Marks an advantage in which replicates of an image stand in for each other's baseline.
-
-    They must be independent, so it is refused with antithetic ones, and there must be at least two.
-    """
-    if isinstance(advantage, Stateful):
-        return cast(Advantage, advantage._replace(compares_replicates=True))
-    advantage.compares_replicates = True  # type: ignore[attr-defined]
-    return advantage
-
-
 @compares_replicates
 def leave_one_out(
     rewards: Float[Array, "T M B"], episode: Episode, *, discount: Scalar, counted: Float[Array, "T M B"]
 ) -> Float[Array, "T M B"]:
-    """Return less the mean return of the other replicates of the same image (Kool et al. 2019).
+    """Compute the return minus the mean return of the other replicates of the same image (Kool et al. 2019).
 
-    The mean is over those in which the glimpse counts; where there are none, the return is left as it is.
+    The mean is over the replicates in which the glimpse counts; where there are none, nothing is subtracted.
 
     Raises:
       ValueError: there is only one replicate, so there are no others.
@@ -110,11 +125,11 @@ def leave_one_out(
 
 @compares_replicates
 def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M B"]:
-    """Learning signal of a multi-sample bound (Mnih and Rezende 2016, equations 8 and 10).
+    """Compute the learning signal of a multi-sample bound (Mnih and Rezende 2016, equations 8 and 10).
 
-    The return of a replicate is a log-likelihood; the bound of M of them is ``log mean_m exp(return)``. A replicate's
-    signal is the bound less what it would be with the mean return of the others in its place, for each of its
-    locations alike. The factor M undoes the mean over replicates of the surrogate.
+    The return of a replicate is a log-likelihood; the bound of M of them is ``log mean_m exp(return)``. The signal of a
+    replicate, the same for all its locations, is the bound minus the bound with the mean return of the others in its
+    place. It is multiplied by M, which cancels the surrogate's mean over replicates.
 
     Raises:
       ValueError: there is only one replicate, so there are no others.
@@ -130,10 +145,10 @@ def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M
     return jnp.broadcast_to(signal, rewards.shape)
 
 
-def _require_replicates(values: Array, what: str) -> int:
-    replicates = values.shape[1]
+def _require_replicates(rewards: Array, needed_by: str) -> int:
+    replicates = rewards.shape[1]
     if replicates < 2:
-        raise ValueError(f"replicates {replicates}: the {what} needs at least 2")
+        raise ValueError(f"replicates {replicates}: the {needed_by} needs at least 2")
     return replicates
 
 
@@ -144,24 +159,24 @@ def _init_average(num_glimpses: int) -> PyTree:
 def _update_average(
     rewards: Float[Array, "T M B"],
     episode: Episode,
-    memory: PyTree,
+    state: PyTree,
     *,
     discount: Scalar,
-    average_decay: Scalar,
+    moving_average_decay: Scalar,
     counted: Float[Array, "T M B"],
 ) -> tuple[Float[Array, "T M B"], PyTree]:
     del episode
     returns = returns_to_go(rewards, discount)
-    # Of the steps before this one, so that it does not depend on what it is the baseline of.
-    baseline = memory["mean"] / jnp.maximum(memory["weight"], 1e-8)
-    kept = jnp.asarray(average_decay)
-    # A glimpse that few episodes learn from moves its average as little as it has to say.
+    # From earlier steps alone, so that the baseline is independent of the returns that it is subtracted from.
+    baseline = state["mean"] / jnp.maximum(state["weight"], 1e-8)
+    decay = jnp.asarray(moving_average_decay)
+    # A glimpse that counts in few episodes moves its average little.
     new = {"mean": (returns * counted).mean(axis=(1, 2)), "weight": counted.mean(axis=(1, 2))}
-    memory = {name: kept * memory[name] + (1 - kept) * new[name] for name in new}
-    return returns - baseline[:, None, None], memory
+    state = {name: decay * state[name] + (1 - decay) * new[name] for name in new}
+    return returns - baseline[:, None, None], state
 
 
-# Return less an exponential moving average of the mean returns of the steps before, one for each glimpse (Williams
-# 1992, section 5), over the episodes in which the glimpse counts; the average is divided by the weight it has gathered,
-# so that it does not start from 0.
+# The return minus an exponential moving average of the mean returns of earlier steps (Williams 1992, section 5), one
+# average for each glimpse, over the episodes in which the glimpse counts. The average is divided by the weight it has
+# gathered, so that it does not start from 0.
 moving_average = Stateful(_init_average, _update_average)

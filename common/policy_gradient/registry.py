@@ -1,11 +1,8 @@
-"""Finds a reward, an advantage or a surrogate by its name or as ``module:function``."""
+"""The kinds of functions that an estimator is made of, and the built-in ones."""
 
-import importlib
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from common.names import unknown
+from common.extensions import Call, Extension
 from common.policy_gradient import advantages, rewards, surrogates
 from common.policy_gradient.advantages import Stateful
 
@@ -30,65 +27,24 @@ SURROGATES: dict[str, Callable] = {
     "pathwise": surrogates.pathwise,
     "multi_sample": surrogates.multi_sample,
 }
-# What each kind of function is called with, and what more it may name.
-ARGUMENTS = {
-    "reward": ("logits", "labels"),
-    "advantage": ("rewards", "episode"),
-    "surrogate": ("log_probs", "behaviour_log_probs", "advantages"),
-}
-KEYWORDS = ("discount", "gae_lambda", "average_decay", "clip_ratio")
-MORE = {"reward": (), "advantage": (*KEYWORDS, "counted"), "surrogate": (*KEYWORDS, "rewards")}
+# The numbers of an `EstimatorConfig` that an advantage or a surrogate may name.
+HYPERPARAMETERS = ("discount", "gae_lambda", "moving_average_decay", "clip_ratio")
 
-
-def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    """Looks up ``name`` in ``table``, or imports it when it is ``module:function``.
-
-    Args:
-      kind: what is looked up, for the error.
-      name: a key of ``table``, or ``module:function``.
-      table: the registered functions.
-
-    Raises:
-      ValueError: the name is unknown, or the function cannot be imported or does not take the arguments of its kind;
-        quotes the name and says what is allowed.
-    """
-    if name in table:
-        return table[name]
-    if ":" in name:
-        allowed = f"choose from {', '.join(table)}, or give module:function"
-        module, _, function = name.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"{kind} {name!r}: {error}; {allowed}") from error
-        if kind == "advantage" and isinstance(found, Stateful):
-            _require_arguments(kind, name, found.init, ("num_glimpses",))
-            _require_arguments(kind, name, found.update, (*ARGUMENTS[kind], "memory"))
-            return found
-        if not callable(found):
-            raise ValueError(f"{kind} {name!r}: not a function; {allowed}")
-        _require_arguments(kind, name, found, ARGUMENTS[kind])
-        return found
-    raise unknown(kind, name, table, "module:function")
-
-
-def named(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``values`` that a function has an argument for, by name."""
-    names = _signature(function).parameters
-    return {name: value for name, value in values.items() if name in names}
-
-
-def _signature(function: Callable) -> inspect.Signature:
-    try:
-        return inspect.signature(function)
-    except ValueError:  # Written in C, it tells nothing of itself, and may take whatever stands in order.
-        return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])
-
-
-def _require_arguments(kind: str, name: str, function: Callable, arguments: Sequence[str]) -> None:
-    keywords = MORE[kind]
-    try:
-        _signature(function).bind(*arguments, **named(function, dict.fromkeys(keywords)))
-    except TypeError as error:
-        more = f", and may name {', '.join(keywords)}" if keywords else ""
-        raise ValueError(f"{kind} {name!r}: {error}; it is called with ({', '.join(arguments)}){more}") from error
+REWARD = Extension("reward", REWARDS, Call(("logits", "labels")))
+_ADVANTAGE = Call(("rewards", "episode"), optional=(*HYPERPARAMETERS, "counted"))
+ADVANTAGE = Extension(
+    "advantage",
+    ADVANTAGES,
+    _ADVANTAGE,
+    alternatives={
+        Stateful: {
+            "init": Call(("num_glimpses",)),
+            "update": Call(("rewards", "episode", "estimator_state"), optional=_ADVANTAGE.optional),
+        }
+    },
+)
+SURROGATE = Extension(
+    "surrogate",
+    SURROGATES,
+    Call(("log_probs", "behaviour_log_probs", "advantages"), optional=(*HYPERPARAMETERS, "rewards", "counted")),
+)

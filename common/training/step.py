@@ -18,13 +18,13 @@ class Given(NamedTuple):
     Attributes:
       progress: part of the run that is done, in [0, 1].
       hyper: the model's continuous hyperparameters, so that several settings can share a compiled program.
-      memory: what the step before left; its structure is that of `Model.memory`.
+      estimator_state: what the step before left; its structure is that of `Model.estimator_state`.
       rollout: of several updates on the same episodes, those episodes; else None.
     """
 
     progress: Float[Array, ""]
     hyper: PyTree = ()
-    memory: PyTree = ()
+    estimator_state: PyTree = ()
     rollout: PyTree = None
 
 
@@ -32,8 +32,8 @@ class Passes(NamedTuple):
     """Several updates on the episodes of one step.
 
     Attributes:
-      play: ``(params, key, images [B, H, W, C], labels [B], given) -> (rollout, memory)``; the leaves of the rollout
-        are ``[T, M, B, ...]``.
+      play: ``(params, key, images [B, H, W, C], labels [B], given) -> (rollout, estimator_state)``; the leaves of
+        the rollout are ``[T, M, B, ...]``.
       number: passes over the episodes.
       minibatches: parts of the images that are an update each.
       max_kl: the rest of a step's updates is skipped once the loss's metric ``kl`` exceeds it; 0 for never.
@@ -50,12 +50,12 @@ class Model(NamedTuple):
 
     Attributes:
       init: ``key -> params``.
-      loss: ``(params, key, images [B, H, W, C], labels [B], given) -> (loss, (metrics, memory))``; images are uint8,
-        metrics are scalars.
+      loss: ``(params, key, images [B, H, W, C], labels [B], given) -> (loss, (metrics, estimator_state))``; images
+        are uint8, metrics are scalars.
       predict: ``(params, key, images [B, H, W, C], policy kind, hyper) -> scores [B, *S, num_classes]``, logits or
         log-probabilities; the kind is that of `common.attention.base.Policy`.
       hyper: the configured continuous hyperparameters.
-      memory: what the first step finds in place of what a step before left.
+      estimator_state: what the first step finds in place of what a step before left.
       passes: how several updates are made on the same episodes; None for one update on fresh episodes.
       rate_factors: ``params -> tree of factors`` on the learning rate of each parameter; None for 1 everywhere.
       frozen: keys of the parameters, a dictionary, that are held fixed: see `freeze`.
@@ -66,7 +66,7 @@ class Model(NamedTuple):
     loss: Callable[..., tuple[Array, tuple[dict[str, Array], PyTree]]]
     predict: Callable[..., Array]
     hyper: PyTree = ()
-    memory: PyTree = ()
+    estimator_state: PyTree = ()
     passes: Passes | None = None
     rate_factors: Callable[[PyTree], PyTree] | None = None
     frozen: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class TrainState(NamedTuple):
       opt_state: the optimiser's state.
       step: steps done.
       base_key: key from which every step's key is folded.
-      memory: what the last step left for the next (`Model.memory`).
+      estimator_state: what the last step left for the next (`Model.estimator_state`).
       best_params: parameters of the lowest validation error so far.
       best_error: that error in per cent; infinite before the first validation.
       best_step: the step it was measured at.
@@ -118,7 +118,7 @@ class TrainState(NamedTuple):
     opt_state: PyTree
     step: Int[Array, ""]
     base_key: Key[Array, ""]
-    memory: PyTree
+    estimator_state: PyTree
     best_params: PyTree
     best_error: Float[Array, ""]
     best_step: Int[Array, ""]
@@ -134,7 +134,7 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, seed: int 
         step=jnp.zeros((), jnp.int32),
         base_key=base_key,
         # Copied, because the chunk donates its state and one buffer cannot be donated twice.
-        memory=jax.tree.map(jnp.copy, model.memory),
+        estimator_state=jax.tree.map(jnp.copy, model.estimator_state),
         best_params=jax.tree.map(jnp.copy, params),
         best_error=jnp.array(jnp.inf),
         best_step=jnp.zeros((), jnp.int32),
@@ -182,28 +182,30 @@ def train_step(
     def update(
         params: PyTree, opt_state: PyTree, rate: Array, *batch: Any
     ) -> tuple[PyTree, PyTree, PyTree, dict[str, Array]]:
-        (_, (metrics, memory)), grads = gradient(params, *batch)
+        (_, (metrics, estimator_state)), grads = gradient(params, *batch)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         if model.rate_factors is not None:
             updates = jax.tree.map(lambda factor, leaf: factor * leaf, model.rate_factors(params), updates)
         params = optax.apply_updates(params, jax.tree.map(lambda leaf: -rate * leaf, updates))
         norms = {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
-        return params, opt_state, memory, metrics | norms
+        return params, opt_state, estimator_state, metrics | norms
 
     def step(state: TrainState, source: Any, hyper: Hyper) -> tuple[TrainState, dict[str, Array]]:
         data_key, loss_key = jax.random.split(jax.random.fold_in(state.base_key, state.step))
         images, labels = sample_batch(data_key, source)
-        given = Given(state.step / total_steps, hyper.model, state.memory)
+        given = Given(state.step / total_steps, hyper.model, state.estimator_state)
         rate = schedule(hyper.learning_rate)(state.step)
         if model.passes is None:
-            params, opt_state, memory, metrics = update(
+            params, opt_state, estimator_state, metrics = update(
                 state.params, state.opt_state, rate, loss_key, images, labels, given
             )
         else:
-            params, opt_state, memory, metrics = _several_updates(
+            params, opt_state, estimator_state, metrics = _several_updates(
                 update, model.passes, state, rate, loss_key, images, labels, given
             )
-        return state._replace(params=params, opt_state=opt_state, step=state.step + 1, memory=memory), metrics
+        return state._replace(
+            params=params, opt_state=opt_state, step=state.step + 1, estimator_state=estimator_state
+        ), metrics
 
     return step
 
@@ -219,8 +221,8 @@ def _several_updates(
     given: Given,
 ) -> tuple[PyTree, PyTree, PyTree, dict[str, Array]]:
     play_key, order_key, loss_key = jax.random.split(key, 3)
-    rollout, memory = passes.play(state.params, play_key, images, labels, given)
-    given = given._replace(memory=memory)
+    rollout, estimator_state = passes.play(state.params, play_key, images, labels, given)
+    given = given._replace(estimator_state=estimator_state)
     orders = jax.vmap(lambda key: jax.random.permutation(key, len(images)))(jax.random.split(order_key, passes.number))
     parts = orders.reshape(passes.number * passes.minibatches, -1)
 
@@ -241,7 +243,7 @@ def _several_updates(
     # Of the updates that were skipped nothing is told, unless it is what skipped them that is not a number.
     told = (done > 0) | jnp.isnan(metrics.get("kl", done))
     mean = {name: jnp.where(told, values, 0).sum() / jnp.maximum(done.sum(), 1) for name, values in metrics.items()}
-    return params, opt_state, memory, mean | {"updates": done.sum()}
+    return params, opt_state, estimator_state, mean | {"updates": done.sum()}
 
 
 def make_chunk(

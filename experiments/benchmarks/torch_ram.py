@@ -34,9 +34,21 @@ from torch.distributions import Normal
 
 # The choices of `RamConfig` that this implementation is written for; sizes, sigma and loss weights are free.
 WRITTEN_FOR: dict[str, dict[str, Any]] = {
-    "agent": {"combine": "add", "core": "lstm", "locator_hidden": 0, "mean_activation": "tanh"},
-    "policy": {"policy": "learned", "start": "centre", "sigma_schedule": "constant", "learned_sigma": "no"},
-    "loss": {"classify_at": "every", "entropy_weight": 0.0, "locator_gradient": "core"},
+    "agent": {
+        "glimpse_network": "dense",
+        "combine": "add",
+        "core": "lstm",
+        "location_network_hidden": 0,
+        "mean_activation": "tanh",
+    },
+    "policy": {
+        "policy": "learned",
+        "location_policy": "gaussian",
+        "first_location": "centre",
+        "sigma_schedule": "constant",
+        "learned_sigma": "no",
+    },
+    "loss": {"classify_at": "every", "entropy_weight": 0.0, "policy_gradient_into": "core"},
     "estimator": {
         "reward": "correct",
         "advantage": "learned_baseline",
@@ -130,14 +142,14 @@ class TorchEpisode(NamedTuple):
       logits: belief over classes after each glimpse ``[T, N, num_classes]``.
       means: mean of the policy that chose each location after the first ``[T - 1, N, 2]``.
       log_probs: log-probability of those locations before they were moved onto the image ``[T - 1, N]``.
-      baselines: predicted return before those locations were drawn ``[T - 1, N]``.
+      values: predicted return before those locations were drawn ``[T - 1, N]``.
     """
 
     locations: Float[Tensor, "T N 2"]
     logits: Float[Tensor, "T N num_classes"]
     means: Float[Tensor, "moves N 2"]
     log_probs: Float[Tensor, "moves N"]
-    baselines: Float[Tensor, "moves N"]
+    values: Float[Tensor, "moves N"]
 
 
 class TorchRam(nn.Module):
@@ -165,14 +177,14 @@ class TorchRam(nn.Module):
         agent, self.retina, self.num_glimpses = config.agent, config.retina, config.agent.num_glimpses
         self.tuned = tuned
         values = self.retina.num_scales * self.retina.glimpse_size**2 * channels
-        self.what = nn.Linear(values, agent.what_hidden)
-        self.what_out = nn.Linear(agent.what_hidden, agent.glimpse_features)
-        self.where = nn.Linear(2, agent.where_hidden)
-        self.where_out = nn.Linear(agent.where_hidden, agent.glimpse_features)
+        self.what = nn.Linear(values, agent.glimpse_hidden)
+        self.what_out = nn.Linear(agent.glimpse_hidden, agent.glimpse_features)
+        self.where = nn.Linear(2, agent.location_hidden)
+        self.where_out = nn.Linear(agent.location_hidden, agent.glimpse_features)
         self.core = nn.LSTMCell(agent.glimpse_features, agent.core_hidden)
         self.mean = nn.Linear(agent.core_hidden, 2)
         self.logits = nn.Linear(agent.core_hidden, num_classes)
-        self.baseline = nn.Linear(agent.core_hidden, 1)
+        self.value = nn.Linear(agent.core_hidden, 1)
         sigma = torch.tensor(parse_sigma(config.policy.sigma, height, width))
         self.register_buffer("sigma", sigma, persistent=False)
 
@@ -198,7 +210,7 @@ class TorchRam(nn.Module):
             see, images = tuned_glimpse, F.pad(images, (reach(self.retina),) * 4)
         location = images.new_zeros(len(images), 2)
         hidden = cell = images.new_zeros(len(images), self.core.hidden_size)
-        locations, logits, means, log_probs, baselines = [], [], [], [], []
+        locations, logits, means, log_probs, values = [], [], [], [], []
         for t in range(self.num_glimpses):
             if t:
                 mean = torch.tanh(self.mean(hidden))
@@ -207,12 +219,12 @@ class TorchRam(nn.Module):
                 location = sample.clamp(-1, 1)
                 means.append(mean)
                 log_probs.append(policy.log_prob(sample).sum(-1))
-                baselines.append(self.baseline(hidden.detach()).squeeze(-1))
+                values.append(self.value(hidden.detach()).squeeze(-1))
             seen = see(images, location, self.retina)
             hidden, cell = self.core(self.features(seen, location), (hidden, cell))
             locations.append(location)
             logits.append(self.logits(hidden))
-        return TorchEpisode(*(torch.stack(x) for x in (locations, logits, means, log_probs, baselines)))
+        return TorchEpisode(*(torch.stack(x) for x in (locations, logits, means, log_probs, values)))
 
 
 def hybrid_loss(weights: LossConfig, episode: TorchEpisode, labels: Int[Tensor, " N"]) -> Float[Tensor, ""]:
@@ -226,13 +238,13 @@ def hybrid_loss(weights: LossConfig, episode: TorchEpisode, labels: Int[Tensor, 
     glimpses = len(episode.logits)
     classification = F.cross_entropy(episode.logits.flatten(0, 1), labels.repeat(glimpses))
     reward = (episode.logits[-1].detach().argmax(-1) == labels).float()
-    advantage = reward - episode.baselines.detach()
+    advantage = reward - episode.values.detach()
     policy = -(episode.log_probs * advantage).sum(0).mean()
-    baseline = F.mse_loss(episode.baselines, reward.expand_as(episode.baselines))
+    baseline = F.mse_loss(episode.values, reward.expand_as(episode.values))
     return (
         weights.classification_weight * classification
         + weights.policy_weight * policy
-        + weights.baseline_weight * baseline
+        + weights.value_weight * baseline
     )
 
 

@@ -1,7 +1,6 @@
 """The families of models: one file for each. A new family is a file here and a line below, or a file of your own."""
 
-import importlib
-
+from common.extensions import Extension
 from common.names import unknown
 from experiments.families import cnn, colocalisation, dram, ram, soft_attention, stn
 from experiments.families.base import Built, Family, Source
@@ -21,17 +20,7 @@ def find_family(name: str) -> Family:
     Raises:
       ValueError: there is none; names those there are.
     """
-    if name in FAMILIES:
-        return FAMILIES[name]
-    if ":" not in name:
-        raise unknown("family", name, FAMILIES, "module:NAME")
-    module, _, attribute = name.partition(":")
-    try:
-        family = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"family {name!r}: {error}; give one of {', '.join(FAMILIES)}, or module:NAME") from error
-    if not isinstance(family, Family):
-        raise ValueError(f"family {name!r}: is {family!r}, must be an experiments.families.Family")
+    family = Extension("family", FAMILIES, base=Family).resolve(name)
     if family.name != name:
         raise ValueError(f"family {name!r}: calls itself {family.name!r}; name it {name!r}, so that runs find it")
     return family

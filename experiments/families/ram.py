@@ -50,7 +50,7 @@ def _ram(
         data=DataConfig(task=task, augmentation=AugmentationConfig(shift=shift)),
         model=RamConfig(
             retina=retina,
-            agent=AgentConfig(num_glimpses=glimpses, what_hidden=what),
+            agent=AgentConfig(num_glimpses=glimpses, glimpse_hidden=what),
             policy=PolicyConfig(sigma=sigma, sigma_final=sigma_final, sigma_schedule="exponential"),
             loss=LossConfig(policy_weight=policy_weight),
             estimator=GAIN,

@@ -44,7 +44,7 @@ PANELS = (
         ),
     ),
     Panel("Policy loss", "policy loss", (("policy_loss", "policy"),)),
-    Panel("Baseline loss", "baseline loss", (("baseline_loss", "baseline"),)),
+    Panel("Baseline loss", "baseline loss", (("value_loss", "baseline"),)),
     Panel("Reward", "reward an episode", (("reward", "reward"),)),
     Panel("Policy entropy", "entropy (nats)", (("entropy", "entropy"),)),
     Panel("Gradient norm", "global norm", (("grad_norm", "norm"),), log=True),
@@ -65,7 +65,7 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     """Curves of everything the records of `metrics.jsonl` hold, one panel for each kind of quantity.
 
     A record has "step" and any of: accuracy (a fraction), validation_error, validation_greedy_error and
-    validation_sampled_error (per cent), reward, loss, classification_loss, policy_loss, baseline_loss, entropy
+    validation_sampled_error (per cent), reward, loss, classification_loss, policy_loss, value_loss, entropy
     (nats), grad_norm, sigma_px (pixels), learning_rate. Accuracy is drawn as an error, in per cent, beside the
     validation errors. Missing and null values are left out, panels without data too.
     """

@@ -9,7 +9,7 @@ import tyro
 
 from common.data import Dataset
 from common.names import unknown
-from common.policy_gradient import REWARDS, resolve, validate_estimator
+from common.policy_gradient import REWARD, validate_estimator
 from experiments.cli.console import warn
 from experiments.families.ram import PRESETS as RAM_PRESETS
 from experiments.families.ram import RamExperiment, build
@@ -92,7 +92,7 @@ def validate(config: VarianceConfig) -> None:
             raise unknown("estimator", name, ESTIMATORS)
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
-    resolve("reward", config.reward, REWARDS)
+    REWARD.resolve(config.reward)
     for name in ("output", "figure"):
         path = getattr(config, name)
         if path is not None and (path.is_dir() or not path.parent.is_dir()):

@@ -69,23 +69,23 @@ def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Call
       estimators: E of them.
 
     Returns:
-      ``(setting, memories, keys [N]) -> gradients [N, E, d]``, compiled; ``memories`` has an entry an estimator. One
+      ``(setting, states, keys [N]) -> gradients [N, E, d]``, compiled; ``states`` has an entry an estimator. One
       estimate after the other is made, in one call.
     """
 
-    def one(setting: Setting, memories: Sequence[PyTree], key: Key[Array, ""]) -> Array:
+    def one(setting: Setting, states: Sequence[PyTree], key: Key[Array, ""]) -> Array:
         flat, unflatten = ravel_pytree(setting.params[NETWORK])
 
         def losses(flat: Array) -> Array:
             episode = _play(ram, setting.params | {NETWORK: unflatten(flat)}, key, setting)
-            pairs = zip(estimators, memories, strict=True)
-            return jnp.stack([policy_loss(each, episode, setting.labels, memory).loss for each, memory in pairs])
+            pairs = zip(estimators, states, strict=True)
+            return jnp.stack([policy_loss(each, episode, setting.labels, state).loss for each, state in pairs])
 
         return jax.jacrev(losses)(flat)
 
     @jax.jit
-    def gradients(setting: Setting, memories: Sequence[PyTree], keys: Key[Array, " N"]) -> Array:
-        return jax.lax.map(functools.partial(one, setting, memories), keys)
+    def gradients(setting: Setting, states: Sequence[PyTree], keys: Key[Array, " N"]) -> Array:
+        return jax.lax.map(functools.partial(one, setting, states), keys)
 
     return gradients
 
@@ -93,18 +93,18 @@ def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Call
 def make_warm_up(
     ram: AttentionModel, estimators: Sequence[Estimator], num_glimpses: int
 ) -> Callable[..., list[PyTree]]:
-    """What estimators remember after some steps: ``(setting, keys [N]) -> memories``, compiled."""
+    """What estimators remember after some steps: ``(setting, keys [N]) -> states``, compiled."""
 
-    fresh = [each.init_memory(num_glimpses) for each in estimators]
+    fresh = [each.init_state(num_glimpses) for each in estimators]
     if not jax.tree.leaves(fresh):  # Nobody remembers anything.
         return lambda setting, keys: fresh
 
     @jax.jit
     def warm_up(setting: Setting, keys: Key[Array, " N"]) -> list[PyTree]:
-        def step(memories: list[PyTree], key: Key[Array, ""]) -> tuple[list[PyTree], None]:
+        def step(states: list[PyTree], key: Key[Array, ""]) -> tuple[list[PyTree], None]:
             episode = _play(ram, setting.params, key, setting)
-            pairs = zip(estimators, memories, strict=True)
-            return [policy_loss(each, episode, setting.labels, memory).memory for each, memory in pairs], None
+            pairs = zip(estimators, states, strict=True)
+            return [policy_loss(each, episode, setting.labels, state).estimator_state for each, state in pairs], None
 
         return jax.lax.scan(step, fresh, keys)[0]
 
@@ -134,7 +134,7 @@ def make_baseline_fit(
             params = setting.params | {BASELINE: network}
             episode = _play(ram, params, play_key, setting._replace(images=images, labels=labels))
             returns = returns_to_go(ram.estimator.reward(episode.logits, labels), 1.0)
-            return jnp.square(jax.lax.stop_gradient(returns)[1:] - episode.baselines[1:]).mean()
+            return jnp.square(jax.lax.stop_gradient(returns)[1:] - episode.values[1:]).mean()
 
         def step(carry: tuple[PyTree, PyTree], key: Key[Array, ""]) -> tuple[tuple[PyTree, PyTree], None]:
             network, state = carry

@@ -181,7 +181,7 @@ def make_soft_attention(
         logits = attend(params, images).logits
         each = jax.vmap(cross_entropy, (0, None))(logits if every else logits[-1:], labels)
         metrics = {"loss": each.mean(), "accuracy": accuracy(logits[-1], labels)}
-        return each.mean(), (metrics, given.memory)
+        return each.mean(), (metrics, given.estimator_state)
 
     def predict(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()

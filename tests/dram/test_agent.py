@@ -12,7 +12,7 @@ from scipy import stats
 from common.attention.base import Policy
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.attention.glimpse import make_sensor
-from common.attention.locations import START_POLICIES
+from common.attention.locations import FIRST_LOCATIONS
 from common.attention.objective import Weights
 from common.attention.rollout import unroll
 from common.networks.glimpse_networks import GLIMPSE_SCALE
@@ -62,7 +62,7 @@ def _params(config):
 
 
 def _given(model, rollout=None):
-    return Given(jnp.zeros(()), model.hyper, model.memory, rollout)
+    return Given(jnp.zeros(()), model.hyper, model.estimator_state, rollout)
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def _compiled(config):
     agent = make_agent(Dram(config, CLASSES, UNITS[config.agent.unit_width]), IMAGES)
     retina = _make(config).retina
     play = functools.partial(unroll, agent, see=make_sensor(IMAGES, retina), key=KEY, batch_size=BATCH)
-    policy = Policy(START_POLICIES["centre"], "given", samples=SAMPLES)
+    policy = Policy(FIRST_LOCATIONS["centre"], "given", samples=SAMPLES)
     return jax.jit(lambda params: play(params, num_glimpses=STEPS, policy=policy, sigma=jnp.full(2, 0.5)))
 
 
@@ -146,7 +146,7 @@ def test_an_episode_equals_numpy(agent):
     config = _config(agent)
     episode = _compiled(config)(_params(config))
     means, baselines, logits = _by_hand(_params(config), config)
-    for found, expected in ((episode.means, means), (episode.baselines, baselines), (episode.logits, logits)):
+    for found, expected in ((episode.means, means), (episode.values, baselines), (episode.logits, logits)):
         np.testing.assert_allclose(found, np.stack(expected), rtol=1e-3, atol=1e-4)
     assert np.abs(np.stack(means)).max() < 1 and np.asarray(logits).std() > 0.1
 
@@ -177,7 +177,7 @@ def test_the_classifier_never_sees_the_context(two_layers):
     before, after = (_compiled(config)(p) for p in (params, changed))
     # One core alone does both, so that there it does see it.
     np.testing.assert_array_equal((before.logits == after.logits).all(), two_layers)
-    for field in ("means", "baselines"):
+    for field in ("means", "values"):
         assert (getattr(before, field)[0] != getattr(after, field)[0]).any()
 
 
@@ -210,7 +210,7 @@ def test_with_context_the_policy_draws_the_first_location():
     expected = stats.norm.logpdf(sampled.samples, sampled.means, 0.5).sum(-1)
     np.testing.assert_allclose(sampled.log_probs, expected, rtol=1e-4)
     np.testing.assert_array_equal(sampled.sigmas, 0.5)
-    assert np.asarray(sampled.baselines[0]).all() and np.asarray(sampled.entropies[0]).all()
+    assert np.asarray(sampled.values[0]).all() and np.asarray(sampled.entropies[0]).all()
     for episode in (greedy, random):
         np.testing.assert_array_equal(episode.log_probs, 0)
     assert len(np.unique(random.samples[0])) == 2 * BATCH and np.abs(random.samples).max() <= 1
@@ -221,7 +221,7 @@ def test_with_context_the_policy_draws_the_first_location():
 def test_without_context_the_start_policy_does():
     play, params = _plays(False)
     for episode in play(params, IMAGES, KEY).values():
-        for field in ("samples", "log_probs", "baselines", "entropies", "sigmas"):
+        for field in ("samples", "log_probs", "values", "entropies", "sigmas"):
             np.testing.assert_array_equal(getattr(episode, field)[0], 0)
 
 

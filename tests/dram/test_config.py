@@ -34,7 +34,7 @@ def _with(part, **fields):
         ("agent", {"context_channels": 0}, "context_channels 0"),
         ("agent", {"unit_width": "0px"}, "unit_width '0px': give a positive number, normalised ('0.1') or in pixels"),
         ("agent", {"unit_width": "wide"}, "unit_width 'wide'"),
-        ("agent", {"unit_width": "20px"}, "unit_width '20px' with mean_activation 'tanh': no location further than"),
+        ("agent", {"unit_width": "20px"}, "unit_width '20px' with mean_activation 'tanh': locations further from"),
         ("agent", {"two_layers": False, "stop_gradient": True}, "stop_gradient True with two_layers False"),
         ("policy", {"sigma": "-5px"}, "sigma '-5px'"),
         ("policy", {"sigma_schedule": "linear"}, "'linear'"),

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from common.networks.glimpse_networks import GLIMPSE_SCALE
-from dram.networks import ContextNetwork, GlimpseNetwork, coarse
+from dram.networks import ContextNetwork, ConvGlimpseNetwork, GlimpseNetwork, coarse
 
 RNG = np.random.default_rng(0)
 # Two leading axes, K scales of G x G samples in C channels.
@@ -52,7 +52,7 @@ def _joined(what, where, combine):
 
 @pytest.mark.parametrize("combine", ["add", "multiply"])
 def test_dense_glimpse_network(combine):
-    features, params = _apply(GlimpseNetwork("dense", 4, 20, combine), GLIMPSES, LOCATIONS)
+    features, params = _apply(GlimpseNetwork(20, combine), GLIMPSES, LOCATIONS)
     assert params.keys() == {"what", "where"}
     what = _relu(_dense(params["what"], _stacked(GLIMPSES).reshape(2, 3, -1)))
     where = _relu(_dense(params["where"], LOCATIONS))
@@ -61,11 +61,11 @@ def test_dense_glimpse_network(combine):
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize("kind", [GlimpseNetwork, ConvGlimpseNetwork])
 @pytest.mark.parametrize("combine", ["add", "multiply"])
 def test_a_fresh_network_sees_what_is_in_the_middle(kind, combine):
     """In the middle, where locations are 0, neither a sum nor a product changes what was seen."""
-    network, middle = GlimpseNetwork(kind, 4, 20, combine), jnp.zeros((2, 3, 2))
+    network, middle = kind(20, combine), jnp.zeros((2, 3, 2))
     params = network.init(jax.random.key(0), jnp.asarray(GLIMPSES), middle)
     blind = jax.tree.map(jnp.zeros_like, params["params"]["where"])
     neutral = blind | {"bias": jnp.full(20, float(combine == "multiply"))}
@@ -79,7 +79,7 @@ def test_a_fresh_network_sees_what_is_in_the_middle(kind, combine):
 
 @pytest.mark.parametrize("combine", ["add", "multiply"])
 def test_convolutional_glimpse_network(combine):
-    features, params = _apply(GlimpseNetwork("conv", 4, 20, combine), GLIMPSES, LOCATIONS)
+    features, params = _apply(ConvGlimpseNetwork(20, combine, 4), GLIMPSES, LOCATIONS)
     shapes = {name: params[name]["kernel"].shape for name in ("what_0", "what_1", "what_2", "what")}
     # No pooling and no padding: 10 - 4 - 2 - 2 = 2 positions remain in each direction.
     assert shapes == {
@@ -99,7 +99,7 @@ def test_convolutional_glimpse_network(combine):
 
 def test_convolutional_glimpse_network_equals_pytorch():
     torch = pytest.importorskip("torch")
-    features, params = _apply(GlimpseNetwork("conv", 4, 20), GLIMPSES, LOCATIONS)
+    features, params = _apply(ConvGlimpseNetwork(20, conv_channels=4), GLIMPSES, LOCATIONS)
     what = torch.tensor(GLIMPSES.reshape(6, 2, 10, 10, 3)).permute(0, 1, 4, 2, 3).reshape(6, 6, 10, 10) * GLIMPSE_SCALE
     for index in range(3):
         kernel, bias = params[f"what_{index}"]["kernel"], params[f"what_{index}"]["bias"]
@@ -111,7 +111,7 @@ def test_convolutional_glimpse_network_equals_pytorch():
 
 
 def test_a_smaller_glimpse_leaves_the_convolutions_nothing():
-    module = GlimpseNetwork("conv", 2, 4)
+    module = ConvGlimpseNetwork(4, conv_channels=2)
     least = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 1, 9, 9, 1)), jnp.zeros((1, 2)))
     assert least["params"]["what"]["kernel"].shape == (4, 4)
 

@@ -48,7 +48,7 @@ def _compiled(config):
 
     def loss(params, key, images, labels, sigma):
         hyper = model.hyper._replace(sigma=jnp.broadcast_to(sigma, (2,)))
-        return model.loss(params, key, images, labels, Given(jnp.zeros(()), hyper, model.memory))
+        return model.loss(params, key, images, labels, Given(jnp.zeros(()), hyper, model.estimator_state))
 
     return jax.value_and_grad(loss, has_aux=True)
 
@@ -131,7 +131,7 @@ def test_finite_at_the_extremes():
 def test_several_updates_on_the_same_episodes():
     config = _config(surrogate="ppo_clip", passes=2, minibatches=2)
     dram, params = _make(config), _params(config)
-    given = Given(jnp.zeros(()), dram.model.hyper, dram.model.memory)
+    given = Given(jnp.zeros(()), dram.model.hyper, dram.model.estimator_state)
     rollout, _ = jax.jit(dram.model.passes.play)(params, KEY, IMAGES, LABELS, given)
     assert rollout.counted.shape == rollout.advantages.shape == (EACH * TARGETS, 2, BATCH)
     np.testing.assert_array_equal(np.asarray(rollout.advantages)[np.asarray(rollout.counted) == 0], 0)
@@ -139,7 +139,7 @@ def test_several_updates_on_the_same_episodes():
     fresh = jax.jit(dram.model.loss)(params, KEY, IMAGES, LABELS, given)
     assert float(again[1][0].pop("kl")) == pytest.approx(0, abs=1e-6)
     # The replicates of the same key play the same episodes; only ppo's own loss has another value.
-    for name in ("classification_loss", "baseline_loss", "entropy", "reward", "accuracy"):
+    for name in ("classification_loss", "value_loss", "entropy", "reward", "accuracy"):
         assert float(again[1][0][name]) == pytest.approx(float(fresh[1][0][name]), rel=1e-3), name
     optimizer = make_optimizer(OptimizerConfig())
     schedule = functools.partial(make_schedule, OptimizerConfig(), 10, 1.0)

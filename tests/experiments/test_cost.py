@@ -42,7 +42,7 @@ def padded(side, kernel):
 
 def test_ram_by_hand():
     agent = AgentConfig(
-        num_glimpses=3, what_hidden=200, where_hidden=100, glimpse_features=300, core="rnn", core_hidden=150
+        num_glimpses=3, glimpse_hidden=200, location_hidden=100, glimpse_features=300, core="rnn", core_hidden=150
     )
     flops = flops_of(RamExperiment(data=DIGITS, model=RamConfig(retina=RetinaConfig(8, 2), agent=agent)))
     glimpse = dense(2 * 8 * 8, 200, 300) + dense(2, 100, 300) + dense(150, 150) + dense(300, 150)

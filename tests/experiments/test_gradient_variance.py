@@ -17,7 +17,7 @@ from experiments.training.run_directory import read_json
 from ram.config import AgentConfig, RamConfig
 
 FEW = ["--images", "4", "--estimates", "5", "--reference-estimates", "6", "--replicates", "1", "2", "--sigma", "2px"]
-SMALL = AgentConfig(num_glimpses=2, what_hidden=4, where_hidden=4, glimpse_features=4, core="rnn", core_hidden=4)
+SMALL = AgentConfig(num_glimpses=2, glimpse_hidden=4, location_hidden=4, glimpse_features=4, core="rnn", core_hidden=4)
 TINY = RamExperiment(
     data=DataConfig(task="images", augmentation=AugmentationConfig(shift=1)),
     model=RamConfig(RetinaConfig(4, 1), SMALL, PolicyConfig(sigma="0.3"), estimator=EstimatorConfig(replicates=2)),

@@ -24,11 +24,13 @@ HEIGHT, WIDTH, CLASSES, BATCH = 10, 12, 3, 6
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
 LABELS = jnp.arange(BATCH) % CLASSES
 KEY = jax.random.key(31)
-ZERO = {"classification_weight": 0.0, "policy_weight": 0.0, "baseline_weight": 0.0}
+ZERO = {"classification_weight": 0.0, "policy_weight": 0.0, "value_weight": 0.0}
 
 
 def _config(agent=None, policy=None, **loss):
-    small = AgentConfig(num_glimpses=2, what_hidden=5, where_hidden=5, glimpse_features=6, core="rnn", core_hidden=8)
+    small = AgentConfig(
+        num_glimpses=2, glimpse_hidden=5, location_hidden=5, glimpse_features=6, core="rnn", core_hidden=8
+    )
     fields = {field.name for field in dataclasses.fields(EstimatorConfig)}
     estimator = EstimatorConfig(**{name: value for name, value in loss.items() if name in fields})
     loss = LossConfig(**{name: value for name, value in loss.items() if name not in fields})
@@ -42,7 +44,7 @@ def _config(agent=None, policy=None, **loss):
 
 
 def _given(model, progress=0.0):
-    return Given(jnp.array(progress), model.hyper, model.memory)
+    return Given(jnp.array(progress), model.hyper, model.estimator_state)
 
 
 def _make(config):
@@ -76,11 +78,11 @@ def _expected_terms(episode, classify_at):
     classification = -(of_labels[-1] if classify_at == "last" else of_labels).mean()
     rewards = np.diff(of_labels, axis=0, prepend=-np.log(CLASSES))
     returns = np.asarray(returns_to_go(jnp.asarray(rewards, jnp.float32), 0.5))
-    errors = returns - np.asarray(episode.baselines)
+    errors = returns - np.asarray(episode.values)
     return {
         "classification_loss": classification,
         "policy_loss": -(np.asarray(episode.log_probs) * errors).sum(axis=0).mean(),
-        "baseline_loss": np.square(errors[1:]).mean(),
+        "value_loss": np.square(errors[1:]).mean(),
         "entropy": np.asarray(episode.entropies).sum(axis=0).mean(),
         "reward": rewards.sum(axis=0).mean(),
         "accuracy": (logits[-1].argmax(-1) == np.asarray(LABELS)).mean(),
@@ -96,12 +98,12 @@ def test_the_terms_of_the_loss(classify_at):
 
 
 def test_each_weight_scales_its_own_term():
-    episode, weights = _episode(), {"classification": 0.7, "policy": 0.3, "baseline": 2.0, "entropy": 0.11}
+    episode, weights = _episode(), {"classification": 0.7, "policy": 0.3, "value": 2.0, "entropy": 0.11}
     terms = _expected_terms(episode, "every")
     signed = {
         "classification": terms["classification_loss"],
         "policy": terms["policy_loss"],
-        "baseline": terms["baseline_loss"],
+        "value": terms["value_loss"],
         "entropy": -terms["entropy"],
     }
     none = {f"{name}_weight": 0.0 for name in weights}
@@ -116,7 +118,7 @@ def test_each_weight_scales_its_own_term():
 
 def test_one_glimpse_has_nothing_to_learn_where_to_look():
     loss, metrics = _terms(_episode(steps=1)._replace(log_probs=jnp.zeros((1, 2, BATCH))))
-    assert float(metrics["baseline_loss"]) == float(metrics["policy_loss"]) == 0
+    assert float(metrics["value_loss"]) == float(metrics["policy_loss"]) == 0
     assert float(loss) == pytest.approx(float(metrics["classification_loss"]))
 
 
@@ -257,7 +259,7 @@ def _off_centre(key, source, batch=32):
 
 OFF_CENTRE = RamConfig(
     RetinaConfig(4, 1),
-    AgentConfig(num_glimpses=2, what_hidden=8, where_hidden=8, glimpse_features=16, core="rnn", core_hidden=16),
+    AgentConfig(num_glimpses=2, glimpse_hidden=8, location_hidden=8, glimpse_features=16, core="rnn", core_hidden=16),
     PolicyConfig(sigma="0.4", sigma_final="0.1", sigma_schedule="linear"),
     estimator=EstimatorConfig(reward="log_probability"),
 )

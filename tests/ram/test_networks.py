@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from common.networks.glimpse_networks import GLIMPSE_SCALE
-from common.networks.heads import ActionNetwork, BaselineNetwork, LocationNetwork
-from ram.networks import GlimpseNetwork
+from common.networks.heads import ActionNetwork, ValueNetwork
+from ram.networks import ConvGlimpseNetwork, GlimpseNetwork
 
 OUTPUT = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
-SIGMA = jnp.array([0.1, 0.4])
 
 
 def _apply(module, *inputs):
@@ -35,7 +34,7 @@ def test_glimpse_network(combine):
     rng = np.random.default_rng(0)
     glimpses = rng.uniform(size=(2, 3, 2, 4, 4, 1)).astype(np.float32)
     locations = rng.uniform(-1, 1, size=(2, 3, 2)).astype(np.float32)
-    features, params = _apply(GlimpseNetwork(6, 5, 20, combine), glimpses, locations)
+    features, params = _apply(GlimpseNetwork(20, 6, 5, combine), glimpses, locations)
     what = _dense(params["what_out"], _relu(_dense(params["what"], GLIMPSE_SCALE * glimpses.reshape(2, 3, 32))))
     where = _dense(params["where_out"], _relu(_dense(params["where"], locations)))
     expected = _relu(what + where) if combine == "add" else _relu(what) * _relu(where)
@@ -43,36 +42,35 @@ def test_glimpse_network(combine):
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("hidden", [0, 6])
-@pytest.mark.parametrize(
-    ("activation", "function"),
-    [("linear", lambda x: x), ("tanh", np.tanh), ("hard_tanh", lambda x: np.clip(x, -1, 1))],
-)
-def test_location_network(activation, function, hidden):
-    (mean, sigma), params = _apply(LocationNetwork(activation, hidden), OUTPUT, SIGMA)
-    before = _relu(_dense(params["hidden_layer"], OUTPUT)) if hidden else OUTPUT
-    np.testing.assert_allclose(mean, function(_dense(params["mean"], before)), rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(sigma, SIGMA)
+def test_convolutional_glimpse_network():
+    """Convolutions on the glimpse, its scales as channels, then the layers of the dense one."""
+    rng = np.random.default_rng(0)
+    glimpses = rng.uniform(size=(2, 3, 2, 10, 10, 1)).astype(np.float32)
+    locations = rng.uniform(-1, 1, size=(2, 3, 2)).astype(np.float32)
+    features, params = _apply(ConvGlimpseNetwork(20, 6, 5, conv_channels=4), glimpses, locations)
+    shapes = {name: params[name]["kernel"].shape for name in ("what_0", "what_1", "what_2", "what")}
+    # No pooling and no padding: 10 - 4 - 2 - 2 = 2 positions remain in each direction.
+    assert shapes == {"what_0": (5, 5, 2, 4), "what_1": (3, 3, 4, 4), "what_2": (3, 3, 4, 8), "what": (32, 6)}
+    seen = GLIMPSE_SCALE * np.moveaxis(glimpses[..., 0], 2, -1).reshape(6, 10, 10, 2)
+    for index in range(3):
+        kernel = np.asarray(params[f"what_{index}"]["kernel"])
+        windows = np.lib.stride_tricks.sliding_window_view(seen, kernel.shape[:2], axis=(1, 2))
+        seen = _relu(np.einsum("nhwcij,ijcd->nhwd", windows, kernel) + np.asarray(params[f"what_{index}"]["bias"]))
+    glimpse = _dense(params["what_out"], _relu(_dense(params["what"], seen.reshape(2, 3, 32))))
+    location = _dense(params["where_out"], _relu(_dense(params["where"], locations)))
+    np.testing.assert_allclose(features, _relu(glimpse + location), rtol=1e-3, atol=1e-4)
 
 
-def test_a_learned_sigma_is_a_factor_that_starts_at_one():
-    module = LocationNetwork(learned_sigma="global")
-    fresh = module.init(jax.random.key(0), jnp.asarray(OUTPUT), SIGMA)
-    np.testing.assert_array_equal(module.apply(fresh, jnp.asarray(OUTPUT), SIGMA)[1], SIGMA)
-    (_, sigma), params = _apply(module, OUTPUT, SIGMA)
-    np.testing.assert_allclose(sigma, np.asarray(SIGMA) * np.exp(np.asarray(params["log_sigma"])), rtol=1e-5)
-
-
-def test_action_and_baseline_networks_are_linear():
+def test_action_and_value_networks_are_linear():
     logits, params = _apply(ActionNetwork(4), OUTPUT)
     np.testing.assert_allclose(logits, _dense(params["logits"], OUTPUT), rtol=1e-4, atol=1e-5)
-    value, params = _apply(BaselineNetwork(), OUTPUT)
+    value, params = _apply(ValueNetwork(), OUTPUT)
     assert value.shape == (2, 3)
     np.testing.assert_allclose(value, _dense(params["value"], OUTPUT)[..., 0], rtol=1e-4, atol=1e-5)
 
 
-def test_the_baseline_network_detaches_its_features():
-    module = BaselineNetwork()
+def test_the_value_network_detaches_its_features():
+    module = ValueNetwork()
     params = module.init(jax.random.key(0), jnp.asarray(OUTPUT))
     gradient = jax.grad(lambda output: module.apply(params, output).sum())(jnp.asarray(OUTPUT))
     np.testing.assert_array_equal(gradient, 0)

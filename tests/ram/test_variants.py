@@ -22,9 +22,11 @@ IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, W
 LABELS = jnp.arange(BATCH) % CLASSES
 KEY = jax.random.key(5)
 ADVANTAGE, SURROGATE = "common.policy_gradient.advantages", "common.policy_gradient.surrogates"
-SMALL = AgentConfig(num_glimpses=GLIMPSES, what_hidden=5, where_hidden=5, glimpse_features=6, core="rnn", core_hidden=8)
+SMALL = AgentConfig(
+    num_glimpses=GLIMPSES, glimpse_hidden=5, location_hidden=5, glimpse_features=6, core="rnn", core_hidden=8
+)
 FIXED = PolicyConfig(sigma="0.3")
-POLICY_ALONE = LossConfig(classification_weight=0.0, baseline_weight=0.0)
+POLICY_ALONE = LossConfig(classification_weight=0.0, value_weight=0.0)
 
 
 def _ram(loss=POLICY_ALONE, policy=FIXED, **estimator):
@@ -40,7 +42,7 @@ def _params(learned_sigma="no"):
 
 
 def _given(model, rollout=None):
-    return Given(jnp.zeros(()), model.hyper, model.memory, rollout)
+    return Given(jnp.zeros(()), model.hyper, model.estimator_state, rollout)
 
 
 def _gradient(ram, params, rollout=None):
@@ -75,7 +77,7 @@ def test_a_second_update_sees_the_same_episodes_again():
 
 
 def test_random_locations_are_not_learned_in_later_updates_either():
-    loss = LossConfig(policy_weight=1.0, entropy_weight=1.0, classification_weight=0.0, baseline_weight=0.0)
+    loss = LossConfig(policy_weight=1.0, entropy_weight=1.0, classification_weight=0.0, value_weight=0.0)
     random = PolicyConfig(policy="random", sigma="0.3")
     ram = _ram(loss, random, replicates=2, surrogate="ppo_clip", passes=2)
     played = jax.jit(ram.model.passes.play)(_params(), KEY, IMAGES, LABELS, _given(ram.model))[0]
@@ -195,11 +197,11 @@ def test_a_sigma_of_the_state_is_learned_and_differs_between_images():
 
 
 def test_the_moving_average_goes_from_step_to_step():
-    ram = _ram(advantage="moving_average", average_decay=0.9)
+    ram = _ram(advantage="moving_average", moving_average_decay=0.9)
     state, metrics = _train_step(ram)
-    np.testing.assert_allclose(state.memory["weight"], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(state.estimator_state["weight"], 0.1, rtol=1e-6)
     # Of an episode's rewards, those to go from its first glimpse on are all.
-    assert float(state.memory["mean"][0] / state.memory["weight"][0]) == pytest.approx(
+    assert float(state.estimator_state["mean"][0] / state.estimator_state["weight"][0]) == pytest.approx(
         float(metrics["reward"]), rel=1e-4
     )
 
@@ -224,7 +226,7 @@ def test_the_moving_average_goes_from_step_to_step():
         ({"surrogate": "ppo_clip", "max_kl": 0.1}, "no rest to skip"),
         ({"passes": 0}, "passes 0: must be at least 1"),
         ({"gae_lambda": 1.5}, "gae_lambda 1.5: must be from 0 to 1"),
-        ({"average_decay": 1.0}, "average_decay 1.0"),
+        ({"moving_average_decay": 1.0}, "moving_average_decay 1.0"),
         ({"clip_ratio": 0.0}, "clip_ratio 0.0"),
         ({"max_kl": float("nan")}, "max_kl nan"),
     ],

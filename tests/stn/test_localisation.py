@@ -65,7 +65,10 @@ def test_the_factor_acts_after_the_optimiser(optimizer):
     params = {"localisation": jnp.ones(3), "rest": jnp.ones(3)}
 
     def loss(params, key, images, labels, given):
-        return sum(jnp.sum(leaf * jnp.arange(1.0, 4.0)) for leaf in jax.tree.leaves(params)), ({}, given.memory)
+        return sum(jnp.sum(leaf * jnp.arange(1.0, 4.0)) for leaf in jax.tree.leaves(params)), (
+            {},
+            given.estimator_state,
+        )
 
     moved = []
     for factors in (None, lambda tree: rate_factors(tree, 0.1)):

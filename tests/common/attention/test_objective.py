@@ -18,7 +18,7 @@ from common.policy_gradient import REWARDS, EstimatorConfig, Rollout, make_estim
 GLIMPSES, TARGETS, REPLICATES, BATCH, CLASSES = 2, 3, 2, 12, 4
 STEPS, END = GLIMPSES * TARGETS, CLASSES - 1
 STOPPING, GOING = Sequence(GLIMPSES), Sequence(GLIMPSES, stop_at_wrong=False)
-WEIGHTS = make_weights(LossConfig(0.7, policy_weight=0.3, baseline_weight=2.0, entropy_weight=0.11))
+WEIGHTS = make_weights(LossConfig(0.7, policy_weight=0.3, value_weight=2.0, entropy_weight=0.11))
 
 
 def _labels():
@@ -52,7 +52,7 @@ def _compiled(sequence, classify_at, weights, first, config):
         estimator = estimator._replace(reward=sequence.reward(estimator.reward))
 
     def loss(episode, labels, rollout):
-        given = {"memory": estimator.init_memory(len(episode.logits)), "rollout": rollout}
+        given = {"estimator_state": estimator.init_state(len(episode.logits)), "rollout": rollout}
         return hybrid_loss(classify_at, weights, estimator, episode, labels, **given, sequence=sequence, first=first)
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -87,12 +87,12 @@ def _by_loops(episode, labels, stop, classify_at, first, discount=0.5):
         sums["accuracy"] += right
         for t in counted:
             sums["entropy"] += parts["entropies"][t, m, b]
-            error = sum(discount ** (k - t) * rewards[k] for k in range(t, STEPS)) - parts["baselines"][t, m, b]
+            error = sum(discount ** (k - t) * rewards[k] for k in range(t, STEPS)) - parts["values"][t, m, b]
             sums["policy_loss"] -= parts["log_probs"][t, m, b] * error
             if t >= first:
                 squares.append(error**2)
-    terms = {name: value / (REPLICATES * BATCH) for name, value in sums.items()} | {"baseline_loss": np.mean(squares)}
-    signed = {"classification": 1, "policy": 1, "baseline": 1, "entropy": -1}
+    terms = {name: value / (REPLICATES * BATCH) for name, value in sums.items()} | {"value_loss": np.mean(squares)}
+    signed = {"classification": 1, "policy": 1, "value": 1, "entropy": -1}
     values = {name: terms[name if name == "entropy" else f"{name}_loss"] for name in signed}
     return terms | {"loss": sum(getattr(WEIGHTS, name) * sign * values[name] for name, sign in signed.items())}
 
@@ -126,7 +126,7 @@ def test_a_sequence_by_hand():
     def terms(labels, first=0):
         arguments = {"reward": "correct", "discount": 1.0, "weights": weights, "first": first}
         metrics = _loss(episode, np.array([labels]), Sequence(1), **arguments)[0][1][0]
-        names = ("classification_loss", "reward", "policy_loss", "baseline_loss", "entropy", "accuracy")
+        names = ("classification_loss", "reward", "policy_loss", "value_loss", "entropy", "accuracy")
         return [pytest.approx(float(metrics[name]), rel=1e-5) for name in names]
 
     # Both read right: returns 2 and 1, so advantages 1.5 and 0.75.
@@ -185,7 +185,7 @@ def test_what_does_not_count_changes_nothing(sequence):
             one, two = np.asarray(getattr(gradient, field)), np.asarray(getattr(moved, field))
             np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6, err_msg=f"{name} {field}")
             np.testing.assert_array_equal(one[counted == 0], 0, err_msg=f"{name} {field}")
-        assert all(np.any(getattr(gradient, field)) for field in ("logits", "log_probs", "baselines", "entropies"))
+        assert all(np.any(getattr(gradient, field)) for field in ("logits", "log_probs", "values", "entropies"))
 
 
 def test_what_counts_changes_something():
@@ -193,7 +193,7 @@ def test_what_counts_changes_something():
     episode = _episode()
     counted = np.asarray(STOPPING.counted(episode.logits, jnp.asarray(LABELS)))
     _, gradient = _loss(episode)
-    for field in ("logits", "log_probs", "baselines", "entropies"):
+    for field in ("logits", "log_probs", "values", "entropies"):
         assert np.asarray(getattr(gradient, field))[counted > 0].all()
 
 
@@ -235,7 +235,7 @@ def test_later_updates_count_what_the_first_did():
     later = episode._replace(logits=jnp.broadcast_to(right, episode.logits.shape), log_probs=moved)
     (_, (metrics, _)), gradient = _loss(later, rollout=kept, surrogate="ppo_clip")
     assert np.asarray(STOPPING.counted(later.logits, labels)).sum() > counted.sum()
-    for field in ("logits", "log_probs", "baselines", "entropies"):
+    for field in ("logits", "log_probs", "values", "entropies"):
         np.testing.assert_array_equal(np.asarray(getattr(gradient, field))[counted == 0], 0)
     assert float(metrics["kl"]) == 0 and float(metrics["accuracy"]) == 1
 

@@ -10,7 +10,8 @@ from scipy import stats
 
 from common.attention.base import Agent, Policy
 from common.attention.glimpse import Retina, glimpse, make_sensor, summed_area_table
-from common.attention.locations import START_POLICIES
+from common.attention.location_policies import GaussianPolicy
+from common.attention.locations import FIRST_LOCATIONS
 from common.attention.rollout import replicate, unroll
 
 KEY = jax.random.key(11)
@@ -30,12 +31,12 @@ def _look(params, state, glimpses, locations):
 ECHO = Agent(
     initial_state=lambda params, batch_size: jnp.zeros((batch_size, SEEN)),
     look=_look,
-    locate=lambda params, output, sigma: (
+    locate=lambda params, output, sigma: GaussianPolicy(
         params["gain"] * output[:, :2] + jnp.broadcast_to(params["shift"], output[:, :2].shape),
         sigma,
     ),
     classify=lambda params, output: output,
-    baseline=lambda params, output: 10 + output[..., -1],
+    value=lambda params, output: 10 + output[..., -1],
 )
 
 
@@ -60,7 +61,7 @@ def _sensor(tables, retina=RETINA):
 
 @functools.partial(jax.jit, static_argnames=("num_glimpses", "start", "kind", "mirrored"))
 def _play(tables, key, params, sigma, num_glimpses=3, start="uniform", kind="sampled", samples=None, mirrored=False):
-    policy = Policy(START_POLICIES[start], kind, samples=samples, mirrored=mirrored)
+    policy = Policy(FIRST_LOCATIONS[start], kind, samples=samples, mirrored=mirrored)
     play = functools.partial(unroll, ECHO, params, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy)
     return play(_sensor(tables), key, sigma=sigma)
 
@@ -81,7 +82,7 @@ def test_shapes_of_one_episode(num_glimpses, kind):
     leading = (num_glimpses, BATCH)
     for field in ("locations", "samples", "means"):
         assert getattr(episode, field).shape == (*leading, 2)
-    for field in ("log_probs", "entropies", "baselines"):
+    for field in ("log_probs", "entropies", "values"):
         assert getattr(episode, field).shape == leading
     assert episode.logits.shape == (*leading, 2 + 2 * SEEN)
     assert all(np.isfinite(leaf).all() for leaf in episode)
@@ -90,7 +91,7 @@ def test_shapes_of_one_episode(num_glimpses, kind):
 def test_replicates_are_the_second_axis():
     episode = _replicates(_tables(), KEY)
     assert episode.locations.shape == (3, 2, BATCH, 2)
-    assert episode.log_probs.shape == episode.baselines.shape == (3, 2, BATCH)
+    assert episode.log_probs.shape == episode.values.shape == (3, 2, BATCH)
     assert episode.logits.shape == (3, 2, BATCH, 2 + 2 * SEEN)
 
 
@@ -146,11 +147,11 @@ def test_log_probs_and_entropies_are_those_of_the_unclipped_samples():
     np.testing.assert_allclose(episode.entropies[1:], stats.norm.entropy(0, sigma).sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("start", START_POLICIES)
+@pytest.mark.parametrize("start", FIRST_LOCATIONS)
 @pytest.mark.parametrize("num_glimpses", [1, 3])
 def test_nothing_is_learned_from_the_first_location(start, num_glimpses):
     episode = _episode(start=start, num_glimpses=num_glimpses)
-    for field in ("log_probs", "entropies", "baselines"):
+    for field in ("log_probs", "entropies", "values"):
         np.testing.assert_array_equal(getattr(episode, field)[0], 0)
         assert (np.asarray(getattr(episode, field)[1:]) != 0).all()
     np.testing.assert_array_equal(episode.samples[0], episode.locations[0])
@@ -158,7 +159,7 @@ def test_nothing_is_learned_from_the_first_location(start, num_glimpses):
 
 def test_baselines_are_made_before_the_location_is_drawn():
     episode = _episode()
-    np.testing.assert_allclose(episode.baselines[1:], 10 + np.asarray(episode.logits[:-1, ..., -1]), rtol=1e-6)
+    np.testing.assert_allclose(episode.values[1:], 10 + np.asarray(episode.logits[:-1, ..., -1]), rtol=1e-6)
 
 
 def test_start_policies():
@@ -211,7 +212,7 @@ def test_nothing_draws_a_location_that_no_glimpse_uses(num_glimpses, glancing):
         return function
 
     agent = (GLANCING if glancing else ECHO)._replace(look=counted("look"), locate=counted("locate"))
-    policy = Policy(START_POLICIES["centre"])
+    policy = Policy(FIRST_LOCATIONS["centre"])
     play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy, sigma=SIGMA)
     jax.block_until_ready(jax.jit(lambda tables: play(PARAMS, _sensor(tables), KEY))(_tables()))
     jax.effects_barrier()
@@ -220,7 +221,7 @@ def test_nothing_draws_a_location_that_no_glimpse_uses(num_glimpses, glancing):
 
 def test_beliefs_depend_on_the_glimpses_so_far_only():
     # Random locations do not depend on the image, so the pixel under one glimpse alone can be changed.
-    policy = Policy(START_POLICIES["centre"], "random")
+    policy = Policy(FIRST_LOCATIONS["centre"], "random")
     of_pixel = functools.partial(unroll, ECHO, PARAMS, batch_size=1, num_glimpses=4, policy=policy, sigma=SIGMA)
     play = jax.jit(lambda image: of_pixel(make_sensor(image[None], Retina(1)), jax.random.key(2)))
     image = np.zeros((HEIGHT, WIDTH, 1), np.uint8)
@@ -257,12 +258,12 @@ def test_baselines_learn_from_detached_features():
         state, output = _look(params, state, glimpses, locations)
         return state, params["gain"] * output
 
-    policy = Policy(START_POLICIES["centre"])
+    policy = Policy(FIRST_LOCATIONS["centre"])
     play = functools.partial(unroll, ECHO._replace(look=look), batch_size=BATCH, num_glimpses=2, policy=policy)
 
     def totals(params):
         episode = play(params, _sensor(_tables()), KEY, sigma=SIGMA)
-        return episode.baselines.sum(), episode.logits.sum()
+        return episode.values.sum(), episode.logits.sum()
 
     of_baselines, of_logits = jax.jit(jax.jacrev(totals))(PARAMS)
     assert float(of_baselines["gain"]) == 0 and float(of_logits["gain"]) != 0
@@ -302,7 +303,7 @@ def test_antithetic_replicates_mirror_the_noise():
     tables = _tables()
 
     def play(key, mirrored):
-        policy = Policy(START_POLICIES["uniform"], mirrored=mirrored)
+        policy = Policy(FIRST_LOCATIONS["uniform"], mirrored=mirrored)
         unroll_echo = functools.partial(unroll, ECHO, PARAMS, batch_size=BATCH, num_glimpses=3, policy=policy)
         return unroll_echo(_sensor(tables), key, sigma=SIGMA)
 
@@ -325,7 +326,7 @@ GLANCING = ECHO._replace(glance=lambda params, state: jnp.full((BATCH, 2 + 2 * S
 
 @functools.partial(jax.jit, static_argnames=("num_glimpses", "kind"))
 def _glance(tables, key, params, num_glimpses=3, kind="sampled", samples=None):
-    policy = Policy(START_POLICIES["uniform"], kind, samples=samples)
+    policy = Policy(FIRST_LOCATIONS["uniform"], kind, samples=samples)
     play = functools.partial(unroll, GLANCING, params, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy)
     return play(_sensor(tables), key, sigma=SIGMA)
 
@@ -337,7 +338,7 @@ def test_the_first_location_comes_from_the_glance(num_glimpses, kind):
     # The echo's mean is half of what it was shown, and a shift.
     expected = np.float32(0.5 * 0.5 * GLANCED) + np.float32([0.2, -0.4])
     np.testing.assert_allclose(episode.means[0], np.tile(expected, (BATCH, 1)), rtol=1e-6)
-    np.testing.assert_allclose(episode.baselines[0], 10 + 0.5 * GLANCED, rtol=1e-6)
+    np.testing.assert_allclose(episode.values[0], 10 + 0.5 * GLANCED, rtol=1e-6)
     np.testing.assert_array_equal(episode.logits[..., :2], episode.locations)
     assert episode.samples.shape == (num_glimpses, BATCH, 2)
     if kind == "sampled":
@@ -362,7 +363,7 @@ def test_the_first_location_of_a_glance_is_learned_and_its_sample_detached():
 
     def totals(params):
         episode = _glance(tables, KEY, params, num_glimpses=1)
-        return episode.log_probs.sum(), episode.samples.sum(), episode.baselines.sum(), episode.logits.sum()
+        return episode.log_probs.sum(), episode.samples.sum(), episode.values.sum(), episode.logits.sum()
 
     of_log_probs, *others = jax.jit(jax.jacrev(totals))(PARAMS)
     episode = _glance(_tables(), KEY, PARAMS, num_glimpses=1)
@@ -381,7 +382,7 @@ def test_a_given_episode_gives_the_glanced_location_too():
 
 
 def test_replicates_of_a_glance_mirror_its_noise():
-    see, policy = _sensor(_tables()), Policy(START_POLICIES["uniform"])
+    see, policy = _sensor(_tables()), Policy(FIRST_LOCATIONS["uniform"])
     play = functools.partial(unroll, GLANCING, PARAMS, see, batch_size=BATCH, num_glimpses=2, sigma=SIGMA)
 
     @jax.jit

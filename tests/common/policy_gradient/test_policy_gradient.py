@@ -18,17 +18,16 @@ from common.policy_gradient import (
     EstimatorConfig,
     make_estimator,
     policy_loss,
-    resolve,
 )
 from common.policy_gradient.advantages import returns_to_go
 
 
-def _episode(log_probs, logits, baselines=None):
+def _episode(log_probs, logits, values=None):
     """An episode of the fields that an estimator sees, ``[T, M, B]``."""
     nothing = jnp.zeros(log_probs.shape)
     locations = jnp.zeros((*log_probs.shape, 2))
-    baselines = nothing if baselines is None else baselines
-    return Episode(locations, locations, locations, locations, log_probs, nothing, baselines, logits)
+    values = nothing if values is None else values
+    return Episode(locations, locations, locations, locations, log_probs, nothing, values, logits)
 
 
 def _random(*shape, seed=0):
@@ -160,14 +159,14 @@ def test_vimco_equals_numpy():
 
 def test_the_moving_average_is_of_the_steps_before():
     episode, average = _episode(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 4, 2))), ADVANTAGES["moving_average"]
-    memory, seen = average.init(2), []
+    state, seen = average.init(2), []
     for step in range(4):
         rewards = _random(2, 3, 4, seed=step)
         returns = np.asarray(returns_to_go(rewards, 0.5))
         weights = np.array([0.9 ** (step - 1 - k) for k in range(step)])
         baseline = (weights[:, None] * np.array(seen)).sum(axis=0) / weights.sum() if step else np.zeros(2)
-        advantages, memory = average.update(
-            rewards, episode, memory, discount=0.5, average_decay=0.9, counted=jnp.ones((2, 3, 4))
+        advantages, state = average.update(
+            rewards, episode, state, discount=0.5, moving_average_decay=0.9, counted=jnp.ones((2, 3, 4))
         )
         np.testing.assert_allclose(advantages, returns - baseline[:, None, None], rtol=1e-4, atol=1e-5)
         seen.append(returns.mean(axis=(1, 2)))
@@ -177,11 +176,13 @@ def test_the_moving_average_is_of_what_counts():
     """Where one episode in ten counts and is worth 1, nothing is left to learn once the average knows that."""
     episode, average = _episode(jnp.zeros((2, 1, 10)), jnp.zeros((2, 1, 10, 2))), ADVANTAGES["moving_average"]
     counted = jnp.array([jnp.ones((1, 10)), jnp.eye(10)[:1]])
-    rewards, memory = jnp.zeros((2, 1, 10)).at[1, 0, 0].set(1.0), average.init(2)
+    rewards, state = jnp.zeros((2, 1, 10)).at[1, 0, 0].set(1.0), average.init(2)
     for _ in range(3):
-        advantages, memory = average.update(rewards, episode, memory, discount=0.0, average_decay=0.9, counted=counted)
+        advantages, state = average.update(
+            rewards, episode, state, discount=0.0, moving_average_decay=0.9, counted=counted
+        )
     assert float(advantages[1, 0, 0]) == pytest.approx(0, abs=1e-6)
-    assert float(memory["mean"][1] / memory["weight"][1]) == pytest.approx(1)
+    assert float(state["mean"][1] / state["weight"][1]) == pytest.approx(1)
 
 
 def test_normalised_advantages_have_mean_zero_and_deviation_one():
@@ -237,7 +238,7 @@ def test_the_multi_sample_bound_weighs_replicates_by_their_likelihood():
 
 def test_no_gradient_even_from_an_advantage_that_has_one():
     def leaky(rewards, episode):
-        return rewards - episode.baselines
+        return rewards - episode.values
 
     def loss(baselines):
         estimator = Estimator(REWARDS["correct"], leaky, SURROGATES["score_function"])
@@ -271,60 +272,12 @@ def test_make_estimator_finds_each_part():
     config = EstimatorConfig("gain", "leave_one_out", "ppo_clip", discount=0.4, clip_ratio=0.1)
     estimator = make_estimator(config)
     assert estimator[:3] == (REWARDS["gain"], ADVANTAGES["leave_one_out"], SURROGATES["ppo_clip"])
-    names = ("discount", "gae_lambda", "average_decay", "clip_ratio")
+    names = ("discount", "gae_lambda", "moving_average_decay", "clip_ratio")
     assert estimator.hyperparameters == {name: getattr(config, name) for name in names}
     for part in ("reward", "advantage", "surrogate"):
         names = {"reward": "gain", "advantage": "leave_one_out", "surrogate": "score_function"} | {part: "nonsense"}
         with pytest.raises(ValueError, match=f"{part} 'nonsense'"):
             make_estimator(EstimatorConfig(**names))
-
-
-def test_resolve_imports_a_function():
-    assert resolve("reward", "gain", REWARDS) is REWARDS["gain"]
-    assert resolve("reward", "math:atan2", REWARDS) is math.atan2
-    assert resolve("reward", "builtins:max", REWARDS) is max, "which tells nothing of its arguments"
-    assert resolve("advantage", "common.policy_gradient.advantages:leave_one_out", {}) is ADVANTAGES["leave_one_out"]
-
-
-@pytest.mark.parametrize(
-    ("name", "fragment"),
-    [
-        ("corect", "did you mean 'correct'"),
-        ("zzz", "choose from correct"),
-        ("", "choose from correct"),
-        ("no_such_module:reward", "no_such_module"),
-        ("math:no_such_function", "no_such_function"),
-        ("math:pi", "not a function"),
-        ("math:sqrt", "it is called with (logits, labels)"),
-        (":sqrt", "module:function"),
-        ("math:", "module:function"),
-        (".math:sqrt", "module:function"),
-    ],
-)
-def test_resolve_quotes_what_it_cannot_find(name, fragment):
-    with pytest.raises(ValueError) as error:
-        resolve("reward", name, REWARDS)
-    message = str(error.value)
-    assert f"reward {name!r}" in message and fragment in message and "\n" not in message
-
-
-@pytest.mark.parametrize(
-    ("part", "called"),
-    [
-        ({"init": lambda: 0}, "(num_glimpses)"),
-        ({"update": lambda rewards, memory: (rewards, memory)}, "(rewards, episode, memory)"),
-        ({"update": lambda rewards, episode, memory, *, temperature: (rewards, memory)}, "(rewards, episode, memory)"),
-    ],
-)
-def test_resolve_looks_at_both_functions_of_a_memory(monkeypatch, part, called):
-    mine = ADVANTAGES["moving_average"]._replace(**part)
-    monkeypatch.setattr("common.policy_gradient.advantages.mine", mine, raising=False)
-    name = "common.policy_gradient.advantages:mine"
-    with pytest.raises(ValueError) as error:
-        resolve("advantage", name, ADVANTAGES)
-    assert repr(name) in str(error.value) and f"it is called with {called}" in str(error.value)
-    monkeypatch.setattr("common.policy_gradient.advantages.mine", ADVANTAGES["moving_average"])
-    assert resolve("advantage", name, {}) is ADVANTAGES["moving_average"]
 
 
 @pytest.mark.parametrize("part", ["reward", "advantage"])

@@ -45,7 +45,7 @@ def _loss(params, key, images, labels, given):
     logits = jnp.tanh(inputs @ params["weights"]) + params["bias"][None]
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
     metrics = {"loss": loss, "progress": given.progress, "noise": jax.random.normal(key), "ink": images.sum() / 255.0}
-    return loss, (metrics, given.memory)
+    return loss, (metrics, given.estimator_state)
 
 
 MODEL = Model(_init, _loss, lambda *args: None)

@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[3]
 HEIGHT, WIDTH, CHANNELS, CLASSES, BATCH, REPLICATES = 40, 30, 2, 5, 12, 2
 CONFIG = RamConfig(
     RetinaConfig(glimpse_size=6, num_scales=3),
-    AgentConfig(num_glimpses=3, what_hidden=16, where_hidden=12, glimpse_features=24, core_hidden=20),
+    AgentConfig(num_glimpses=3, glimpse_hidden=16, location_hidden=12, glimpse_features=24, core_hidden=20),
     PolicyConfig(sigma="8px"),
-    LossConfig(classification_weight=0.9, policy_weight=0.7, baseline_weight=1.3),
+    LossConfig(classification_weight=0.9, policy_weight=0.7, value_weight=1.3),
     EstimatorConfig(replicates=REPLICATES),
 )
 TINY = SpeedConfig(

@@ -63,7 +63,7 @@ FULL = [
         "loss": 2.0,
         "classification_loss": 1.9,
         "policy_loss": 0.01,
-        "baseline_loss": 0.02,
+        "value_loss": 0.02,
         "reward": 1.0,
         "entropy": 2.0,
         "grad_norm": 1.0,
@@ -77,7 +77,7 @@ FULL = [
 def test_policy_and_baseline_loss_have_panels_of_their_own():
     figure = heat_maps.learning_curves(FULL)
     assert {"Loss", "Policy loss", "Baseline loss"} <= set(titles(figure))
-    for name, key in (("policy", "policy_loss"), ("baseline", "baseline_loss")):
+    for name, key in (("policy", "policy_loss"), ("baseline", "value_loss")):
         drawn_line = line(figure, name)
         assert [each.get_label() for each in drawn_line.axes.lines] == [name]
         np.testing.assert_allclose(drawn_line.get_ydata(), FULL[0][key])

@@ -31,7 +31,9 @@ HEIGHT, WIDTH, CLASSES, BATCH, GLIMPSES = 10, 12, 3, 6, 3
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
 LABELS = jnp.arange(BATCH) % CLASSES
 KEY = jax.random.key(5)
-SMALL = AgentConfig(num_glimpses=GLIMPSES, what_hidden=5, where_hidden=5, glimpse_features=6, core="rnn", core_hidden=8)
+SMALL = AgentConfig(
+    num_glimpses=GLIMPSES, glimpse_hidden=5, location_hidden=5, glimpse_features=6, core="rnn", core_hidden=8
+)
 MODEL = RamConfig(RetinaConfig(3, 2), SMALL, PolicyConfig(sigma="0.3"), LossConfig())
 MEAN, SCALES = np.array([0.3, -1.0, 0.0, 2.0]), np.array([0.5, 1.0, 2.0, 0.1])
 SHARED = [name for name in ESTIMATORS if name != "pathwise"]
@@ -118,8 +120,8 @@ def _estimators(names, replicates=2):
 def _sample(n=600):
     """Estimates of the agent with two replicates ``{name: [n, d]}``."""
     keys, setting = jax.random.split(jax.random.key(3), n), _setting()
-    memories = make_warm_up(_ram(), _estimators(SHARED), GLIMPSES)(setting, jax.random.split(KEY, 5))
-    shared = np.asarray(make_gradients(_ram(), _estimators(SHARED))(setting, memories, keys))
+    states = make_warm_up(_ram(), _estimators(SHARED), GLIMPSES)(setting, jax.random.split(KEY, 5))
+    shared = np.asarray(make_gradients(_ram(), _estimators(SHARED))(setting, states, keys))
     pathwise = np.asarray(make_gradients(_ram("pathwise"), _estimators(["pathwise"]))(setting, [()], keys))
     return dict(zip(SHARED, shared.transpose(1, 0, 2), strict=True)) | {"pathwise": pathwise[:, 0]}
 
@@ -135,11 +137,11 @@ def _true():
 def test_an_estimate_is_the_gradient_of_the_agents_loss():
     config = dataclasses.replace(
         MODEL,
-        loss=LossConfig(classification_weight=0.0, baseline_weight=0.0),
+        loss=LossConfig(classification_weight=0.0, value_weight=0.0),
         estimator=EstimatorConfig("log_probability", "leave_one_out", replicates=2),
     )
     ram, setting = make_ram(config, HEIGHT, WIDTH, 1, CLASSES), _setting()
-    given = Given(jnp.zeros(()), ram.model.hyper, ram.model.memory)
+    given = Given(jnp.zeros(()), ram.model.hyper, ram.model.estimator_state)
     gradient = jax.jit(jax.grad(ram.model.loss, has_aux=True))(setting.params, KEY, IMAGES, LABELS, given)[0]
     expected = jax.flatten_util.ravel_pytree(gradient[NETWORK])[0]
     found = make_gradients(ram, [ram.estimator])(setting, [()], KEY[None])
@@ -162,9 +164,9 @@ def test_what_lowers_the_variance_on_the_agent():
 
 
 def test_warm_up_gathers_the_mean_return():
-    memory = make_warm_up(_ram(), _estimators(["moving_average"]), GLIMPSES)(_setting(), jax.random.split(KEY, 5))[0]
-    np.testing.assert_allclose(memory["weight"], 1 - 0.99**5, rtol=1e-4)
-    assert np.all(np.asarray(memory["mean"]) < 0)
+    state = make_warm_up(_ram(), _estimators(["moving_average"]), GLIMPSES)(_setting(), jax.random.split(KEY, 5))[0]
+    np.testing.assert_allclose(state["weight"], 1 - 0.99**5, rtol=1e-4)
+    assert np.all(np.asarray(state["mean"]) < 0)
 
 
 def test_only_the_baseline_is_fitted():

@@ -228,7 +228,7 @@ def test_what_another_process_has_left_while_images_were_loaded_is_kept(here, wh
 def test_an_agent_goes_on_with_all_that_it_keeps(whole, monkeypatch, tmp_path, keeps):
     flags = (
         "quick --task images --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --sigma 2px"
-        " --what-hidden 8 --where-hidden 8 --glimpse-features 8 --no-plots --batch-size 8 --log-every 1 --steps 4"
+        " --glimpse-hidden 8 --location-hidden 8 --glimpse-features 8 --no-plots --batch-size 8 --log-every 1 --steps 4"
         f" --evaluate-every 2 --validation-episodes 1 --eval-episodes 1 {keeps}"
         f" --data {whole}/images.npz --run-dir run"
     ).split()

@@ -34,8 +34,9 @@ ROOT = Path(__file__).parents[3]
 
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
 RAM = (
-    "quick --task images --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 16 --what-hidden 8"
-    " --where-hidden 8 --glimpse-features 16 --sigma 3px --sigma-final 1px --sigma-schedule linear --no-plots " + LOOP
+    "quick --task images --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 16"
+    " --glimpse-hidden 8 --location-hidden 8 --glimpse-features 16 --sigma 3px"
+    " --sigma-final 1px --sigma-schedule linear --no-plots " + LOOP
 ).split()
 CNN = ("mnist28 --task images --network fc --units 8 --no-plots " + LOOP).split()
 
@@ -53,9 +54,9 @@ def fields_of(cls, kind):
 
 FLOATS, INTS = sorted(fields_of(RamExperiment, float)), sorted(fields_of(RamExperiment, int))
 MAY_BE_ZERO = {
-    *("seed", "split_seed", "patience", "warmup_steps", "locator_hidden", *get_type_hints(AugmentationConfig)),
+    *("seed", "split_seed", "patience", "warmup_steps", "location_network_hidden", *get_type_hints(AugmentationConfig)),
     *("momentum", "gradient_clip", "weight_decay", "discount", "classification_weight", "policy_weight"),
-    *("baseline_weight", "entropy_weight", "average_decay", "gae_lambda", "max_kl"),
+    *("value_weight", "entropy_weight", "moving_average_decay", "gae_lambda", "max_kl"),
 }
 
 

@@ -1,0 +1,133 @@
+"""Location policies: the distribution that the next location is drawn from, and the network that computes it.
+
+A policy is an object with the methods of `LocationPolicy`. The location network of an agent returns one after every
+glimpse; ``--location-policy`` chooses the network. `gaussian` is the one of the papers. This is the only module that
+imports distrax.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import distrax
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from common.extensions import Call, Extension, accepted
+
+
+class LocationPolicy(Protocol):
+    """A distribution over locations, normalised ``(x, y)``, of any batch shape.
+
+    It may also have ``sigma [*batch, 2]``, its standard deviation, which episodes keep for plots and metrics.
+    """
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch 2"]:
+        """Draw a location. A pathwise gradient needs a sample that is differentiable in the policy's parameters."""
+
+    def mirror(self, sample: Float[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
+        """Return the antithetic counterpart of a sample, equally probable. Only antithetic replicates need it."""
+
+    def log_prob(self, location: Float[Array, "*batch 2"]) -> Float[Array, "*batch"]:
+        """Return the log-probability, or log-density, of a location that was sampled, in nats."""
+
+    def entropy(self) -> Float[Array, "*batch"]:
+        """Return the entropy in nats."""
+
+    def mode(self) -> Float[Array, "*batch 2"]:
+        """Return the most probable location, which a greedy episode looks at."""
+
+
+class GaussianPolicy(NamedTuple):
+    """Gaussian policy, independent in x and y (Mnih et al. 2014, section 3).
+
+    Attributes:
+      mean: normalised mean location ``[*batch, 2]``.
+      sigma: standard deviation, normalised; any shape that broadcasts to that of the mean.
+    """
+
+    mean: Float[Array, "*batch 2"]
+    sigma: Float[Array, "..."]
+
+    def _distribution(self) -> distrax.Distribution:
+        return distrax.Independent(distrax.Normal(self.mean, jnp.broadcast_to(self.sigma, self.mean.shape)), 1)
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch 2"]:
+        """Draw ``mean + sigma * noise``, which may lie outside the image (Kingma and Welling 2014)."""
+        return self._distribution().sample(seed=key)
+
+    def mirror(self, sample: Float[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
+        """Return the sample's reflection in the mean."""
+        return 2 * self.mean - sample
+
+    def log_prob(self, location: Float[Array, "*batch 2"]) -> Float[Array, "*batch"]:
+        """Return the log-density of a location, before it is moved onto the image, in nats."""
+        return self._distribution().log_prob(location)
+
+    def entropy(self) -> Float[Array, "*batch"]:
+        """Return the differential entropy in nats; it depends on sigma alone."""
+        return self._distribution().entropy()
+
+    def mode(self) -> Float[Array, "*batch 2"]:
+        """Return the mean."""
+        return self.mean
+
+
+MEAN_ACTIVATIONS = {"linear": lambda x: x, "tanh": jnp.tanh, "hard_tanh": nn.hard_tanh}
+
+
+class GaussianLocationNetwork(nn.Module):
+    """The location network of the Gaussian policy: its mean, and a learned factor on its sigma.
+
+    Attributes:
+      mean_activation: ``linear``, ``tanh`` or ``hard_tanh``.
+      hidden: units of an optional ReLU layer; 0 for none.
+      learned_sigma: whether sigma has a learned factor in x and y, 1 at the start: ``no``, ``global`` for the same in
+        every state, or ``state``.
+      unit: length of 1 at the output, normalised in x and y; None for 1.
+    """
+
+    mean_activation: str = "tanh"
+    hidden: int = 0
+    learned_sigma: str = "no"
+    unit: tuple[float, float] | None = None
+
+    # Antithetic replicates and pathwise gradients make sense for its policy.
+    antithetic = True
+    reparameterised = True
+
+    @nn.compact
+    def __call__(self, output: Float[Array, "*batch D"], sigma: Float[Array, "2"]) -> GaussianPolicy:
+        """Compute the policy from the core's output and the configured sigma, normalised."""
+        if self.hidden:
+            output = nn.relu(nn.Dense(self.hidden, name="hidden_layer")(output))
+        mean = MEAN_ACTIVATIONS[self.mean_activation](nn.Dense(2, name="mean")(output))
+        if self.learned_sigma == "global":
+            sigma = sigma * jnp.exp(self.param("log_sigma", nn.initializers.zeros, (2,)))
+        elif self.learned_sigma == "state":
+            factor = nn.Dense(2, kernel_init=nn.initializers.zeros, name="log_sigma")(output)
+            sigma = jnp.broadcast_to(sigma, factor.shape) * jnp.exp(factor)
+        if self.unit is not None:
+            mean = mean * jnp.broadcast_to(jnp.array(self.unit), mean.shape)
+        return GaussianPolicy(mean, sigma)
+
+
+# A location network is a flax module with ``__call__(output [*batch, D], sigma [2]) -> LocationPolicy``. It may have
+# some of these fields, and is then given the configured values.
+OPTIONS = ("mean_activation", "hidden", "learned_sigma", "unit")
+LOCATION_POLICY = Extension(
+    "location_policy", {"gaussian": GaussianLocationNetwork}, Call(optional=OPTIONS), base=nn.Module
+)
+
+
+def make_location_network(name: str, **options: Any) -> nn.Module:
+    """Build a location network.
+
+    Args:
+      name: a built-in name, or ``module:Class``.
+      options: values of `OPTIONS`; each is given to networks that have such a field.
+
+    Raises:
+      ValueError: an unknown name, or a class that is no flax module.
+    """
+    network = LOCATION_POLICY.resolve(name)
+    return network(**accepted(network, options))

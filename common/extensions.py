@@ -1,0 +1,159 @@
+"""What users can plug in: built-in things by name, their own as ``module:name``.
+
+An `Extension` describes one kind, such as a reward or a recurrent core: its built-ins, and how one of its kind is
+called. All kinds are found, checked and explained by the same code. Modules are searched for like any import, and in
+the current folder.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from common.names import closest, unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """How a function or a class is called.
+
+    Attributes:
+      arguments: given in this order.
+      named: given by name.
+      optional: given by name to those that have an argument of that name.
+    """
+
+    arguments: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    def explain_misfit(self, function: Callable) -> str | None:
+        """Explain why a function cannot be called in this way; None if it can."""
+        named = dict.fromkeys([*self.named, *accepted(function, dict.fromkeys(self.optional))])
+        try:
+            _signature(function).bind(*self.arguments, **named)
+        except TypeError as error:
+            given = ", ".join([*self.arguments, *(f"{name}=..." for name in self.named)])
+            optional = f", and with {', '.join(self.optional)} if it names them" if self.optional else ""
+            return f"{error}; it is called with ({given}){optional}"
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Extension:
+    """A kind of thing that users can plug in.
+
+    Attributes:
+      name: what the kind is called in messages: ``reward``, ``core``.
+      built_in: the built-in ones by name.
+      call: how one is called; None for what is no function.
+      base: the class that it is an instance of or, if it is a class itself, derived from; None for any.
+      members: attributes that it must have.
+      alternatives: for instances of these classes, in place of ``call``: how their functions are called, by attribute.
+    """
+
+    name: str
+    built_in: Mapping[str, Any]
+    call: Call | None = None
+    base: type | None = None
+    members: tuple[str, ...] = ()
+    alternatives: Mapping[type, Mapping[str, Call]] = dataclasses.field(default_factory=dict)
+
+    def resolve(self, name: str) -> Any:
+        """Return what a name stands for: a built-in, or what ``module:name`` imports.
+
+        Raises:
+          ValueError: the name is unknown, cannot be imported, or stands for something of another kind.
+        """
+        if name in self.built_in:
+            return self.built_in[name]
+        if ":" not in name:
+            raise unknown(self.name, name, self.built_in, "module:name")
+        try:
+            value = _load(name)
+        except Exception as error:  # A user's module may raise anything while it is imported.
+            message = str(error).splitlines()[0] if str(error) else type(error).__name__
+            choices = f"choose from {', '.join(self.built_in)}, or give module:name"
+            raise ValueError(f"{self.name} {name!r}: {message}; {choices}") from error
+        misfit = self.explain_misfit(value)
+        if misfit:
+            raise ValueError(f"{self.name} {name!r}: {misfit}")
+        return value
+
+    def explain_misfit(self, value: Any) -> str | None:
+        """Explain why something is not of this kind; None if it is."""
+        for cls, calls in self.alternatives.items():
+            if isinstance(value, cls):
+                misfits = ((part, call.explain_misfit(getattr(value, part))) for part, call in calls.items())
+                return next((f"{part}: {misfit}" for part, misfit in misfits if misfit), None)
+        if self.base is not None and not _is_a(value, self.base):
+            return f"not a {self.base.__name__}"
+        missing = [member for member in self.members if not hasattr(value, member)]
+        if missing:
+            return f"has no {', '.join(missing)}; it needs {', '.join(self.members)}"
+        if self.call is None:
+            return None
+        return self.call.explain_misfit(value) if callable(value) else "not a function"
+
+
+def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``values`` whose name is an argument of the function."""
+    names = _signature(function).parameters
+    return {name: value for name, value in values.items() if name in names}
+
+
+def source_file(name: str) -> Path | None:
+    """Return the file that ``module:name`` is defined in; None for a built-in, or for what has no Python source."""
+    module, separator, _ = name.partition(":")
+    if not separator:
+        return None
+    _search_current_folder()
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    origin = None if spec is None else spec.origin
+    return Path(origin) if origin is not None and origin.endswith(".py") else None
+
+
+def source_files(names: Iterable[str]) -> list[Path]:
+    """Return the files that these names are defined in, each once, in order; built-ins have none."""
+    return list(dict.fromkeys(file for file in map(source_file, names) if file is not None))
+
+
+def source_digest(name: str) -> str | None:
+    """Return the SHA-256 of the file that ``module:name`` is defined in; None where there is no such file."""
+    file = source_file(name)
+    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _load(name: str) -> Any:
+    module_name, _, attribute = name.partition(":")
+    _search_current_folder()
+    module = importlib.import_module(module_name)
+    if attribute not in vars(module):
+        raise AttributeError(f"module {module_name!r} has no {attribute!r}{closest(attribute, vars(module))}")
+    return getattr(module, attribute)
+
+
+def _search_current_folder() -> None:
+    folder = os.getcwd()
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.append(folder)
+
+
+def _is_a(value: Any, base: type) -> bool:
+    return issubclass(value, base) if isinstance(value, type) else isinstance(value, base)
+
+
+def _signature(function: Callable) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except ValueError:  # Functions written in C may have no signature; they are trusted to take what they are given.
+        return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])

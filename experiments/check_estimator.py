@@ -1,0 +1,116 @@
+"""Check your own estimator: ``python -m experiments.check_estimator module:function [--kind KIND] [--biased]``.
+
+The checks are those of the built-in estimators (`common.policy_gradient.estimator_checks`). A reward is checked alone,
+an advantage with the surrogate score_function, a surrogate with the advantage plain_return.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from common.extensions import Extension
+from common.policy_gradient import (
+    ADVANTAGE,
+    REWARD,
+    SURROGATE,
+    Estimator,
+    EstimatorConfig,
+    biased,
+    hyperparameters,
+)
+from common.policy_gradient.estimator_checks import CheckResult, check_estimator, check_reward
+from experiments.cli.command_line import interruptible, parse, user_errors
+
+KINDS: dict[str, Extension] = {kind.name: kind for kind in (REWARD, ADVANTAGE, SURROGATE)}
+COLOURS = {"passed": "green", "failed": "red", "biased": "yellow", "skipped": "dim"}
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Check a reward, an advantage or a surrogate: bias, gradients, shapes, independence, jit and vmap."""
+
+    function: Annotated[str, tyro.conf.Positional]
+    """The function as module:function, or the name of a built-in one."""
+    kind: Literal["reward", "advantage", "surrogate"] | None = None
+    """What it is; by default found out from its arguments."""
+    biased: bool = False
+    """Measure a bias and report it instead of failing; the decorator `biased` says the same in the code."""
+
+
+def find_kind(name: str, kind: str | None = None) -> tuple[Extension, Any]:
+    """Return what kind of function a name stands for, and the function.
+
+    Raises:
+      ValueError: it cannot be imported, is none of the kinds, or could be several.
+    """
+    if kind is not None:
+        return KINDS[kind], KINDS[kind].resolve(name)
+    fits, reasons = {}, []
+    for extension in KINDS.values():
+        try:
+            fits[extension.name] = extension.resolve(name)
+        except ValueError as error:
+            reasons.append(str(error))
+    if not fits:
+        raise ValueError(reasons[0] if len(set(reasons)) == 1 or ":" in name else f"{name!r} is no built-in function")
+    if len(fits) == 2 and "reward" in fits:
+        # Rewards and advantages both take two arguments, so the name of the first one decides.
+        names = getattr(getattr(fits["reward"], "__code__", None), "co_varnames", ())[:1]
+        first = "reward" if names == ("logits",) else "advantage" if names == ("rewards",) else None
+        fits = {each: value for each, value in fits.items() if first in (None, each)}
+    if len(fits) != 1:
+        raise ValueError(f"{name!r} could be a reward or an advantage: give --kind")
+    ((found, value),) = fits.items()
+    return KINDS[found], value
+
+
+def check(config: CheckConfig) -> list[CheckResult]:
+    """Run the checks.
+
+    Raises:
+      ValueError: see `find_kind`.
+    """
+    kind, function = find_kind(config.function, config.kind)
+    if config.biased and not getattr(function, "bias", None):
+        function = biased("--biased")(function)
+    if kind is REWARD:
+        return list(check_reward(function))
+    parts = {"reward": "log_probability", "advantage": "plain_return", "surrogate": "score_function"}
+    if config.function in ("vimco", "multi_sample"):
+        parts |= {"advantage": "vimco"}
+    functions = {name: KINDS[name].resolve(part) for name, part in parts.items()} | {kind.name: function}
+    # With lambda 1 generalised advantage estimation is unbiased.
+    numbers = hyperparameters(EstimatorConfig(gae_lambda=1.0))
+    return list(check_estimator(Estimator(**functions, hyperparameters=numbers)))
+
+
+def make_table(function: str, results: Sequence[CheckResult]) -> Table:
+    """Return the results as a table for people: a row for each check."""
+    table = Table(title=function)
+    for column in ("check", "outcome", "detail"):
+        table.add_column(column, overflow="fold")
+    for result in results:
+        table.add_row(result.check, f"[{COLOURS[result.outcome]}]{result.outcome}", result.detail)
+    return table
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with status 1 if a check failed, and with 2 on bad input."""
+    args = sys.argv[1:] if args is None else args
+    config = parse(CheckConfig, "python -m experiments.check_estimator", args)
+    with interruptible("interrupted"), user_errors(ValueError):
+        results = check(config)
+    Console().print(make_table(config.function, results))
+    failed = sum(result.outcome == "failed" for result in results)
+    if failed:
+        print(f"{failed} of {len(results)} checks failed", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
