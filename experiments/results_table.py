@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli.command_line import fail, user_errors
-from experiments.cli.tables import READOUTS, found_text
-from experiments.plots.style import write_bytes
+from experiments.cli.tables import found_text
+from experiments.files import write_bytes
+from experiments.readouts import READOUTS
 from experiments.sweeps.axes import fields_of, is_bool
 from experiments.sweeps.models import MODELS
 from experiments.training.config import flatten, to_json

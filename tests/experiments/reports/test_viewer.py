@@ -11,6 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from experiments.plots.episodes import reconstruct_episode
 from experiments.reports import run_page
+from experiments.reports.episodes import Episodes, write_episodes
 
 HEIGHT, WIDTH, GLIMPSES, IMAGES, SCALES, SIDE = 9, 12, 4, 3, 2, 3
 NAMES = ["zero", "one", "two"]
@@ -27,7 +28,7 @@ def make_episodes():
     boxes = np.concatenate([np.floor(middles - halves), np.floor(middles - halves) + 2 * halves], axis=-1)
     rewards = rng.normal(size=(GLIMPSES, IMAGES))
     rewards[2, 0] = np.nan
-    return run_page.Episodes(
+    return Episodes(
         images=rng.integers(0, 256, (IMAGES, HEIGHT, WIDTH, 1), dtype=np.uint8),
         labels=np.array([0, 2, 1]),
         locations=(middles[:, :, 0] / (WIDTH, HEIGHT)) * 2 - 1,
@@ -51,7 +52,7 @@ def make_run(folder, episodes=EPISODES):
     (folder / "metrics.jsonl").write_text('{"step": 100, "loss": 2.0, "validation_error": 8.5}\n')
     PillowImage.new("RGB", (1600, 300), "red").save(folder / "plots" / "learning_curves.png")
     PillowImage.new("P", (10, 10)).save(folder / "plots" / "episodes.gif")
-    run_page.write_episodes(folder / "plots" / "episodes.json", *episodes)
+    write_episodes(folder / "plots" / "episodes.json", *episodes)
     return run_page.write_report(folder)
 
 

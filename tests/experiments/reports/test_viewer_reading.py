@@ -7,6 +7,7 @@ from PIL import Image as PillowImage
 from selenium.webdriver.common.keys import Keys
 
 from experiments.reports import run_page
+from experiments.reports.episodes import write_episodes
 from tests.experiments.evaluation.test_reading import EACH, EPISODES, LABELS, NAMES, SAID, readings
 from tests.experiments.reports.test_viewer import press, status, wait
 
@@ -27,7 +28,7 @@ def path(tmp_path_factory):
     for name in ("confusion", "error_by_length", "error_by_glimpse"):
         PillowImage.new("RGB", (20, 20), "red").save(folder / "plots" / f"{name}.png")
     PillowImage.new("P", (10, 10)).save(folder / "plots" / "episodes.gif")
-    run_page.write_episodes(folder / "plots" / "episodes.json", **EPISODES, class_names=NAMES)
+    write_episodes(folder / "plots" / "episodes.json", **EPISODES, class_names=NAMES)
     return run_page.write_report(folder)
 
 
