@@ -22,7 +22,7 @@ MOST_LINES = 12
 MOST_SEEDS = 3
 # Characters of a tick label above which labels would overlap, and stand upright.
 LONGEST_LABEL = 12
-# Points to the right of the mean at which the seeds stand, so that the bar does not hide them.
+# Points between the mean and the seeds to its right, and between the seeds of two lines, so that no bar hides them.
 SEED_SHIFT = 5.0
 Records = Sequence[Mapping[str, Any]]
 
@@ -76,10 +76,10 @@ def error_against(dimensions: Sequence[Dimension], settings: Sequence[Setting], 
         axes.plot([shown[p] for p in places], means, "-o", color=SERIES[0])
         axes.set_title(f"mean of {len(lines)} settings of the rest", loc="right", fontsize=8.5, color=FAINT)
     else:
-        for colour, (rest, line) in zip(colours(len(lines)), sorted(lines.items()), strict=True):
+        for number, (colour, (rest, line)) in enumerate(zip(colours(len(lines)), sorted(lines.items()), strict=True)):
             names = [name for other in others for name in other.names]
             values = [value for other, place in zip(others, rest, strict=True) for value in other.values[place]]
-            _draw_line(axes, shown, line, colour, label(names, values))
+            _draw_line(axes, shown, line, colour, label(names, values), shift=SEED_SHIFT * (number + 1))
         _frame_seeds(axes, [error for line in lines.values() for errors in line.values() for error in errors])
         if all(len(errors) < 2 for line in lines.values() for errors in line.values()):
             axes.set_title("one seed: no interval over seeds", loc="right", fontsize=8.5, color=FAINT)
@@ -95,7 +95,9 @@ def error_against(dimensions: Sequence[Dimension], settings: Sequence[Setting], 
     return figure
 
 
-def _draw_line(axes: Axes, shown: Sequence[float], line: Mapping[int, list[float]], colour: str, name: str) -> None:
+def _draw_line(
+    axes: Axes, shown: Sequence[float], line: Mapping[int, list[float]], colour: str, name: str, shift: float
+) -> None:
     places = sorted(line)
     x = [shown[place] for place in places]
     intervals = [interval for place in places if (interval := mean_interval(line[place]))]
@@ -104,7 +106,7 @@ def _draw_line(axes: Axes, shown: Sequence[float], line: Mapping[int, list[float
     around = np.nan_to_num([[i.mean - i.low for i in intervals], [i.high - i.mean for i in intervals]])
     axes.errorbar(x, means, around, fmt="-o", color=colour, linewidth=1.6, markersize=5, capsize=3, label=name or None)
     figure = axes.get_figure()
-    beside = axes.transData + ScaledTranslation(SEED_SHIFT / 72, 0.0, figure.dpi_scale_trans)  # type: ignore[union-attr]
+    beside = axes.transData + ScaledTranslation(shift / 72, 0.0, figure.dpi_scale_trans)  # type: ignore[union-attr]
     for at, place in zip(x, places, strict=True):
         if len(line[place]) > 1:
             seeds = ([at] * len(line[place]), line[place])
@@ -148,7 +150,8 @@ def heat_map(dimensions: Sequence[Dimension], settings: Sequence[Setting], rows:
     low, high = float(np.nanmin(table)), float(np.nanmax(table))
     for (y, x), value in np.ndenumerate(table):
         if not math.isnan(value):
-            shade = (value - low) / (high - low) if high > low else 0.0
+            # From 0.15 on, since the middle of this map is dark already.
+            shade = 0.15 + 0.85 * (value - low) / (high - low) if high > low else 0.0
             seeds = listed.get((y, x))
             number_text(axes, float(x), float(y) - (0.14 if seeds else 0.0), f"{value:.2f}", 8.5, shade)
             if seeds:

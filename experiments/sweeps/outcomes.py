@@ -22,10 +22,10 @@ class Outcome(NamedTuple):
     values: tuple[Any, ...]
     results: dict[str, Any]
 
-    def error(self, split: str = "test") -> float:
-        """Return the error in per cent that a run reports: mean of episodes, or greedy where nothing is sampled."""
+    def error(self, split: str = "test", readout: str = "average_probability") -> float:
+        """Return the error in per cent by a read-out, or the greedy one where nothing is sampled."""
         methods = self.results[split]
-        return float(methods.get("average_probability", methods["greedy"])["error"])
+        return float(methods.get(readout, methods["greedy"])["error"])
 
 
 class Setting(NamedTuple):
@@ -35,9 +35,9 @@ class Setting(NamedTuple):
     cells: tuple[Cell, ...]
     outcomes: tuple[Outcome, ...]
 
-    def by_seed(self, split: str = "test") -> dict[int, float]:
+    def by_seed(self, split: str = "test", readout: str = "average_probability") -> dict[int, float]:
         """Return errors in per cent by seed."""
-        return {outcome.cell.seed: outcome.error(split) for outcome in self.outcomes}
+        return {outcome.cell.seed: outcome.error(split, readout) for outcome in self.outcomes}
 
 
 def read_outcomes(sweep: Path, plan: Plan) -> list[Outcome]:
@@ -90,10 +90,15 @@ def times_rows(plan: Plan, outcomes: Sequence[Outcome]) -> list[list[Any]]:
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> Path:
-    """Write rows atomically; None as `None`, since a field may be None, and numbers with all their digits."""
+    """Write rows as CSV, atomically (see `csv_text`)."""
+    return write_bytes(path, csv_text(rows).encode())
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as CSV: None as `None`, since a field may be None, and numbers with all their digits."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([str(value) for value in row] for row in rows)
-    return write_bytes(path, text.getvalue().encode())
+    return text.getvalue()
 
 
 def write_tables(sweep: Path, plan: Plan, outcomes: Sequence[Outcome]) -> None:
