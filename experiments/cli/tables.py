@@ -1,24 +1,11 @@
-"""The names of the read-outs, and tables for the terminal."""
+"""Tables for the terminal."""
 
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-# How a class is read off an agent's episodes: name in results.json -> words for people.
-READOUTS = {
-    "greedy": "greedy",
-    "sampled": "one episode",
-    "average_probability": "mean probability",
-    "average_log_probability": "mean log-probability",
-}
-# Those that are means over sampled episodes.
-MEANS = ("average_probability", "average_log_probability")
-
-
-def readout_name(key: str) -> str:
-    """The words for a read-out of ``results.json``."""
-    return READOUTS.get(key, key.replace("_", " "))
+from experiments.readouts import MEANS, readout_name
 
 
 def means_text(num_episodes: int) -> str:
@@ -39,7 +26,7 @@ def errors_table(errors: dict[str, dict[str, dict[str, Any]]], num_episodes: int
     table = Table("read-out", *errors, title="error in per cent [95% interval]", caption=said)
     for method in methods:
         cells = [f"{e[method]['error']:.2f} [{e[method]['low']:.2f}, {e[method]['high']:.2f}]" for e in errors.values()]
-        table.add_row(readout_name(method), *cells)
+        table.add_row(readout_name(method, num_episodes), *cells)
     return table
 
 
@@ -64,7 +51,7 @@ def headline(found: dict[str, Any], num_episodes: int) -> str:
     errors = found["test"]
     if "average_probability" in errors:
         error = errors["average_probability"]["error"]
-        return f"test accuracy: {100 - error:.2f}% (mean probability of {num_episodes} episodes)"
+        return f"test accuracy: {100 - error:.2f}% ({readout_name('average_probability', num_episodes)})"
     return f"test accuracy: {100 - errors['greedy']['error']:.2f}%"
 
 
@@ -90,6 +77,6 @@ def readers_table(errors: dict[str, dict[str, dict[str, dict[str, Any]]]], num_e
         for method in methods:
             entries = [split[reader][method] for split in errors.values()]
             cells = [f"{e['error']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in entries]
-            table.add_row(f"  {readout_name(method)}", *cells)
+            table.add_row(f"  {readout_name(method, num_episodes)}", *cells)
         table.add_section()
     return table

@@ -21,7 +21,7 @@ from experiments.plots.episodes import episode_sheet, retina_sheet
 from experiments.plots.heat_maps import confusion_matrix, location_heatmaps
 from experiments.plots.sequences import error_by_length
 from experiments.plots.style import save_figure
-from experiments.reports.run_page import write_episodes
+from experiments.reports.episodes import write_episodes
 from experiments.training.history import SHOWN_IMAGES
 from experiments.training.run_directory import read_metrics
 

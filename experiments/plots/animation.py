@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image as PillowImage
 
 from experiments.evaluation.reading import glimpses_taken, read_episode
+from experiments.files import write_bytes
 from experiments.plots.episodes import NUMBER_GAP, seen_rgb, verdict_so_far
 from experiments.plots.reading import draw_symbols
 from experiments.plots.style import (
@@ -32,7 +33,6 @@ from experiments.plots.style import (
     show_image,
     spread,
     to_pixels,
-    write_bytes,
 )
 
 

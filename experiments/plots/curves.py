@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from experiments.cli.tables import READOUTS
 from experiments.plots.style import FAINT, INK, SERIES, Errors, figure_of, message_figure, tidy
+from experiments.readouts import READOUTS
 
 
 class Panel(NamedTuple):
@@ -141,7 +141,11 @@ def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) 
     steps, values = _series(metrics, "validation_error")
     if panel.title == "Error" and len(steps):
         best = int(np.argmin(values))
-        of = "mean probability: " if any("validation_greedy_error" in record for record in metrics) else ""
+        of = (
+            f"{READOUTS['average_probability']}: "
+            if any("validation_greedy_error" in record for record in metrics)
+            else ""
+        )
         text = f"{of}lowest {values[best]:.2f}% at step {EngFormatter(sep='')(steps[best])}"
         axes.set_title(text, loc="right", fontsize=8.5, color=FAINT)
         # Around one value a logarithmic axis takes a decade to either side.

@@ -13,10 +13,11 @@ from common.training.step import Model
 from experiments.evaluation.errors import TEST_SEED
 from experiments.evaluation.overlap import true_boxes
 from experiments.evaluation.reading import read_episode
+from experiments.files import write_bytes
 from experiments.plots.agent_pictures import draw_baseline
 from experiments.plots.animation import figures_gif
 from experiments.plots.episodes import verdict
-from experiments.plots.style import save_figure, write_bytes
+from experiments.plots.style import save_figure
 from experiments.plots.transformers import attention_sheet, transformer_sheet
 from experiments.training.history import SHOWN_IMAGES, Viewer, read_history
 from stn.colocalisation import Colocaliser

@@ -18,6 +18,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from experiments.files import write_bytes
+
 # Axes: T glimpses, N images, K scales, G samples a patch side, C channels.
 Images = UInt8[np.ndarray, "N H W C"]
 Labels = Integer[np.ndarray, "N"]
@@ -214,19 +216,6 @@ def message_figure(text: str) -> Figure:
     figure = Figure(figsize=(6, 2))
     figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=FAINT)
     return figure
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Writes `data` to `path`, making its folder; a reader never sees half a file. Returns the path."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 120) -> Path:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from PIL import Image as PillowImage
 
 from experiments.evaluation.reading import Reading, read_episode
+from experiments.files import write_bytes
 from experiments.plots.style import (
     Boxes,
     Glimpses,
@@ -24,7 +25,6 @@ from experiments.plots.style import (
     glimpse_colours,
     names_of,
     to_rgb,
-    write_bytes,
 )
 
 Rewards = Float[np.ndarray, "N"] | Float[np.ndarray, "T N"]

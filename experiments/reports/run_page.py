@@ -1,36 +1,36 @@
-"""One self-contained HTML page about a run: its facts, results, figures, episodes and configuration."""
+"""The page of a run: one self-contained HTML file with its facts, results, figures, episodes and configuration."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from experiments.plots.style import write_bytes
-from experiments.reports.episodes import Episodes, read_episodes, write_episodes
-from experiments.reports.figures import figures
-from experiments.reports.page import Section, embedded_json, notice, page, part
+from experiments.files import write_bytes
+from experiments.reports.figures import run_figures
+from experiments.reports.page import render_page
 from experiments.reports.sections import (
-    configuration,
+    configuration_table,
+    error_table,
     facts,
     overlap_table,
     plays_episodes,
-    results_table,
+    sequence_table,
     training_table,
 )
 from experiments.reports.table import SCRIPT
 
-__all__ = ["Episodes", "read_episodes", "write_episodes", "write_report"]
+SECTIONS = {"results": "Results", "episodes": "Episodes", "figures": "Figures", "configuration": "Configuration"}
 
 
 def write_report(run_dir: Path) -> Path:
-    """Writes `report.html` into the folder of a run and returns its path.
+    """Write `report.html` into a run directory and return its path.
 
-    The page is made of what the folder holds: `config.json`, `results.json` (errors in per cent),
-    `metrics.jsonl`, `plots/*.png`, `plots/*.gif` and `plots/episodes.json` (see `write_episodes`); it says so
-    where one is missing. It needs no other file and no network, and its text is escaped.
+    The page is made of `config.json`, `results.json` (errors in per cent), `metrics.jsonl`, `plots/*.png`,
+    `plots/*.gif` and `plots/episodes.json` (see `experiments.reports.episodes`). It says which of them are missing. It
+    needs no other file and no network.
 
     Raises:
       FileNotFoundError: there is no such folder.
-      ValueError: one of the files is not what it should be; the message names it.
+      ValueError: one of the files is damaged; names the file.
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
@@ -45,55 +45,53 @@ def write_report(run_dir: Path) -> Path:
         config = known["config"]
     episodes = _read_json(run_dir / "plots" / "episodes.json")
     plays = plays_episodes(config)
-    shown = [
-        Section(
-            "results", "Results", overlap_table(results) + results_table(results) + training_table(metrics, config)
-        ),
-        *([Section("episodes", "Episodes", _viewer(episodes))] if plays else []),
-        Section("figures", "Figures", figures(run_dir / "plots", "glimpses_per_symbol" in (episodes or {}))),
-        Section("configuration", "Configuration", configuration(config)),
-    ]
-    text = page(
+    text = render_page(
+        "run.html",
         _title(known, run_dir),
         run_dir.resolve().name,
-        facts(known, plays),
-        shown,
+        {name: heading for name, heading in SECTIONS.items() if plays or name != "episodes"},
         scripts=[SCRIPT, "viewer.js"],
+        facts=facts(known, plays),
+        overlap=overlap_table(results),
+        evaluated=results is not None,
+        errors=error_table(results or {}),
+        sequences=sequence_table(results or {}),
+        training=training_table(metrics, config),
+        episodes=episodes,
+        figures=run_figures(run_dir / "plots", "glimpses_per_symbol" in (episodes or {})),
+        configuration=configuration_table(config),
     )
     return write_bytes(run_dir / "report.html", text.encode())
 
 
 def _title(known: dict[str, Any], run_dir: Path) -> str:
-    """The model and the task if they are known, else the name of the folder."""
-    names = [str(known[key]) for key in ("model", "task") if isinstance(known.get(key), str) and known[key]]
+    """Return the model and the task if they are known, else the name of the folder."""
+    names = [str(known[key]) for key in ("family", "task") if isinstance(known.get(key), str) and known[key]]
     return " on ".join(names) or run_dir.resolve().name
 
 
-def _viewer(episodes: dict[str, Any] | None) -> str:
-    """The episode viewer with its data, or a notice where there are none."""
-    if episodes is None:
-        return notice("There is no plots/episodes.json: no episodes were kept for the viewer.")
-    return part("viewer.html") + embedded_json("episodes-data", episodes)
-
-
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None if there is no file."""
-    return _object(path.read_text(), str(path)) if path.exists() else None
+    """Return the object in a JSON file, or None if there is no file."""
+    return _parse_object(path.read_text(), str(path)) if path.exists() else None
 
 
 def _read_records(path: Path) -> list[dict[str, Any]] | None:
-    """The records of a JSONL file, or None if there is none; a last line cut short is left out."""
+    """Return the records of a JSONL file without a last line cut short, or None if there is no file."""
     if not path.exists():
         return None
     text = path.read_text()
     lines = text.splitlines()
     if lines and not text.endswith("\n") and not _is_json(lines[-1]):
         lines.pop()
-    return [_object(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    return [_parse_object(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _object(text: str, place: str) -> dict[str, Any]:
-    """The JSON object that `text` spells; anything else is an error that names the `place`."""
+def _parse_object(text: str, place: str) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+      ValueError: the text is no JSON object; names its place.
+    """
     content = json.loads(text) if _is_json(text) else None
     if isinstance(content, dict):
         return content

@@ -1,18 +1,16 @@
-"""The sections of the report: functions from what was read to pieces of HTML in which all text is escaped."""
+"""What the page of a run shows, as plain data: facts, tables of errors, training and the configuration."""
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
-from experiments.cli.tables import MEANS, READOUTS, means_text, readout_name
-from experiments.reports.page import fact_list, notice, scrollable, value_text
-from experiments.reports.table import Number, sortable_table
+from experiments.readouts import MEANS, READOUTS, readout_name
+from experiments.reports.table import MISSING, Number, Table, sortable_table, value_text
 from experiments.training.config import flatten
 
 FACTS = (
     ("task", "task"),
-    ("model", "model"),
+    ("family", "family"),
     ("preset", "preset"),
     ("seed", "seed"),
     ("steps", "training steps"),
@@ -24,23 +22,59 @@ FACTS = (
     ("commit", "commit"),
 )
 COUNTS = ("steps", "episodes", "parameters")
-# Metrics that have a unit other than per cent, and those whose name needs other words.
+# Units of metrics other than per cent, and metrics whose name needs other words.
 UNITS = {"seconds": "s", "sigma_px": "px", "entropy": "nats", "images_per_second": "images/s"}
 WORDS = {
     "accuracy": "training accuracy",
-    "validation_error": "validation error, mean probability",
-    "validation_greedy_error": "validation error, greedy",
-    "validation_sampled_error": "validation error, one episode",
+    "baseline_loss": "value loss",
     "grad_norm": "gradient norm",
     "param_norm": "parameter norm",
     "sigma_px": "sigma",
     "images_per_second": "speed",
     "seconds": "training time",
 }
+# Validation errors and their read-outs.
+VALIDATION = {
+    "validation_error": "average_probability",
+    "validation_greedy_error": "greedy",
+    "validation_sampled_error": "sampled",
+}
+
+
+class ErrorCells(NamedTuple):
+    """One error as text: the error, its 95% interval and the number of images."""
+
+    error: str
+    interval: str
+    images: str
+
+
+class ErrorTable(NamedTuple):
+    """Errors of a run: for each read-out its name and its cells for each split."""
+
+    caption: str
+    splits: list[str]
+    rows: list[tuple[str, list[ErrorCells]]]
+
+
+class TextTable(NamedTuple):
+    """A table of text; the first cell of a row names it."""
+
+    caption: str
+    headings: list[str]
+    rows: list[list[str]]
+
+
+class Training(NamedTuple):
+    """The recorded training: a sentence about the best step, a summary, and metrics as (name, value, step)."""
+
+    best: str
+    summary: str
+    rows: list[tuple[str, str, str]]
 
 
 def duration(seconds: float) -> str:
-    """`seconds` in words, in the two largest units: "2 d 3 h", "1 h 5 min", "3 min 20 s", "4.2 s"."""
+    """Return seconds in the two largest units: "2 d 3 h", "1 h 5 min", "3 min 20 s", "4.2 s"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     left = round(seconds)
@@ -55,83 +89,54 @@ def duration(seconds: float) -> str:
 
 
 def plays_episodes(config: Mapping[str, Any] | None) -> bool:
-    """Whether a run is of an agent, as its configuration says; also where that does not say."""
+    """Return True if the configuration is of an agent that plays episodes, or if it is unknown."""
     model = (config or {}).get("model")
     return not isinstance(model, Mapping) or "policy" in model
 
 
-def facts(values: Mapping[str, Any], plays: bool = True) -> str:
-    """What the run was, as a list of those of `FACTS` that `values` holds; `wall_seconds` in words.
+def facts(values: Mapping[str, Any], plays: bool = True) -> list[tuple[str, str]]:
+    """List the known entries of `FACTS` as (name, text).
 
     Args:
-      values: by their names.
-      plays: whether the model plays episodes; else those are images.
+      values: by the names of `results.json`.
+      plays: True if the model plays episodes; the training episodes of other models are images.
     """
     items = []
-    for key, name in FACTS if plays else [(key, name.replace("episodes", "images")) for key, name in FACTS]:
+    for key, name in FACTS:
         value = values.get(key)
         if value is None or value == "":
             continue
-        if key == "wall_seconds" and isinstance(value, (int, float)) and math.isfinite(value):
+        if key == "wall_seconds" and _finite(value):
             text = duration(float(value))
         elif key in COUNTS and isinstance(value, int):
             text = f"{value:,}"
         else:
             text = value_text(value)
-        items.append((name, text))
-    return fact_list(items) if items else notice("Nothing is recorded about this run.")
+        items.append((name if plays else name.replace("episodes", "images"), text))
+    return items
 
 
-def results_table(results: Mapping[str, Any] | None) -> str:
-    """Errors with their 95% intervals, in per cent: a row for each read-out, columns for each split."""
-    if results is None:
-        return notice("There is no results.json: this run has not been evaluated yet.")
-    splits = [split for split in ("validation", "test") if isinstance(results.get(split), Mapping)]
-    present = {readout for split in splits for readout, value in results[split].items() if isinstance(value, Mapping)}
-    rows = [key for key in READOUTS if key in present] + sorted(present - READOUTS.keys())
-    if not rows:
-        return notice("results.json holds no errors.")
-    groups = "".join(f'<th colspan="3" scope="colgroup">{split}</th>' for split in splits)
-    heads = '<th scope="col">error</th><th scope="col">95% interval</th><th scope="col">images</th>' * len(splits)
-    body = []
-    for key in rows:
-        cells = "".join(_error_cells(results[split].get(key)) for split in splits)
-        body.append(f'<tr><th scope="row">{escape(readout_name(key))}</th>{cells}</tr>')
-    sequences = any("by_length" in results[split].get(key, ()) for split in splits for key in rows)
+def error_table(results: Mapping[str, Any]) -> ErrorTable | None:
+    """Tabulate the errors of a run in per cent, a row for each read-out; None if there are none."""
+    splits, readouts = _errors(results)
+    if not readouts:
+        return None
+    episodes = _setting(results.get("config"), "training", "eval_episodes")
+    means = any(key in MEANS for key in readouts)
+    rows = [
+        (readout_name(key, episodes), [_error_cells(splits[split].get(key)) for split in splits]) for key in readouts
+    ]
+    sequences = any("by_length" in splits[split].get(key, ()) for split in splits for key in readouts)
     caption = f"{'Error of whole sequences' if sequences else 'Classification error'} in per cent"
-    episodes = _evaluation_episodes(results)
-    if episodes is not None and any(key in MEANS for key in rows):
-        caption += f"; {means_text(episodes)}"
-    return scrollable(
-        f'<table class="results"><caption>{caption}</caption>'
-        f'<thead><tr><th rowspan="2" scope="col">read-out</th>{groups}</tr><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table>",
-        caption,
-    ) + _sequence_table({split: results[split] for split in splits}, rows)
+    if means and episodes is not None:
+        caption += f"; means are of {episodes:,} sampled episode{'s' * (episodes != 1)}"
+    return ErrorTable(caption, list(splits), rows)
 
 
-def overlap_table(results: Mapping[str, Any] | None) -> str:
-    """Tabulate how well boxes were found, a row a split (`experiments.evaluation.overlap`); empty for other runs."""
-    found = (results or {}).get("overlap")
-    if not isinstance(found, Mapping):
-        return ""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(split)}</th>{_error_cells({**entry, "error": entry.get("found")})}'
-        f"<td>{_per_cent(100 * entry['mean']) if _finite(entry.get('mean')) else '–'}</td></tr>"
-        for split, entry in found.items()
-        if isinstance(entry, Mapping)
-    )
-    caption = "Boxes that overlap the true ones by more than a half, and the mean overlap, in per cent"
-    return scrollable(
-        f'<table><caption>{caption}</caption><thead><tr><th scope="col">split</th>'
-        '<th scope="col">found</th><th scope="col">95% interval</th><th scope="col">images</th>'
-        f'<th scope="col">mean overlap</th></tr></thead><tbody>{rows}</tbody></table>',
-        caption,
-    )
-
-
-def _sequence_table(splits: Mapping[str, Mapping[str, Any]], readouts: Sequence[str]) -> str:
-    """Errors of symbols, of lengths and by length, of runs that read sequences; nothing of others."""
+def sequence_table(results: Mapping[str, Any]) -> Table | None:
+    """Tabulate the errors of symbols, of lengths and by length; None for runs that read single classes."""
+    splits, readouts = _errors(results)
+    episodes = _setting(results.get("config"), "training", "eval_episodes")
     known = [
         (split, key, entry)
         for split, methods in splits.items()
@@ -139,11 +144,11 @@ def _sequence_table(splits: Mapping[str, Mapping[str, Any]], readouts: Sequence[
         if isinstance(entry := methods.get(key), Mapping) and isinstance(entry.get("by_length"), Mapping)
     ]
     if not known:
-        return ""
+        return None
     lengths = sorted({n for _, _, entry in known for n in entry["by_length"]}, key=lambda n: (len(n), n))
     header = ["read-out", "split", "symbols", "wrong length", *(f"length {n}" for n in lengths)]
     rows = [
-        [readout_name(key), split, *(_error(entry.get(name)) for name in ("symbol", "end"))]
+        [readout_name(key, episodes), split, *(_error(entry.get(name)) for name in ("symbol", "end"))]
         + [_error(entry["by_length"].get(n)) for n in lengths]
         for split, key, entry in known
     ]
@@ -151,76 +156,97 @@ def _sequence_table(splits: Mapping[str, Mapping[str, Any]], readouts: Sequence[
     return sortable_table("sequences", caption, header, rows)
 
 
+def overlap_table(results: Mapping[str, Any] | None) -> TextTable | None:
+    """Tabulate the boxes that a co-localiser found, a row for each split; None for other runs."""
+    overlap = (results or {}).get("overlap")
+    if not isinstance(overlap, Mapping):
+        return None
+    rows = []
+    for split, entry in overlap.items():
+        if isinstance(entry, Mapping):
+            mean = _per_cent(100 * entry["mean"]) if _finite(entry.get("mean")) else MISSING
+            rows.append([split, *_error_cells({**entry, "error": entry.get("found")}), mean])
+    caption = "Boxes that overlap the true ones by more than a half, and the mean overlap, in per cent"
+    return TextTable(caption, ["split", "found", "95% interval", "images", "mean overlap"], rows)
+
+
+def training_table(metrics: Sequence[Mapping[str, Any]] | None, config: Mapping[str, Any] | None) -> Training | None:
+    """Return the last value of every metric, and the step of the selected parameters; None without records."""
+    if metrics is None:
+        return None
+    last: dict[str, tuple[Any, Any]] = {}
+    for record in metrics:
+        last.update({key: (value, record.get("step")) for key, value in record.items() if value is not None})
+    plays, episodes = plays_episodes(config), _setting(config, "training", "validation_episodes")
+    rows = [
+        (_metric_name(key, plays, episodes), _metric_text(key, value), value_text(step))
+        for key, (value, step) in last.items()
+        if key != "step"
+    ]
+    selects = _setting(config, "training", "keep_best", default=True)
+    validated = [record for record in metrics if selects and _finite(record.get("validation_error"))]
+    best = ""
+    if validated:
+        record = min(validated, key=lambda record: float(record["validation_error"]))
+        best = f"Lowest validation error {record['validation_error']:.2f}% at step {value_text(record.get('step'))}."
+    return Training(best, f"Last values of the metrics, from {len(metrics):,} records", rows)
+
+
+def configuration_table(config: Mapping[str, Any] | None) -> Table | None:
+    """Tabulate every setting by its dotted name; None if the configuration is unknown."""
+    if config is None:
+        return None
+    rows = [(key, value if _finite(value) else value_text(value)) for key, value in flatten(config)]
+    return sortable_table("settings", "Every setting of the run", ["setting", "value"], rows)
+
+
+def _errors(results: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """Return the errors by split, and the read-outs that any split has, in the order of `READOUTS`."""
+    splits = {split: results[split] for split in ("validation", "test") if isinstance(results.get(split), Mapping)}
+    present = {key for entries in splits.values() for key, value in entries.items() if isinstance(value, Mapping)}
+    return splits, [key for key in READOUTS if key in present] + sorted(present - READOUTS.keys())
+
+
+def _setting(config: Any, *keys: str, default: Any = None) -> Any:
+    """Return a setting of a nested configuration, or the default where it has none."""
+    for key in keys:
+        if not isinstance(config, Mapping) or key not in config:
+            return default
+        config = config[key]
+    return config
+
+
 def _error(entry: Any) -> Number | None:
     value: Any = entry.get("error") if isinstance(entry, Mapping) else None
     return Number(value, f"{value:.2f}") if _finite(value) else None
 
 
-def _evaluation_episodes(results: Mapping[str, Any]) -> int | None:
-    """How many sampled episodes the means are of, by the run's configuration; None if it does not say."""
-    value = results
-    for key in ("config", "training", "eval_episodes"):
-        value = value.get(key) if isinstance(value, Mapping) else None  # type: ignore[assignment]
-    return value if isinstance(value, int) else None
-
-
-def _error_cells(entry: Any) -> str:
-    """The three cells of one result: error, interval, number of images; a dash for what is missing."""
+def _error_cells(entry: Any) -> ErrorCells:
+    """Return one error as text, with a dash for what is missing."""
     entry = entry if isinstance(entry, Mapping) else {}
     error, low, high = (_per_cent(entry.get(key)) for key in ("error", "low", "high"))
-    interval = f"{low} to {high}" if entry.get("low") is not None and entry.get("high") is not None else "–"
+    interval = f"{low} to {high}" if MISSING not in (low, high) else MISSING
     number = entry.get("n")
-    images = f"{number:,}" if isinstance(number, int) else "–" if number is None else value_text(number)
-    return f"<td><strong>{escape(error)}</strong></td><td>{escape(interval)}</td><td>{escape(images)}</td>"
+    images = f"{number:,}" if isinstance(number, int) else MISSING if number is None else value_text(number)
+    return ErrorCells(error, interval, images)
 
 
 def _per_cent(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, (int, float)) else "–"
+    return f"{value:.2f}" if isinstance(value, (int, float)) else MISSING
 
 
-def training_table(metrics: Sequence[Mapping[str, Any]] | None, config: Mapping[str, Any] | None = None) -> str:
-    """The last value of every metric, and the lowest validation error with its step where that chose the parameters."""
-    if metrics is None:
-        return notice("There is no metrics.jsonl: no training was recorded.")
-    last: dict[str, tuple[Any, Any]] = {}
-    for record in metrics:
-        last.update({key: (value, record.get("step")) for key, value in record.items() if value is not None})
-    if not last:
-        return notice("metrics.jsonl holds no records.")
-    plays = plays_episodes(config)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(_metric_name(key, plays))}</th><td>{escape(_metric_text(key, value))}</td>'
-        f"<td>{escape(value_text(step))}</td></tr>"
-        for key, (value, step) in last.items()
-        if key != "step"
-    )
-    training = (config or {}).get("training")
-    chosen = training.get("keep_best", True) if isinstance(training, Mapping) else True
-    tested = [record for record in metrics if chosen and _finite(record.get("validation_error"))]
-    best = ""
-    if tested:
-        record = min(tested, key=lambda record: float(record["validation_error"]))
-        step = escape(value_text(record.get("step")))
-        best = f"<p>Lowest validation error {record['validation_error']:.2f}% at step {step}.</p>"
-    table = scrollable(
-        '<table><thead><tr><th scope="col">metric</th><th scope="col">value</th>'
-        f'<th scope="col">step</th></tr></thead><tbody>{rows}</tbody></table>',
-        "Last values of the metrics",
-    )
-    summary = f"Last values of the metrics, from {len(metrics):,} records"
-    return f"{best}<details><summary>{summary}</summary>{table}</details>"
-
-
-def _metric_name(key: str, plays: bool) -> str:
-    """A metric's words and unit, such as "accuracy (%)"; of a model that plays no episodes an error is not of some."""
+def _metric_name(key: str, plays: bool, episodes: int | None) -> str:
+    """Return a metric's words and unit, such as "accuracy (%)"; only agents' errors name their read-out."""
     unit = "%" if key == "accuracy" or key.endswith("error") else UNITS.get(key)
-    words = WORDS.get(key, key.replace("_", " "))
-    words = words if plays else words.partition(",")[0]
+    if key in VALIDATION:
+        words = "validation error" + (f", {readout_name(VALIDATION[key], episodes)}" if plays else "")
+    else:
+        words = WORDS.get(key, key.replace("_", " "))
     return f"{words} ({unit})" if unit else words
 
 
 def _metric_text(key: str, value: Any) -> str:
-    """A metric's value in the unit of `_metric_name`: errors and accuracy to two places, others to four digits."""
+    """Return a metric's value in the unit of `_metric_name`."""
     if key == "step" or not _finite(value) or isinstance(value, int):
         return value_text(value)
     if key == "accuracy":
@@ -228,14 +254,6 @@ def _metric_text(key: str, value: Any) -> str:
     if key.endswith("error"):
         return f"{value:.2f}"
     return f"{value:.3g}" if key == "learning_rate" else f"{value:.4g}"
-
-
-def configuration(config: Mapping[str, Any] | None) -> str:
-    """Every setting of the nested `config` by its dotted name, in a table that can be searched."""
-    if config is None:
-        return notice("There is no config.json.")
-    rows = [(key, value if _finite(value) else value_text(value)) for key, value in flatten(config)]
-    return sortable_table("settings", "Every setting of the run", ["setting", "value"], rows)
 
 
 def _finite(value: Any) -> bool:

@@ -1,15 +1,14 @@
-"""A table that its reader can sort and filter, with the mouse or the keyboard; without scripts a plain table."""
+"""Tables that a reader can sort and filter, with the mouse or the keyboard; without scripts they are plain tables."""
 
+import json
 import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from experiments.reports.page import scrollable, value_text
-
 SCRIPT = "table.js"
+MISSING = "–"
 
 
 class Number(NamedTuple):
@@ -20,26 +19,58 @@ class Number(NamedTuple):
 
 
 class Link(NamedTuple):
-    """Text that opens a file: its `path` is relative to the folder of the page."""
+    """Text that opens a file; `path` is relative to the folder of the page."""
 
     text: str
     path: str | Path
 
 
-Cell = str | int | float | bool | Number | Link | None
+Entry = str | int | float | bool | Number | Link | None
 
 
-def sortable_table(name: str, caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table with a box that filters its rows, each column of which can be sorted. The page needs `SCRIPT`.
+class Column(NamedTuple):
+    """A column; numeric ones are aligned to the right."""
 
-    Numbers are sorted by value and before text, text as people count (`run 2` before `run 10`); what is missing or not
-    finite comes last in either direction. The filter keeps the rows that hold each of its words.
+    heading: str
+    is_numeric: bool
+
+
+class Cell(NamedTuple):
+    """A cell as the template shows it.
+
+    Attributes:
+      text: what is shown.
+      value: the finite number that the cell is sorted by, with all its digits; None for text.
+      is_missing: true where there is nothing to sort by.
+      href: the address of a link; None for no link.
+    """
+
+    text: str
+    value: str | None
+    is_missing: bool
+    href: str | None
+
+
+class Table(NamedTuple):
+    """A table for the macro `sortable_table` of `table.html`."""
+
+    name: str
+    caption: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+
+
+def sortable_table(name: str, caption: str, header: Sequence[str], rows: Sequence[Sequence[Entry]]) -> Table:
+    """Prepare a table whose columns can be sorted and whose rows can be filtered. The page needs `SCRIPT`.
+
+    Numbers are sorted by value and before text. Text is sorted with its numbers by value (`run 2` before `run 10`).
+    Missing and non-finite entries come last in either direction. The filter keeps the rows that hold each of its words.
 
     Args:
       name: id of the table.
       caption: what it shows.
       header: a heading for each column.
-      rows: of cells; the first cell of each names the row. None is missing.
+      rows: of entries; the first entry names the row, and None is missing.
 
     Raises:
       ValueError: a row is not as long as the header.
@@ -47,49 +78,36 @@ def sortable_table(name: str, caption: str, header: Sequence[str], rows: Sequenc
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"a row of {len(row)} cells under {len(header)} headings: {list(row)!r}")
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
-    numeric = [{_number(cell) is None for cell in column if cell is not None} == {False} for column in columns]
-    heads = "".join(
-        f'<th scope="col"{_kind(right)}>{escape(heading)}</th>' for heading, right in zip(header, numeric, strict=True)
-    )
-    body = "".join(f"<tr>{''.join(map(_cell, row, numeric, [True] + [False] * len(row)))}</tr>\n" for row in rows)
-    field, table = f"{escape(name)}-filter", escape(name)
-    return (
-        f'<p class="control filter" hidden><label for="{field}">Filter</label> '
-        f'<input id="{field}" type="search" autocomplete="off" spellcheck="false" aria-controls="{table}"> '
-        f'<output for="{field}"></output></p>\n'
-        + scrollable(
-            f'<table id="{table}" class="sortable"><caption>{escape(caption)}</caption>\n'
-            f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>",
-            caption,
-        )
-    )
+    entries = list(zip(*rows, strict=True)) if rows else [()] * len(header)
+    numeric = [{_number(entry) is None for entry in column if entry is not None} == {False} for column in entries]
+    columns = [Column(heading, right) for heading, right in zip(header, numeric, strict=True)]
+    return Table(name, caption, columns, [[_cell(entry) for entry in row] for row in rows])
 
 
-def _number(cell: Cell) -> int | float | None:
-    """The number that a cell is sorted by, None where it holds none."""
-    if isinstance(cell, Number):
-        return cell.value
-    return cell if isinstance(cell, (int, float)) and not isinstance(cell, bool) else None
+def value_text(value: Any) -> str:
+    """Return a value as text: long fractions to six digits, strings as they are, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return json.dumps(value, ensure_ascii=False)
 
 
-def _kind(right: bool) -> str:
-    return ' class="number"' if right else ""
+def _number(entry: Entry) -> int | float | None:
+    """Return the number that an entry is sorted by, or None."""
+    if isinstance(entry, Number):
+        return entry.value
+    return entry if isinstance(entry, (int, float)) and not isinstance(entry, bool) else None
 
 
-def _cell(cell: Cell, right: bool, is_heading: bool) -> str:
-    """One cell; `data-value` is the number it is sorted by."""
-    attributes = _kind(right)
-    value = _number(cell)
-    if cell is None or (value is not None and not math.isfinite(value)):
-        attributes += " data-missing"
-    elif value is not None:
-        attributes += f' data-value="{float(value)!r}"'
-    if cell is None:
-        content = "–"
-    elif isinstance(cell, Link):
-        # Quoted, a path stays a path: it cannot spell a scheme, a query or a fragment.
-        content = f'<a href="{escape(quote(str(cell.path)))}">{escape(cell.text)}</a>'
-    else:
-        content = escape(cell.text if isinstance(cell, Number) else value_text(cell))
-    return f'<th scope="row"{attributes}>{content}</th>' if is_heading else f"<td{attributes}>{content}</td>"
+def _cell(entry: Entry) -> Cell:
+    number = _number(entry)
+    finite = number is not None and math.isfinite(number)
+    missing = entry is None or (number is not None and not finite)
+    value = repr(float(number)) if number is not None and finite else None
+    if entry is None:
+        return Cell(MISSING, value, missing, None)
+    if isinstance(entry, Link):
+        # A quoted path stays a path: it cannot spell a scheme, a query or a fragment.
+        return Cell(entry.text, value, missing, quote(str(entry.path)))
+    return Cell(entry.text if isinstance(entry, Number) else value_text(entry), value, missing, None)

@@ -1,7 +1,6 @@
-"""Figures of a sweep: error against each axis, heat maps of two, learning curves."""
+"""Figures of a sweep: error against each axis, heat maps of two axes, learning curves."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,49 +9,34 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from experiments.plots.style import COUNT_MAP, FAINT, INK, SERIES, figure_of, message_figure, number_text, tidy
+from experiments.sweeps.labels import label, positions
 from experiments.sweeps.outcomes import Setting
 from experiments.sweeps.statistics import mean_interval
 from experiments.sweeps.study import Dimension
 
 MOST_LINES = 12
+# Most seeds that are listed in a cell of a heat map.
+MOST_SEEDS = 3
+# Characters of a tick label above which labels would overlap, and stand upright.
+LONGEST_LABEL = 12
+# Points between the mean and the seeds to its right, and between the seeds of two lines, so that no bar hides them.
+SEED_SHIFT = 5.0
 Records = Sequence[Mapping[str, Any]]
 
 
-# Characters of a tick label above which labels would overlap, and stand upright.
-LONGEST_LABEL = 12
-
-
 def colours(count: int) -> list[str]:
-    """``count`` colours: those of the other figures where they suffice, else a ramp."""
+    """Return `count` colours: those of the other figures if they suffice, else a ramp."""
     if count <= len(SERIES):
         return list(SERIES[:count])
     ramp = matplotlib.colormaps["viridis"]
     return [matplotlib.colors.to_hex(ramp(place)) for place in np.linspace(0.0, 0.9, count)]
 
 
-def positions(values: Sequence[Any]) -> tuple[list[float], bool]:
-    """Where values stand on an axis, and whether by their size: numbers, or lengths that are all in pixels."""
-    texts = [str(value) for value in values]
-    for pattern in (r"(.+)px", r"(.+)"):
-        matches = [re.fullmatch(pattern, text) for text in texts]
-        try:
-            numbers = [float(match[1]) for match in matches if match]
-        except ValueError:
-            continue
-        if len(numbers) == len(values) and all(map(math.isfinite, numbers)):
-            return numbers, True
-    return [float(index) for index in range(len(values))], False
-
-
-def label(names: Sequence[str], values: Sequence[Any]) -> str:
-    """Fields and their values in words."""
-    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
-
-
 def _coordinates(dimensions: Sequence[Dimension], setting: Setting) -> tuple[int, ...]:
-    """The place of a setting along each dimension."""
+    """Return the place of a setting along each dimension."""
     places, start = [], 0
     for dimension in dimensions:
         stop = start + len(dimension.names)
@@ -62,10 +46,16 @@ def _coordinates(dimensions: Sequence[Dimension], setting: Setting) -> tuple[int
 
 
 def error_against(dimensions: Sequence[Dimension], settings: Sequence[Setting], index: int) -> Figure:
-    """Test error against dimension ``index`` with t intervals over seeds; a line for each combination of the others.
+    """Draw test error against a dimension with 95% intervals over seeds; a line for each combination of the others.
 
-    Dots are single seeds. Where there are more than `MOST_LINES` combinations, one line is their mean, without an
-    interval, since they are not repetitions of each other.
+    Points beside the means are single seeds. The frame holds every seed; intervals that leave it are cut, so that the
+    wide intervals of few seeds do not flatten the figure. Of more than `MOST_LINES` combinations one line is the mean,
+    without an interval, since they are not repetitions of each other.
+
+    Args:
+      dimensions: of the sweep.
+      settings: with their outcomes.
+      index: of the dimension on the x axis.
     """
     dimension = dimensions[index]
     lines: dict[tuple[int, ...], dict[int, list[float]]] = {}
@@ -86,10 +76,13 @@ def error_against(dimensions: Sequence[Dimension], settings: Sequence[Setting], 
         axes.plot([shown[p] for p in places], means, "-o", color=SERIES[0])
         axes.set_title(f"mean of {len(lines)} settings of the rest", loc="right", fontsize=8.5, color=FAINT)
     else:
-        for colour, (rest, line) in zip(colours(len(lines)), sorted(lines.items()), strict=True):
+        for number, (colour, (rest, line)) in enumerate(zip(colours(len(lines)), sorted(lines.items()), strict=True)):
             names = [name for other in others for name in other.names]
             values = [value for other, place in zip(others, rest, strict=True) for value in other.values[place]]
-            _draw_line(axes, shown, line, colour, label(names, values))
+            _draw_line(axes, shown, line, colour, label(names, values), shift=SEED_SHIFT * (number + 1))
+        _frame_seeds(axes, [error for line in lines.values() for errors in line.values() for error in errors])
+        if all(len(errors) < 2 for line in lines.values() for errors in line.values()):
+            axes.set_title("one seed: no interval over seeds", loc="right", fontsize=8.5, color=FAINT)
         if others:
             axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
     if not ordered or len(shown) <= 10:
@@ -102,40 +95,67 @@ def error_against(dimensions: Sequence[Dimension], settings: Sequence[Setting], 
     return figure
 
 
-def _draw_line(axes: Axes, shown: Sequence[float], line: Mapping[int, list[float]], colour: str, name: str) -> None:
+def _draw_line(
+    axes: Axes, shown: Sequence[float], line: Mapping[int, list[float]], colour: str, name: str, shift: float
+) -> None:
     places = sorted(line)
     x = [shown[place] for place in places]
-    intervals = [mean_interval(line[place]) for place in places]
-    means = [interval.mean for interval in intervals if interval]
-    half = [i.high - i.mean if i and not math.isnan(i.high) else 0.0 for i in intervals]
-    axes.errorbar(x, means, half, fmt="-o", color=colour, linewidth=1.6, markersize=5, capsize=3, label=name or None)
+    intervals = [interval for place in places if (interval := mean_interval(line[place]))]
+    means = [interval.mean for interval in intervals]
+    # A single seed has no interval, so its bar has no length.
+    around = np.nan_to_num([[i.mean - i.low for i in intervals], [i.high - i.mean for i in intervals]])
+    axes.errorbar(x, means, around, fmt="-o", color=colour, linewidth=1.6, markersize=5, capsize=3, label=name or None)
+    figure = axes.get_figure()
+    beside = axes.transData + ScaledTranslation(shift / 72, 0.0, figure.dpi_scale_trans)  # type: ignore[union-attr]
     for at, place in zip(x, places, strict=True):
         if len(line[place]) > 1:
-            axes.plot([at] * len(line[place]), line[place], ".", color=colour, alpha=0.45, markersize=4, zorder=1)
+            seeds = ([at] * len(line[place]), line[place])
+            axes.plot(*seeds, "o", color=colour, markersize=3.5, mec="white", mew=0.5, zorder=4, transform=beside)
+
+
+def _frame_seeds(axes: Axes, errors: Sequence[float]) -> None:
+    """Limit the y axis to the seeds and as much again on either side, within 0 to 100 per cent."""
+    low, high = min(errors), max(errors)
+    if high > low:
+        margin = 0.04 * (high - low)
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, 2 * low - high, -margin), min(top, 2 * high - low, 100 + margin))
 
 
 def heat_map(dimensions: Sequence[Dimension], settings: Sequence[Setting], rows: int, columns: int) -> Figure:
-    """Mean test error over dimensions ``rows`` and ``columns``: over seeds, and over all other dimensions."""
+    """Draw the mean test error over two dimensions, averaged over seeds and all other dimensions.
+
+    Where nothing but seeds is averaged, up to `MOST_SEEDS` of them are listed below the mean.
+    """
     row, column = dimensions[rows], dimensions[columns]
-    errors: dict[tuple[int, int], list[float]] = {}
+    errors: dict[tuple[int, int], list[list[float]]] = {}
     for setting in settings:
         if setting.outcomes:
             place = _coordinates(dimensions, setting)
-            mean = float(np.mean(list(setting.by_seed().values())))
-            errors.setdefault((place[rows], place[columns]), []).append(mean)
+            errors.setdefault((place[rows], place[columns]), []).append(list(setting.by_seed().values()))
     if not errors:
         return message_figure("No cell has finished yet")
     table = np.full((len(row.values), len(column.values)), np.nan)
-    for at, values in errors.items():
-        table[at] = np.mean(values)
-    figure = figure_of(2.2 + 0.72 * table.shape[1], 1.6 + 0.5 * table.shape[0], gap=0.08)
+    for at, averaged in errors.items():
+        table[at] = np.mean([np.mean(seeds) for seeds in averaged])
+    listed = {
+        at: "  ".join(f"{seed:.1f}" for seed in averaged[0])
+        for at, averaged in errors.items()
+        if len(dimensions) == 2 and 2 <= len(averaged[0]) <= MOST_SEEDS
+    }
+    width, height = (1.15, 0.6) if listed else (0.72, 0.5)
+    figure = figure_of(2.2 + width * table.shape[1], 1.6 + height * table.shape[0], gap=0.08)
     axes = figure.add_subplot()
     picture = axes.imshow(table, cmap=f"{COUNT_MAP}_r", aspect="auto", interpolation="nearest")
     low, high = float(np.nanmin(table)), float(np.nanmax(table))
     for (y, x), value in np.ndenumerate(table):
         if not math.isnan(value):
-            shade = (value - low) / (high - low) if high > low else 0.0
-            number_text(axes, float(x), float(y), f"{value:.2f}", 8.5, shade)
+            # From 0.15 on, since the middle of this map is dark already.
+            shade = 0.15 + 0.85 * (value - low) / (high - low) if high > low else 0.0
+            seeds = listed.get((y, x))
+            number_text(axes, float(x), float(y) - (0.14 if seeds else 0.0), f"{value:.2f}", 8.5, shade)
+            if seeds:
+                number_text(axes, float(x), float(y) + 0.22, seeds, 6.5, shade)
     axes.set_xticks(range(table.shape[1]), [", ".join(map(str, values)) for values in column.values])
     axes.set_yticks(range(table.shape[0]), [", ".join(map(str, values)) for values in row.values])
     axes.set_xlabel(", ".join(column.names), fontsize=9, color=INK)
@@ -146,12 +166,12 @@ def heat_map(dimensions: Sequence[Dimension], settings: Sequence[Setting], rows:
 
 
 def sweep_curves(names: Sequence[str], settings: Sequence[tuple[Setting, Sequence[Records]]], best: int = 16) -> Figure:
-    """Validation error over training: the mean over seeds of each setting, and each seed thinly.
+    """Draw validation error over training: the mean over seeds of each setting, and each seed as a thin line.
 
     Args:
       names: the fields that vary.
-      settings: each setting with the records of ``metrics.jsonl`` of its cells.
-      best: how many settings to draw at most, those of the lowest final error.
+      settings: each setting with the records of `metrics.jsonl` of its cells.
+      best: the largest number of settings to draw; those of the lowest final error are drawn.
     """
     drawn = []
     for setting, runs in settings:
@@ -170,7 +190,7 @@ def sweep_curves(names: Sequence[str], settings: Sequence[tuple[Setting, Sequenc
     for colour, (setting, curves, steps, mean) in zip(colours(len(shown)), shown, strict=True):
         if len(curves) > 1:
             for curve in curves:
-                axes.plot(list(curve), list(curve.values()), color=colour, alpha=0.3, linewidth=0.7)
+                axes.plot(list(curve), list(curve.values()), color=colour, alpha=0.45, linewidth=0.8)
         style = "-" if len(steps) > 1 else "o"
         axes.plot(steps, mean, style, color=colour, linewidth=1.6, label=label(names, setting.values) or None)
     if all(value > 0 for *_, mean in shown for value in mean):

@@ -1,4 +1,4 @@
-"""What the cells of a sweep came to, as rows and as CSV files of the same bytes however the sweep went."""
+"""The results of a sweep's cells, as rows and as CSV files whose bytes do not depend on how the sweep was run."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.training.evaluation import METHODS
-from experiments.plots.style import write_bytes
+from experiments.files import write_bytes
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import read_results
 from experiments.sweeps.study import Plan
@@ -16,55 +16,55 @@ RESULTS, TIMES, DIFFERENCES = "results.csv", "times.csv", "differences.csv"
 
 
 class Outcome(NamedTuple):
-    """A finished cell: its values in the fields that vary, and its ``results.json``."""
+    """A finished cell: its values in the fields that vary, and its `results.json`."""
 
     cell: Cell
     values: tuple[Any, ...]
     results: dict[str, Any]
 
-    def error(self, split: str = "test") -> float:
-        """The error in per cent that a run reports: of averaged episodes, or greedy where nothing is sampled."""
+    def error(self, split: str = "test", readout: str = "average_probability") -> float:
+        """Return the error in per cent by a read-out, or the greedy one where nothing is sampled."""
         methods = self.results[split]
-        return float(methods.get("average_probability", methods["greedy"])["error"])
+        return float(methods.get(readout, methods["greedy"])["error"])
 
 
 class Setting(NamedTuple):
-    """The outcomes of one setting with all its seeds, of which some may lack, in the order of the plan."""
+    """A setting: its values, the cells of all its seeds, and the outcomes of the finished ones, in the plan's order."""
 
     values: tuple[Any, ...]
     cells: tuple[Cell, ...]
     outcomes: tuple[Outcome, ...]
 
-    def by_seed(self, split: str = "test") -> dict[int, float]:
-        """Errors in per cent by seed."""
-        return {outcome.cell.seed: outcome.error(split) for outcome in self.outcomes}
+    def by_seed(self, split: str = "test", readout: str = "average_probability") -> dict[int, float]:
+        """Return errors in per cent by seed."""
+        return {outcome.cell.seed: outcome.error(split, readout) for outcome in self.outcomes}
 
 
 def read_outcomes(sweep: Path, plan: Plan) -> list[Outcome]:
-    """The finished cells of a plan, in its order."""
-    found = (read_outcome(sweep, plan, cell) for cell in plan.cells)
-    return [outcome for outcome in found if outcome]
+    """Read the finished cells of a plan, in its order."""
+    outcomes = (read_outcome(sweep, plan, cell) for cell in plan.cells)
+    return [outcome for outcome in outcomes if outcome]
 
 
 def read_outcome(sweep: Path, plan: Plan, cell: Cell) -> Outcome | None:
-    """A cell of a plan; None where it is not finished."""
+    """Read a cell of a plan; None if it is not finished."""
     results = read_results(sweep, cell)
     return None if results is None else Outcome(cell, plan.values(cell), results)
 
 
 def group_settings(plan: Plan, outcomes: Iterable[Outcome]) -> list[Setting]:
-    """The settings of a plan, in its order."""
+    """Group outcomes into the settings of a plan, in its order."""
     cells: dict[str, list[Cell]] = {}
-    done: dict[str, list[Outcome]] = {}
+    finished: dict[str, list[Outcome]] = {}
     for cell in plan.cells:
         cells.setdefault(cell.setting, []).append(cell)
     for outcome in outcomes:
-        done.setdefault(outcome.cell.setting, []).append(outcome)
-    return [Setting(plan.values(of[0]), tuple(of), tuple(done.get(setting, []))) for setting, of in cells.items()]
+        finished.setdefault(outcome.cell.setting, []).append(outcome)
+    return [Setting(plan.values(of[0]), tuple(of), tuple(finished.get(setting, []))) for setting, of in cells.items()]
 
 
 def results_rows(plan: Plan, outcomes: Sequence[Outcome]) -> list[list[Any]]:
-    """Header and rows of ``results.csv``: what can be repeated to the last digit, so no times and no devices."""
+    """Return header and rows of `results.csv`: what can be repeated to the last digit, so no times and no devices."""
     methods = [m for m in METHODS if any(m in outcome.results["test"] for outcome in outcomes)]
     columns = [
         (split, m, part) for split in ("test", "validation") for m in methods for part in ("error", "low", "high")
@@ -80,7 +80,7 @@ def results_rows(plan: Plan, outcomes: Sequence[Outcome]) -> list[list[Any]]:
 
 
 def times_rows(plan: Plan, outcomes: Sequence[Outcome]) -> list[list[Any]]:
-    """Header and rows of ``times.csv``: what differs from machine to machine."""
+    """Return header and rows of `times.csv`: what differs from machine to machine."""
     keys = ("wall_seconds", "device", "jax_version", "commit")
     rows: list[list[Any]] = [[*plan.names, "seed", "cell", *keys]]
     for outcome in outcomes:
@@ -90,13 +90,18 @@ def times_rows(plan: Plan, outcomes: Sequence[Outcome]) -> list[list[Any]]:
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> Path:
-    """Writes rows atomically; None as ``None``, since a field may be None, and numbers with all their digits."""
+    """Write rows as CSV, atomically (see `csv_text`)."""
+    return write_bytes(path, csv_text(rows).encode())
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as CSV: None as `None`, since a field may be None, and numbers with all their digits."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([str(value) for value in row] for row in rows)
-    return write_bytes(path, text.getvalue().encode())
+    return text.getvalue()
 
 
 def write_tables(sweep: Path, plan: Plan, outcomes: Sequence[Outcome]) -> None:
-    """Writes ``results.csv`` and ``times.csv``."""
+    """Write `results.csv` and `times.csv`."""
     write_csv(sweep / RESULTS, results_rows(plan, outcomes))
     write_csv(sweep / TIMES, times_rows(plan, outcomes))

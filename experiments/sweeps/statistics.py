@@ -1,4 +1,4 @@
-"""Means over seeds and differences paired over seeds, with 95% t intervals."""
+"""Means over seeds and differences paired over seeds, with 95% intervals that stay in the range of the values."""
 
 import itertools
 import math
@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.special
 import scipy.stats
 
 from experiments.sweeps.outcomes import Setting
 
 LEVEL = 0.95
+# The ranges of an error and of a difference of errors, in per cent and in percentage points.
+ERROR_RANGE, DIFFERENCE_RANGE = (0.0, 100.0), (-100.0, 100.0)
 
 
 class Interval(NamedTuple):
-    """A mean of n values with its 95% t interval, whose ends are NaN where n is below 2."""
+    """A mean of n values with its 95% interval, whose ends are NaN where n is below 2."""
 
     mean: float
     low: float
@@ -28,42 +31,61 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The error of setting ``second`` less that of ``first``, both numbered, over the seeds that both have."""
+    """The error of setting `second` minus that of `first`, over the seeds that both have."""
 
     first: int
     second: int
     interval: Interval
 
 
-def mean_interval(values: Sequence[float]) -> Interval | None:
-    """The mean of values that are normal and independent, with its interval; None where there are none."""
+def mean_interval(values: Sequence[float], bounds: tuple[float, float] = ERROR_RANGE) -> Interval | None:
+    """Return the mean of independent values in a bounded range, with its 95% interval; None without values.
+
+    The interval is a t interval on the logit scale. With the values mapped to [0, 1], mean `m` and standard error `s`,
+    its ends are `logit(m) -+ t * s / (m * (1 - m))` with `n - 1` degrees of freedom, mapped back. The standard error on
+    the logit scale is that of the delta method. So the interval holds the mean and never leaves the range, which a
+    plain t interval of two or three seeds often does. Where the spread is small it equals the plain t interval. It is
+    a usual interval of proportions from clustered data (Korn and Graubard 1998, Survey Methodology 24, 193-201; the
+    delta method is in Agresti 2013, Categorical Data Analysis, section 16.1). A seed is a cluster of images. For the
+    range [-1, 1] of differences the logit scale is Fisher's z scale. Equal values have an interval without width.
+
+    Args:
+      values: one for each seed.
+      bounds: the lowest and the highest value that is possible.
+    """
     if not values:
         return None
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
         return Interval(mean, math.nan, math.nan, n)
-    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, n - 1) * scipy.stats.sem(values))
-    return Interval(mean, mean - half, mean + half, n)
+    low, high = bounds
+    share, error = (mean - low) / (high - low), float(scipy.stats.sem(values)) / (high - low)
+    if error == 0 or not 0 < share < 1:
+        return Interval(mean, mean, mean, n)
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error / (share * (1 - share))
+    middle = scipy.special.logit(share)
+    ends = [low + (high - low) * float(scipy.special.expit(middle + side * half)) for side in (-1, 1)]
+    return Interval(mean, ends[0], ends[1], n)
 
 
 def paired_differences(settings: Sequence[Setting]) -> list[Difference]:
-    """Differences in test error, in percentage points, of all pairs of settings that share a seed.
+    """Return the differences in test error, in percentage points, of all pairs of settings that share a seed.
 
-    Settings with batches of one size are shown the same images in the same order by a seed, and what that adds to both
-    errors goes out of the difference.
+    With batches of one size a seed shows two settings the same images in the same order, so the difference loses what
+    that adds to both errors.
     """
     errors = [setting.by_seed() for setting in settings]
     differences = []
     for first, second in itertools.combinations(range(len(settings)), 2):
         both = [seed for seed in errors[first] if seed in errors[second]]
-        interval = mean_interval([errors[second][seed] - errors[first][seed] for seed in both])
+        interval = mean_interval([errors[second][seed] - errors[first][seed] for seed in both], DIFFERENCE_RANGE)
         if interval is not None:
             differences.append(Difference(first, second, interval))
     return differences
 
 
 def best_setting(settings: Sequence[Setting]) -> int | None:
-    """The setting with the lowest mean validation error among those that have all their seeds, or else any."""
+    """Return the setting of the lowest mean validation error, among those with all their seeds if there are any."""
     means = [mean_interval(list(setting.by_seed("validation").values())) for setting in settings]
     whole = [i for i, setting in enumerate(settings) if len(setting.outcomes) == len(setting.cells)]
     some = whole or [i for i, mean in enumerate(means) if mean is not None]

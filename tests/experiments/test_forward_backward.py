@@ -97,7 +97,7 @@ def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypa
     assert again | {"commit": written["commit"]} == written
     out = capsys.readouterr().out
     assert "forward-backward" in out and "means are of 3 sampled episodes" in out and f"results: {path}" in out
-    assert "mean log-probability" in out and "backward" in out
+    assert "mean of 3, log-probabilities" in out and "backward" in out
 
 
 @pytest.mark.parametrize(

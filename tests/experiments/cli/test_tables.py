@@ -19,7 +19,7 @@ def printed(table) -> str:
 def test_readouts_have_the_names_of_the_page_of_results() -> None:
     errors = {split: dict.fromkeys(METHODS, ENTRY) for split in ("validation", "test")}
     rows = [line.split("│")[1].strip() for line in printed(errors_table(errors)).splitlines() if line.startswith("│")]
-    assert rows == ["greedy", "one episode", "mean probability", "mean log-probability"]
+    assert rows == ["greedy", "one episode", "mean of episodes", "mean of episodes, log-probabilities"]
     assert printed(errors_table(errors)).count("4.00 [3.50, 4.50]") == 8
 
 

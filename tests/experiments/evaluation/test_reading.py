@@ -13,7 +13,7 @@ from experiments.evaluation.reading import glimpses_taken, read_episode
 from experiments.plots import heat_maps
 from experiments.plots.episodes import verdict_so_far
 from experiments.plots.style import RIGHT, WRONG, likeliest_classes, spread, to_pixels
-from experiments.reports import run_page
+from experiments.reports.episodes import read_episodes, write_episodes
 from tests.experiments.plots.test_plots import drawn, make_episodes, titles
 
 NAMES = ("zero", "one", "two", "end")
@@ -204,8 +204,8 @@ def test_errors_are_curves_of_each_symbol():
 
 
 def test_episodes_of_sequences_round_trip(tmp_path):
-    path = run_page.write_episodes(tmp_path / "episodes.json", **EPISODES, class_names=NAMES)
-    found = run_page.read_episodes(path)
+    path = write_episodes(tmp_path / "episodes.json", **EPISODES, class_names=NAMES)
+    found = read_episodes(path)
     np.testing.assert_array_equal(found.labels, LABELS)
     np.testing.assert_allclose(found.probabilities, EPISODES["probabilities"], atol=1e-4)
 
@@ -213,7 +213,7 @@ def test_episodes_of_sequences_round_trip(tmp_path):
 @pytest.mark.parametrize("sequences", [False, True])
 def test_only_sequences_say_what_was_read(tmp_path, sequences):
     episodes = EPISODES if sequences else EPISODES | {"labels": LABELS[:, 0]}
-    content = json.loads(run_page.write_episodes(tmp_path / "episodes.json", **episodes).read_text())
+    content = json.loads(write_episodes(tmp_path / "episodes.json", **episodes).read_text())
     first = content["episodes"][1]
     if sequences:
         assert (content["glimpses_per_symbol"], content["end"]) == (EACH, END)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from experiments.reports import run_page
+from experiments.reports.episodes import read_episodes, write_episodes
 from experiments.reports.sections import duration
 from experiments.training.config import flatten
 
@@ -74,7 +75,7 @@ def make_run(folder: Path, text: str = "plain") -> Path:
     config = {"task": "cluttered60", "policy": {"sigma_px": 6.0, "name": text, text: None}, "scales": [1, 2]}
     results = {
         "task": "cluttered60",
-        "model": f"ram {text}",
+        "family": f"ram {text}",
         "preset": "small",
         "config": config,
         "seed": 7,
@@ -96,7 +97,7 @@ def make_run(folder: Path, text: str = "plain") -> Path:
     PillowImage.new("RGB", (40, 50), "blue").save(folder / "plots" / "own_figure.png")
     PillowImage.new("P", (10, 10)).save(folder / "plots" / "episodes.gif")
     names = [text, "b", "c"]
-    run_page.write_episodes(folder / "plots" / "episodes.json", **{**make_episodes(), "class_names": names})
+    write_episodes(folder / "plots" / "episodes.json", **{**make_episodes(), "class_names": names})
     return folder
 
 
@@ -196,7 +197,7 @@ def test_the_report_says_of_how_many_episodes_the_means_are(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(results))
     _, page = write(tmp_path)
     assert "Classification error in per cent; means are of 7 sampled episodes" in page.text
-    assert "mean probability 2.50" in page.text and "mean log-probability 3.50" in page.text
+    assert "mean of 7 2.50" in page.text and "mean of 7, log-probabilities 3.50" in page.text
     results["config"] = "none"
     (tmp_path / "results.json").write_text(json.dumps(results))
     assert "means are of" not in write(tmp_path)[1].text
@@ -218,7 +219,7 @@ def test_a_model_without_episodes_has_a_page_without_them(tmp_path):
         "test 97.50 97.00 to 98.25 10,000 72.50",
     ):
         assert words in page.text, words
-    for words in ("Episodes", "episodes.json", "mean probability", "Lowest validation error"):
+    for words in ("Episodes", "episodes.json", "mean of", "Lowest validation error"):
         assert words not in page.text, words
 
 
@@ -238,7 +239,7 @@ def test_last_values_have_units(tmp_path):
     for words in (
         "training accuracy (%) 91.27 200",
         "learning rate 1.26e-07 200",
-        "validation error, mean probability (%) 6.53 200",
+        "validation error, mean of episodes (%) 6.53 200",
         "validation error, greedy (%) 8.00 200",
         "sigma (px) 4.056 200",
         "loss 0.8704 200",
@@ -338,8 +339,8 @@ def test_flatten():
 @pytest.mark.parametrize("sizes", [{}, {"glimpses": 1, "images": 1, "scales": 1}, {"channels": 3}])
 def test_episodes_round_trip(tmp_path, sizes):
     episodes = make_episodes(**sizes)
-    path = run_page.write_episodes(tmp_path / "plots" / "episodes.json", **episodes)
-    again = run_page.read_episodes(path)
+    path = write_episodes(tmp_path / "plots" / "episodes.json", **episodes)
+    again = read_episodes(path)
     np.testing.assert_array_equal(again.images, episodes["images"])
     np.testing.assert_array_equal(again.labels, episodes["labels"])
     np.testing.assert_allclose(again.locations, episodes["locations"], atol=0.5e-4)
@@ -355,10 +356,10 @@ def test_episodes_round_trip(tmp_path, sizes):
 def test_episodes_keep_rewards_of_each_glimpse_and_unknown_ones(tmp_path):
     episodes = make_episodes()
     rewards = np.array([[0.5, 1.0], [0.25, np.nan], [1.0, -1.0]])
-    path = run_page.write_episodes(tmp_path / "e.json", **{**episodes, "rewards": rewards})
-    np.testing.assert_allclose(run_page.read_episodes(path).rewards, rewards)
-    path = run_page.write_episodes(tmp_path / "e.json", **{**episodes, "rewards": None, "class_names": None})
-    again = run_page.read_episodes(path)
+    path = write_episodes(tmp_path / "e.json", **{**episodes, "rewards": rewards})
+    np.testing.assert_allclose(read_episodes(path).rewards, rewards)
+    path = write_episodes(tmp_path / "e.json", **{**episodes, "rewards": None, "class_names": None})
+    again = read_episodes(path)
     assert np.isnan(again.rewards).all() and again.rewards.shape == (2,)
     assert again.class_names == ["0", "1", "2"]
     json.loads(path.read_text(), parse_constant=pytest.fail)  # strict JSON: no NaN that a browser would reject
@@ -368,13 +369,13 @@ def test_episodes_of_different_numbers_of_images_are_refused(tmp_path):
     episodes = make_episodes(images=2)
     # A run-time checker of annotations, where one is on, gets there first with a TypeError.
     with pytest.raises((ValueError, TypeError), match=r"2 images, but the other arrays hold \[2, 3\]|'labels'"):
-        run_page.write_episodes(tmp_path / "e.json", **{**episodes, "labels": np.array([0, 1, 2])})
+        write_episodes(tmp_path / "e.json", **{**episodes, "labels": np.array([0, 1, 2])})
 
 
 def test_read_episodes_takes_embedded_pictures_only(tmp_path):
-    path = run_page.write_episodes(tmp_path / "e.json", **make_episodes())
+    path = write_episodes(tmp_path / "e.json", **make_episodes())
     content = json.loads(path.read_text())
     content["episodes"][0]["image"] = "file:///elsewhere.png"
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="elsewhere"):
-        run_page.read_episodes(path)
+        read_episodes(path)

@@ -1,13 +1,13 @@
-"""The sortable table: what it holds, and in a browser that it sorts and filters."""
+"""The sortable table: its HTML, and in a browser its sorting and its filter."""
 
-from html import escape
 from urllib.parse import quote
 
 import pytest
+from markupsafe import escape
 from PIL import Image as PillowImage
 from selenium.webdriver.common.keys import Keys
 
-from experiments.reports.page import Section, page, picture
+from experiments.reports.page import Figure, embed_picture, environment, render_page
 from experiments.reports.table import SCRIPT, Link, Number, sortable_table
 
 HEADER = ["run", "error", "test error", "glimpses", "note"]
@@ -21,44 +21,61 @@ ROWS = [
 ]
 
 
-def write(folder, rows=ROWS, name="runs", more=""):
-    sections = [Section("table", "Runs", sortable_table(name, "All runs", HEADER, rows) + more)]
+PAGE = """{% extends "page.html" %}
+{% from "table.html" import sortable_table %}
+{% from "components.html" import picture %}
+{% block content %}{% for table in tables %}{{ sortable_table(table) }}{% endfor %}
+{% for figure in figures %}{{ picture(figure) }}{% endfor %}{% endblock %}"""
+
+
+def render(*tables, figures=()):
+    template = environment().from_string(PAGE)
+    return render_page(template, "A title", "below", {"main": "Runs"}, [SCRIPT], tables=tables, figures=figures)
+
+
+def table_html(*arguments):
+    """Return the HTML of one table."""
+    html = render(sortable_table(*arguments))
+    return html[html.index('<p class="control filter"') : html.index("</table>")]
+
+
+def write(folder, *more, rows=ROWS, name="runs"):
     path = folder / "page.html"
-    path.write_text(page("A title", "below", "", sections, [SCRIPT]))
+    path.write_text(render(sortable_table(name, "All runs", HEADER, rows), *more))
     return path
 
 
-def test_table_is_plain_html_in_which_text_is_escaped():
+def test_a_table_is_html_in_which_text_is_escaped():
     hostile = '<b onclick="x">&'
-    table = sortable_table("t", hostile, [hostile], [[hostile], [Link(hostile, hostile)], [Number(1.0, hostile)]])
-    assert "<b" not in table and table.count(escape(hostile)) == 6  # twice the caption
+    table = table_html("t", hostile, [hostile], [[hostile], [Link(hostile, hostile)], [Number(1.0, hostile)]])
+    assert "<b " not in table and table.count(str(escape(hostile))) == 6  # the caption is there twice
     assert '<th scope="col">' in table and '<th scope="row">' in table
 
 
 @pytest.mark.parametrize("path", ["javascript:alert(1)", "https://elsewhere", "data:text/html,x"])
 def test_a_link_stays_a_path(path):
     assert ":" not in quote(path)
-    assert f'href="{quote(path)}"' in sortable_table("t", "", ["a"], [[Link("x", path)]])
+    assert f'href="{quote(path)}"' in table_html("t", "", ["a"], [[Link("x", path)]])
 
 
-def test_numbers_keep_their_value_and_align():
-    table = sortable_table("t", "", ["name", "a", "b"], [["x", 0.1 + 0.2, "text"], ["y", None, 3]])
+def test_numbers_keep_all_digits_for_sorting_and_align_to_the_right():
+    table = table_html("t", "", ["name", "a", "b"], [["x", 0.1 + 0.2, "text"], ["y", None, 3]])
     assert '<td class="number" data-value="0.30000000000000004">0.3</td><td>text</td>' in table
     assert '<td class="number" data-missing>–</td><td data-value="3.0">3</td>' in table
-    assert "data-value" not in sortable_table("t", "", ["name", "a"], [["x", True], ["y", float("inf")]])
+    assert "data-value" not in table_html("t", "", ["name", "a"], [["x", True], ["y", float("inf")]])
 
 
-def test_an_empty_table_and_a_short_row():
-    assert "<tbody>\n</tbody>" in sortable_table("t", "none", HEADER, [])
+def test_a_table_may_be_empty_and_a_short_row_is_an_error():
+    assert "<tbody>\n</tbody>" in table_html("t", "none", HEADER, [])
     with pytest.raises(ValueError, match="a row of 2 cells under 5 headings: "):
         sortable_table("t", "", HEADER, [["a", 1]])
 
 
 def test_a_picture_is_embedded_with_its_size_and_text(tmp_path):
     PillowImage.new("RGB", (3, 2)).save(tmp_path / "a.png")
-    figure = picture((tmp_path / "a.png").read_bytes(), "<text>", "<caption>")
-    assert 'src="data:image/png;base64,' in figure and 'width="3" height="2" alt="&lt;text&gt;"' in figure
-    assert "<figcaption>&lt;caption&gt;</figcaption>" in figure
+    html = render(figures=[Figure("<text>", "<caption>", embed_picture((tmp_path / "a.png").read_bytes()))])
+    assert 'src="data:image/png;base64,' in html and 'width="3" height="2" alt="&lt;text&gt;. &lt;caption&gt;"' in html
+    assert "<figcaption>&lt;caption&gt;</figcaption>" in html
 
 
 # In a browser.
@@ -143,16 +160,16 @@ def test_filter_shows_the_rows_with_every_word(tmp_path, browse, text, left):
     assert field.accessible_name == "Filter"
     field.send_keys(text)
     assert shown(browser) == left
-    said = browser.find_element("css selector", ".filter output").text
-    assert said == (f"{len(left)} of {len(ROWS)}" if text.strip() else "")
+    counter = browser.find_element("css selector", ".filter output").text
+    assert counter == (f"{len(left)} of {len(ROWS)}" if text.strip() else "")
     headings(browser)[1].click()  # sorting does not show what is filtered out
     assert sorted(shown(browser)) == sorted(left)
     field.send_keys(Keys.CONTROL, "a", Keys.BACKSPACE)
     assert sorted(shown(browser)) == sorted(UNSORTED)
 
 
-def test_tables_of_a_page_do_not_meddle(tmp_path, browse):
-    browser = browse(write(tmp_path, more=sortable_table("others", "Others", HEADER, ROWS)))
+def test_tables_of_a_page_are_sorted_and_filtered_by_themselves(tmp_path, browse):
+    browser = browse(write(tmp_path, sortable_table("others", "Others", HEADER, ROWS)))
     browser.find_element("id", "others-filter").send_keys("wide")
     headings(browser, "others")[1].click()
     assert shown(browser) == UNSORTED and shown(browser, "others") == ["run 10", "run 2"]
@@ -173,7 +190,7 @@ def test_a_link_leads_to_its_file_whatever_its_name(tmp_path, browse):
 
 def test_a_wide_table_scrolls_within_a_narrow_page(tmp_path, browse):
     rows = [[f"run {index}", *["a long text without end"] * 4] for index in range(3)]
-    browser = browse(write(tmp_path, rows), width=360)
+    browser = browse(write(tmp_path, rows=rows), width=360)
     region = browser.find_element("css selector", ".scroll")
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert browser.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", region)

@@ -11,6 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from experiments.plots.episodes import reconstruct_episode
 from experiments.reports import run_page
+from experiments.reports.episodes import Episodes, write_episodes
 
 HEIGHT, WIDTH, GLIMPSES, IMAGES, SCALES, SIDE = 9, 12, 4, 3, 2, 3
 NAMES = ["zero", "one", "two"]
@@ -27,7 +28,7 @@ def make_episodes():
     boxes = np.concatenate([np.floor(middles - halves), np.floor(middles - halves) + 2 * halves], axis=-1)
     rewards = rng.normal(size=(GLIMPSES, IMAGES))
     rewards[2, 0] = np.nan
-    return run_page.Episodes(
+    return Episodes(
         images=rng.integers(0, 256, (IMAGES, HEIGHT, WIDTH, 1), dtype=np.uint8),
         labels=np.array([0, 2, 1]),
         locations=(middles[:, :, 0] / (WIDTH, HEIGHT)) * 2 - 1,
@@ -45,13 +46,13 @@ EPISODES = make_episodes()
 def make_run(folder, episodes=EPISODES):
     (folder / "plots").mkdir(parents=True)
     entry = {"error": 3.5, "low": 3.25, "high": 4.0, "n": 10000}
-    results = {"model": "ram", "task": "images", "commit": "0123456789" * 4, "validation": {"greedy": entry}}
-    (folder / "config.json").write_text(json.dumps({"model": "ram", "preset": "quick", "config": CONFIG}))
+    results = {"family": "ram", "task": "images", "commit": "0123456789" * 4, "validation": {"greedy": entry}}
+    (folder / "config.json").write_text(json.dumps({"family": "ram", "preset": "quick", "config": CONFIG}))
     (folder / "results.json").write_text(json.dumps({**results, "test": {"greedy": entry, "sampled": entry}}))
     (folder / "metrics.jsonl").write_text('{"step": 100, "loss": 2.0, "validation_error": 8.5}\n')
     PillowImage.new("RGB", (1600, 300), "red").save(folder / "plots" / "learning_curves.png")
     PillowImage.new("P", (10, 10)).save(folder / "plots" / "episodes.gif")
-    run_page.write_episodes(folder / "plots" / "episodes.json", *episodes)
+    write_episodes(folder / "plots" / "episodes.json", *episodes)
     return run_page.write_report(folder)
 
 

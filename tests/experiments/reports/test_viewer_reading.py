@@ -7,6 +7,7 @@ from PIL import Image as PillowImage
 from selenium.webdriver.common.keys import Keys
 
 from experiments.reports import run_page
+from experiments.reports.episodes import write_episodes
 from tests.experiments.evaluation.test_reading import EACH, EPISODES, LABELS, NAMES, SAID, readings
 from tests.experiments.reports.test_viewer import press, status, wait
 
@@ -22,12 +23,12 @@ def path(tmp_path_factory):
     (folder / "plots").mkdir(parents=True)
     detail = {"symbol": entry(2.25), "end": entry(1.5), "by_length": {"2": entry(9.5), "1": entry(3.5)}}
     methods = {"greedy": entry(5.5, detail), "sampled": entry(6.5, detail)}
-    results = {"model": "dram", "task": "pairs100_sequence", "validation": methods, "test": methods}
+    results = {"family": "dram", "task": "pairs100_sequence", "validation": methods, "test": methods}
     (folder / "results.json").write_text(json.dumps(results))
     for name in ("confusion", "error_by_length", "error_by_glimpse"):
         PillowImage.new("RGB", (20, 20), "red").save(folder / "plots" / f"{name}.png")
     PillowImage.new("P", (10, 10)).save(folder / "plots" / "episodes.gif")
-    run_page.write_episodes(folder / "plots" / "episodes.json", **EPISODES, class_names=NAMES)
+    write_episodes(folder / "plots" / "episodes.json", **EPISODES, class_names=NAMES)
     return run_page.write_report(folder)
 
 

@@ -1,4 +1,4 @@
-"""Figures and terminal of a sweep: what is drawn and said is what the cells came to."""
+"""Figures of a sweep and its live table: they show the results of the cells."""
 
 import io
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.sweeps.figures import error_against, heat_map, positions, sweep_curves
+from experiments.sweeps.figures import error_against, heat_map, sweep_curves
+from experiments.sweeps.labels import positions
 from experiments.sweeps.launchers import Status
 from experiments.sweeps.outcomes import Outcome, group_settings
 from experiments.sweeps.progress import Board
@@ -60,6 +61,34 @@ def test_error_against_an_axis(plan, settings):
         np.testing.assert_allclose(ends, [[i.low, i.high] for i in intervals])
 
 
+def test_every_seed_is_drawn_beside_the_mean(plan, settings):
+    axes = error_against(plan.dimensions, settings, 0).axes[0]
+    points = [line for line in axes.lines if line.get_marker() == "o" and line.get_transform() != axes.transData]
+    drawn = {(x, round(y, 6)) for line in points if line.get_label().startswith("_") for x, y in line.get_xydata()}
+    expected = {(u, round(error(u, m, seed), 6)) for u in (16, 4, 8) for m in (0.5, 0.9) for seed in range(3)}
+    assert expected <= drawn
+    assert all(line.get_zorder() > axes.containers[0][0].get_zorder() for line in points if line.get_zorder() == 4)
+
+
+def test_wide_intervals_of_two_seeds_do_not_stretch_the_axis():
+    plan = make_plan(Study("cnn", "mnist28", {"units": [16, 4]}, seeds=2))
+    wrong = dict(zip([cell.id for cell in plan.cells], (20.8, 33.2, 25.0, 26.0), strict=True))
+    outcomes = [Outcome(c, plan.values(c), {"test": {"greedy": {"error": wrong[c.id]}}}) for c in plan.cells]
+    axes = error_against(plan.dimensions, group_settings(plan, outcomes), 0).axes[0]
+    bottom, top = axes.get_ylim()
+    assert 0 < bottom < 20.8 and 33.2 < top < 50
+    ends = axes.containers[0][2][0].get_segments()
+    assert all(0 <= end <= 100 for segment in ends for end in segment[:, 1])
+
+
+def test_one_seed_has_no_bar_and_the_figure_says_so():
+    plan = make_plan(Study("cnn", "mnist28", {"units": [16, 4]}))
+    outcomes = [Outcome(cell, plan.values(cell), {"test": {"greedy": {"error": 5.0}}}) for cell in plan.cells]
+    axes = error_against(plan.dimensions, group_settings(plan, outcomes), 0).axes[0]
+    assert axes.get_title(loc="right") == "one seed: no interval over seeds"
+    assert all(np.ptp(segment[:, 1]) == 0 for segment in axes.containers[0][2][0].get_segments())
+
+
 def test_long_labels_of_an_axis_stand_upright(plan, settings):
     zipped = [{"learning_rate": [0.001, 0.002], "optimizer": ["adam", "adadelta"]}]
     long = make_plan(Study("cnn", "mnist28", zipped=zipped))
@@ -70,11 +99,14 @@ def test_long_labels_of_an_axis_stand_upright(plan, settings):
     assert {text.get_rotation() for text in axes.get_xticklabels()} == {0.0}
 
 
-def test_heat_map(plan, settings):
+def test_a_heat_map_shows_the_mean_and_the_seeds_of_each_setting(plan, settings):
     axes = heat_map(plan.dimensions, settings, 0, 1).axes[0]
     expected = [[np.mean([error(u, m, seed) for seed in range(3)]) for m in (0.5, 0.9)] for u in (16, 4, 8)]
     np.testing.assert_allclose(axes.images[0].get_array(), expected)
-    assert [text.get_text() for text in axes.texts] == [f"{value:.2f}" for value in np.ravel(expected)]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[::2] == [f"{value:.2f}" for value in np.ravel(expected)]
+    seeds = ["  ".join(f"{error(u, m, seed):.1f}" for seed in range(3)) for u in (16, 4, 8) for m in (0.5, 0.9)]
+    assert texts[1::2] == seeds
     assert [text.get_text() for text in axes.get_yticklabels()] == ["16", "4", "8"]
 
 
@@ -91,7 +123,7 @@ def test_learning_curves(plan, settings):
     assert mean.get_label() == "units 16, momentum 0.5"
 
 
-def test_a_sweep_of_which_nothing_has_finished_can_be_drawn(plan):
+def test_a_sweep_without_finished_cells_can_be_drawn(plan):
     empty = group_settings(plan, [])
     for figure in (error_against(plan.dimensions, empty, 0), heat_map(plan.dimensions, empty, 0, 1)):
         assert "No cell has finished" in figure.texts[0].get_text()

@@ -1,4 +1,4 @@
-"""The page of a sweep: what it holds, that its text is escaped, and in a browser that its tables sort."""
+"""The page of a sweep: its tables and its escaping, and in a browser its sorting."""
 
 import json
 from html.parser import HTMLParser
@@ -49,7 +49,7 @@ def read(path):
 
 
 def finish(sweep, cell, error):
-    """Leaves the results of a cell behind."""
+    """Write the results of a cell."""
     entry = {"error": error, "low": error - 1, "high": error + 1, "n": 100}
     facts = {"steps": 4, "episodes": 32, "parameters": 1234, "wall_seconds": 90.0}
     results = cell.identity() | facts | {split: {"greedy": entry} for split in ("test", "validation")}
@@ -57,7 +57,7 @@ def finish(sweep, cell, error):
     (cell_folder(sweep, cell) / "results.json").write_text(json.dumps(results))
 
 
-def test_page(tmp_path):
+def test_page_shows_settings_and_cells_and_escapes_text(tmp_path):
     study = Study("cnn", "mnist28", {"units": [8, 4]}, overrides={"network": "fc", "data": "x&y <b>"})
     plan = make_plan(study)
     finish(tmp_path, plan.cells[0], 1.23456)
@@ -66,40 +66,62 @@ def test_page(tmp_path):
     text, reader = path.read_text(), read(path)
     ids = [cell.id for cell in plan.cells]
     assert reader.rows == [
-        ["units", "test error", "low", "high", "validation error", "seeds"],
-        ["8", "1.23", "–", "–", "1.23", "1"],
-        ["4", "–", "–", "–", "–", "0"],
+        ["units", "test error", "low", "high", "by seed", "validation error", "seeds"],
+        ["8", "1.23", "–", "–", "1.23", "1.23", "1"],
+        ["4", "–", "–", "–", "–", "–", "0"],
         ["units", "seed", "test error", "validation error", "parameters", "minutes", "run"],
         ["8", "0", "1.23", "1.23", "1,234", "1.5", ids[0]],
         ["4", "0", "–", "–", "–", "–", f"{ids[1]}: a & b: <b>"],
     ]
-    first = ["8.0", "1.23456", None, None, "1.23456", "1.0", "4.0", None, None, None, None, "0.0"]
+    first = ["8.0", "1.23456", None, None, None, "1.23456", "1.0", "4.0", None, None, None, None, None, "0.0"]
     last = ["8.0", "0.0", "1.23456", "1.23456", "1234.0", "1.5", None, "4.0", "0.0", *[None] * 5]
-    assert reader.values == [*[None] * 6, *first, *[None] * 7, *last]
+    assert reader.values == [*[None] * 7, *first, *[None] * 7, *last]
     assert reader.links == [f"cells/{ids[0]}"], "the other has no folder"
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources) and len(reader.sources) == 2
     assert "://" not in text and "<b>" not in text and "x&amp;y" in text
     assert "default-src 'none'" in text and 'class="sortable"' in text
 
 
-def test_page_of_a_sweep(sweep, fake):
+def test_page_of_a_sweep_with_failures(sweep, fake):
     fake.tell("fail-16")
     sweep.run("--units", "4", "8", "16", "--momentum", "0.5", "0.6", "--seeds", "2")
     reader = read(Path("s/report.html"))
     assert len(reader.links) == 12 and all(Path("s", link).is_dir() for link in reader.links)
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources) and len(reader.sources) == 4
     text = Path("s/report.html").read_text()
-    for said in (
+    for words in (
         "Settings",
         "Paired differences",
         "units by momentum",
         "Learning curves",
         "8 of 12 finished, 4 failed",
     ):
-        assert said in text
+        assert words in text
     assert {path.stem for path in Path("s/figures").iterdir()} == {
         *("error_units", "error_momentum", "heat_map_units_momentum", "learning_curves")
     }
+
+
+def test_intervals_over_seeds_stay_in_range_and_every_seed_is_listed(tmp_path):
+    plan = make_plan(Study("cnn", "mnist28", {"units": [8, 4]}, seeds=2))
+    for cell, error in zip(plan.cells, (20.8, 33.2, 1.0, 90.0), strict=True):
+        finish(tmp_path, cell, error)
+    rows = read(write_report(tmp_path, plan, [])).rows
+    for row, seeds in zip(rows[1:3], ("20.80, 33.20", "1.00, 90.00"), strict=True):
+        assert 0 <= float(row[2]) < float(row[1]) < float(row[3]) <= 100 and row[4] == seeds
+    (_, _, difference, low, high, _) = rows[4]
+    assert -100 <= float(low) < float(difference) < float(high) <= 100
+    _, line = (tmp_path / "differences.csv").read_text().splitlines()
+    assert [f"{float(number):.2f}" for number in line.split(",")[-4:-1]] == [difference, low, high]
+
+
+def test_one_seed_has_no_interval_and_the_page_says_so(tmp_path):
+    plan = make_plan(Study("cnn", "mnist28", {"units": [8, 4]}))
+    for cell in plan.cells:
+        finish(tmp_path, cell, 3.0)
+    page = write_report(tmp_path, plan, [])
+    assert "Every setting has one seed, so there is no interval over seeds." in page.read_text()
+    assert (tmp_path / "differences.csv").read_text().splitlines()[1] == "units 8,units 4,0.0,,,1"
 
 
 # In a browser; `browse` asserts that the console stays empty and nothing is fetched.
@@ -130,12 +152,12 @@ def column(browser, table, index=0):
 
 
 def heading(browser, table, text):
-    (found,) = [
+    (only,) = [
         button
         for button in browser.find_elements("css selector", f"#{table} thead button")
         if button.accessible_name.rstrip(" ↕↑↓") == text
     ]
-    return found
+    return only
 
 
 @pytest.mark.parametrize("key", [None, Keys.ENTER, Keys.SPACE], ids=["click", "enter", "space"])

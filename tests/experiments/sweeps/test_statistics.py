@@ -1,4 +1,4 @@
-"""Means and paired differences with t intervals, against SciPy's own and by hand."""
+"""Means over seeds and paired differences: their intervals, by hand, against SciPy and within their range."""
 
 import math
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from experiments.sweeps.outcomes import Outcome, Setting
-from experiments.sweeps.statistics import best_setting, mean_interval, paired_differences
+from experiments.sweeps.statistics import DIFFERENCE_RANGE, best_setting, mean_interval, paired_differences
 
 
 def setting(errors, cells=None, validation=None):
@@ -21,36 +21,68 @@ def setting(errors, cells=None, validation=None):
     return Setting.__new__(Setting, (), tuple(range(cells or len(outcomes))), tuple(outcomes))
 
 
-def test_interval_is_that_of_a_t_test():
-    values = np.random.default_rng(0).normal(5, 2, 7)
-    found = mean_interval(list(values))
+def test_a_narrow_interval_is_that_of_a_t_test():
+    values = 20 + np.random.default_rng(0).normal(0, 0.01, 7)
+    interval = mean_interval(list(values))
     low, high = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert found == pytest.approx((values.mean(), low, high, 7))
+    assert interval.mean == pytest.approx(values.mean()) and interval.n == 7
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_interval_by_hand():
-    # Mean 2, standard deviation 1, so 4.302653 / sqrt(3) on each side: the 97.5% point of t with 2 degrees of freedom.
-    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2, 2 - 2.4841377, 2 + 2.4841377, 3))
+    # Mean 2%, standard error 1 / sqrt(3) points; 4.302653 is the 97.5% point of t with 2 degrees of freedom.
+    half = 4.302653 * (0.01 / math.sqrt(3)) / (0.02 * 0.98)
+    ends = [100 / (1 + math.exp(-(math.log(0.02 / 0.98) + side * half))) for side in (-1, 1)]
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2, *ends, 3))
+    assert 0 < ends[0] < 1 and 6 < ends[1] < 8
     assert mean_interval([4.0, 4.0]) == (4, 4, 4, 2) and mean_interval([]) is None
+    assert str(mean_interval([4.0, 4.0])) == "4.00 [4.00, 4.00]"
+
+
+def test_one_seed_has_no_interval():
     mean, low, high, n = mean_interval([4.0])
     assert (mean, n) == (4, 1) and math.isnan(low) and math.isnan(high)
-    assert str(mean_interval([4.0])) == "4.00" and str(mean_interval([4.0, 4.0])) == "4.00 [4.00, 4.00]"
+    assert str(mean_interval([4.0])) == "4.00"
+
+
+@pytest.mark.parametrize("values", [[20.8, 33.2], [0.0, 3.0], [99.0, 100.0], [0.0, 100.0], [0.0, 0.0], [1e-9, 50.0]])
+def test_intervals_of_errors_hold_the_mean_and_stay_between_0_and_100(values):
+    mean, low, high, _ = mean_interval(values)
+    assert 0 <= low <= mean <= high <= 100
+
+
+@pytest.mark.parametrize("values", [[-60.0, 5.0], [95.0, 100.0], [-100.0, -80.0], [-100.0, 100.0]])
+def test_intervals_of_differences_stay_between_minus_100_and_100(values):
+    mean, low, high, _ = mean_interval(values, DIFFERENCE_RANGE)
+    assert -100 <= low <= mean <= high <= 100
+    assert mean_interval([-value for value in values], DIFFERENCE_RANGE) == pytest.approx((-mean, -high, -low, 2))
+
+
+@pytest.mark.parametrize(("n", "mean"), [(2, 30.0), (3, 5.0), (5, 1.0)])
+def test_intervals_cover_the_mean_in_about_95_of_100_cases(n, mean):
+    samples = np.random.default_rng(0).normal(mean, 0.15 * mean, (2000, n))
+    intervals = [mean_interval(list(sample)) for sample in samples]
+    covered = np.mean([interval.low <= mean <= interval.high for interval in intervals])
+    assert 0.935 <= covered <= 0.975
 
 
 def test_differences_are_paired_over_the_seeds_that_both_have():
     errors = np.random.default_rng(1).normal(8, 1, (3, 6))
     settings = [setting(dict(enumerate(row))) for row in errors]
     settings[1] = setting({seed: error for seed, error in enumerate(errors[1]) if seed != 4} | {9: 1.0})
-    found = {(d.first, d.second): d.interval for d in paired_differences(settings)}
-    assert list(found) == [(0, 1), (0, 2), (1, 2)]
-    for (first, second), interval in found.items():
+    differences = {(d.first, d.second): d.interval for d in paired_differences(settings)}
+    assert list(differences) == [(0, 1), (0, 2), (1, 2)]
+    for (first, second), interval in differences.items():
         kept = [0, 1, 2, 3, 5] if 1 in (first, second) else range(6)
         a, b = errors[first][kept], errors[second][kept]
         test = scipy.stats.ttest_rel(b, a)
-        assert interval == pytest.approx((np.mean(b) - np.mean(a), *test.confidence_interval(0.95), len(kept)))
+        # A difference of a few points is far from its bounds, so the interval is close to that of the t test.
+        assert interval == pytest.approx(
+            (np.mean(b) - np.mean(a), *test.confidence_interval(0.95), len(kept)), abs=5e-3
+        )
 
 
-def test_what_all_seeds_share_goes_out_of_a_difference():
+def test_effects_that_a_seed_has_on_both_settings_cancel_in_a_difference():
     (difference,) = paired_differences([setting({0: 5.0, 1: 50.0}), setting({0: 6.0, 1: 51.0})])
     assert difference.interval == (1, 1, 1, 2)
 

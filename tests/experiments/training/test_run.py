@@ -25,7 +25,7 @@ from experiments import cnn, evaluate, ram
 from experiments.cli.tables import READOUTS
 from experiments.families.cnn import CnnExperiment
 from experiments.families.ram import RamExperiment
-from experiments.reports.run_page import read_episodes
+from experiments.reports.episodes import read_episodes
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import to_json
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
@@ -253,7 +253,7 @@ def test_what_a_run_prints(agent_run):
     folder, out, err = agent_run
     accuracy = 100 - read_json(folder / "results.json")["test"]["average_probability"]["error"]
     report = f"report: {folder / 'report.html'}\n"
-    assert out.endswith(f"test accuracy: {accuracy:.2f}% (mean probability of 3 episodes)\n" + report)
+    assert out.endswith(f"test accuracy: {accuracy:.2f}% (mean of 3)\n" + report)
     assert "\x1b" not in out + err and "\r" not in out + err
     summary, *progress = err.splitlines()
     assert "12x12x1, 3 classes; 2 glimpses of 2 x 4x4, rnn, M = 2, sigma 0.5 (3 px) to 0.1667 (1 px)" in summary

@@ -1,0 +1,277 @@
+"""The pages of `results/`: the tables of the papers beside our results, and what was tried.
+
+Each folder has a template `page.md.jinja` with the prose, and the folder of a paper a `paper.toml` with its numbers.
+Templates quote stored runs by functions of `Page`, so no number of ours is typed twice. The differences of stored
+sweeps are computed from their `results.csv`.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from experiments.files import write_bytes
+from experiments.readouts import READOUTS, readout_name
+from experiments.reports.stored_runs import (
+    PRESET_FLAGS,
+    Group,
+    changed_flags,
+    command,
+    measure,
+    minutes,
+    read_groups,
+    training_images,
+)
+from experiments.sweeps.outcomes import DIFFERENCES, RESULTS, csv_text
+from experiments.sweeps.report import difference_rows
+from experiments.sweeps.statistics import mean_interval, paired_differences
+from experiments.sweeps.stored import read_sweep
+
+FOLDERS = ("mnih2014", "ba2014", "jaderberg2015", "article")
+TEMPLATE, PAGE, PAPER, INDEX = "page.md.jinja", "README.md", "paper.toml", "index.json"
+
+
+class Page:
+    """The functions that a page's template calls; runs are named `ram_28`, or `mnih2014/ram_28` from elsewhere."""
+
+    def __init__(self, root: Path, folder: str, groups: Mapping[str, Group], papers: Mapping[str, Mapping[str, Any]]):
+        self.root, self.folder, self.groups, self.papers = root, folder, groups, papers
+
+    def group(self, name: str) -> Group:
+        """Return a group of runs.
+
+        Raises:
+          ValueError: no file has that name.
+        """
+        path = name if "/" in name else f"{self.folder}/{name}"
+        if path not in self.groups:
+            raise ValueError(f"results/{self.folder}/{TEMPLATE} names {name!r}, but there is no results/{path}.json")
+        return self.groups[path]
+
+    def error(self, name: str, readout: str = "average_probability", split: str = "test") -> str:
+        """Return the error of a group with its interval, such as "0.83 [0.67, 1.03]"."""
+        return str(measure(self.group(name), readout, split))
+
+    def value(self, name: str, readout: str = "average_probability", split: str = "test") -> str:
+        """Return the error of a group without its interval, to two digits."""
+        return f"{measure(self.group(name), readout, split).value:.2f}"
+
+    def stored(self, name: str) -> Any:
+        """Return what a JSON file holds, named from the folder of results, to quote numbers of studies."""
+        return json.loads((self.root / name).read_text())
+
+    def interval(self, entry: Mapping[str, float]) -> str:
+        """Return an error of a JSON file with its interval, such as "0.83 [0.67, 1.03]"."""
+        return f"{entry['error']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
+
+    def command(self, name: str) -> str:
+        """Return the command of a group's first run."""
+        return command(self.group(name).runs[0])
+
+    def paper_table(self, name: str) -> str:
+        """Return a table of the paper as Markdown, row by row, with our results beside the paper's.
+
+        Args:
+          name: of the table in the folder's `paper.toml`.
+        """
+        table = self.papers[self.folder]["tables"][name]
+        rows = table["rows"]
+        groups = [self.group(row["run"]) if "run" in row else None for row in rows]
+        readout = table.get("readout", "average_probability")
+        plays = any("average_probability" in group.runs[0]["test"] for group in groups if group)
+        header = ["model", "paper", "ours", "read-out", *(["greedy", "one episode"] if plays else [])]
+        header += ["seeds", "images", "minutes", "command"]
+        lines = []
+        for row, group in zip(rows, groups, strict=True):
+            cells = [row["model"], _number(row.get("paper")), *[""] * (len(header) - 2)]
+            if group:
+                ours = measure(group, readout)
+                cells[2:4] = [f"**{ours.value:.2f}** [{ours.low:.2f}, {ours.high:.2f}]", ours.readout]
+                if plays and "sampled" in group.runs[0]["test"]:
+                    cells[4:6] = [str(measure(group, key)) for key in ("greedy", "sampled")]
+                cells[-4:] = [_seeds(group), _images(group), f"{minutes(group):.0f}", f"`{command(group.runs[0])}`"]
+            lines.append(cells)
+        return markdown_table(header, lines)
+
+    def tried(self, *names: str | tuple[str, str], readout: str = "average_probability") -> str:
+        """Return a table of runs as Markdown, to compare what was tried.
+
+        Args:
+          *names: of groups; pairs are a group and words for its row, instead of its command.
+          readout: of the errors.
+        """
+        rows = []
+        for each in names:
+            name, words = each if isinstance(each, tuple) else (each, "")
+            group = self.group(name)
+            error, validation = measure(group, readout), measure(group, readout, "validation")
+            what = words or f"`{command(group.runs[0])}`"
+            numbers = [f"{validation.value:.2f}", _images(group), f"{minutes(group):.0f}"]
+            rows.append([what, str(error), error.readout, *numbers, self._link(name)])
+        return markdown_table(["run", "test error", "read-out", "validation", "images", "minutes", "file"], rows)
+
+    def every_run(self) -> str:
+        """Return a table of every run of the folder as Markdown: its command, its read-outs and its origin."""
+        groups = {name: group for name, group in self.groups.items() if name.startswith(f"{self.folder}/")}
+        plays = any("sampled" in group.runs[0]["test"] for group in groups.values())
+        readouts = {key: name for key, name in READOUTS.items() if plays or key == "greedy"}
+        header = ["file", "command", *(readouts.values() if plays else ["test error"]), "validation", "images"]
+        header += ["parameters", "minutes, device", "seed", "commit"]
+        rows = []
+        for group in groups.values():
+            for run, file in zip(group.runs, group.files, strict=True):
+                rows.append([f"[{file}]({file}.json)", f"`{command(run)}`", *_errors(run, readouts), *_facts(run)])
+        return markdown_table(header, rows)
+
+    def _link(self, name: str) -> str:
+        """Return a link to a group's first file, from the page's folder."""
+        file = self.group(name).files[0]
+        other = name.rpartition("/")[0]
+        up = "../" * (self.folder.count("/") + 1) + f"{other}/" if other and other != self.folder else ""
+        return f"[{file}]({up}{file}.json)"
+
+    def sweep_table(self, *readouts: str) -> str:
+        """Return the settings of the sweep in the page's folder as Markdown.
+
+        The mean of each read-out has its 95% interval over seeds; the last column has the errors of the seeds.
+
+        Args:
+          *readouts: at least one; the seeds are those of the last.
+        """
+        sweep = read_sweep(self.root / self.folder)
+        rows = []
+        for setting in sweep.settings:
+            seeds = [list(setting.by_seed(readout=readout).values()) for readout in readouts]
+            means = [str(mean_interval(values)) for values in seeds]
+            rows.append([*setting.values, *means, ", ".join(f"{value:.2f}" for value in seeds[-1])])
+        names = [readout_name(readout, 10) for readout in readouts]
+        return markdown_table([*sweep.names, *names, f"{names[-1]}, by seed"], rows)
+
+    def headline(self) -> str:
+        """Return the rows that the papers' tables mark as headlines, as Markdown."""
+        rows = []
+        for folder, paper in self.papers.items():
+            for table in paper.get("tables", {}).values():
+                for row in table["rows"]:
+                    if not row.get("headline"):
+                        continue
+                    cells = [f"[{paper['short']}]({folder}/{PAGE})", table["title"], row["model"]]
+                    cells += [_number(row.get("paper")), "", "", ""]
+                    if "run" in row:
+                        group = self.group(f"{folder}/{row['run']}")
+                        ours = measure(group, table.get("readout", "average_probability"))
+                        cells[4:] = [f"**{ours.value:.2f}** [{ours.low:.2f}, {ours.high:.2f}]", ours.readout]
+                        cells += [_seeds(group)]
+                    rows.append(cells)
+        return markdown_table(["paper", "task", "model", "theirs", "ours", "read-out", "seeds"], rows)
+
+
+def render_pages(root: Path) -> dict[Path, str]:
+    """Return the texts of every generated file below a folder of results, by path.
+
+    Raises:
+      ValueError: a file of results is damaged, or a template names a run that there is not.
+    """
+    groups: dict[str, Group] = {}
+    papers: dict[str, Mapping[str, Any]] = {}
+    for folder in FOLDERS:
+        groups |= {f"{folder}/{name}": group for name, group in read_groups(root / folder).items()}
+        if (root / folder / PAPER).is_file():
+            papers[folder] = tomllib.loads((root / folder / PAPER).read_text())
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(root),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, of the repository's own files.
+    )
+    texts = {}
+    for template in sorted(root.rglob(TEMPLATE)):
+        folder = template.parent.relative_to(root).as_posix()
+        page = Page(root, folder, groups, papers)
+        names = [name for name in dir(page) if not name.startswith("_") and callable(getattr(page, name))]
+        context = {name: getattr(page, name) for name in names}
+        text = environment.get_template(template.relative_to(root).as_posix()).render(context)
+        texts[template.with_name(PAGE)] = text
+    for table in sorted(root.rglob(RESULTS)):
+        sweep = read_sweep(table.parent)
+        texts[table.with_name(DIFFERENCES)] = csv_text(
+            difference_rows(sweep.labels, paired_differences(sweep.settings))
+        )
+    return texts | {root / INDEX: index_text(groups)}
+
+
+def write_pages(root: Path) -> list[Path]:
+    """Write every generated file below a folder of results, and return their paths."""
+    return [write_bytes(path, text.encode()) for path, text in render_pages(root).items()]
+
+
+def index_text(groups: Mapping[str, Group]) -> str:
+    """Return `index.json`, which `experiments.results_lookup` reads: one group of runs a line."""
+    lines = []
+    for name, group in groups.items():
+        run = group.runs[0]
+        found = "overlap" in run
+        ours = measure(group, "found" if found else "average_probability")
+        error, low, high = (100 - ours.value, 100 - ours.high, 100 - ours.low) if found else ours[:3]
+        flags = changed_flags(run)
+        entry = {
+            "name": name,
+            "family": run["family"],
+            "preset": run["preset"],
+            "is_preset": all(flag.removeprefix("--") in PRESET_FLAGS for flag in flags),
+            "error": round(error, 4),
+            "low": round(low, 4),
+            "high": round(high, 4),
+            "readout": "boxes not found" if found else ours.readout,
+            "validation": round(measure(group, split="validation").value, 4),
+            "minutes": round(minutes(group), 1),
+            "device": run["device"],
+            "seeds": [each["seed"] for each in group.runs],
+        }
+        lines.append(json.dumps(entry))
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:g}"
+
+
+def _seeds(group: Group) -> str:
+    return f"{len(group.runs)} ({', '.join(str(run['seed']) for run in group.runs)})"
+
+
+def _images(group: Group) -> str:
+    return f"{training_images(group.runs[0]) / 1e6:.2f} M"
+
+
+def _errors(run: Mapping[str, Any], readouts: Mapping[str, str]) -> list[str]:
+    cells = []
+    for key in readouts:
+        entry = run["test"].get(key)
+        cells.append(f"{entry['error']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]" if entry else "")
+    if "overlap" in run:
+        found = run["overlap"]["test"]
+        cells[0] = f"{found['found']:.2f} [{found['low']:.2f}, {found['high']:.2f}] of boxes found; {cells[0]}"
+    return cells
+
+
+def _facts(run: Mapping[str, Any]) -> list[str]:
+    validation = run["validation"].get("average_probability", run["validation"]["greedy"])["error"]
+    return [
+        f"{validation:.2f}",
+        f"{training_images(run) / 1e6:.2f} M",
+        f"{run['parameters']:,}",
+        f"{run['wall_seconds'] / 60:.0f} min, {run['device']}",
+        str(run["seed"]),
+        f"{run.get('commit') or '-'}"[:10],
+    ]

@@ -1,0 +1,143 @@
+"""The stored results of runs: groups of seeds, their commands, and the numbers that are quoted of them.
+
+A folder such as `results/mnih2014` holds copies of runs' `results.json` under clear names. `ram_28.json`,
+`ram_28-seed1.json` and `ram_28-seed2.json` are one group of three seeds.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.cli.fields import fields_of, is_bool
+from experiments.families import FAMILIES
+from experiments.readouts import readout_name
+from experiments.sweeps.statistics import mean_interval
+from experiments.training.config import flatten, to_json
+from experiments.training.run_directory import read_json
+
+KEYS = ("family", "preset", "task", "seed", "config", "episodes", "parameters", "wall_seconds", "validation", "test")
+# Flags with which a run still counts as one of its preset: those that co-localisation needs, and those that decide what
+# is recorded and how often.
+PRESET_FLAGS = ("encoder-from", "evaluate-every", "log-every", "eval-batch-size", "keep-checkpoints")
+
+
+class Group(NamedTuple):
+    """Runs that differ in the seed alone, in the order of their seeds.
+
+    Attributes:
+      runs: what each `results.json` holds.
+      files: the names of the files without their ending.
+    """
+
+    runs: tuple[Mapping[str, Any], ...]
+    files: tuple[str, ...]
+
+
+class Measured(NamedTuple):
+    """What a group comes to on the test set, in per cent.
+
+    Attributes:
+      value, low, high: the mean over seeds with its 95% interval: over seeds, of one seed over test images.
+      readout: its name.
+    """
+
+    value: float
+    low: float
+    high: float
+    readout: str
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def read_groups(folder: Path) -> dict[str, Group]:
+    """Read every `*.json` of a folder, grouped by name.
+
+    Raises:
+      ValueError: a file is damaged or holds no results of a run; names the file.
+    """
+    runs: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
+    for path in sorted(folder.glob("*.json")):
+        results = read_json(path)
+        missing = [key for key in KEYS if key not in results]
+        if missing or not isinstance(results["config"], Mapping):
+            raise ValueError(f"{str(path)!r} holds no results of a run: it lacks {', '.join(missing) or 'config'}")
+        runs.setdefault(re.sub(r"-seed\d+$", "", path.stem), []).append((results, path.stem))
+    ordered = {name: sorted(group, key=lambda run: run[0]["seed"]) for name, group in runs.items()}
+    return {name: Group(*zip(*group, strict=True)) for name, group in ordered.items()}
+
+
+def changed_flags(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return the flags of a run that differ from today's preset, with their values; "" for a switch.
+
+    A stored setting without a flag today cannot be given. A setting that is newer than the run had its default.
+    """
+    presets = FAMILIES[results["family"]].presets
+    if results["preset"] not in presets:
+        return {}
+    preset = presets[results["preset"]][1]
+    today = {_flag(key): value for key, value in flatten(to_json(preset))}
+    stored = {_flag(key): value for key, value in flatten(to_json(type(preset)()))}
+    for key, value in flatten(results["config"]):
+        stored[_flag(key)] = value
+    switches = {_flag(name) for name, field in fields_of(type(preset)).items() if is_bool(field.hint)}
+    changed = {}
+    for flag, value in stored.items():
+        if flag in today and today[flag] != value and flag != "seed":
+            if flag in switches:
+                changed[f"--{flag}" if value else f"--no-{flag}"] = ""
+            else:
+                changed[f"--{flag}"] = shlex.quote(str(value))
+    return changed
+
+
+def command(results: Mapping[str, Any]) -> str:
+    """Return the command of a run: its preset, and the flags that differ from it."""
+    flags = [f"{flag} {value}".strip() for flag, value in changed_flags(results).items()]
+    return " ".join([f"python -m {FAMILIES[results['family']].command}", results["preset"], *flags])
+
+
+def measure(group: Group, readout: str = "average_probability", split: str = "test") -> Measured:
+    """Return what a group comes to by a read-out.
+
+    Networks that sample nothing have one prediction, whose read-out is "single pass". The read-out `found` is the share
+    of boxes that a co-localiser found.
+    """
+    entries = [_entry(run, readout, split) for run in group.runs]
+    first = group.runs[0]
+    if readout == "found":
+        name = "boxes found"
+    elif "average_probability" not in first[split]:
+        name = "single pass"
+    else:
+        name = readout_name(readout, first["config"]["training"]["eval_episodes"])
+    values = [entry["found" if readout == "found" else "error"] for entry in entries]
+    if len(values) == 1:
+        return Measured(values[0], entries[0]["low"], entries[0]["high"], name)
+    interval = mean_interval(values)
+    assert interval is not None
+    return Measured(interval.mean, interval.low, interval.high, name)
+
+
+def training_images(results: Mapping[str, Any]) -> int:
+    """Return how many images a run was trained on; each has as many episodes as there are replicates."""
+    replicates = {_flag(key): value for key, value in flatten(results["config"])}.get("replicates") or 1
+    return int(results["episodes"] / replicates)
+
+
+def minutes(group: Group) -> float:
+    """Return the mean wall time of a group's runs in minutes."""
+    return sum(run["wall_seconds"] for run in group.runs) / len(group.runs) / 60
+
+
+def _entry(results: Mapping[str, Any], readout: str, split: str) -> Mapping[str, Any]:
+    if readout == "found":
+        return results["overlap"][split]
+    return results[split].get(readout, results[split]["greedy"])
+
+
+def _flag(key: str) -> str:
+    """Return the flag of a setting without its dashes: `model.agent.num_glimpses` is `num-glimpses`."""
+    return key.rpartition(".")[2].replace("_", "-")

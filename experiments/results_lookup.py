@@ -1,0 +1,58 @@
+"""Our best stored result of a preset, for its help. It imports nothing heavy."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+INDEX = Path(__file__).parents[1] / "results" / "index.json"
+
+
+class BestResult(NamedTuple):
+    """A stored result of a preset as it stands, on the test set.
+
+    Attributes:
+      error, low, high: in per cent, with the 95% interval: over seeds, of one seed over test images.
+      readout: the name of the read-out, such as "mean of ten"; "boxes not found" of co-localisation.
+      minutes: mean wall time of a run.
+      device: that it ran on.
+      seeds: how many runs the error is the mean of.
+    """
+
+    error: float
+    low: float
+    high: float
+    readout: str
+    minutes: float
+    device: str
+    seeds: int
+
+
+def best_result(family: str, preset: str, index: Path = INDEX) -> BestResult | None:
+    """Return the stored result of a preset, of several the one with the lowest validation error.
+
+    It counts runs without flags that change the training.
+
+    Args:
+      family: `ram`, `dram`, `stn`, `soft_attention`, `colocalisation` or `cnn`.
+      preset: its name.
+      index: `results/index.json` of the repository.
+
+    Returns:
+      None where nothing was run, or where the repository's results are not installed.
+    """
+    entries = [
+        entry
+        for entry in _entries(index)
+        if entry["family"] == family and entry["preset"] == preset and entry["is_preset"]
+    ]
+    if not entries:
+        return None
+    best = min(entries, key=lambda entry: entry["validation"])
+    numbers = {key: best[key] for key in ("error", "low", "high", "readout", "minutes", "device")}
+    return BestResult(**numbers, seeds=len(best["seeds"]))
+
+
+@cache
+def _entries(index: Path) -> list[dict[str, Any]]:
+    return json.loads(index.read_text()) if index.is_file() else []

@@ -1,0 +1,72 @@
+"""Stored sweeps: settings read back from `results.csv`, for differences and figures without the runs."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common.training.evaluation import METHODS
+from experiments.sweeps.labels import label
+from experiments.sweeps.outcomes import RESULTS, Outcome, Setting
+from experiments.sweeps.study import Dimension
+
+
+class StoredCell(NamedTuple):
+    """What is known of a cell whose run is gone."""
+
+    seed: int
+    id: str
+
+
+class StoredSweep(NamedTuple):
+    """A sweep as its `results.csv` has it; values of fields are text.
+
+    Attributes:
+      names: the fields that vary.
+      dimensions: an axis for each field if all combinations are there, else one axis of fields that move together.
+      settings: with their outcomes, in the order of the file.
+    """
+
+    names: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
+    settings: list[Setting]
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the settings, as in `differences.csv`."""
+        return [label(self.names, setting.values) for setting in self.settings]
+
+
+def read_sweep(folder: Path) -> StoredSweep:
+    """Read the settings and errors of a sweep from its `results.csv`."""
+    with (folder / RESULTS).open(newline="") as file:
+        reader = csv.DictReader(file)
+        header = list(reader.fieldnames or ())
+        names = tuple(header[: header.index("seed")])
+        outcomes: dict[tuple[str, ...], list[Outcome]] = {}
+        for row in reader:
+            values = tuple(row[name] for name in names)
+            cell: Any = StoredCell(int(row["seed"]), row["cell"])
+            outcomes.setdefault(values, []).append(Outcome(cell, values, _results(row)))
+    settings = [Setting(values, tuple(each.cell for each in group), tuple(group)) for values, group in outcomes.items()]
+    columns = [tuple(dict.fromkeys(values)) for values in zip(*outcomes, strict=True)]
+    if math.prod(map(len, columns)) == len(settings):
+        dimensions = tuple(
+            Dimension((name,), tuple((value,) for value in values))
+            for name, values in zip(names, columns, strict=True)
+            if len(values) > 1
+        )
+        if len(dimensions) == len(names):
+            return StoredSweep(names, dimensions, settings)
+    return StoredSweep(names, (Dimension(names, tuple(outcomes)),), settings)
+
+
+def _results(row: dict[str, str]) -> dict[str, Any]:
+    return {
+        split: {
+            method: {"error": float(row[f"{split}_{method}_error"])}
+            for method in METHODS
+            if row.get(f"{split}_{method}_error")
+        }
+        for split in ("test", "validation")
+    }

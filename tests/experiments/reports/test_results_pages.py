@@ -1,0 +1,97 @@
+"""The generated pages of results: the committed ones, a small set of them, and what is checked."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.reports.results_pages import render_pages, write_pages
+from tests.experiments.reports.test_stored_runs import write_run
+
+ROOT = Path(__file__).parents[3] / "results"
+PAPER = """short = "Somebody 2014"
+[tables.digits]
+title = "digits"
+rows = [{model = "CNN", paper = 1.5}, {model = "RAM", paper = "1.20", run = "ram", headline = true}]
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Return a folder of results with one paper and one run."""
+    write_run(tmp_path / "mnih2014", "ram")
+    (tmp_path / "mnih2014" / "paper.toml").write_text(PAPER)
+    (tmp_path / "mnih2014" / "page.md.jinja").write_text(
+        '# RAM\n\n{{ paper_table("digits") }}\n\nIt errs in {{ value("ram") }}%.\n'
+    )
+    (tmp_path / "page.md.jinja").write_text("{{ headline() }}\n")
+    return tmp_path
+
+
+def test_committed_pages_are_those_that_the_generator_writes():
+    for path, text in render_pages(ROOT).items():
+        assert path.read_text() == text, f"{path} is stale: run python -m experiments.results_pages"
+
+
+def test_every_stored_run_is_on_a_page():
+    for folder in ("mnih2014", "ba2014", "jaderberg2015", "article"):
+        page = (ROOT / folder / "README.md").read_text()
+        for path in (ROOT / folder).glob("*.json"):
+            assert f"]({path.name})" in page
+
+
+def test_links_of_the_pages_lead_to_files():
+    for page in ROOT.rglob("README.md"):
+        for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page} links to {target}"
+
+
+def test_a_papers_table_has_our_results_beside_its_numbers_and_empty_cells_for_what_was_not_run(root):
+    page = render_pages(root)[root / "mnih2014" / "README.md"]
+    header, _, cnn, ram = [line for line in page.splitlines() if line.startswith("|")]
+    names = [cell.strip() for cell in header.strip("|").split("|")]
+    assert names == [
+        *("model", "paper", "ours", "read-out", "greedy", "one episode", "seeds", "images", "minutes", "command")
+    ]
+    assert [cell.strip() for cell in cnn.strip("|").split("|")] == ["CNN", "1.5", *[""] * 8]
+    ours = ["**4.00** [3.50, 4.50]", "mean of ten", "4.00 [3.50, 4.50]", "4.00 [3.50, 4.50]"]
+    run = ["1 (0)", "1.28 M", "2", "`python -m experiments.ram cluttered60`"]
+    assert [cell.strip() for cell in ram.strip("|").split("|")] == ["RAM", "1.20", *ours, *run]
+    assert "It errs in 4.00%." in page
+
+
+def test_seeds_become_one_row_with_an_interval_over_seeds(root):
+    write_run(root / "mnih2014", "ram-seed1", error=5.0, seed=1)
+    write_run(root / "mnih2014", "ram-seed2", error=3.0, seed=2)
+    page = render_pages(root)[root / "mnih2014" / "README.md"]
+    assert "| RAM | 1.20 | **4.00** [2.14, 7.37] | mean of ten |" in page and "| 3 (0, 1, 2) |" in page
+
+
+def test_the_headline_table_has_the_marked_rows_of_every_paper(root):
+    text = render_pages(root)[root / "README.md"]
+    assert text.splitlines()[2] == (
+        "| [Somebody 2014](mnih2014/README.md) | digits | RAM | 1.20 | **4.00** [3.50, 4.50] | mean of ten | 1 (0) |"
+    )
+
+
+def test_a_page_that_names_a_missing_run_is_an_error(root):
+    (root / "mnih2014" / "ram.json").unlink()
+    with pytest.raises(ValueError, match="names 'ram', but there is no results/mnih2014/ram.json"):
+        render_pages(root)
+
+
+def test_differences_of_stored_sweeps_stay_in_range(root):
+    lines = ["sigma,seed,cell,test_greedy_error,validation_greedy_error"]
+    errors = {"1px": (0.0, 90.0), "2px": (95.0, 100.0)}
+    lines += [f"{sigma},{seed},x,{e},{e}" for sigma, pair in errors.items() for seed, e in enumerate(pair)]
+    (root / "studies" / "sigma").mkdir(parents=True)
+    (root / "studies" / "sigma" / "results.csv").write_text("\n".join(lines) + "\n")
+    (root / "studies" / "sigma" / "page.md.jinja").write_text('{{ sweep_table("greedy") }}\n')
+    write_pages(root)
+    with (root / "studies" / "sigma" / "differences.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["first"], row["second"], row["seeds"]) == ("sigma 1px", "sigma 2px", "2")
+    assert -100 <= float(row["low"]) < float(row["second_minus_first"]) == 52.5 < float(row["high"]) <= 100
+    table = (root / "studies" / "sigma" / "README.md").read_text().splitlines()
+    assert table[0] == "| sigma | greedy | greedy, by seed |" and table[2].endswith("| 0.00, 90.00 |")
