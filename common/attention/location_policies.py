@@ -108,7 +108,8 @@ class GaussianLocationNetwork(nn.Module):
             sigma = jnp.broadcast_to(sigma, factor.shape) * jnp.exp(factor)
         if self.unit is not None:
             mean = mean * jnp.broadcast_to(jnp.array(self.unit), mean.shape)
-        return GaussianPolicy(mean, sigma)
+        # Broadcast once, so that the gradients of all uses of sigma are added before they are summed over the batch.
+        return GaussianPolicy(mean, jnp.broadcast_to(sigma, mean.shape))
 
 
 # A location network is a flax module with ``__call__(output [*batch, D], sigma [2]) -> LocationPolicy``. It may have
