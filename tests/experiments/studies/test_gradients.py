@@ -14,6 +14,7 @@ from common.training.step import Given
 from experiments.studies.gradients import (
     ESTIMATORS,
     NETWORK,
+    VALUE_NETWORK,
     Moments,
     Setting,
     configure,
