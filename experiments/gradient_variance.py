@@ -1,8 +1,8 @@
 """Bias and variance of policy-gradient estimators: ``python -m experiments.gradient_variance AGENT [flags]``.
 
-A fixed minibatch of training images is played many times by a fixed agent, fresh or trained; each estimate is the
-gradient of the policy loss alone in the location network, from M episodes an image. All estimators have the same reward
-and sigma, and but for the pathwise one, which must see through the bilinear retina, the same episodes.
+A fixed agent, fresh or trained, plays many episodes on a fixed minibatch of training images. Each estimate is the
+gradient of the policy loss alone in the location network, from M episodes of each image. All estimators have the same
+reward and sigma, and the same episodes except the pathwise one, which needs the bilinear retina.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ from experiments.studies.gradients import (
     Reference,
     Setting,
     configure,
-    make_baseline_fit,
     make_gradients,
     make_reference,
+    make_value_fit,
     make_warm_up,
     summarise,
 )
@@ -43,7 +43,7 @@ from experiments.training.provenance import device, environment
 from ram.agent import make_ram
 from ram.config import RamConfig
 
-BASELINE_RATE = 0.01
+VALUE_RATE = 0.01
 # Estimates in one compiled call.
 CALL = 20
 
@@ -58,13 +58,13 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Everything that is compiled, for any sigma.
+    """Everything that is compiled; it serves every sigma.
 
     Attributes:
       parts: the estimators.
       references: those whose means stand for the true gradients, with the names of the estimators that do.
       largest: number of replicates of the reference that has the expected return as its objective.
-      fit: trains the baseline (`make_baseline_fit`).
+      fit: trains the value network (`make_value_fit`).
       draw: ``(key, source) -> (images, labels)``.
     """
 
@@ -75,7 +75,7 @@ class Plan(NamedTuple):
     draw: Callable[..., tuple[Any, Any]]
 
     def episodes(self, config: VarianceConfig) -> int:
-        """Episodes of an image at one sigma."""
+        """Return the number of episodes of each image at one sigma."""
         estimates = sum(part.replicates for part in self.parts) * config.estimates
         return estimates + sum(part.replicates for part in self.references) * config.reference_estimates
 
@@ -93,7 +93,7 @@ def _ram(subject: Subject, config: VarianceConfig, replicates: int, name: str) -
 
 
 def make_parts(subject: Subject, config: VarianceConfig, replicates: int, names: Sequence[str]) -> list[Part]:
-    """The estimators, those that play the same episodes together."""
+    """Group the estimators into those that play the same episodes, and compile them."""
     glimpses, parts = subject.experiment.model.agent.num_glimpses, []
     estimators = {name: make_estimator(configure(name, config.reward, replicates)) for name in names}
     for pathwise in (False, True):
@@ -106,16 +106,16 @@ def make_parts(subject: Subject, config: VarianceConfig, replicates: int, names:
     return parts
 
 
-def _calls(part: Part, setting: Setting, memories: Any, key: Any, count: int) -> Iterator[np.ndarray]:
-    """``count`` estimates, a compiled call after the other, ``[n, E, d]`` each."""
+def _calls(part: Part, setting: Setting, states: Any, key: Any, count: int) -> Iterator[np.ndarray]:
+    """Yield ``count`` estimates, ``[n, E, d]`` from each compiled call."""
     size = min(count, CALL)
     for start in range(0, count, size):
         keys = jax.random.split(jax.random.fold_in(key, start), size)
-        yield np.asarray(part.gradients(setting, memories, keys))[: count - start]
+        yield np.asarray(part.gradients(setting, states, keys))[: count - start]
 
 
 def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[str]]) -> Plan:
-    """What is measured of the estimators ``{replicates: names}``."""
+    """Plan the measurement of the estimators ``{replicates: names}``."""
     dataset, augment = subject.dataset, make_augmentation(subject.experiment.data.augmentation)
 
     def draw(key: Any, source: Any) -> tuple[Any, Any]:
@@ -129,33 +129,33 @@ def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[st
     if of_return is None:
         (of_return,) = make_parts(subject, config, largest, ["leave_one_out"])
     references[of_return] = [*references.get(of_return, ()), "leave_one_out"]
-    fit = make_baseline_fit(_ram(subject, config, largest, "plain_return"), draw, BASELINE_RATE)
+    fit = make_value_fit(_ram(subject, config, largest, "plain_return"), draw, VALUE_RATE)
     return Plan(parts, references, largest, fit, draw)
 
 
 def measure_at(
     plan: Plan, config: VarianceConfig, sigma: str, setting: Setting, advance: Callable[[str, int], None]
 ) -> Iterator[dict[str, Any]]:
-    """The numbers of every estimator at one sigma.
+    """Yield the summary of every estimator at one sigma.
 
     Args:
-      plan: what is measured.
-      config: how often.
+      plan: the compiled estimators.
+      config: numbers of estimates.
       sigma: its name in the results; ``setting`` has its value.
       setting: the agent and its minibatch.
-      advance: called with what is measured and the episodes of an image that were played.
+      advance: called with a description of the current measurement and the number of episodes of each image played.
     """
     warm_key, reference_key, key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), 3)
     found: dict[tuple[str, int], Reference] = {}
-    memories = {}
+    states = {}
     for part in {id(part): part for part in [*plan.parts, *plan.references]}.values():
-        memories[id(part)] = part.warm_up(setting, jax.random.split(warm_key, config.warm_up))
+        states[id(part)] = part.warm_up(setting, jax.random.split(warm_key, config.warm_up))
     for part, names in plan.references.items():
         what = f"sigma {sigma}, M = {part.replicates}: reference"
         advance(what, 0)
         chosen = [part.names.index(name) for name in names]
         moments = [Moments(0, np.zeros(()), 0.0) for _ in names]
-        for estimates in _calls(part, setting, memories[id(part)], reference_key, config.reference_estimates):
+        for estimates in _calls(part, setting, states[id(part)], reference_key, config.reference_estimates):
             moments = [each.add(estimates[:, index]) for index, each in zip(chosen, moments, strict=True)]
             advance(what, len(estimates) * part.replicates)
         found |= {(name, part.replicates): make_reference(m) for name, m in zip(names, moments, strict=True)}
@@ -163,7 +163,7 @@ def measure_at(
         what = f"sigma {sigma}, M = {part.replicates}: {part.names[0]}"
         advance(what, 0)
         calls = []
-        for estimates in _calls(part, setting, memories[id(part)], key, config.estimates):
+        for estimates in _calls(part, setting, states[id(part)], key, config.estimates):
             calls.append(estimates)
             advance(what, len(estimates) * part.replicates)
         together = np.concatenate(calls)
@@ -179,10 +179,10 @@ def measure_at(
 
 
 def measure(config: VarianceConfig) -> dict[str, Any]:
-    """Measures everything.
+    """Measure bias, variance and signal-to-noise ratio of all estimators at all sigmas.
 
     Returns:
-      What is written as JSON.
+      The record that is written as JSON.
 
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
@@ -192,7 +192,7 @@ def measure(config: VarianceConfig) -> dict[str, Any]:
     size = (subject.dataset.height, subject.dataset.width)
     for sigma in config.sigma:
         parse_sigma(sigma, *size)
-    around = environment()  # The tree may change before the end.
+    around = environment()  # Before the measurement, during which the source may be edited.
     plan = make_plan(subject, config, names)
     image_key, fit_key = jax.random.split(jax.random.key(config.seed))
     images, labels = jax.jit(plan.draw)(image_key, subject.dataset.train)
@@ -227,13 +227,13 @@ def measure(config: VarianceConfig) -> dict[str, Any]:
 
 
 def make_table(record: dict[str, Any], sigma: str) -> Table:
-    """The results of `measure` at one sigma for people: a row for each estimator and number of replicates."""
+    """Return the results at one sigma as a table for people: a row for each estimator and number of replicates."""
     settings, reference = record["settings"], f"leave_one_out at M = {record['reference_replicates']}"
     table = Table(
         title=f"{settings['agent']}, sigma {sigma}: {settings['images']} images, {settings['estimates']} estimates",
-        caption=f"bias against {settings['reference_estimates']} estimates by {reference}; of multi_sample by itself, "
-        "since it follows another objective. z: squared bias over its standard error, of a long "
-        "upper tail: well above 4 there is a bias",
+        caption=f"bias against {settings['reference_estimates']} estimates by {reference}; multi_sample is "
+        "compared with itself, since it has another objective. z: squared bias divided by its standard error; well "
+        "above 4 there is a bias",
     )
     table.add_column("estimator", no_wrap=True)
     for name in ("M", "variance", "SNR", "bias", "bias, % of gradient", "z"):
@@ -252,7 +252,7 @@ def make_table(record: dict[str, Any], sigma: str) -> Table:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(VarianceConfig, "python -m experiments.gradient_variance", args)
     with interruptible("interrupted; nothing was written"), user_errors():

@@ -1,4 +1,4 @@
-"""The glimpse sensor: a small retina whose patches grow coarser away from the centre of gaze.
+"""The glimpse sensor: a small retina whose patches grow coarser away from the location.
 
 Scale ``k`` is a ``G x G`` grid of means over boxes of ``s x s`` pixels with ``s = growth**k``, all centred at the
 location (Mnih et al. 2014, figure 1). Outside the image the retina sees zeros: black, or the image's mean where that is
@@ -24,8 +24,8 @@ class Retina:
       size: G, side of each scale's patch, in samples.
       scales: K, the number of scales.
       growth: factor between the box sides of neighbouring scales, an integer.
-      subtract_mean: whether `make_sensor` shows images less their mean, to the nearest level of 1/255: outside an image
-        then lies its mean instead of black.
+      subtract_mean: whether `make_sensor` subtracts the mean of each image, to the nearest level of 1/255; its mean
+        instead of black then lies outside.
     """
 
     size: int = 8
@@ -33,23 +33,18 @@ class Retina:
     growth: int = 2
     subtract_mean: bool = False
 
-    def __post_init__(self):
-        for name in ("size", "scales", "growth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"retina {name} {getattr(self, name)}: must be at least 1")
-
     @property
     def box_sides(self) -> tuple[int, ...]:
-        """Side of one sample's box at each scale, in pixels: ``growth**k``."""
+        """Return the side of one sample's box at each scale, in pixels: ``growth**k``."""
         return tuple(self.growth**k for k in range(self.scales))
 
     def features(self, channels: int) -> int:
-        """Number of values in one glimpse, ``K * G * G * C``."""
+        """Return the number of values in one glimpse, ``K * G * G * C``."""
         return self.scales * self.size**2 * channels
 
 
 def summed_area_table(image: Integer[Array, "H W C"]) -> Int32[Array, "H+1 W+1 C"]:
-    """Sums of all pixels above and to the left: ``table[i, j] = image[:i, :j].sum()``, exact in integers.
+    """Sum all pixels above and to the left: ``table[i, j] = image[:i, :j].sum()``, exact in integers.
 
     Sums wrap modulo 2**32 on enormous images; box sums, being differences, stay exact up to 2**31.
 
@@ -66,17 +61,17 @@ def summed_area_table(image: Integer[Array, "H W C"]) -> Int32[Array, "H+1 W+1 C
 
 
 def _first_corners(location: Float[Array, "2"], retina: Retina, height: int, width: int) -> Int[Array, "K 2"]:
-    """Pixel (x, y) of each scale's upper left corner, rounded half up to whole pixels."""
+    """Return pixel (x, y) of each scale's upper left corner, rounded half up to whole pixels."""
     centre = to_pixels(location, height, width)
     half = jnp.array([[retina.size * s / 2] for s in retina.box_sides], centre.dtype)
-    # Beyond one retina outside the image nothing is seen, and a float that large has no int32.
+    # More than one retina outside the image nothing is visible; a huge coordinate would overflow an int32.
     reach = jnp.array([width, height]) + retina.size * retina.box_sides[-1]
     centre = jnp.clip(centre, -reach, 2 * reach)
     return jnp.floor(centre[None] - half + 0.5).astype(jnp.int32)
 
 
 def glimpse_boxes(location: Float[Array, "2"], retina: Retina, height: int, width: int) -> Int[Array, "K 4"]:
-    """The boxes that a glimpse covers: ``(left, top, right, bottom)`` pixel edges for each scale."""
+    """Return the boxes that a glimpse covers: ``(left, top, right, bottom)`` pixel edges for each scale."""
     corner = _first_corners(location, retina, height, width)
     side = jnp.array([retina.size * s for s in retina.box_sides])[:, None]
     return jnp.concatenate([corner, corner + side], axis=-1)
@@ -85,7 +80,7 @@ def glimpse_boxes(location: Float[Array, "2"], retina: Retina, height: int, widt
 def glimpse_sums(
     table: Int32[Array, "rows columns C"], location: Float[Array, "2"], retina: Retina
 ) -> Int32[Array, "K G G C"]:
-    """Sums of the pixels in each sample's box, exact in integers.
+    """Sum the pixels in each sample's box, exact in integers.
 
     Args:
       table: summed-area table of one image.
@@ -110,7 +105,7 @@ def glimpse_sums(
 def glimpse(
     table: Int32[Array, "rows columns C"], location: Float[Array, "2"], retina: Retina
 ) -> Float[Array, "K G G C"]:
-    """What the retina sees at a location: box means in [0, 1] (`glimpse_sums` over ``255 * s**2``)."""
+    """Compute the glimpse at a location: box means in [0, 1] (`glimpse_sums` over ``255 * s**2``)."""
     scale = jnp.array([1 / (255 * s * s) for s in retina.box_sides], jnp.float32)
     return glimpse_sums(table, location, retina) * scale[:, None, None, None]
 
@@ -118,7 +113,7 @@ def glimpse(
 def bilinear_glimpse(
     image: Shaped[Array, "H W C"], location: Float[Array, "2"], retina: Retina
 ) -> Float[Array, "K G G C"]:
-    """The retina at a continuous location: differentiable in the location almost everywhere.
+    """Compute the glimpse at a continuous location: differentiable in the location almost everywhere.
 
     Each pixel of the box is interpolated bilinearly before the mean is taken, so at locations where `glimpse` needs no
     rounding the two agree. Used for pathwise gradients.
@@ -150,7 +145,7 @@ def bilinear_glimpse(
 
 
 def subtract_mean(images: UInt8[Array, "B H W C"]) -> Int32[Array, "B H W C"]:
-    """Images less their own mean over pixels and channels, rounded so that they stay integers: -255 to 255."""
+    """Subtract each image's mean over pixels and channels, rounded so that images stay integers: -255 to 255."""
     pixels = images.astype(jnp.int32)
     return pixels - jnp.round(pixels.mean(axis=(1, 2, 3), keepdims=True)).astype(jnp.int32)
 
@@ -158,14 +153,14 @@ def subtract_mean(images: UInt8[Array, "B H W C"]) -> Int32[Array, "B H W C"]:
 def make_sensor(
     images: UInt8[Array, "B H W C"], retina: Retina, *, differentiable: bool = False
 ) -> Callable[[Float[Array, "B 2"]], Float[Array, "B K G G C"]]:
-    """A batch of images as what an episode sees of it: normalised locations ``[B, 2]`` to glimpses.
+    """Make the glimpse sensor of a batch of images: normalised locations ``[B, 2]`` to glimpses.
 
     The images' summed-area tables are built once, here.
 
     Args:
       images: one for each location.
       retina: the retina's geometry.
-      differentiable: see through `bilinear_glimpse`, which has a gradient in the location, instead of `glimpse`.
+      differentiable: use `bilinear_glimpse`, which has a gradient in the location, instead of `glimpse`.
     """
     pixels = subtract_mean(images) if retina.subtract_mean else images
     source, see = (pixels / 255, bilinear_glimpse) if differentiable else (jax.vmap(summed_area_table)(pixels), glimpse)

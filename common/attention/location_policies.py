@@ -5,7 +5,7 @@ glimpse; ``--location-policy`` chooses the network. `gaussian` is the one of the
 imports distrax.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import distrax
 import flax.linen as nn
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key
 from common.extensions import Call, Extension, accepted
 
 
+@runtime_checkable
 class LocationPolicy(Protocol):
     """A distribution over locations, normalised ``(x, y)``, of any batch shape.
 
@@ -24,9 +25,6 @@ class LocationPolicy(Protocol):
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch 2"]:
         """Draw a location. A pathwise gradient needs a sample that is differentiable in the policy's parameters."""
 
-    def mirror(self, sample: Float[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
-        """Return the antithetic counterpart of a sample, equally probable. Only antithetic replicates need it."""
-
     def log_prob(self, location: Float[Array, "*batch 2"]) -> Float[Array, "*batch"]:
         """Return the log-probability, or log-density, of a location that was sampled, in nats."""
 
@@ -35,6 +33,14 @@ class LocationPolicy(Protocol):
 
     def mode(self) -> Float[Array, "*batch 2"]:
         """Return the most probable location, which a greedy episode looks at."""
+
+
+@runtime_checkable
+class AntitheticPolicy(LocationPolicy, Protocol):
+    """A location policy for antithetic replicates."""
+
+    def mirror(self, sample: Float[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
+        """Return the antithetic counterpart of a sample: equally probable, and negatively correlated with it."""
 
 
 class GaussianPolicy(NamedTuple):
@@ -108,7 +114,8 @@ class GaussianLocationNetwork(nn.Module):
             sigma = jnp.broadcast_to(sigma, factor.shape) * jnp.exp(factor)
         if self.unit is not None:
             mean = mean * jnp.broadcast_to(jnp.array(self.unit), mean.shape)
-        return GaussianPolicy(mean, sigma)
+        # Broadcast once, so that the gradients of all uses of sigma are added before they are summed over the batch.
+        return GaussianPolicy(mean, jnp.broadcast_to(sigma, mean.shape))
 
 
 # A location network is a flax module with ``__call__(output [*batch, D], sigma [2]) -> LocationPolicy``. It may have

@@ -1,4 +1,4 @@
-"""An agent of hard attention as a model: its training loss, its episodes and its predictions, as pure functions."""
+"""A hard-attention agent as a model: its training loss, its episodes and its predictions, as pure functions."""
 
 import functools
 from collections.abc import Callable
@@ -29,10 +29,10 @@ class AttentionHyper(NamedTuple):
     """The continuous hyperparameters of an agent: settings that differ in these alone share a compiled program.
 
     Attributes:
-      sigma: normalised standard deviation of the location noise in x and y, at the start of training.
-      sigma_final: at its end.
-      weights: of the loss.
-      estimator: those that the estimator's functions may name.
+      sigma: normalised standard deviation of the location policy in x and y, at the start of training.
+      sigma_final: the same at the end of training.
+      weights: weights of the loss.
+      estimator: numbers that an advantage or a surrogate may name.
     """
 
     sigma: Float[Array, "2"]
@@ -68,7 +68,7 @@ class AttentionModel(NamedTuple):
 
 
 def make_hyper(config: Attention, height: int, width: int) -> AttentionHyper:
-    """The continuous hyperparameters of a configuration, for images of ``height x width`` pixels."""
+    """Return the continuous hyperparameters of a configuration, for images of ``height x width`` pixels."""
     policy = config.policy
     sigma = jnp.array(parse_sigma(policy.sigma, height, width))
     sigma_final = jnp.array(parse_sigma(policy.sigma_final or policy.sigma, height, width))
@@ -77,7 +77,8 @@ def make_hyper(config: Attention, height: int, width: int) -> AttentionHyper:
 
 
 def sigma_at(schedule: str, hyper: AttentionHyper, progress: Float[Array, ""]) -> Float[Array, "2"]:
-    """Sigma, normalised in x and y, when a part ``progress`` of the run is done."""
+    """Compute sigma, normalised in x and y, when the fraction ``progress`` of the run is done."""
+    # Optax's schedules are the same curves, but round otherwise in the last bits, which would change published runs.
     first, last = hyper.sigma, hyper.sigma_final
     if schedule == "exponential":
         return first * (last / first) ** progress
@@ -98,19 +99,19 @@ def make_attention(
     width: int,
     sequence: Sequence | None = None,
 ) -> AttentionModel:
-    """Makes a model of an agent for images of ``height x width`` pixels.
+    """Build the model of an agent for images of ``height x width`` pixels.
 
     Args:
       config: retina, location policy, loss and estimator.
       init: ``key -> params``.
-      agent_of: the agent before a batch of images, of which it may know more than its glimpses.
+      agent_of: returns the agent for a batch of images, which may depend on more than its glimpses, as a context does.
       num_glimpses: T.
       height: image rows.
       width: image columns.
       sequence: how the targets of a sequence are read; None where the label is one class.
 
     Raises:
-      ValueError: an unknown name of an estimator's part.
+      ValueError: an unknown reward, advantage or surrogate.
     """
     retina, hyper = make_retina(config.retina), make_hyper(config, height, width)
     estimator = make_estimator(config.estimator)
@@ -129,13 +130,13 @@ def make_attention(
         see = make_sensor(images, retina, differentiable=estimator.pathwise)
         one = functools.partial(unroll_batch, params, images, see, sigma)
         if given.rollout is not None:
-            again = jax.vmap(lambda samples: one(key, Policy(start, "given", samples=samples)), in_axes=1, out_axes=1)
-            played = again(given.rollout.samples)
+            replay = jax.vmap(lambda samples: one(key, Policy(start, "given", samples=samples)), in_axes=1, out_axes=1)
+            played = replay(given.rollout.samples)
             if not random:
                 return played
-            # Random locations have no log-probability, in later updates either.
-            nothing = jnp.zeros_like(played.log_probs)
-            return played._replace(log_probs=nothing, entropies=nothing)
+            # Random locations have no log-probability, in later updates as in the first.
+            zeros = jnp.zeros_like(played.log_probs)
+            return played._replace(log_probs=zeros, entropies=zeros)
         policy = Policy(start, "random" if random else "sampled", detached=not estimator.pathwise)
         if config.estimator.antithetic:
 
@@ -176,9 +177,9 @@ def make_attention(
         episode = rollout(params, key, images, given)
         counted = None if sequence is None else sequence.counted(episode.logits, labels)
         first = first_learned(images)
-        found = policy_loss(configured(given), episode, labels, given.estimator_state, counted=counted, first=first)
-        kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages, counted)
-        return jax.lax.stop_gradient(kept), found.estimator_state
+        result = policy_loss(configured(given), episode, labels, given.estimator_state, counted=counted, first=first)
+        kept = Rollout(episode.samples, episode.log_probs, result.rewards, result.advantages, counted)
+        return jax.lax.stop_gradient(kept), result.estimator_state
 
     def play(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper

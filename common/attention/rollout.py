@@ -1,14 +1,14 @@
 """Rollouts: play episodes of an agent under a policy, once or as Monte Carlo replicates."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from common.attention.base import POLICY_KINDS, Agent, Episode, Policy
-from common.attention.location_policies import LocationPolicy
+from common.attention.location_policies import AntitheticPolicy, LocationPolicy
 from common.attention.locations import clip_location, uniform_location
 
 
@@ -69,7 +69,7 @@ def unroll(
         if policy.kind == "sampled":
             sample = location_policy.sample(key)
             if policy.mirrored is not False:
-                sample = jnp.where(policy.mirrored, location_policy.mirror(sample), sample)
+                sample = jnp.where(policy.mirrored, cast(AntitheticPolicy, location_policy).mirror(sample), sample)
             # Rule: the sample is detached, the parameters of the policy that drew it are not.
             return _drawn(location_policy, jax.lax.stop_gradient(sample) if policy.detached else sample)
         # Nothing is learned from the other kinds: no log-probability, no gradient.

@@ -1,4 +1,4 @@
-"""Sequences of targets: what each glimpse should say, and which glimpses count (Ba et al. 2014, section 3).
+"""Sequences of targets: the target of each glimpse, and which glimpses count (Ba et al. 2014, section 3).
 
 A sequence is labelled with S symbols ``[B, S]``, of which the last class is the end symbol; after its end it is padded
 with end symbols. Each target has the same number of glimpses, after the last of which it is predicted.
@@ -23,22 +23,22 @@ class Sequence(NamedTuple):
     stop_at_wrong: bool = True
 
     def targets(self, labels: Int[Array, "B S"]) -> Int[Array, "T B"]:
-        """The target of each glimpse."""
+        """Return the target of each glimpse."""
         return jnp.repeat(labels.T, self.glimpses, axis=0)
 
     def by_target(self, values: Float[Array, " T *rest"]) -> Float[Array, "S N *rest"]:
-        """What belongs to each glimpse, by target."""
+        """Group values of glimpses by target."""
         return values.reshape(-1, self.glimpses, *values.shape[1:])
 
     def read(self, logits: Float[Array, "T *batch C"]) -> Float[Array, "S *batch C"]:
-        """The belief about each target: that after its last glimpse."""
+        """Return the belief about each target: the one after its last glimpse."""
         return self.by_target(logits)[:, -1]
 
     def counted(self, logits: Float[Array, "T M B C"], labels: Int[Array, "B S"]) -> Float[Array, "T M B"]:
-        """1 for the glimpses that are learned from, else 0.
+        """Return 1 for the glimpses that count, else 0.
 
-        Those of a target count up to the first end symbol, that one included, and with ``stop_at_wrong`` while all
-        targets before were predicted right.
+        The glimpses of a target count if it comes no later than the first end symbol and, with ``stop_at_wrong``, if
+        all earlier targets were predicted right.
         """
         counts = jnp.broadcast_to(within(labels, logits.shape[-1]).T[:, None], (labels.shape[1], *logits.shape[1:3]))
         if self.stop_at_wrong:
@@ -47,9 +47,9 @@ class Sequence(NamedTuple):
         return jnp.repeat(counts, self.glimpses, axis=0).astype(jnp.float32)
 
     def reward(self, reward: Callable[..., Array]) -> Callable[..., Array]:
-        """A reward for one target as one for a sequence: that of each target from its own glimpses, if they count.
+        """Return a reward for sequences: each target is rewarded from its own glimpses, where they count.
 
-        The return to go is then the cumulative reward of the targets to come.
+        The return is then the cumulative reward of the targets to come.
         """
 
         def of_sequence(logits: Float[Array, "T M B C"], labels: Int[Array, "B S"]) -> Float[Array, "T M B"]:
@@ -61,13 +61,13 @@ class Sequence(NamedTuple):
 
 
 def within(labels: Int[Array, "*batch S"], num_classes: int) -> Bool[Array, "*batch S"]:
-    """Whether a position comes no later than the first end symbol (the last of ``num_classes``)."""
+    """Return whether a position comes no later than the first end symbol (the last of ``num_classes``)."""
     ended = labels == num_classes - 1
     return jnp.cumsum(ended, axis=-1) - ended == 0
 
 
 def all_before(right: Bool[Array, " S *rest"]) -> Bool[Array, " S *rest"]:
-    """Whether every earlier position is true; of the first position always."""
+    """Return whether every earlier position is true; for the first position, True."""
     so_far = jnp.cumprod(right, axis=0).astype(bool)
     return jnp.concatenate([jnp.ones_like(so_far[:1]), so_far[:-1]])
 
@@ -75,6 +75,6 @@ def all_before(right: Bool[Array, " S *rest"]) -> Bool[Array, " S *rest"]:
 def whole_right(
     predicted: Int[Array, " S *batch"], labels: Int[Array, " S *batch"], num_classes: int
 ) -> Bool[Array, "*batch"]:
-    """Whether every symbol up to the first end symbol of the labels is predicted right."""
+    """Return whether every symbol up to the first end symbol of the labels is predicted right."""
     counts = jnp.moveaxis(within(jnp.moveaxis(labels, 0, -1), num_classes), -1, 0)
     return ((predicted == labels) | ~counts).all(axis=0)

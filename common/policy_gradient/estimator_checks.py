@@ -304,7 +304,7 @@ def _order_does_not_matter(axis: int, estimator: Estimator) -> None:
     order = np.roll(np.arange(LOG_PROBS.shape[axis]), 1)
     log_probs, logits, values = (jnp.take(field, order, axis) for field in (LOG_PROBS, LOGITS, VALUES))
     labels = LABELS[order] if axis == 2 else LABELS
-    before, after = evaluate(estimator), evaluate(estimator, log_probs, logits, values, labels=labels)
+    before, after = evaluate(estimator), evaluate(estimator, log_probs, logits, values, labels)
     _require(np.allclose(after.loss, before.loss, rtol=1e-5, atol=1e-6), "the loss depends on the order")
     moved = jnp.take(before.advantages, order, axis)
     _require(np.allclose(after.advantages, moved, rtol=1e-5, atol=1e-6), "the advantages depend on the order")

@@ -1,7 +1,7 @@
 """Rewards ``(logits [T, M, B, num_classes], labels [B]) -> rewards [T, M, B]``, received after each glimpse.
 
-Each replicate has its own reward. The estimator sees to it that no gradient passes through rewards, but for surrogates
-that are defined by it, `pathwise` and `multi_sample`.
+Each replicate has its own reward. The estimator stops the gradient of rewards, except for the surrogates `pathwise`
+and `multi_sample`, which differentiate them.
 """
 
 import jax
@@ -20,27 +20,27 @@ def _at_the_end(value: Float[Array, "T M B"]) -> Float[Array, "T M B"]:
 
 
 def correct(logits: Float[Array, "T M B num_classes"], labels: Int[Array, " B"]) -> Float[Array, "T M B"]:
-    """1 after the last glimpse if the most probable class is the label, else 0 (Mnih et al. 2014, section 3.2)."""
+    """Reward 1 after the last glimpse if the most probable class is the label (Mnih et al. 2014, section 3.2)."""
     return _at_the_end((logits.argmax(-1) == labels[None, None]).astype(jnp.float32))
 
 
 def signed(logits: Float[Array, "T M B num_classes"], labels: Int[Array, " B"]) -> Float[Array, "T M B"]:
-    """1 after the last glimpse if the most probable class is the label, else -1."""
+    """Reward 1 after the last glimpse if the most probable class is the label, else -1."""
     return _at_the_end(2 * correct(logits, labels) - 1)
 
 
 def log_probability(logits: Float[Array, "T M B num_classes"], labels: Int[Array, " B"]) -> Float[Array, "T M B"]:
-    """Log-probability of the label after the last glimpse, in nats (Ba et al. 2014, equation 10)."""
+    """Reward the log-probability of the label after the last glimpse, in nats (Ba et al. 2014, equation 10)."""
     return _at_the_end(_label_log_probs(logits, labels))
 
 
 def clipped_linear(logits: Float[Array, "T M B num_classes"], labels: Int[Array, " B"]) -> Float[Array, "T M B"]:
-    """``max(p - 1 / C, 0)`` after the last glimpse: the label's probability beyond that of a guess among C classes."""
+    """Reward ``max(p - 1 / C, 0)`` after the last glimpse: the label's probability above that of a uniform guess."""
     return _at_the_end(jnp.maximum(jnp.exp(_label_log_probs(logits, labels)) - 1 / logits.shape[-1], 0))
 
 
 def gain(logits: Float[Array, "T M B num_classes"], labels: Int[Array, " B"]) -> Float[Array, "T M B"]:
-    """Gain in the label's log-probability from each glimpse, in nats; the first counts from a uniform belief.
+    """Reward the gain in the label's log-probability from each glimpse, in nats, from a uniform belief on.
 
     The sum over an episode is `log_probability` plus ``log(num_classes)``; potential-based shaping (Ng et al. 1999).
     """

@@ -1,7 +1,7 @@
 """Surrogates ``(log_probs, behaviour_log_probs, advantages) -> loss``, all arguments ``[T, M, B]``.
 
-The gradient of a surrogate, minimised, is the policy gradient. Sums run over glimpses, means over replicates and
-images. One that names ``rewards`` is given them with their gradient.
+The gradient of a surrogate, which is minimised, is the policy gradient. Sums run over glimpses, means over replicates
+and images. One that names ``rewards`` is given them with their gradient.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def score_function(
     behaviour_log_probs: Float[Array, "T M B"],
     advantages: Float[Array, "T M B"],
 ) -> Float[Array, ""]:
-    """REINFORCE: ``-mean(sum_t log pi(l_t) A_t)`` (Williams 1992; Mnih et al. 2014, equation 2)."""
+    """Compute REINFORCE: ``-mean(sum_t log pi(l_t) A_t)`` (Williams 1992; Mnih et al. 2014, equation 2)."""
     del behaviour_log_probs
     return -(log_probs * advantages).sum(axis=0).mean()
 
@@ -31,12 +31,12 @@ def ppo_clip(
     *,
     clip_ratio: Scalar,
 ) -> Float[Array, ""]:
-    """PPO: ``-mean(sum_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t))`` (Schulman et al. 2017, equation 7).
+    """Compute PPO: ``-mean(sum_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t))`` (Schulman et al. 2017, equation 7).
 
     ``r_t`` is the ratio of a location's probabilities now and when it was drawn. Where the two agree, as in the first
     update on an episode, its gradient is that of `score_function`.
     """
-    # Far beyond any clipping, where an infinite ratio would meet an advantage of 0.
+    # Limits far beyond any clipping: an infinite ratio times an advantage of 0 would be NaN.
     ratios = jnp.exp(jnp.clip(log_probs - behaviour_log_probs, -20, 20))
 
     def of_stream(ratio: Array, advantage: Array) -> Array:
@@ -46,10 +46,10 @@ def ppo_clip(
 
 
 def through_locations(surrogate: Callable) -> Callable:
-    """Marks a surrogate that differentiates rewards through the locations.
+    """Mark a surrogate that differentiates rewards through the locations.
 
-    Its episodes are sampled by reparameterisation and seen by the bilinear retina, so the rule that no gradient passes
-    through a sampled location does not hold for them, nor for the classification loss beside it.
+    Its episodes are sampled by reparameterisation and use the bilinear retina, so gradients pass through sampled
+    locations, also that of the classification loss.
     """
     surrogate.through_locations = True  # type: ignore[attr-defined]
     return surrogate
@@ -63,7 +63,7 @@ def pathwise(
     *,
     rewards: Float[Array, "T M B"],
 ) -> Float[Array, ""]:
-    """The negative return, differentiated through reparameterised locations (Kingma and Welling 2014, section 2.4)."""
+    """Compute the negative return, with its gradient through the locations (Kingma and Welling 2014, section 2.4)."""
     del log_probs, behaviour_log_probs, advantages
     return -rewards.sum(axis=0).mean()
 
@@ -75,7 +75,7 @@ def multi_sample(
     *,
     rewards: Float[Array, "T M B"],
 ) -> Float[Array, ""]:
-    """The negative importance-weighted bound ``log mean_m p(label | episode m)``, episodes drawn from the policy.
+    """Compute the negative bound ``log mean_m p(label | episode m)`` over episodes drawn from the policy.
 
     Its gradient in the classifier weighs each replicate by its share of the likelihood, as wake-sleep recurrent
     attention does (Ba et al. 2015, equations 5 to 7), and in the policy is the score function of the advantage

@@ -1,4 +1,4 @@
-"""What `experiments.gradient_variance` measures: its settings, and the agent."""
+"""Settings of `experiments.gradient_variance`, and the agent that it measures."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
+from common.checks import Range, check_ranges
 from common.data import Dataset
-from common.names import unknown
 from common.policy_gradient import REWARD, validate_estimator
 from experiments.cli.console import warn
 from experiments.families.ram import PRESETS as RAM_PRESETS
@@ -27,27 +27,28 @@ class VarianceConfig:
     """A preset of experiments.ram, for a fresh agent with the parameters of its seed, or the folder of a run, for the
     parameters of its lowest validation error."""
     estimators: tuple[str, ...] = tuple(ESTIMATORS)
-    """Estimators that are compared; those that a reward or a number of replicates does not allow are left out."""
-    replicates: tuple[int, ...] = (1, 2, 4, 8)
+    """Estimators that are compared: these names, module:function of your own advantage or surrogate, or
+    ADVANTAGE+SURROGATE. Those that a reward or a number of replicates does not allow are left out."""
+    replicates: Annotated[tuple[int, ...], Range(1)] = (1, 2, 4, 8)
     """Numbers M of episodes of each image in an estimate."""
     sigma: tuple[str, ...] = ("2px", "4px", "8px")
     """Standard deviations of the location noise: normalised ('0.1', half the image is 1) or in pixels ('5px')."""
     reward: str = "log_probability"
     """Reward of all estimators, with discount 1: log_probability (nats), correct, signed, clipped_linear, gain, or
     module:function."""
-    images: int = 64
+    images: Annotated[int, Range(1)] = 64
     """Training images of the minibatch."""
-    estimates: int = 200
+    estimates: Annotated[int, Range(3)] = 200
     """Independent estimates N by each estimator, at each M and sigma."""
-    reference_estimates: int = 4000
-    """Estimates whose mean stands for the true gradient: of leave_one_out at the largest M (2 at least), and of
-    multi_sample, whose objective is another one, at each M."""
-    warm_up: int = 20
-    """Steps that moving_average has seen before the first estimate."""
-    baseline_steps: int = 0
-    """Steps that train the baseline network alone, for this reward and sigma, before the first estimate: of a fresh
-    agent it is untrained, and that of a run was trained for the run's own reward, discount and sigma."""
-    seed: int = 0
+    reference_estimates: Annotated[int, Range(2)] = 4000
+    """Estimates whose mean stands for the true gradient: by leave_one_out at the largest M (2 at least), and by
+    multi_sample, which has another objective, at each M."""
+    warm_up: Annotated[int, Range(1)] = 20
+    """Steps of a stateful advantage, such as moving_average, before the first estimate."""
+    baseline_steps: Annotated[int, Range(0)] = 0
+    """Steps that train the value network alone, for this reward and sigma, before the first estimate. Without them that
+    of a fresh agent is untrained, and that of a run was trained for the run's own reward, discount and sigma."""
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Seed of the minibatch and of the episodes."""
     data: str | None = None
     """Your own images for the preset: a folder with a subfolder per class, or a .npz file."""
@@ -67,31 +68,22 @@ class Subject(NamedTuple):
 
 
 def validate(config: VarianceConfig) -> None:
-    """Checks what does not depend on the agent's configuration.
+    """Check what does not depend on the agent's configuration.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     if config.agent not in RAM_PRESETS and not Path(config.agent).is_dir():
         raise ValueError(f"agent {config.agent!r}: give the folder of a run, or a preset: {', '.join(RAM_PRESETS)}")
-    least = {"images": 1, "estimates": 3, "reference_estimates": 2, "warm_up": 1, "baseline_steps": 0}
-    for name, lowest in least.items():
-        if getattr(config, name) < lowest:
-            raise ValueError(f"{name} {getattr(config, name)}: must be at least {lowest}")
+    check_ranges(config)
     for name in ("estimators", "replicates", "sigma"):
         values = getattr(config, name)
         if not values:
             raise ValueError(f"{name} (): give at least one")
         if len(set(values)) < len(values):
             raise ValueError(f"{name} {' '.join(map(str, values))}: give each once")
-    for replicates in config.replicates:
-        if replicates < 1:
-            raise ValueError(f"replicates {replicates}: must be at least 1")
     for name in config.estimators:
-        if name not in ESTIMATORS:
-            raise unknown("estimator", name, ESTIMATORS)
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
+        configure(name, config.reward, 1)
     REWARD.resolve(config.reward)
     for name in ("output", "figure"):
         path = getattr(config, name)
@@ -100,10 +92,10 @@ def validate(config: VarianceConfig) -> None:
 
 
 def load_subject(config: VarianceConfig) -> Subject:
-    """The agent with its images.
+    """Load the agent with its images.
 
     Raises:
-      ValueError: no agent whose locations are learned.
+      ValueError: there is no such agent, or it has no learned locations with a given sigma.
     """
     if config.agent in RAM_PRESETS:
         fresh = RAM_PRESETS[config.agent][1]
@@ -128,7 +120,7 @@ def load_subject(config: VarianceConfig) -> Subject:
 
 
 def allowed(config: VarianceConfig) -> dict[int, list[str]]:
-    """The estimators that make sense for each number of replicates; says which do not.
+    """Return the estimators that make sense for each number of replicates; warn of those that do not.
 
     Raises:
       ValueError: none does.

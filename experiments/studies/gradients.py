@@ -1,7 +1,7 @@
-"""Estimates of the location network's policy gradient, and what a sample of them tells: bias, variance, signal.
+"""Estimate the policy gradient of the location network many times, and summarise bias, variance and signal.
 
 A gradient is a vector of the d parameters of the location network. Score functions never differentiate through a
-location, so the estimators of one number of replicates are measured on the same episodes, played once.
+location, so the estimators with the same number of replicates are measured on the same episodes, played once.
 """
 
 import functools
@@ -17,13 +17,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.attention.model import AttentionHyper, AttentionModel
-from common.policy_gradient import Estimator, EstimatorConfig, policy_loss
+from common.names import unknown
+from common.policy_gradient import ADVANTAGE, SURROGATE, Estimator, EstimatorConfig, policy_loss
 from common.policy_gradient.advantages import returns_to_go
 from common.training.step import Given
 
-NETWORK, BASELINE = "location_network", "baseline_network"
+NETWORK, VALUE_NETWORK = "location_network", "baseline_network"
 
-# Advantage and surrogate of each estimator that is compared.
+# Advantage and surrogate of each estimator that is compared by default.
 ESTIMATORS = {
     "plain_return": ("plain_return", "score_function"),
     "moving_average": ("moving_average", "score_function"),
@@ -36,19 +37,48 @@ ESTIMATORS = {
 
 
 def configure(name: str, reward: str, replicates: int) -> EstimatorConfig:
-    """The configuration of a compared estimator, with discount 1, which all of them have a meaning for."""
-    advantage, surrogate = ESTIMATORS[name]
+    """Return the configuration of a compared estimator, with discount 1, which makes sense for all of them.
+
+    Args:
+      name: a key of `ESTIMATORS`; ``module:function`` of an advantage, which is joined with the surrogate
+        score_function; ``module:function`` of a surrogate, which is joined with the advantage plain_return; or
+        ``ADVANTAGE+SURROGATE``.
+      reward: name of the reward, or ``module:function``.
+      replicates: M.
+
+    Raises:
+      ValueError: the name is none of these, or a function cannot be used.
+    """
+    if name in ESTIMATORS:
+        advantage, surrogate = ESTIMATORS[name]
+    elif "+" in name:
+        advantage, _, surrogate = name.partition("+")
+    elif ":" in name:
+        advantage, surrogate = _parts(name)
+    else:
+        raise unknown("estimator", name, ESTIMATORS, "module:function, or ADVANTAGE+SURROGATE")
+    ADVANTAGE.resolve(advantage), SURROGATE.resolve(surrogate)
     return EstimatorConfig(reward, advantage, surrogate, replicates=replicates, discount=1.0)
 
 
+def _parts(name: str) -> tuple[str, str]:
+    """Return advantage and surrogate of an estimator that is given as one function."""
+    try:
+        ADVANTAGE.resolve(name)
+    except ValueError:
+        SURROGATE.resolve(name)
+        return "plain_return", name
+    return name, "score_function"
+
+
 class Setting(NamedTuple):
-    """What an estimate is of.
+    """The agent and the minibatch that gradients are estimated for.
 
     Attributes:
-      params: of the agent.
+      params: parameters of the agent.
       images: the minibatch ``[B, H, W, C]``.
       labels: its classes ``[B]``.
-      hyper: of the agent, sigma among them.
+      hyper: continuous hyperparameters of the agent, with sigma.
     """
 
     params: PyTree
@@ -62,7 +92,9 @@ def _play(ram: AttentionModel, params: PyTree, key: Key[Array, ""], setting: Set
 
 
 def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Callable[..., Array]:
-    """Gradients of the policy loss alone in the location network, by several estimators on the same episodes.
+    """Make a function that estimates the gradient by several estimators on the same episodes.
+
+    It is the gradient of the policy loss alone in the location network.
 
     Args:
       ram: the agent, configured for one of the estimators; the others must play the same episodes.
@@ -93,10 +125,9 @@ def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Call
 def make_warm_up(
     ram: AttentionModel, estimators: Sequence[Estimator], num_glimpses: int
 ) -> Callable[..., list[PyTree]]:
-    """What estimators remember after some steps: ``(setting, keys [N]) -> states``, compiled."""
-
+    """Make a function for the estimator states after some steps: ``(setting, keys [N]) -> states``, compiled."""
     fresh = [each.init_state(num_glimpses) for each in estimators]
-    if not jax.tree.leaves(fresh):  # Nobody remembers anything.
+    if not jax.tree.leaves(fresh):  # None is stateful.
         return lambda setting, keys: fresh
 
     @jax.jit
@@ -111,10 +142,8 @@ def make_warm_up(
     return warm_up
 
 
-def make_baseline_fit(
-    ram: AttentionModel, draw: Callable[..., tuple[Array, Array]], rate: float
-) -> Callable[..., PyTree]:
-    """Trains the baseline network alone, by its own loss, for the reward of the agent's estimator and discount 1.
+def make_value_fit(ram: AttentionModel, draw: Callable[..., tuple[Array, Array]], rate: float) -> Callable[..., PyTree]:
+    """Make a function that trains the value network alone, for the reward of the agent's estimator and discount 1.
 
     Args:
       ram: the agent.
@@ -131,7 +160,7 @@ def make_baseline_fit(
         def loss(network: PyTree, key: Key[Array, ""]) -> Array:
             draw_key, play_key = jax.random.split(key)
             images, labels = draw(draw_key, source)
-            params = setting.params | {BASELINE: network}
+            params = setting.params | {VALUE_NETWORK: network}
             episode = _play(ram, params, play_key, setting._replace(images=images, labels=labels))
             returns = returns_to_go(ram.estimator.reward(episode.logits, labels), 1.0)
             return jnp.square(jax.lax.stop_gradient(returns)[1:] - episode.values[1:]).mean()
@@ -141,8 +170,8 @@ def make_baseline_fit(
             updates, state = optimizer.update(jax.grad(loss)(network, key), state)
             return (optax.apply_updates(network, updates), state), None
 
-        network = setting.params[BASELINE]
-        return setting.params | {BASELINE: jax.lax.scan(step, (network, optimizer.init(network)), keys)[0][0]}
+        network = setting.params[VALUE_NETWORK]
+        return setting.params | {VALUE_NETWORK: jax.lax.scan(step, (network, optimizer.init(network)), keys)[0][0]}
 
     return fit
 
@@ -161,7 +190,7 @@ class Moments(NamedTuple):
     squares: float
 
     def add(self, estimates: Float[np.ndarray, "N d"]) -> "Moments":
-        """With more estimates."""
+        """Return the moments with more estimates added."""
         values = np.asarray(estimates, np.float64)
         return Moments(
             self.size + len(values), self.total + values.sum(axis=0), self.squares + float(np.square(values).sum())
@@ -173,8 +202,8 @@ class Reference(NamedTuple):
 
     Attributes:
       mean: ``[d]``.
-      noise: the expected squared length of its error.
-      size: estimates that it is the mean of.
+      noise: expected squared length of its error.
+      size: number of estimates in the mean.
     """
 
     mean: Float[np.ndarray, " d"]
@@ -183,12 +212,12 @@ class Reference(NamedTuple):
 
     @property
     def signal(self) -> float:
-        """Squared length of the true gradient, without bias; it can be negative where that is lost in the noise."""
+        """Estimate the squared length of the true gradient without bias; it may be negative if noise dominates."""
         return float(self.mean @ self.mean) - self.noise
 
 
 def make_reference(moments: Moments) -> Reference:
-    """The mean of a sample and how far off it is.
+    """Compute the mean of a sample and the expected size of its error.
 
     Raises:
       ValueError: fewer than two estimates.
@@ -201,22 +230,22 @@ def make_reference(moments: Moments) -> Reference:
 
 
 def summarise(estimates: Float[np.ndarray, "N d"], reference: Reference) -> dict[str, float | None]:
-    """Bias, variance and signal-to-noise ratio of an estimator, of N independent estimates.
+    """Compute bias, variance and signal-to-noise ratio of an estimator from N independent estimates.
 
-    The distance between two means is never 0, since both are noisy, so the bias is estimated by its square less what
-    noise alone adds to it. That is right on average, and about as often below 0 as above where there is no bias.
+    Two noisy means always differ, so the squared bias is estimated as their squared distance minus what noise alone
+    adds to it. That is right on average; without bias it is as often negative as positive.
 
     Args:
-      estimates: one a row.
-      reference: of another sample than the estimates.
+      estimates: one in each row.
+      reference: made from another sample than the estimates.
 
     Returns:
       ``variance``, the trace of the covariance; ``bias_squared`` with its ``bias_squared_error``, a standard error
-      that counts the reference's noise as of the shape of the estimates'; ``bias``, its root, 0 where it is negative;
-      ``bias_z``, the square over the error that it has where there is no bias, of a long upper tail;
-      ``relative_bias``, over the reference's length, None where that is lost in the noise; ``mean_norm``;
-      ``reference_norm``, that length, and ``reference_noise``, what its error is on average; ``snr``, its square over
-      the variance, without noise.
+      for which the noise of the reference has the shape of that of the estimates; ``bias``, its root, 0 if negative;
+      ``bias_z``, the square divided by its standard error without bias, with a long upper tail; ``relative_bias``, the
+      bias divided by the length of the reference, None if noise hides that; ``mean_norm``; ``reference_norm``, the
+      length without noise; ``reference_noise``, the root of the expected squared error of the reference; ``snr``, the
+      squared length divided by the variance.
 
     Raises:
       ValueError: fewer than three estimates.

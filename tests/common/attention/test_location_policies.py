@@ -115,15 +115,17 @@ def test_gaussian_location_network(activation, function, hidden, unit):
     before = np.maximum(_dense(params["hidden_layer"], OUTPUT), 0) if hidden else OUTPUT
     expected = function(_dense(params["mean"], before)) * np.array(unit or (1, 1))
     np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(sigma, SIGMA)
+    np.testing.assert_array_equal(sigma, np.broadcast_to(SIGMA, (2, 3, 2)))
 
 
 def test_a_learned_sigma_is_a_factor_that_starts_at_one():
     module = GaussianLocationNetwork(learned_sigma="global")
     fresh = module.init(jax.random.key(0), jnp.asarray(OUTPUT), SIGMA)
-    np.testing.assert_array_equal(module.apply(fresh, jnp.asarray(OUTPUT), SIGMA).sigma, SIGMA)
+    np.testing.assert_array_equal(module.apply(fresh, jnp.asarray(OUTPUT), SIGMA).sigma[0, 0], SIGMA)
     policy, params = _apply(module)
-    np.testing.assert_allclose(policy.sigma, np.asarray(SIGMA) * np.exp(np.asarray(params["log_sigma"])), rtol=1e-5)
+    np.testing.assert_allclose(
+        policy.sigma[0, 0], np.asarray(SIGMA) * np.exp(np.asarray(params["log_sigma"])), rtol=1e-5
+    )
 
 
 def test_a_location_network_is_given_the_options_that_it_has_a_field_for():

@@ -224,6 +224,40 @@ def test_normalised_advantages_are_those_that_count():
         np.testing.assert_array_equal(after[counted == 0], 0)
 
 
+def _entropy_like(log_probs, behaviour_log_probs, advantages):
+    """A surrogate with a gradient at advantage 0."""
+    return (log_probs * jnp.exp(advantages)).sum(axis=0).mean()
+
+
+def _imitate(log_probs, behaviour_log_probs, advantages, *, counted):
+    return -(jnp.exp(advantages) * counted * log_probs).sum(axis=0).mean()
+
+
+@pytest.mark.parametrize("updates", ["first", "later"])
+@pytest.mark.parametrize("surrogate", [_entropy_like, _imitate])
+def test_a_surrogate_learns_nothing_from_glimpses_that_do_not_count_even_with_a_gradient_at_advantage_zero(
+    surrogate, updates
+):
+    episode, labels = jax.tree.map(jnp.asarray, _episode()), jnp.asarray(LABELS)
+    counted = STOPPING.counted(episode.logits, labels)
+    estimator = make_estimator(EstimatorConfig("gain", "plain_return"))._replace(surrogate=surrogate)
+    estimator = estimator._replace(reward=STOPPING.reward(estimator.reward))
+    first = policy_loss(estimator, episode, labels, counted=counted)
+    fields = (episode.samples, episode.log_probs, first.rewards, first.advantages, counted)
+    rollout = Rollout(*fields) if updates == "later" else None
+
+    def loss(log_probs):
+        moved = episode._replace(log_probs=log_probs)
+        return policy_loss(estimator, moved, labels, rollout=rollout, counted=counted).loss
+
+    gradient, counted = np.asarray(jax.grad(loss)(episode.log_probs)), np.asarray(counted)
+    np.testing.assert_array_equal(gradient[counted == 0], 0)
+    learned = (counted > 0) & (np.arange(STEPS)[:, None, None] >= 1)
+    assert gradient[learned].all()
+    if surrogate is _imitate:  # It is told that the policy does not draw the first location.
+        np.testing.assert_array_equal(gradient[0], 0)
+
+
 def test_later_updates_count_what_the_first_did():
     episode, labels = _episode(), jnp.asarray(LABELS)
     config = EstimatorConfig("gain", surrogate="ppo_clip", discount=0.5)

@@ -12,15 +12,15 @@ from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig, make_estimator
 from common.training.step import Given
 from experiments.studies.gradients import (
-    BASELINE,
     ESTIMATORS,
     NETWORK,
+    VALUE_NETWORK,
     Moments,
     Setting,
     configure,
-    make_baseline_fit,
     make_gradients,
     make_reference,
+    make_value_fit,
     make_warm_up,
     summarise,
 )
@@ -174,11 +174,11 @@ def test_only_the_baseline_is_fitted():
         return source
 
     setting = _setting()
-    fit = make_baseline_fit(_ram(), draw, 0.03)
+    fit = make_value_fit(_ram(), draw, 0.03)
     params = fit(setting, (IMAGES, LABELS), jax.random.split(KEY, 400))
     for name in params:
         same = jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), params[name], setting.params[name]))
-        assert same == (name != BASELINE)
+        assert same == (name != VALUE_NETWORK)
     fitted = make_gradients(_ram(), _estimators(["learned_baseline"]))
     estimates = np.asarray(fitted(setting._replace(params=params), [()], jax.random.split(jax.random.key(3), 600)))
     before, after = (summarise(each, _true())["variance"] for each in (_sample()["learned_baseline"], estimates[:, 0]))
