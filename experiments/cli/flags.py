@@ -107,7 +107,7 @@ def _may_be_empty(hint: Any) -> bool:
 
 
 def _element(hint: Any) -> Any:
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+    return _element(typing.get_args(hint)[0]) if typing.get_origin(hint) is tuple else hint
 
 
 def _check_value(name: str, text: str, hint: Any) -> None:

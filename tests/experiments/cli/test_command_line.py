@@ -74,12 +74,12 @@ def test_flags_change_the_preset():
 
 
 WRONG = [
-    (["--kind", "third"], ["--kind", "'third'", "'one'", "'another'"]),
+    (["--kind", "third"], ["--kind", "'third'", "one of one, another"]),
     (["--batch-size", "1.5"], ["--batch-size", "whole number", "'1.5'"]),
     (["--batch-size", "eight"], ["--batch-size", "whole number", "'eight'"]),
     (["--rate", "fast"], ["--rate", "must be a number", "'fast'"]),
-    (["--resize", "big"], ["--resize", "None", "INT", "'big'"]),
-    (["--batch-size"], ["Missing value", "--batch-size"]),
+    (["--resize", "big"], ["--resize", "a whole number or None", "'big'"]),
+    (["--batch-size"], ["--batch-size: its value is missing, give a whole number"]),
     (["--batchsize", "3"], ["--batchsize", "perhaps you meant --batch-size"]),
     (["--nothing-like-it"], ["--nothing-like-it"]),
     (["--plots=maybe"], ["maybe"]),
@@ -172,12 +172,12 @@ def test_help_of_evaluate(capsys):
 def test_resume_command_is_the_command_that_was_typed(monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", [".venv/bin/python", "-m", "experiments.ram", "quick"])
     typed = ["quick", "--overwrite", "--run-dir", "my runs/it's", "--no-resume", "--sigma", "5px"]
-    command = resume_command("ram", typed)
+    command = resume_command("experiments.ram", typed)
     assert shlex.split(command) == [
         *(".venv/bin/python", "-m", "experiments.ram", "quick"),
         *("--run-dir", "my runs/it's", "--sigma", "5px", "--resume"),
     ]
-    assert resume_command("ram", shlex.split(command)[3:]) == command
+    assert resume_command("experiments.ram", shlex.split(command)[3:]) == command
 
 
 def test_errors_of_users_are_one_line(capsys):

@@ -31,8 +31,8 @@ def test_every_field_but_the_output_is_there_once_with_its_help(cls):
 
 def test_help_is_the_docstring_of_the_field():
     assert fields_of(RamExperiment)["discount"].help == (
-        "Factor on a reward for each glimpse that it lies ahead, in [0, 1]; small values credit a location with little "
-        "more than its own glimpse."
+        "Factor on a reward for each glimpse that it lies ahead; small values credit a location with little more than "
+        "its own glimpse."
     )
 
 

@@ -73,15 +73,15 @@ def test_help_explains_axes_units_and_defaults(capsys, monkeypatch):
             "--zip",
             "--seeds INT",
         ),
-        *("{rnn,lstm,gru,transformer} ..", "Where cells run: local", "quick: augmented100 in a hurry"),
+        *("{add,multiply} ..", "Where cells run: local", "quick: augmented100 in a hurry"),
     ):
         assert said in text
     assert "run-dir" not in text and "overwrite" not in text
 
 
 WRONG = [
-    ("", "model none: must be ram, dram, stn, colocalisation, soft_attention, cnn or study"),
-    ("rma --preset quick", "model 'rma': must be ram, dram, stn, colocalisation, soft_attention, cnn or study"),
+    ("", "no family given: give ram, dram, stn, soft_attention, colocalisation, cnn, module:NAME or study"),
+    ("rma --preset quick", "unknown family 'rma': did you mean 'ram'? choose from ram, dram"),
     ("cnn", "no preset given: give --preset with one of augmented100, mnist28,"),
     ("cnn --preset mnist", "unknown preset 'mnist': did you mean 'mnist28'?"),
     ("cnn --preset mnist28 --unit 3", "perhaps you meant --units"),
@@ -90,13 +90,13 @@ WRONG = [
     ("cnn --preset mnist28 --network fc resnet", "network 'resnet': must be one of fc, paper_cnn, article_cnn"),
     ("cnn --preset mnist28 --units 8 8", "units 8: given twice"),
     ("cnn --preset mnist28 --seeds 0", "seeds 0: must be at least 1"),
-    ("cnn --preset mnist28 --seeds two", "must be a whole number, not 'two'"),
+    ("cnn --preset mnist28 --seeds two", "--seeds 'two': must be a whole number"),
     ("cnn --preset mnist28 --seed -4", "seed '-4': must be a whole number of 0 or more"),
     ("cnn --preset mnist28 --seed 1 2 --seeds 2", "--seed with --seeds: give one of them"),
     ("cnn --preset mnist28 --zip units", "zip 'units': must be two fields or more"),
     ("cnn --preset mnist28 --units 2 3 --zip units momentum", "give the values of momentum too"),
     ("cnn --preset mnist28 --jobs 0", "jobs 0: must be at least 1"),
-    ("cnn --preset mnist28 --cpus nan", "cpus nan: must be positive"),
+    ("cnn --preset mnist28 --cpus nan", "--cpus 'nan': must be a number"),
     ("cnn --preset mnist28 --gpus -1", "gpus -1.0: must be 0 or more"),
     ("cnn --preset mnist28 --launcher slurm", "'slurm'"),
     ("cnn --preset mnist28 --launcher ray --jobs 2", "jobs 2 with launcher 'ray': it is for local"),
@@ -104,7 +104,7 @@ WRONG = [
     ("cnn --preset mnist28 --gpus 0.5", "gpus 0.5 with launcher 'local': it is for ray"),
     ("cnn --preset mnist28 --ray-address a:1", "ray_address a:1 with launcher 'local': it is for ray"),
     ("cnn --preset mnist28 --retries 1", "retries 1 with launcher 'local': it is for ray"),
-    ("study", "Missing from python -m experiments.ablate study: FILE.py"),
+    ("study", "file is not given"),
     ("study absent.py", "there is no file 'absent.py'"),
     # What is refused by the configuration of a cell, before anything starts.
     ("cnn --preset mnist28 --units 8 0", "units 0: must be at least 1 (cell units 0, seed 0)"),

@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 from experiments.cli.command_line import parse_preset
+from experiments.families import FAMILIES
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.ram import PRESETS as RAM_PRESETS
 from experiments.sweeps.cells import Cell, arguments, validate
@@ -61,18 +62,18 @@ def test_what_a_cell_is_follows_from_its_configuration_and_not_from_its_place():
     assert crossed.items() >= ids(zipped=[{"sigma": [0.1, 0.2], "num_glimpses": [4, 3]}]).items()
     assert crossed.keys().isdisjoint(ids(axes={"num_glimpses": [5]}, overrides={"sigma": "0.2"}))
     preset = RAM_PRESETS["mnist28"][1]
-    assert Cell("ram", "mnist28", preset).id != Cell("ram", "quick", preset).id
+    assert Cell(FAMILIES["ram"], "mnist28", preset).id != Cell(FAMILIES["ram"], "quick", preset).id
 
 
 @pytest.mark.parametrize(
     "study, said",
     [
-        (Study("rma", "quick"), "unknown model 'rma': did you mean 'ram'? choose from ram, dram,"),
+        (Study("rma", "quick"), "unknown family 'rma': did you mean 'ram'? choose from ram, dram,"),
         (Study("ram", "mnist"), "unknown preset 'mnist': did you mean 'mnist28'?"),
         (Study(**RAM, axes={"num_glimpsse": [2]}), "unknown field 'num_glimpsse': did you mean 'num_glimpses'?"),
         (Study(**RAM, axes={"run_dir": ["a"]}), "unknown field 'run_dir'"),
         (Study(**RAM, axes={"num_glimpses": [2, 2.5]}), "num_glimpses '2.5': must be a whole number"),
-        (Study(**RAM, axes={"core": ["lstm", "mamba"]}), "core 'mamba': must be one of rnn, lstm, gru, transformer"),
+        (Study(**RAM, axes={"combine": ["add", "max"]}), "combine 'max': must be one of add, multiply"),
         (Study(**RAM, axes={"num_glimpses": [2, 3, 2]}), "num_glimpses 2: given twice"),
         (Study(**RAM, axes={"num_glimpses": []}), "num_glimpses []: must be one or more values"),
         (Study(**RAM, axes={"core": "lstm"}), "core 'lstm': must be one or more values"),
@@ -117,7 +118,7 @@ def test_study_in_a_file(tmp_path):
     name, study = load_study(str(file))
     assert name == "depth" and [c.config.model.agent.num_glimpses for c in make_plan(study).cells] == [2, 3, 4]
     file.write_text(file.read_text() + "second = Study('cnn', 'mnist28')\n")
-    assert load_study(f"{file}:second")[1].model == "cnn" and load_study(f"{file}:first") == ("first", study)
+    assert load_study(f"{file}:second")[1].family == "cnn" and load_study(f"{file}:first") == ("first", study)
     with pytest.raises(ValueError, match="makes several, give .*depth.py:NAME with one of first, second"):
         load_study(str(file))
     with pytest.raises(ValueError, match="unknown study 'secnd': did you mean 'second'"):

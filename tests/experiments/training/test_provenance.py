@@ -1,6 +1,8 @@
 """What a run was trained with: its results say it of each start, and other images than those are refused."""
 
 import dataclasses
+import re
+import subprocess
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -76,3 +78,27 @@ def test_a_run_from_before_starts_were_kept_goes_on(tmp_path):
     (tmp_path / "run" / provenance.FILE).unlink()
     train("--resume")
     assert [start["step"] for start in read_json(RESULTS)["starts"]] == [4]
+
+
+def test_commit_and_device_are_named():
+    assert re.fullmatch(r"CPU, \w+, \d+ cores?", provenance.device())
+    commit = provenance.commit()
+    assert commit is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", commit)
+
+
+def test_the_commit_says_whether_files_were_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "code.py"))
+    assert provenance.commit() is None
+
+    def git(*words):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = subprocess.run(["git", *identity, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init")
+    (tmp_path / "code.py").write_text("x = 1")
+    git("add", ".")
+    git("commit", "-m", "one")
+    assert provenance.commit() == git("rev-parse", "HEAD")
+    (tmp_path / "code.py").write_text("x = 2")
+    assert provenance.commit() == git("rev-parse", "HEAD") + "-dirty"

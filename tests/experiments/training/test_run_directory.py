@@ -3,15 +3,12 @@
 import errno
 import json
 import os
-import re
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from experiments.training import run_directory
 from experiments.training.run_directory import (
     MetricsWriter,
     check_run,
@@ -251,30 +248,6 @@ def test_tensorboard_is_told_the_same_values(tmp_path):
     ]
     starts = [e.step for e in events(tmp_path / "events") if e.session_log.status == SessionLog.START]
     assert starts == [1, 3], "TensorBoard drops what it had from there on"
-
-
-def test_commit_and_device_are_named():
-    assert re.fullmatch(r"CPU, \w+, \d+ cores?", run_directory.device())
-    commit = run_directory.commit()
-    assert commit is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", commit)
-
-
-def test_the_commit_says_whether_files_were_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_directory, "__file__", str(tmp_path / "code.py"))
-    assert run_directory.commit() is None
-
-    def git(*words):
-        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
-        done = subprocess.run(["git", *identity, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    git("init")
-    (tmp_path / "code.py").write_text("x = 1")
-    git("add", ".")
-    git("commit", "-m", "one")
-    assert run_directory.commit() == git("rev-parse", "HEAD")
-    (tmp_path / "code.py").write_text("x = 2")
-    assert run_directory.commit() == git("rev-parse", "HEAD") + "-dirty"
 
 
 def test_a_folder_that_cannot_be_made_is_named(monkeypatch):
