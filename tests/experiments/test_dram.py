@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import dram, evaluate, ram
-from experiments.cli.tables import READOUTS
+from experiments.readouts import READOUTS
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
 
 LOOP = (

@@ -13,8 +13,8 @@ from common.training.evaluation import METHODS, make_scorer, predicted
 from experiments import forward_backward
 from experiments.cost import cost_of, mean_symbols
 from experiments.evaluation.errors import TEST_SEED
+from experiments.families.dram import GLIMPSE_NETWORK
 from experiments.training.augmentation import AugmentationConfig
-from experiments.training.config import GLIMPSE_NETWORK
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
 from tests.dram.test_forward_backward import of_one_image

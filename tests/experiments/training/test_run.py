@@ -22,9 +22,9 @@ from common.data.mnist import MNIST_PATH, load_mnist
 from common.networks.image_classifiers import BaselineConfig
 from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate, ram
-from experiments.cli.tables import READOUTS
 from experiments.families.cnn import CnnExperiment
 from experiments.families.ram import RamExperiment
+from experiments.readouts import READOUTS
 from experiments.reports.episodes import read_episodes
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import to_json
