@@ -240,6 +240,10 @@ def validate_data(config: DataConfig) -> None:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     check_resize(config.task, config.resize)
+    if config.resize_mode != "pad" and (config.resize is None or not is_own(config)):
+        raise ValueError(
+            f"resize_mode {config.resize_mode!r} (--resize-mode): only for your own images (--data) with --resize"
+        )
     validate_augmentation(config.augmentation)
     numbers = find_task(config.task).numbers
     if split_sizes(config.num_images) is not None and (numbers is None or numbers.svhn):
