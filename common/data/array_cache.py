@@ -70,10 +70,7 @@ def make_folder(folder: Path) -> None:
     Raises:
         OSError: the folder cannot be created or written; the message names it.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"the folder {str(folder)!r} cannot be created: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"the folder {str(folder)!r} is not writable")
 

@@ -58,12 +58,7 @@ def random_crop(key: Key[Array, ""], images: Images, height: int, width: int) ->
         images: uint8 images.
         height: rows of the crop, at most H.
         width: columns of the crop, at most W.
-
-    Raises:
-        ValueError: the crop is larger than the images, or empty.
     """
-    if not (1 <= height <= images.shape[1] and 1 <= width <= images.shape[2]):
-        raise ValueError(f"crop of {height}x{width} pixels: must be 1x1 to {images.shape[1]}x{images.shape[2]}")
     keys = jax.random.split(key, images.shape[0])
     crop = (height, width, images.shape[3])
     return jax.vmap(lambda key, image: dm_pix.random_crop(key, image, crop))(keys, images)

@@ -124,6 +124,8 @@ def load_task(
             not fit the recipe, or the fixed MNIST images are not the published ones.
     """
     task = find_task(name)
+    if num_images is not None and (task.numbers is None or task.numbers.svhn):
+        raise ValueError(f"num_images {num_images}: only for rendered house numbers; {name!r} has a fixed number")
     if task.numbers is not None:
         numbers = task.numbers
         assert isinstance(task.recipe, Crop)
@@ -131,8 +133,6 @@ def load_task(
         task, class_names = dataclasses.replace(task, recipe=crop), SYMBOLS
         cache = user_cache_dir() if cache_dir is None else cache_dir
         sources = load_numbers(name, numbers, size, task.seed, grayscale, data, num_images, cache, progress, train)
-    elif num_images is not None:
-        raise ValueError(f"num_images {num_images}: only for rendered house numbers; {name!r} has a fixed number")
     elif data is not None:
         sources, class_names = load_own_images(
             data, resize, grayscale, validation_fraction, test_fraction, split_seed, resize_mode

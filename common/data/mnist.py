@@ -28,14 +28,12 @@ def load_mnist(path: str | os.PathLike[str] = MNIST_PATH) -> dict[str, Source]:
         uint8 `[N, 28, 28, 1]` (0 is background, 255 is ink) and labels int32 `[N]` in 0..9.
 
     Raises:
-        ValueError: the file cannot be read, or its SHA-256 differs from the published one.
+        OSError: the file cannot be read.
+        ValueError: its SHA-256 differs from the published one.
 
     Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", CC BY-SA 3.0.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"MNIST file {str(path)!r} cannot be read: {error}") from error
+    content = Path(path).read_bytes()
     actual = hashlib.sha256(content).hexdigest()
     if actual != MNIST_SHA256:
         raise ValueError(f"MNIST file {str(path)!r} is damaged: its SHA-256 is {actual}, expected {MNIST_SHA256}")

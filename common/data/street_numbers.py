@@ -108,7 +108,7 @@ def load_numbers(
     """
     gray = numbers.grayscale if grayscale is None else grayscale
     if numbers.svhn:
-        return _load_svhn(name, numbers, size, seed, gray, data, num_images, cache_dir, progress, train)
+        return _load_svhn(name, numbers, size, seed, gray, data, cache_dir, progress, train)
     if data is not None:
         raise ValueError(f"data {os.fspath(data)!r} (--data): task {name!r} is rendered, so it takes no data")
     require_extra(f"task {name!r}", "fonts", "house_numbers", *font_modules())
@@ -133,7 +133,6 @@ def _load_svhn(
     seed: int,
     gray: bool,
     data: str | os.PathLike[str] | None,
-    num_images: tuple[int, int, int] | None,
     cache_dir: str | os.PathLike[str] | None,
     progress: Progress | None,
     train: bool,
@@ -147,8 +146,6 @@ def _load_svhn(
             f"task {name!r} needs data (--data): a folder with train.tar.gz, test.tar.gz and optionally extra.tar.gz "
             f"from {ADDRESS}; python -m experiments.download_svhn FOLDER downloads them"
         )
-    if num_images is not None:
-        raise ValueError(f"num_images {num_images}: only for rendered house numbers; {name!r} has a fixed number")
     crops = SvhnConfig(size, numbers.growth, gray, numbers.num_symbols)
     return load_svhn(data, crops, cache_dir, progress, seed=seed, train=train)
 

@@ -25,7 +25,6 @@ from jaxtyping import Float, Int, UInt8
 from common.data.array_cache import make_folder, read_arrays, write_arrays
 from common.data.house_numbers.fonts import FACES, NEW_FACES, fonts_digest
 from common.data.house_numbers.renderer import MAX_DIGITS, RENDERER, RENDERER_PILLOW, draw_scene
-from common.names import unknown
 
 END = 10
 NUM_SYMBOLS = MAX_DIGITS + 1
@@ -47,9 +46,6 @@ class PoolConfig:
         size: rows and columns of an image in pixels.
         growth: side of an image relative to the bounding box of the number.
         seed: seed of all splits.
-
-    Raises:
-        ValueError: the split is unknown, or the number of images is not positive.
     """
 
     split: str
@@ -57,12 +53,6 @@ class PoolConfig:
     size: int = 64
     growth: float = 1.3
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise unknown("split", self.split, SPLITS)
-        if self.count < 1:
-            raise ValueError(f"{self.count} {self.split} images of house numbers: must be at least 1")
 
 
 class Pool(NamedTuple):

@@ -4,6 +4,7 @@ Source: Jaderberg et al., "Spatial Transformer Networks" (2015), section 4.1 and
 is drawn and computed in integers: see `common.data.recipes.warps`.
 """
 
+import abc
 from dataclasses import dataclass
 
 import jax
@@ -31,14 +32,14 @@ def _draw(table: np.ndarray, bits: Array) -> Array:
     return jnp.asarray(table)[bits % np.uint32(len(table))]
 
 
-class Warp:
+class Warp(abc.ABC):
     """Base class of the recipes of warped images, which define `draw_map`."""
 
     min_side = 1
 
+    @abc.abstractmethod
     def draw_map(self, key: Key[Array, ""], height: int, width: int) -> Int32[Array, "H W 2"]:
         """Draw a map (see `common.data.recipes.warps`) for images of ``height`` rows and ``width`` columns."""
-        raise NotImplementedError
 
     def check(self, source: Source) -> None:
         """Check that images of the source are small enough to be warped in 32 bits, and large enough.

@@ -117,8 +117,6 @@ def load_parts(
     contents = [_read_content(part, cache_dir, progress) for part in parts]
     pool = [content for content in contents if content.part.name != "test"]
     names = [name for content in pool for name in content.names]
-    if len(names) < 2:
-        raise ValueError(f"SVHN has {len(names)} training numbers: at least 2 are needed")
     chosen = choose_validation(names, min(num_validation, len(names) // 10) or 1, seed)
     contents_of = {
         "train": [content.only(set(content.names) - chosen) for content in pool],

@@ -73,9 +73,7 @@ class Part:
 
         where = f"digitStruct.mat of {str(self.path)!r}"
         contents = [content for _, content in self._files(lambda name: name == "digitStruct.mat")]
-        if not contents:
-            raise ValueError(f"{where} is missing")
-        return read_records(contents[0], where, skipped, report)
+        return read_records(contents[0] if contents else b"", where, skipped, report)
 
     def pictures(self, records: list[Record], skipped: Counter[str]) -> Iterator[tuple[Record, Image.Image]]:
         """Read the pictures of records, in the order in which they are stored.

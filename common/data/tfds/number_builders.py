@@ -138,7 +138,7 @@ class StreetNumbers(tfds.core.GeneratorBasedBuilder):
         return generators
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        raise NotImplementedError  # Abstract in TFDS; `_split_generators` makes all examples.
+        yield from ()  # Abstract in TFDS; `_split_generators` makes all examples.
 
 
 def _examples(images: np.ndarray, labels: np.ndarray, start: int) -> Iterator[tuple[int, dict[str, Any]]]:

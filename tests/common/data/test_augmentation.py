@@ -216,8 +216,3 @@ def test_compose_applies_augmentations_in_order():
     keys = [jax.random.fold_in(KEY, i) for i in range(2)]
     np.testing.assert_array_equal(augmented, second(keys[1], first(keys[0], images)))
     np.testing.assert_array_equal(compose()(KEY, images), images)
-
-
-def test_crop_larger_than_the_images_is_quoted():
-    with pytest.raises(ValueError, match="^crop of 10x3 pixels: must be 1x1 to 9x8$"):
-        random_crop(KEY, _images(), 10, 3)

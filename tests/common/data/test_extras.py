@@ -12,13 +12,8 @@ from common.data.house_numbers.fonts import font_modules
 from experiments import cnn, ram
 
 ROOT = Path(__file__).parents[3]
-OPTIONAL = [
-    "h5py",
-    "tensorflow_datasets",
-    "array_record",
-    "selenium",
-    *(name for name in font_modules() if "_" in name),
-]
+FONTS = [name for name in font_modules() if name != "matplotlib"]
+OPTIONAL = ["h5py", "tensorflow_datasets", "array_record", "selenium", *FONTS]
 LINES = {
     "house_numbers": "task 'house_numbers' needs fonts: pip install '.[house_numbers]'",
     "house_numbers_new_fonts": "task 'house_numbers_new_fonts' needs fonts: pip install '.[house_numbers]'",

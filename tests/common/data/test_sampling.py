@@ -126,7 +126,6 @@ def test_training_images_are_an_argument_of_the_program_and_not_a_constant():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fixed_split(_source(3), SMALL, "dev"), "unknown split 'dev': choose from train, validation, test"),
         (lambda: fixed_split(_source(3, size=13), SMALL, "test"), "13x13 pixels.*at most 12x14"),
         (lambda: sample_batch(KEY, _source(3, size=2), SMALL.recipe, 4), "3x3 pixels.*at most 2x2"),
     ],

@@ -101,10 +101,6 @@ def test_gray_is_the_luma_of_pillow():
             r"^resize \(20, 30\) \(--resize\): house numbers are square, so give one number$",
         ),
         (
-            lambda: load_task("house_numbers", num_images=(5, 0, 5), resize=10),
-            "^0 validation images of house numbers: must be at least 1$",
-        ),
-        (
             lambda: load_task("house_numbers", resize=120, num_images=COUNTS),
             r"^resize 120 \(--resize\): must be SIDE or HxW .*; each side from 7 to 108$",
         ),
