@@ -16,6 +16,7 @@ from jaxtyping import Array, UInt8
 
 from common.attention.model import AttentionModel
 from common.data import TASKS, Crop, Recipe, find_task
+from common.data.own_images.resizing import check_size
 from common.training.evaluation import over_batches, summarise
 from dram.focus import focus, reading_glimpses
 from experiments.cli.command_line import interruptible, parse, user_errors
@@ -166,12 +167,13 @@ def large_images(run_dirs: Sequence[Path], task: str | None, first_pass: Literal
     return data
 
 
-def enlarged(data: DataConfig, recipe: Recipe) -> int | None:
+def enlarged(data: DataConfig, recipe: Recipe) -> int | str | None:
     """The side of enlarged images, in pixels, where those of the run were resized: in proportion to the tasks' own."""
     own = find_task(data.task).recipe
-    if data.resize is None or not (isinstance(own, Crop) and isinstance(recipe, Crop)):
+    size = check_size(data.resize)
+    if size is None or not (isinstance(own, Crop) and isinstance(recipe, Crop)):
         return data.resize
-    return round(data.resize * recipe.height / own.height)
+    return round(size[0] * recipe.height / own.height)
 
 
 def downsampler(height: int, width: int) -> Callable[[UInt8[Array, "B H W C"]], UInt8[Array, "B height width C"]]:

@@ -16,6 +16,9 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Comparisons with NumPy hold on accelerators too, whose default is a lower precision.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Removed at exit. House numbers and SVHN are cached here, not in the user's folder.
+    cache = tempfile.TemporaryDirectory(prefix="cache-")
+    os.environ["HARD_ATTENTION_CACHE"] = cache.name
     # Removed at exit. What one process has compiled no other compiles again.
     compiled = tempfile.TemporaryDirectory(prefix="compiled-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name

@@ -1,28 +1,20 @@
-"""Tasks made from labelled images: MNIST, rendered house numbers, or your own."""
+"""Tasks made from labelled images: MNIST, rendered house numbers, SVHN, or your own."""
 
 from common.data.blank import blank_task
+from common.data.dataset import Dataset, check_resize, load_task
+from common.data.digests import DIGESTS, digest
 from common.data.house_numbers.pool import Pool, PoolConfig, load_pool
 from common.data.mnist import load_mnist
-from common.data.own_images.load import OwnImages, load_folder, load_npz, load_own_images
+from common.data.own_images.load import load_folder, load_npz, load_own_images
 from common.data.recipes.base import Plain, Recipe
 from common.data.recipes.canvas import Canvas
 from common.data.recipes.crops import Crop
 from common.data.recipes.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.recipes.pairs import Pair
 from common.data.recipes.reversal import reverse_dataset, reverse_symbols
-from common.data.source import SPLITS, Source
-from common.data.tasks import (
-    DIGESTS,
-    TASKS,
-    Dataset,
-    Task,
-    digest,
-    find_task,
-    fixed_corners,
-    fixed_split,
-    load_task,
-    sample_batch,
-)
+from common.data.sampling import fixed_corners, fixed_split, sample_batch
+from common.data.source import SPLITS, LabelledSplits, Source
+from common.data.tasks import TASKS, Task, find_task
 
 __all__ = [
     "DIGESTS",
@@ -32,7 +24,7 @@ __all__ = [
     "Crop",
     "Dataset",
     "Elastic",
-    "OwnImages",
+    "LabelledSplits",
     "Pair",
     "Plain",
     "Pool",
@@ -45,6 +37,7 @@ __all__ = [
     "Task",
     "TwoChannelSum",
     "blank_task",
+    "check_resize",
     "digest",
     "find_task",
     "fixed_corners",

@@ -1,44 +1,47 @@
-"""Tasks without their images: black ones of the same shapes, for what depends on shapes alone."""
+"""Blank data sets: one black image for each split, for everything that depends on shapes alone."""
 
 import jax.numpy as jnp
 import numpy as np
 
-from common.data.numbers import SYMBOLS, fit_crop
-from common.data.own_images.splits import Resize
+from common.data.dataset import Dataset
+from common.data.own_images.resizing import Size
 from common.data.recipes.base import sample_shapes
 from common.data.recipes.crops import Crop
-from common.data.source import Source
-from common.data.tasks import Dataset, find_task
+from common.data.source import LabelledSplits, Source
+from common.data.street_numbers import SYMBOLS, fit_crop
+from common.data.tasks import find_task
 
 
-def blank_task(name: str, resize: Resize = None, grayscale: bool | None = None) -> Dataset:
-    """A task whose splits hold one black image each; nothing is read, rendered or drawn.
+def blank_task(name: str, resize: Size = None, grayscale: bool | None = None) -> Dataset:
+    """Return a blank data set with the shapes of a task; no image is read, rendered or drawn.
+
+    Only a task of your own with a source reads its images, because nothing else knows their shapes.
 
     Args:
-        name: a key of `TASKS` other than `images`.
-        resize: whole numbers only: the side of a crop, see `load_task`.
-        grayscale: whole numbers only: see `load_task`.
+        name: a key of `TASKS` other than `images`, or `module:name` of a `Task` of your own.
+        resize: house numbers and SVHN only: the side of a crop, see `load_task`.
+        grayscale: house numbers and SVHN only: see `load_task`.
 
     Returns:
         The data set: images uint8 `[1, H, W, C]`, labels int32 `[1]` or `[1, S]`, all zeros.
 
     Raises:
-        ValueError: if the name is unknown, or `images`, whose shapes are those of your own.
+        ValueError: the name is unknown, or `images`, whose shapes are those of the user's images.
     """
     task = find_task(name)
     if name == "images":
         raise ValueError("task 'images' has the shapes of your own images, so it cannot be blank")
     if task.numbers is None:
-        # Three images, since no recipe needs more.
-        source = Source(np.zeros((3, 28, 28, 1), np.uint8), np.zeros(3, np.int32))
-        shapes = sample_shapes(task.recipe, source)
-        recipe, class_names = task.recipe, task.recipe.name_classes(SYMBOLS[:-1])
+        # Recipes need at most three images: two digits and a distractor.
+        digits = Source(np.zeros((3, 28, 28, 1), np.uint8), np.zeros(3, np.int32))
+        splits = LabelledSplits({"train": digits}, SYMBOLS[:-1]) if task.source is None else task.source()
+        recipe, class_names = task.recipe, task.recipe.name_classes(splits.class_names)
+        image_shape, label_shape = sample_shapes(recipe, splits.sources["train"])
     else:
         assert isinstance(task.recipe, Crop)
         recipe, _ = fit_crop(task.recipe, task.numbers, resize)
         gray = task.numbers.grayscale if grayscale is None else grayscale
-        shapes = (recipe.height, recipe.width, 1 if gray else 3), (task.numbers.num_symbols,)
+        image_shape, label_shape = (recipe.height, recipe.width, 1 if gray else 3), (task.numbers.num_symbols,)
         class_names = SYMBOLS
-    image_shape, label_shape = shapes
     blank = Source(np.zeros((1, *image_shape), np.uint8), np.zeros((1, *label_shape), np.int32))
     return Dataset(name, Source(*map(jnp.asarray, blank)), blank, blank, recipe, class_names)

@@ -1,4 +1,4 @@
-"""The MNIST digits that come with the project, read only if they are exactly the known ones."""
+"""MNIST, which comes with the project and is checked against its digest."""
 
 import hashlib
 import io
@@ -15,33 +15,29 @@ NUM_TRAIN = 54_000
 
 
 def load_mnist(path: str | os.PathLike[str] = MNIST_PATH) -> dict[str, Source]:
-    """Loads MNIST, split into 54,000 training, 6,000 validation and 10,000 test digits.
+    """Load MNIST, split into 54,000 training, 6,000 validation and 10,000 test digits.
 
     Validation is the last 6,000 of the 60,000 training digits in their original order; test is the original
     test set.
 
     Args:
-        path: a copy of `mnist.npz`; the default is the one beside this module.
+        path: a copy of `mnist.npz`; by default the one beside this module.
 
     Returns:
         A dictionary with the keys `train`, `validation` and `test`. Each source holds NumPy arrays: images
         uint8 `[N, 28, 28, 1]` (0 is background, 255 is ink) and labels int32 `[N]` in 0..9.
 
     Raises:
-        ValueError: if the file is missing, or if its SHA-256 is not the known one.
+        OSError: the file cannot be read.
+        ValueError: its SHA-256 differs from the published one.
 
     Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", CC BY-SA 3.0.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"no MNIST file at {str(path)!r}") from None
-    except OSError as error:
-        raise ValueError(f"MNIST file {str(path)!r} cannot be read: {error}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != MNIST_SHA256:
-        raise ValueError(f"MNIST file {str(path)!r} is damaged: expected SHA-256 {MNIST_SHA256}, found {found}")
-    # The bytes that were verified are the bytes that are parsed: the file is not opened a second time.
+    content = Path(path).read_bytes()
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != MNIST_SHA256:
+        raise ValueError(f"MNIST file {str(path)!r} is damaged: its SHA-256 is {actual}, expected {MNIST_SHA256}")
+    # Parse the verified bytes instead of opening the file again.
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         images, labels = arrays["train_images"][..., None], arrays["train_labels"].astype(np.int32)
         test = Source(arrays["test_images"][..., None], arrays["test_labels"].astype(np.int32))

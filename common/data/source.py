@@ -1,4 +1,4 @@
-"""The container that every data function passes around: uint8 images with their labels."""
+"""Labelled images: what every data function takes and returns."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,21 @@ class Source(NamedTuple):
 
     Attributes:
         images: uint8 `[N, h, w, C]`: images, rows from the top, columns from the left, channels.
-        labels: int32 `[N]`: class of each image, from 0; or `[N, S]`: its symbols in the order of reading, filled
-            up with the end symbol, which is the last class; a label that fills all S places has none.
+        labels: int32 `[N]`: the class of each image, from 0; or `[N, S]`: its symbols in reading order, padded with the
+            end symbol, which is the last class. A label that fills all S positions has no end symbol.
     """
 
     images: Images
     labels: Labels
+
+
+class LabelledSplits(NamedTuple):
+    """The images of all splits, with the names of their classes.
+
+    Attributes:
+        sources: the keys `train`, `validation` and `test`; images of one height, width and number of channels.
+        class_names: the name of each label.
+    """
+
+    sources: dict[str, Source]
+    class_names: tuple[str, ...]

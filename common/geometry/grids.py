@@ -1,7 +1,7 @@
-"""Regular grids over an image, and thin-plate splines between two of them; all in double precision, on the host.
+"""Regular grids over an image, and the thin-plate splines between them; in double precision, on the host.
 
-Points are normalised ``(x, y)``: by default -1 and +1 are the outer edges of the image; with ``align_corners`` they are
-the centres of its outermost pixels.
+Points are normalised ``(x, y)``: -1 and +1 are the outer edges of the image or, with ``align_corners``, the centres of
+its outermost pixels.
 """
 
 import functools
@@ -13,22 +13,19 @@ from common.geometry.splines import thin_plate_basis
 
 
 def centres(length: int, align_corners: bool = False) -> Float[np.ndarray, " {length}"]:
-    """Normalised coordinates of the pixel centres along an axis of ``length`` pixels.
-
-    A single pixel is at the centre, 0.
-    """
+    """Return the normalised coordinates of the pixel centres along an axis; a single pixel is at 0."""
     steps = 2.0 * np.arange(length) + 1 - length
     return steps / max(length - 1, 1) if align_corners else steps / length
 
 
 def regular_grid(height: int, width: int, align_corners: bool = False) -> Float[np.ndarray, "{height} {width} 2"]:
-    """The pixel centres of an image: the grid of the identity."""
+    """Return the pixel centres of an image, which are the sampling grid of the identity."""
     x, y = np.meshgrid(centres(width, align_corners), centres(height, align_corners))
     return np.stack([x, y], axis=-1)
 
 
 def control_grid(rows: int, columns: int) -> Float[np.ndarray, "K 2"]:
-    """Control points in a regular grid over the whole image, its corners among them; K = rows * columns.
+    """Return a regular grid of K = rows * columns control points over the whole image, including its corners.
 
     Raises:
       ValueError: fewer than two rows or columns.
@@ -42,21 +39,18 @@ def control_grid(rows: int, columns: int) -> Float[np.ndarray, "K 2"]:
 def spline_basis(
     rows: int, columns: int, height: int, width: int, regularisation: float = 0.0, align_corners: bool = False
 ) -> Float[np.ndarray, "{height} {width} K"]:
-    """What each point of a `control_grid` adds at each pixel centre, solved once.
+    """Return the weight of each point of a `control_grid` at each pixel centre; computed once and cached.
 
     Args:
-      rows: of the control grid.
-      columns: of the control grid.
+      rows: rows of the control grid, at least 2.
+      columns: columns of the control grid, at least 2.
       height: rows of the image.
       width: columns of the image.
       regularisation: see `common.geometry.splines.thin_plate_basis`.
-      align_corners: see the module; of the pixels, since the control grid always reaches from -1 to 1.
+      align_corners: convention of the pixel coordinates; the control grid always covers [-1, 1].
 
     Returns:
-      The basis, not to be written to: it is kept.
-
-    Raises:
-      ValueError: see `control_grid` and `common.geometry.splines.thin_plate_basis`.
+      The basis, read-only.
     """
     points = regular_grid(height, width, align_corners).reshape(-1, 2)
     basis = thin_plate_basis(control_grid(rows, columns), points, regularisation).reshape(height, width, -1)

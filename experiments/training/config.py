@@ -10,12 +10,13 @@ from typing import Any
 import dacite
 
 from common.checks import require_at_least
-from common.data import Dataset, blank_task, find_task, load_task, reverse_dataset
+from common.data import Dataset, blank_task, check_resize, find_task, load_task, reverse_dataset
+from common.data.own_images.resizing import ResizeMode
 from common.training.optimizers import OptimizerConfig, validate_optimizer
 from experiments.cli.console import image_progress, warnings_as_lines
 from experiments.training.augmentation import AugmentationConfig, validate_augmentation
 
-# The fewest rendered images of a validation or a test split.
+# Smallest number of rendered images of a validation or test split.
 LEAST_FIXED = 1000
 
 
@@ -26,26 +27,30 @@ class DataConfig:
     task: str = "augmented100"
     """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, pairs100, pairs100_sequence, addition100,
     distorted/R, distorted/RTS, distorted/P, distorted/E, tc60, two_channel_addition42, T84, TC84, house_numbers,
-    house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110, svhn_numbers_32, or images (your own,
-    as they are)."""
+    house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110, svhn_numbers_32, images (your own, as
+    they are), or module:name of a Task of your own (docs/how-to/add_a_task.md)."""
     data: str | None = None
-    """Your own images instead of MNIST: a folder with a subfolder per class, or a .npz file. For svhn_numbers the
+    """Your own images instead of MNIST: a folder with a subfolder for each class, or a .npz file. For svhn_numbers: the
     folder of the archives (experiments.download_svhn)."""
-    resize: int | None = None
-    """Resize your own images, or whole numbers, to this side, in pixels."""
+    resize: int | str | None = None
+    """Size in pixels of your own images: SIDE, or HxW such as 48x64 (rows x columns). House numbers and SVHN: the side
+    of their square crops. None for the sizes that they have."""
+    resize_mode: ResizeMode = "pad"
+    """How --resize treats the aspect ratio of your own images. pad: keep it and fill the rest with black. crop:
+    keep it, cover the whole size and cut off both ends. stretch: change it."""
     grayscale: bool | None = None
-    """Of your own images, or whole numbers: True for one channel, False for RGB, None for what they have."""
+    """Channels of your own images, house numbers or SVHN: True for one, False for RGB, None for what they have."""
     num_images: int | None = None
     """House numbers to render for training; validation and test have a tenth as many each, but at least 1,000. None for
-    60,000, 5,000 and 10,000. The first so many images are the same whatever their number."""
+    60,000, 5,000 and 10,000. The first images are the same for every number."""
     validation_fraction: float = 0.1
-    """Part of your own training images that becomes the validation split, where they come without one."""
+    """Fraction of your own training images that becomes the validation split, if they come without one."""
     test_fraction: float = 0.1
-    """Part of your own training images that becomes the test split, where they come without one."""
+    """Fraction of your own training images that becomes the test split, if they come without one."""
     split_seed: int = 0
     """Seed of that choice."""
     reverse: bool = False
-    """Read sequences from right to left: the symbols before the end of each label in reversed order."""
+    """Read sequences from right to left: reverse the symbols before the end symbol of each label."""
     augmentation: AugmentationConfig = AugmentationConfig()
 
 
@@ -134,27 +139,30 @@ def validate_budget(experiment: Experiment) -> None:
 
 
 def validate_data(config: DataConfig) -> None:
-    """Checks what is known of the images before they are made.
+    """Check the settings of the images before any image is made.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    if config.resize is not None and config.resize < 1:
-        raise ValueError(f"resize {config.resize}: must be at least 1 pixel")
+    check_resize(config.task, config.resize)
+    if config.resize_mode != "pad" and (config.resize is None or not is_own(config)):
+        raise ValueError(
+            f"resize_mode {config.resize_mode!r} (--resize-mode): only for your own images (--data) with --resize"
+        )
     validate_augmentation(config.augmentation)
     numbers = find_task(config.task).numbers
     if split_sizes(config.num_images) is not None and (numbers is None or numbers.svhn):
         raise ValueError(
-            f"num_images {config.num_images}: is for rendered house numbers only; {config.task!r} has what it has"
+            f"num_images {config.num_images}: only for rendered house numbers; {config.task!r} has a fixed number"
         )
 
 
 def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
-    """Loads the images, and says on standard error while they take long to make.
+    """Load the images, and report progress on standard error while they are made.
 
     Args:
-      config: which.
-      train: whether the training images are needed; of whole numbers there is else but one (see `load_numbers`).
+      config: which images.
+      train: False if the training images are not needed; house numbers and SVHN then have one (see `load_task`).
 
     Raises:
       ValueError: see `validate_data` and `common.data.load_task`.
@@ -165,6 +173,7 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
             config.task,
             config.data,
             config.resize,
+            resize_mode=config.resize_mode,
             validation_fraction=config.validation_fraction,
             test_fraction=config.test_fraction,
             split_seed=config.split_seed,
@@ -182,7 +191,7 @@ def load_fixed(config: DataConfig) -> Dataset:
 
 
 def is_own(config: DataConfig) -> bool:
-    """Whether the images are the user's own.
+    """Return whether the images are the user's own, from `--data`.
 
     Raises:
       ValueError: the task is unknown.
@@ -191,10 +200,10 @@ def is_own(config: DataConfig) -> bool:
 
 
 def load_blank(config: DataConfig) -> Dataset:
-    """Images like those of a configuration, for who needs their shapes alone: black ones, but for your own.
+    """Return a blank data set with the shapes of the configured one; the user's own images are loaded.
 
     Raises:
-      ValueError: the task is unknown, or your own images cannot be loaded.
+      ValueError: the task is unknown, or the user's own images cannot be loaded.
     """
     if is_own(config):
         return load_fixed(config)
@@ -202,10 +211,10 @@ def load_blank(config: DataConfig) -> Dataset:
 
 
 def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
-    """How many images train, validation and test have, where so many are made for training; None for the usual numbers.
+    """Return the numbers of train, validation and test images to render; None for the defaults.
 
     Raises:
-      ValueError: there is none for training.
+      ValueError: the number of training images is not positive.
     """
     if num_images is None:
         return None

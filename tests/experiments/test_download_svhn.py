@@ -1,6 +1,7 @@
-"""Downloading SVHN, from a server on this machine."""
+"""Downloading SVHN from a local server."""
 
 import functools
+import hashlib
 import http.client
 import http.server
 import threading
@@ -13,13 +14,13 @@ from experiments import download_svhn
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, parts of them where it is asked for, and breaks off after `limit` bytes of each."""
+    """Serves files or ranges of them, and closes the connection after `limit` bytes."""
 
-    ranges, limit, asked = True, None, []
+    ranges, limit, requests = True, None, []
 
     def do_GET(self):
         wanted = self.headers.get("Range") if self.ranges else None
-        self.asked.append(self.path if wanted is None else (self.path, wanted))
+        self.requests.append(self.path if wanted is None else (self.path, wanted))
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_error(404)
@@ -44,33 +45,44 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A folder that is served where SVHN is looked for, and what was asked for: paths, or paths and ranges."""
-    folder, asked = tmp_path / "served", []
+    """A folder served at SVHN's address, and the list of requests: paths, or paths and ranges."""
+    folder, requests = tmp_path / "served", []
     folder.mkdir()
-    monkeypatch.setattr(Handler, "asked", asked)
+    monkeypatch.setattr(Handler, "requests", requests)
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         monkeypatch.setattr(download_svhn, "ADDRESS", f"http://127.0.0.1:{running.server_port}/")
-        yield folder, asked
+        yield folder, requests
         running.shutdown()
 
 
-def test_the_parts_are_downloaded_once(server, tmp_path, capsys):
-    folder, asked = server
+@pytest.fixture
+def serve(server, monkeypatch):
+    """Serves a part with the digest of its content."""
+
+    def call(part, content):
+        (server[0] / f"{part}.tar.gz").write_bytes(content)
+        monkeypatch.setitem(download_svhn.DIGESTS, part, hashlib.sha256(content).hexdigest())
+
+    return call
+
+
+def test_parts_are_downloaded_once(server, serve, tmp_path, capsys):
+    folder, requests = server
     for part in ("train", "test", "extra"):
-        (folder / f"{part}.tar.gz").write_bytes(part.encode() * 10_000)
+        serve(part, part.encode() * 10_000)
     there = tmp_path / "new" / "svhn"
     download_svhn.main([str(there), "--no-extra"])
     assert sorted(path.name for path in there.iterdir()) == ["test.tar.gz", "train.tar.gz"]
     download_svhn.main([str(there)])
-    assert "train.tar.gz' is there already: delete it to download it again" in capsys.readouterr().err
-    assert asked == ["/train.tar.gz", "/test.tar.gz", "/extra.tar.gz"]
+    assert "train.tar.gz' exists: delete it to download it again" in capsys.readouterr().err
+    assert requests == ["/train.tar.gz", "/test.tar.gz", "/extra.tar.gz"]
     for path in there.iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
-def test_a_file_in_place_of_the_folder_is_one_line(tmp_path, capsys):
+def test_file_in_place_of_the_folder_is_a_one_line_error(tmp_path, capsys):
     path = tmp_path / "file"
     path.touch()
     with pytest.raises(SystemExit, match="2"):
@@ -78,43 +90,45 @@ def test_a_file_in_place_of_the_folder_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == f"error: folder {str(path)!r} is a file: give a folder\n"
 
 
-def test_what_cannot_be_had_is_one_line(server, tmp_path, capsys):
-    folder, _ = server
-    (folder / "train.tar.gz").write_bytes(b"train")
+def test_missing_file_is_a_one_line_error(server, serve, tmp_path, capsys):
+    serve("train", b"train")
     with pytest.raises(SystemExit, match="2"):
         download_svhn.main([str(tmp_path / "svhn")])
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("error: http://127.0.0.1:") and "/test.tar.gz cannot be downloaded: HTTP Error 404" in said
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: http://127.0.0.1:")
+    assert "/test.tar.gz cannot be downloaded: HTTP Error 404" in message
     assert [path.name for path in (tmp_path / "svhn").iterdir()] == ["train.tar.gz"]
 
 
 @pytest.fixture
-def whole(server):
-    """The first part that is served: 200,000 bytes, each of which tells its place."""
+def content(serve):
+    """The content of train.tar.gz: 200,000 bytes, no two words of which are the same."""
     content = np.arange(50_000, dtype="<u4").tobytes()
-    (server[0] / "train.tar.gz").write_bytes(content)
-    (server[0] / "test.tar.gz").write_bytes(b"test")
+    serve("train", content)
+    serve("test", b"test")
     return content
 
 
-def _refused(capsys, folder):
+def _error(capsys, folder):
+    """The error of a download that fails."""
     with pytest.raises(SystemExit, match="2"):
         download_svhn.main([str(folder), "--no-extra"])
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_lost_connection_is_one_line_and_the_next_download_goes_on(server, whole, tmp_path, capsys, monkeypatch):
+def test_next_download_continues_after_a_lost_connection(server, content, tmp_path, capsys, monkeypatch):
     there = tmp_path / "svhn"
     monkeypatch.setattr(Handler, "limit", 90_000)
     for size in (90_000, 180_000):
-        said = _refused(capsys, there)
-        assert said.startswith("error: http://127.0.0.1:") and "/train.tar.gz cannot be downloaded: the connect" in said
-        assert f"closed after {size:,} of 200,000 bytes; the same command goes on with what is there" in said
+        message = _error(capsys, there)
+        assert message.startswith("error: http://127.0.0.1:")
+        assert "/train.tar.gz cannot be downloaded: the connection was closed" in message
+        assert f"after {size:,} of 200,000 bytes; the same command continues where it stopped" in message
         assert [path.name for path in there.iterdir()] == ["train.tar.gz.partial"]
-        assert (there / "train.tar.gz.partial").read_bytes() == whole[:size]
+        assert (there / "train.tar.gz.partial").read_bytes() == content[:size]
     download_svhn.main([str(there), "--no-extra"])
     assert sorted(path.name for path in there.iterdir()) == ["test.tar.gz", "train.tar.gz"]
-    assert (there / "train.tar.gz").read_bytes() == whole
+    assert (there / "train.tar.gz").read_bytes() == content
     name = "/train.tar.gz"
     assert server[1] == [name, (name, "bytes=90000-"), (name, "bytes=180000-"), "/test.tar.gz"]
 
@@ -125,45 +139,44 @@ def _with_partial(folder, content):
     return folder
 
 
-def test_a_server_that_cannot_go_on_starts_again(server, whole, tmp_path, monkeypatch):
+def test_download_starts_again_if_the_server_has_no_ranges(server, content, tmp_path, monkeypatch):
     monkeypatch.setattr(Handler, "ranges", False)
     there = _with_partial(tmp_path / "svhn", b"x" * 1_000)
     download_svhn.main([str(there), "--no-extra"])
-    assert (there / "train.tar.gz").read_bytes() == whole
+    assert (there / "train.tar.gz").read_bytes() == content
 
 
-@pytest.mark.parametrize("surplus, requests", [(0, 1), (5, 2)])
-def test_what_is_whole_already_is_not_fetched_and_what_is_too_long_is_fetched_anew(
-    server, whole, tmp_path, surplus, requests
-):
-    there = _with_partial(tmp_path / "svhn", whole + bytes(surplus))
+def test_complete_file_is_not_fetched_again(server, content, tmp_path):
+    there = _with_partial(tmp_path / "svhn", content)
     download_svhn.main([str(there), "--no-extra"])
-    assert (there / "train.tar.gz").read_bytes() == whole and len(server[1]) == requests + 1
+    assert (there / "train.tar.gz").read_bytes() == content
+    assert server[1] == [("/train.tar.gz", "bytes=200000-"), "/test.tar.gz"]
 
 
-def test_another_part_than_was_asked_for_is_refused(server, whole, tmp_path, capsys, monkeypatch):
-    send_header = Handler.send_header
-    monkeypatch.setattr(
-        Handler, "send_header", lambda self, name, value: send_header(self, name, value.replace("bytes 7-", "bytes 3-"))
-    )
-    there = _with_partial(tmp_path / "svhn", whole[:7])
-    assert "'bytes 3-199999/200000', not the bytes from 7 on" in _refused(capsys, there)
-    assert (there / "train.tar.gz.partial").read_bytes() == whole[:7]
+@pytest.mark.parametrize("spoil", [lambda content: content + b"x", lambda content: b"x" + content[1:1_000]])
+def test_file_with_a_wrong_digest_is_deleted(server, content, tmp_path, capsys, spoil):
+    there = _with_partial(tmp_path / "svhn", spoil(content))
+    message = _error(capsys, there)
+    assert "cannot be downloaded: its SHA-256 is " in message
+    assert message.endswith(f", expected {hashlib.sha256(content).hexdigest()}")
+    assert not list(there.iterdir())
+    download_svhn.main([str(there), "--no-extra"])
+    assert (there / "train.tar.gz").read_bytes() == content
 
 
-def test_silence_and_nonsense_are_one_line(server, whole, tmp_path, capsys, monkeypatch):
+def test_timeout_and_malformed_response_are_one_line_errors(server, content, tmp_path, capsys, monkeypatch):
     silent = threading.Event()
     monkeypatch.setattr(download_svhn, "TIMEOUT", 0.2)
     monkeypatch.setattr(Handler, "do_GET", lambda self: silent.wait(10))
-    assert "/train.tar.gz cannot be downloaded: " in _refused(capsys, tmp_path / "svhn")
+    assert "/train.tar.gz cannot be downloaded: " in _error(capsys, tmp_path / "svhn")
     silent.set()
     monkeypatch.setattr(download_svhn, "TIMEOUT", 60)
     monkeypatch.setattr(Handler, "do_GET", lambda self: self.wfile.write(b"nonsense\r\n\r\n"))
-    said = _refused(capsys, tmp_path / "svhn")
-    assert said.startswith("error: http://127.0.0.1:") and said.endswith("cannot be downloaded: nonsense")
+    message = _error(capsys, tmp_path / "svhn")
+    assert message.startswith("error: http://127.0.0.1:") and message.endswith("cannot be downloaded: nonsense")
 
 
-def test_ctrl_c_keeps_what_is_there(server, whole, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_keeps_the_downloaded_bytes(server, content, tmp_path, capsys, monkeypatch):
     read = http.client.HTTPResponse.read
 
     def interrupt(response, amount):
@@ -174,6 +187,6 @@ def test_ctrl_c_keeps_what_is_there(server, whole, tmp_path, capsys, monkeypatch
     monkeypatch.setattr(http.client.HTTPResponse, "read", interrupt)
     with pytest.raises(SystemExit, match="130"):
         download_svhn.main([str(tmp_path / "svhn")])
-    assert capsys.readouterr().err.endswith("interrupted; the same command goes on with what is there\n")
+    assert capsys.readouterr().err.endswith("interrupted; the same command continues where it stopped\n")
     partial = tmp_path / "svhn" / "train.tar.gz.partial"
-    assert partial.read_bytes() == whole[: partial.stat().st_size] and partial.stat().st_size > 50_000
+    assert partial.read_bytes() == content[: partial.stat().st_size] and partial.stat().st_size > 50_000

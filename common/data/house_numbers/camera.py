@@ -1,4 +1,4 @@
-"""What light and a cheap camera do to a picture."""
+"""The photograph of a scene: light, lens, sensor noise and JPEG compression of a cheap camera."""
 
 import functools
 import io
@@ -9,19 +9,19 @@ from PIL import Image, ImageFilter
 
 from common.data.house_numbers.textures import draw_noise
 
-# Parts of the field of noise start in its first so many rows and columns.
+# Crops of the noise field start within its first `_FIELD` rows and columns.
 _FIELD = 256
 
 
 def take_photograph(
     rng: np.random.Generator, picture: Float[np.ndarray, "rows columns 3"], height: float
 ) -> Image.Image:
-    """A picture in the light, through lens and sensor, from a file.
+    """Light a picture, blur it, add sensor noise, and compress it.
 
     Args:
         rng: the generator.
-        picture: about 0..255, not clipped.
-        height: height of a digit in pixels, which blur and shadows are relative to.
+        picture: the scene in even light, about 0..255, not clipped.
+        height: height of a digit in pixels; blur and shadows are relative to it.
 
     Returns:
         A picture of the same size, mode RGB.
@@ -30,7 +30,7 @@ def take_photograph(
 
 
 def _light(rng: np.random.Generator, picture: np.ndarray, height: float) -> np.ndarray:
-    """Uneven light, the edge of a shadow, a colour cast, too little contrast, a glare."""
+    """Apply uneven light, the edge of a shadow, a colour cast, low contrast and a glare."""
     rows, columns = picture.shape[:2]
     x, y = np.linspace(-1, 1, columns, dtype=np.float32), np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
     slopes = 0.2 * rng.standard_normal(2)
@@ -55,9 +55,9 @@ def _light(rng: np.random.Generator, picture: np.ndarray, height: float) -> np.n
 
 
 def _expose(rng: np.random.Generator, picture: np.ndarray, height: float) -> Image.Image:
-    """Out of focus or moved, with the noise of the sensor."""
+    """Apply defocus, motion blur and sensor noise."""
     softness = height * (0.01 + 0.035 * rng.random() ** 2)
-    # Two boxes are near enough to a Gaussian.
+    # Two box filters approximate a Gaussian.
     taken = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(softness))
     taken = taken.filter(ImageFilter.BoxBlur(0.7 * softness))
     if rng.random() < 0.08:
@@ -65,7 +65,7 @@ def _expose(rng: np.random.Generator, picture: np.ndarray, height: float) -> Ima
         taken = taken.filter(ImageFilter.BoxBlur((smear, 0) if rng.random() < 0.7 else (0, smear)))
     noise = 1 + 7 * rng.random() ** 2
     rows, columns = picture.shape[:2]
-    # A part of a fixed field of noise: fresh noise would take a tenth of all the time.
+    # A crop of a fixed noise field: fresh noise would take a tenth of the rendering time.
     field = _grain()[rng.integers(_FIELD) :, rng.integers(_FIELD) :][:rows, :columns]
     if field.shape != picture.shape:
         field = rng.standard_normal(picture.shape, np.float32)
@@ -75,14 +75,14 @@ def _expose(rng: np.random.Generator, picture: np.ndarray, height: float) -> Ima
 
 @functools.cache
 def _grain() -> np.ndarray:
-    """Noise of brightness and, half as strong, of colour: float32 `[768, 768, 3]`."""
+    """Return noise of brightness and, half as strong, of colour: float32 `[768, 768, 3]`."""
     rng = np.random.default_rng(2014)
     shape = (3 * _FIELD, 3 * _FIELD)
     return rng.standard_normal((*shape, 1), np.float32) + 0.5 * rng.standard_normal((*shape, 3), np.float32)
 
 
 def _compress(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """Mostly a JPEG file of some quality."""
+    """Compress four pictures out of five as JPEG, at a random quality."""
     if rng.random() > 0.8:
         return picture
     file = io.BytesIO()

@@ -1,8 +1,8 @@
-"""The faces that house numbers are set in, and the shapes of their digits and letters.
+"""The typefaces of house numbers, and the shapes of their digits and letters.
 
-The fonts are free (SIL Open Font License, or the licences of DejaVu and STIX) and come as Python packages: one for each
-family, and Matplotlib, which is not imported. A face is a family in one weight. The faces of the harder test split are
-of families that no other split uses.
+The fonts are free (SIL Open Font License, or the licences of DejaVu and STIX). Each family is a Python package that the
+extra `house_numbers` installs; DejaVu and STIX come with Matplotlib, which is not imported. A face is a family in one
+weight. The harder test split uses families that no other split uses.
 """
 
 import functools
@@ -14,10 +14,10 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 CHARACTERS = "0123456789ABCDEFHKLMNRSTabehnort"
-# Height in pixels of the shapes that are kept: digits are drawn smaller, never larger.
+# Height in pixels of the cached shapes; digits are drawn at this size or smaller.
 GLYPH_HEIGHT = 72
 
-# Package, file, weights. A file with a weight axis has a face for each weight, another one has (0,).
+# Package, file, weights: one face for each weight; (0,) for a file without a weight axis.
 _TRAIN = (
     ("arimo", "Arimo[wght].ttf", (400, 700)),
     ("arimo", "Arimo-Italic[wght].ttf", (600,)),
@@ -73,9 +73,9 @@ class Face(NamedTuple):
     """A family in one weight.
 
     Attributes:
-        package: the package of the family without its prefix, or matplotlib.
+        package: the package of the family without its prefix `fontpkg_`, or matplotlib.
         file: name of the font file.
-        weight: place on the weight axis, 100 (thin) to 900 (black), or 0 where the file has one weight only.
+        weight: position on the weight axis, 100 (thin) to 900 (black); 0 for a file with a single weight.
     """
 
     package: str
@@ -84,12 +84,12 @@ class Face(NamedTuple):
 
 
 class Glyph(NamedTuple):
-    """The shape of one character, trimmed to its ink.
+    """The shape of one character, cropped to its ink.
 
     Attributes:
         mask: mode L, 255 is ink.
-        top: pixels between the top of the highest digit of the face and the shape; negative above it.
-        advance: how far the pen moves on for the next character, in pixels.
+        top: pixels from the top of the highest digit of the face down to the shape; negative above it.
+        advance: horizontal distance to the next character, in pixels.
     """
 
     mask: Image.Image
@@ -105,26 +105,33 @@ FACES = _faces(_TRAIN)
 NEW_FACES = _faces(_NEW)
 
 
+def font_modules() -> tuple[str, ...]:
+    """Return the names of the Python packages that hold the fonts."""
+    return tuple(dict.fromkeys(_module(face) for face in FACES + NEW_FACES))
+
+
+def _module(face: Face) -> str:
+    return face.package if face.package == "matplotlib" else f"fontpkg_{face.package}"
+
+
 def find_font(face: Face) -> Path:
-    """The font file of a face.
+    """Return the font file of a face.
 
     Raises:
-        ValueError: if its package is not installed, or lacks the file.
+        ValueError: its package is not installed, or lacks the file.
     """
-    package = face.package if face.package == "matplotlib" else f"fontpkg_{face.package}"
-    found = importlib.util.find_spec(package)
-    folder = "mpl-data/fonts/ttf" if package == "matplotlib" else "files"
-    if found is None or not found.submodule_search_locations:
-        raise ValueError(f"font package {package!r} is not installed; house numbers need all of requirements.txt")
-    path = Path(found.submodule_search_locations[0]) / folder / face.file
-    if not path.is_file():
-        raise ValueError(f"font package {package!r} holds no {face.file!r}; another version is installed")
-    return path
+    spec = importlib.util.find_spec(_module(face))
+    folder = "mpl-data/fonts/ttf" if face.package == "matplotlib" else "files"
+    for location in (spec and spec.submodule_search_locations) or ():
+        path = Path(location) / folder / face.file
+        if path.is_file():
+            return path
+    raise ValueError(f"font {face.file!r} of package {_module(face)!r} is missing: pip install '.[house_numbers]'")
 
 
 @functools.cache
 def load_glyphs(face: Face) -> dict[str, Glyph]:
-    """The shapes of all `CHARACTERS` of a face; its digits are at most `GLYPH_HEIGHT` pixels high.
+    """Return the shapes of all `CHARACTERS` of a face; its digits are at most `GLYPH_HEIGHT` pixels high.
 
     Raises:
         ValueError: see `find_font`.
@@ -137,7 +144,7 @@ def load_glyphs(face: Face) -> dict[str, Glyph]:
     glyphs = {}
     for character in CHARACTERS:
         left, upper, right, lower = font.getbbox(character, anchor="ls")
-        # Two pixels more on each side than the outline, which is rounded.
+        # Two pixels of margin on each side, because the outline is rounded.
         picture = Image.new("L", (int(right - left) + 4, int(lower - upper) + 4))
         ImageDraw.Draw(picture).text((2 - left, 2 - upper), character, fill=255, font=font, anchor="ls")
         ink = picture.getbbox() or (0, 0, 1, 1)
@@ -157,7 +164,7 @@ def _open(path: Path, face: Face, size: float) -> ImageFont.FreeTypeFont:
 
 @functools.cache
 def fonts_digest() -> str:
-    """SHA-256, in hexadecimal, of all font files: house numbers of other font files are other images."""
+    """Return the SHA-256, in hexadecimal, of all font files, on which every image depends."""
     sha = hashlib.sha256()
     for face in FACES + NEW_FACES:
         sha.update(hashlib.sha256(find_font(face).read_bytes()).digest() + str(face.weight).encode())

@@ -1,8 +1,8 @@
-"""Pools of house numbers: rendered once, in several processes, and kept in a folder.
+"""Pools of house numbers: rendered once, in several processes, and cached in a folder.
 
-Image i of a split depends on the seed, the split and i alone, so it is the same whoever renders it. The file of a pool
-is named by a digest of all that its images depend on, is written atomically, and is read only if the digest of what it
-holds is the one that it names; otherwise it is rendered again.
+Image i of a split depends only on the seed, the split and i, so every process renders the same image. The file name of
+a pool holds a digest of everything that its images depend on. A file is written atomically, and rendered again if the
+digest of its content does not match.
 """
 
 import hashlib
@@ -28,28 +28,24 @@ from common.data.house_numbers.renderer import MAX_DIGITS, RENDERER, RENDERER_PI
 
 END = 10
 NUM_SYMBOLS = MAX_DIGITS + 1
-# Their places here are part of the seeds; `new_fonts` is a test split in faces that no other has.
+# The order is part of the seeds. `new_fonts` is a test split in faces that no other split has.
 SPLITS = ("train", "validation", "test", "new_fonts")
-# Called with the split, the number of its images that are made, and the number of all; what else is counted has a name
-# that says so, such as `train records`.
+# Called with what is made (a split such as `train`, or `train records`), the number made so far, and the total number.
 Progress = Callable[[str, int, int], None]
-# Images that a process hands over at once; and how many make another process worth its start.
-_CHUNK, _WORTH = 50, 1000
+# Images that a process sends at once, and images that justify starting another process.
+_CHUNK, _PER_PROCESS = 50, 1000
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """What a pool holds.
+    """The settings of a pool.
 
     Attributes:
         split: a key of `SPLITS`.
         count: number of images N.
         size: rows and columns of an image in pixels.
-        growth: sides of an image relative to those of the box around the number.
+        growth: side of an image relative to the bounding box of the number.
         seed: seed of all splits.
-
-    Raises:
-        ValueError: if the split is unknown, or a number is out of range.
     """
 
     split: str
@@ -58,21 +54,13 @@ class PoolConfig:
     growth: float = 1.3
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise ValueError(f"unknown split {self.split!r} of house numbers; allowed: {', '.join(SPLITS)}")
-        if self.count < 1:
-            raise ValueError(f"{self.split} has {self.count} house numbers; at least 1 is needed")
-        if self.seed < 0:
-            raise ValueError(f"seed of house numbers is {self.seed}; it must not be negative")
-
 
 class Pool(NamedTuple):
     """Rendered house numbers.
 
     Attributes:
         images: uint8 `[N, size, size, 3]`, RGB.
-        labels: int32 `[N, 6]`: the digits in the order of reading, then end symbols, 10.
+        labels: int32 `[N, 6]`: the digits in reading order, then end symbols, 10.
         boxes: float32 `[N, 5, 4]`: left, top, right, bottom of each digit in pixels; zeros after the last.
     """
 
@@ -87,39 +75,39 @@ def load_pool(
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Pool:
-    """Reads a pool from its file, or renders it and writes the file.
+    """Read a pool from its file, or render it and write the file.
 
     Args:
-        config: what the pool holds.
-        folder: where the file is kept; made if it is missing.
-        progress: called now and then while images are rendered.
-        processes: how many render; None for one on each core that this process may use.
+        config: the settings of the pool.
+        folder: the folder of the file; created if it is missing.
+        progress: called while images are rendered.
+        processes: number of rendering processes; None for one on each core that this process may use.
 
     Returns:
         The pool.
 
     Raises:
-        ValueError: if a font is missing.
-        OSError: if the folder cannot be written.
+        ValueError: a font is missing.
+        OSError: the folder cannot be written.
     """
     path = pool_path(config, folder)
     arrays = read_arrays(path)
     if arrays is not None:
         return Pool(**arrays)
-    make_folder(path.parent)  # Before the work, which would be lost.
+    make_folder(path.parent)  # Fail before the images are rendered.
     pool = render_pool(config, progress, processes)
     write_arrays(path, pool._asdict())
     return pool
 
 
 def pool_path(config: PoolConfig, folder: str | os.PathLike[str]) -> Path:
-    """The file of a pool: its name holds a digest of the configuration, the renderer, the fonts and Pillow's version.
+    """Return the file of a pool, named by a digest of its settings, the renderer, the fonts and Pillow's version.
 
     Raises:
-        ValueError: if a font is missing.
+        ValueError: a font is missing.
     """
     pillow = ".".join(PIL.__version__.split(".")[:2])
-    # That of the renderer is left out, so that pools from before the version mattered keep their names.
+    # The defining version is left out, so that pools from before the version mattered keep their names.
     library = {} if pillow == RENDERER_PILLOW else {"pillow": pillow}
     facts = json.dumps({"renderer": RENDERER, "fonts": fonts_digest(), **library, **asdict(config)}, sort_keys=True)
     name = hashlib.sha256(facts.encode()).hexdigest()[:16]
@@ -127,21 +115,21 @@ def pool_path(config: PoolConfig, folder: str | os.PathLike[str]) -> Path:
 
 
 def render_pool(config: PoolConfig, progress: Progress | None = None, processes: int | None = None) -> Pool:
-    """Renders a pool: the arguments are those of `load_pool`, which also keeps it."""
+    """Render a pool; the arguments are those of `load_pool`, which also caches it."""
     pool = _empty(config, config.count)
-    report = _Count(config, progress)
+    counter = _Counter(config, progress)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = cores if processes is None else processes
-    workers = min(most, max(config.count // _WORTH, 1) if processes is None else config.count)
+    workers = min(most, max(config.count // _PER_PROCESS, 1) if processes is None else config.count)
     if workers <= 1:
-        _fill(pool, 0, _render_parts(config, 0, config.count), report)
+        _fill(pool, 0, _render_chunks(config, 0, config.count), counter)
     else:
-        _render_in_processes(config, pool, workers, report)
+        _render_in_processes(config, pool, workers, counter)
     return pool
 
 
-class _Count:
-    """Counts what all threads have filled in, and says so."""
+class _Counter:
+    """Counts the images of all threads, and reports progress."""
 
     def __init__(self, config: PoolConfig, progress: Progress | None):
         self._config, self._progress, self._done, self._lock = config, progress, 0, threading.Lock()
@@ -161,8 +149,8 @@ def _empty(config: PoolConfig, count: int) -> Pool:
     )
 
 
-def _render_parts(config: PoolConfig, start: int, stop: int) -> Iterator[Pool]:
-    """The images from `start` to `stop` in parts of `_CHUNK`."""
+def _render_chunks(config: PoolConfig, start: int, stop: int) -> Iterator[Pool]:
+    """Render the images from `start` to `stop` in chunks of `_CHUNK`."""
     faces = NEW_FACES if config.split == "new_fonts" else FACES
     for first in range(start, stop, _CHUNK):
         part = _empty(config, min(_CHUNK, stop - first))
@@ -175,27 +163,27 @@ def _render_parts(config: PoolConfig, start: int, stop: int) -> Iterator[Pool]:
         yield part
 
 
-def _fill(pool: Pool, start: int, parts: Iterator[Pool], report: _Count) -> None:
+def _fill(pool: Pool, start: int, parts: Iterator[Pool], counter: _Counter) -> None:
     for part in parts:
         stop = start + len(part.images)
         for whole, piece in zip(pool, part, strict=True):
             whole[start:stop] = piece
         start = stop
-        report.add(len(part.images))
+        counter.add(len(part.images))
 
 
 class _Renderer(NamedTuple):
-    """A process, and the file of what it says on standard error; a pipe that nobody reads would fill and block it."""
+    """A process, and the file of its standard error; a pipe that nobody reads would fill up and block it."""
 
     process: subprocess.Popen
-    said: IO[bytes]
+    errors: IO[bytes]
 
 
-def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _Count) -> None:
-    """Each process renders a range and writes it to its standard output, which a thread reads."""
+def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, counter: _Counter) -> None:
+    """Render in processes: each renders a range and writes it to its standard output, which a thread reads."""
     bounds = [config.count * i // workers for i in range(workers + 1)]
     ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
-    # An ordinary process, not a fork, which JAX does not survive, nor one that imports the caller's script again.
+    # Not `multiprocessing`: a forked JAX hangs, and a spawned process would import the caller's script again.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     program = "from common.data.house_numbers.pool import _serve; _serve()"
     running: list[_Renderer] = []
@@ -203,13 +191,13 @@ def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _
         for start, stop in ranges:
             order = json.dumps([asdict(config), start, stop])
             command = [sys.executable, "-c", program, order]
-            said = stack.enter_context(tempfile.TemporaryFile())
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, env=environment)
-            stack.callback(_end, process)
-            running.append(_Renderer(process, said))
+            errors = stack.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment)
+            stack.callback(_terminate, process)
+            running.append(_Renderer(process, errors))
         problems: list[str] = []
         threads = [
-            threading.Thread(target=_collect, args=(config, pool, running, i, *bounds, report, problems), daemon=True)
+            threading.Thread(target=_collect, args=(config, pool, running, i, *bounds, counter, problems), daemon=True)
             for i, bounds in enumerate(ranges)
         ]
         for thread in threads:
@@ -220,7 +208,7 @@ def _render_in_processes(config: PoolConfig, pool: Pool, workers: int, report: _
             raise ValueError(f"rendering house numbers failed: {problems[0]}")
 
 
-def _end(process: subprocess.Popen) -> None:
+def _terminate(process: subprocess.Popen) -> None:
     if process.poll() is None:
         process.kill()
     process.communicate()
@@ -233,11 +221,11 @@ def _collect(
     place: int,
     start: int,
     stop: int,
-    report: _Count,
+    counter: _Counter,
     problems: list[str],
 ) -> None:
-    """Fills the range of the process at a place; if something goes wrong, adds it to `problems` and ends all others."""
-    process, said = running[place]
+    """Read the range of one process into the pool; on an error, add it to `problems` and kill all others."""
+    process, errors = running[place]
 
     def read() -> Iterator[Pool]:
         for first in range(start, stop, _CHUNK):
@@ -250,23 +238,23 @@ def _collect(
             yield part
 
     try:
-        _fill(pool, start, read(), report)
-    except Exception as error:  # A thread's exceptions would be lost, the caller's progress among them.
+        _fill(pool, start, read(), counter)
+    except Exception as error:  # Exceptions of a thread, such as the progress callback's, would be lost.
         process.kill()
         process.wait()
-        said.seek(0)
-        lines = said.read().decode(errors="replace").strip().splitlines()
-        # Before the others are ended, and add that they were.
+        errors.seek(0)
+        lines = errors.read().decode(errors="replace").strip().splitlines()
+        # Before the others are killed, which adds their own errors.
         problems.append(lines[-1] if lines else repr(error))
         for other, _ in running:
             other.kill()
 
 
 def _serve() -> None:
-    """What a process runs: renders the range of its argument to its standard output."""
+    """Render the range of the command-line argument to standard output; the entry point of a process."""
     options, start, stop = json.loads(sys.argv[1])
     with suppress(BrokenPipeError):
-        for part in _render_parts(PoolConfig(**options), start, stop):
+        for part in _render_chunks(PoolConfig(**options), start, stop):
             for array in part:
                 sys.stdout.buffer.write(array.tobytes())
         sys.stdout.buffer.flush()

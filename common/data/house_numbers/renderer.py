@@ -1,12 +1,13 @@
-"""House numbers in the street, rendered: a stand-in for SVHN where that cannot be had.
+"""Rendered house numbers: a substitute for SVHN where it is not available.
 
-`draw_scene` renders one picture of a number of one to five digits: a face, colours, a plate or none, a wall,
-perspective, light and shadows, other digits and letters around it, and what a cheap camera does to it. The picture is
-then cropped around the number as Goodfellow et al., "Multi-digit Number Recognition from Street View Imagery using Deep
-Convolutional Neural Networks" (2014), crop SVHN: the box around all digits, grown, whatever its shape, to a square.
+`draw_scene` renders one picture of a number of one to five digits: a typeface, colours, perhaps a plate, a wall,
+perspective, light and shadows, other characters around it, and the artefacts of a cheap camera. The picture is then
+cropped around the number as Goodfellow et al., "Multi-digit Number Recognition from Street View Imagery using Deep
+Convolutional Neural Networks" (2014), crop SVHN: the bounding box of all digits, enlarged and resized to a
+square.
 
-A scene depends on its key, a few integers, alone. All sizes are relative to the height of a digit, so one key makes
-the same scene at all sizes of the result.
+A scene depends only on its key, a few integers. All sizes are relative to the height of a digit, so one key gives the
+same scene at all image sizes.
 """
 
 import math
@@ -21,21 +22,21 @@ from common.data.house_numbers.fonts import FACES, Face
 from common.data.house_numbers.signs import Sign, fit_glyph, paint_sign
 
 MAX_DIGITS = 5
-# SVHN's training numbers by length, 1 to 5, and its digits, 0 to 9.
+# Counts in SVHN's training set: numbers of length 1 to 5, and digits 0 to 9.
 LENGTHS = np.array([5137, 18130, 8691, 1434, 10], float)
 DIGITS = np.array([4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659], float)
-# Changes whenever a scene does.
+# Version of the renderer: raise it whenever a scene changes.
 RENDERER = 2
-# Major and minor version of the Pillow whose scenes those are: another brings another FreeType and libjpeg, and so
-# other pixels. Changes only together with RENDERER, or old pools would be taken for new ones.
+# Major and minor version of Pillow that defines those scenes: other versions bring another FreeType and libjpeg, and so
+# other pixels. Change it only together with RENDERER, or cached pools would be taken for new ones.
 RENDERER_PILLOW = "13.0"
 
 _LENGTH_CDF, _DIGIT_CDF = np.cumsum(LENGTHS) / LENGTHS.sum(), np.cumsum(DIGITS) / DIGITS.sum()
 _FIRST_CDF = np.cumsum(DIGITS[1:]) / DIGITS[1:].sum()
-# Of an image, in pixels.
-LEAST_SIZE, MOST_SIZE = 8, 128
-# Pixels of a tight scene before it is resized.
-_MOST_PIXELS = 9_000
+# Side of an image in pixels.
+MIN_SIZE, MAX_SIZE = 8, 128
+# Largest number of pixels of a tightly cropped scene before it is resized.
+_MAX_PIXELS = 9_000
 
 
 class Scene(NamedTuple):
@@ -43,8 +44,8 @@ class Scene(NamedTuple):
 
     Attributes:
         image: uint8 `[size, size, 3]`, RGB.
-        digits: its digits, from left to right (from above, where it is written downwards).
-        boxes: float32 `[len(digits), 4]`: left, top, right, bottom of each in pixels of the image.
+        digits: its digits in reading order: from left to right, or downwards for vertical numbers.
+        boxes: float32 `[len(digits), 4]`: left, top, right, bottom of each digit in pixels of the image.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -53,37 +54,35 @@ class Scene(NamedTuple):
 
 
 def draw_scene(key: tuple[int, ...], size: int, growth: float = 1.3, faces: tuple[Face, ...] = FACES) -> Scene:
-    """Renders one scene.
+    """Render one scene.
 
     Args:
-        key: not negative integers, such as seed, split and index.
-        size: rows and columns of the result, 8 to 128.
-        growth: sides of the picture relative to those of the box around all digits: 1.3, or 2.6 for a loose crop.
-        faces: what the digits are set in.
+        key: non-negative integers, such as seed, split and index.
+        size: rows and columns of the image, 8 to 128.
+        growth: side of the picture relative to the bounding box of the number: 1.3, or 2.6 for a wide view.
+        faces: the faces to choose from.
 
     Returns:
         The scene.
 
     Raises:
-        ValueError: if the size or the growth is out of range.
+        ValueError: the size is out of range.
     """
-    if not LEAST_SIZE <= size <= MOST_SIZE:
-        raise ValueError(f"size of house numbers is {size}; allowed: {LEAST_SIZE} to {MOST_SIZE} pixels")
-    if not 1 <= growth <= 4:
-        raise ValueError(f"growth of house numbers is {growth}; allowed: 1 to 4")
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"size {size} of house numbers: must be from {MIN_SIZE} to {MAX_SIZE} pixels")
     rng = np.random.default_rng(key)
     digits = draw_digits(rng)
     height = float(np.clip(np.exp(np.log(30) + 0.45 * rng.standard_normal()), 12, 60))
-    plane = 8 + 1.25 * height  # Height of a digit on the plane, in its pixels.
+    plane = 8 + 1.25 * height  # Height of a digit in pixels of the plane.
     number = _set_number(rng, digits, faces[rng.integers(len(faces))], plane)
     matrix = _draw_view(rng, height, plane)
-    corners = np.array([_rectangle(place) for place in number.places])
+    corners = np.array([_corners(rectangle) for rectangle in number.rectangles])
     seen = _project(matrix, corners.reshape(-1, 2)).reshape(-1, 4, 2)
     boxes = np.concatenate([seen.min(axis=1), seen.max(axis=1)], axis=1)
     region = _region(rng, boxes, growth)
     columns, rows = region[2:] - region[:2]
-    # Large numbers are seen from further away: there is nothing to gain from more pixels than the result has.
-    scale = min(1.0, math.sqrt(_MOST_PIXELS * (growth / 1.3) ** 2 / (columns * rows)))
+    # Render large numbers smaller: more pixels than the result has would be wasted.
+    scale = min(1.0, math.sqrt(_MAX_PIXELS * (growth / 1.3) ** 2 / (columns * rows)))
     fit = np.array([[scale, 0, -scale * region[0]], [0, scale, -scale * region[1]], [0, 0, 1]])
     shape = max(round(rows * scale), 6), max(round(columns * scale), 6)
     picture = paint_sign(rng, number, fit @ matrix, shape, height * scale, plane, faces)
@@ -96,9 +95,9 @@ def draw_scene(key: tuple[int, ...], size: int, growth: float = 1.3, faces: tupl
 
 
 def draw_digits(rng: np.random.Generator) -> tuple[int, ...]:
-    """A number: its length as frequent as in SVHN, and so each digit, but for the first, which is not 0.
+    """Draw a number with the lengths and digits of SVHN in their frequencies, except that the first digit is not 0.
 
-    Zeros are rarer for it than in SVHN, 3.7% of all digits and not 6.8%.
+    Zeros are therefore 3.7% of all digits, not 6.8% as in SVHN.
     """
     length = 1 + int(np.searchsorted(_LENGTH_CDF, rng.random()))
     first = 1 + int(np.searchsorted(_FIRST_CDF, rng.random()))
@@ -106,7 +105,7 @@ def draw_digits(rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def _set_number(rng: np.random.Generator, digits: tuple[int, ...], face: Face, plane: float) -> Sign:
-    """Sets the digits beside each other, sometimes stepwise, seldom below each other; the middle is at (0, 0)."""
+    """Place the digits side by side, sometimes as steps, rarely as a column; centred at (0, 0)."""
     spacing = plane * (0.16 * rng.random() + (0.3 * rng.random() if rng.random() < 0.15 else 0.0))
     width = 0.8 + 0.4 * rng.random()
     loose = 0.05 * plane if rng.random() < 0.25 else 0.005 * plane
@@ -121,28 +120,28 @@ def _set_number(rng: np.random.Generator, digits: tuple[int, ...], face: Face, p
         if downwards:
             place = (loose * rng.standard_normal() - mask.width / 2, top + 1.15 * plane * i)
         layer.masks.append(mask)
-        layer.places.append((*place, *mask.size))
+        layer.rectangles.append((*place, *mask.size))
         left += max(advance, 0.9 * mask.width) + spacing
-    edges = np.array([(x, y, x + w, y + h) for x, y, w, h in layer.places])
+    edges = np.array([(x, y, x + w, y + h) for x, y, w, h in layer.rectangles])
     middle = (edges[:, :2].min(axis=0) + edges[:, 2:].max(axis=0)) / 2
-    return layer._replace(places=[(x - middle[0], y - middle[1], w, h) for x, y, w, h in layer.places])
+    return layer._replace(rectangles=[(x - middle[0], y - middle[1], w, h) for x, y, w, h in layer.rectangles])
 
 
 def _draw_view(rng: np.random.Generator, height: float, plane: float) -> np.ndarray:
-    """The homography from the plane to the picture, `[3, 3]`: turned, sheared, and seen from the side."""
+    """Draw the homography from the plane to the picture, `[3, 3]`: rotation, shear and perspective."""
     angle = np.deg2rad(np.clip(5 * rng.standard_normal(), -25, 25))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shear = np.array([[1.0, 0.1 * rng.standard_normal()], [0.06 * rng.standard_normal(), 1.0]])
     stretch = np.diag([np.clip(1 - 0.2 * abs(rng.standard_normal()), 0.5, 1.0), 1.0])
     matrix = np.eye(3)
     matrix[:2, :2] = height / plane * turn @ shear @ stretch
-    # Depth changes by this share across one height of a digit.
+    # Depth changes by this fraction across one height of a digit.
     matrix[2, :2] = np.clip(0.035 * rng.standard_normal(2), -0.08, 0.08) / plane
     return matrix
 
 
 def _region(rng: np.random.Generator, boxes: np.ndarray, growth: float) -> np.ndarray:
-    """Left, top, right, bottom of the crop: the box around all, as roughly drawn as by hand, grown."""
+    """Draw left, top, right, bottom of the crop: the bounding box, as inexact as drawn by hand, enlarged."""
     union = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
     sides = union[2:] - union[:2]
     union = union + np.tile(sides, 2) * 0.025 * rng.standard_normal(4)
@@ -150,12 +149,12 @@ def _region(rng: np.random.Generator, boxes: np.ndarray, growth: float) -> np.nd
     return np.concatenate([middle - half, middle + half])
 
 
-def _rectangle(place: tuple[float, float, int, int]) -> list[tuple[float, float]]:
-    x, y, width, height = place
+def _corners(rectangle: tuple[float, float, int, int]) -> list[tuple[float, float]]:
+    x, y, width, height = rectangle
     return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 
 
 def _project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points `[N, 2]` seen through a homography."""
+    """Map points `[N, 2]` by a homography."""
     seen = points @ matrix[:, :2].T + matrix[:, 2]
     return seen[:, :2] / seen[:, 2:]

@@ -1,4 +1,4 @@
-"""Signs: characters on a wall, painted or mounted, with or without a plate, among other characters."""
+"""Signs: the characters of a number on a wall, with or without a plate, among other characters."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFilter
 
 from common.data.house_numbers.fonts import CHARACTERS, GLYPH_HEIGHT, Face, load_glyphs
-from common.data.house_numbers.textures import Places, draw_noise, draw_wall, vary_colour
+from common.data.house_numbers.textures import WallPoints, draw_noise, draw_wall, vary_colour
 
-# Paint, metal and enamel, RGB.
+# Colours of paint, metal and enamel, RGB.
 _INK = np.array(
     [
         *[(20, 20, 22), (20, 20, 22), (45, 40, 38), (250, 250, 248), (250, 250, 248), (235, 232, 220)],
@@ -32,32 +32,32 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Sign(NamedTuple):
-    """Characters on the plane of the wall, the middle of them all at (0, 0).
+    """Characters on the plane of the wall, centred at (0, 0).
 
     Attributes:
         masks: the shape of each character, mode L.
-        places: left, top, width and height of each, in pixels of the plane.
+        rectangles: left, top, width and height of each, in pixels of the plane.
     """
 
     masks: list[Image.Image]
-    places: list[tuple[float, float, int, int]]
+    rectangles: list[tuple[float, float, int, int]]
 
 
 def fit_glyph(
     rng: np.random.Generator, face: Face, character: str, plane: float, width: float, turn: float
 ) -> tuple[Image.Image, float, float]:
-    """A character at its size.
+    """Return the shape of a character at its size on the wall.
 
     Args:
         rng: the generator.
         face: its face.
         character: the character.
         plane: height of a digit in pixels.
-        width: how many times wider it is than in its face.
-        turn: standard deviation of the angle it is turned by, in degrees.
+        width: horizontal stretch, 1 for none.
+        turn: standard deviation of its rotation, in degrees.
 
     Returns:
-        The mask, the pixels between the top of the highest digit and its top, and the pixels to the next character.
+        The mask, the pixels from the top of the highest digit down to its top, and the pixels to the next character.
     """
     glyph = load_glyphs(face)[character]
     ratio = plane / GLYPH_HEIGHT
@@ -77,7 +77,7 @@ def paint_sign(
     plane: float,
     faces: tuple[Face, ...],
 ) -> Float[np.ndarray, "rows columns 3"]:
-    """Paints a number on a wall, as seen through a homography, in even light.
+    """Paint a number on a wall, seen through a homography, in even light.
 
     Args:
         rng: the generator.
@@ -86,7 +86,7 @@ def paint_sign(
         shape: rows and columns of the picture.
         height: height of a digit in pixels of the picture.
         plane: height of a digit in pixels of the plane.
-        faces: what other characters around are set in.
+        faces: the faces of other characters around the number.
 
     Returns:
         float32 `[rows, columns, 3]`, about 0..255, not clipped.
@@ -97,9 +97,9 @@ def paint_sign(
     depth = (inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2]).astype(np.float32) * plane
     u = ((inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) / depth).astype(np.float32)
     v = ((inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]) / depth).astype(np.float32)
-    places = Places(u, v, height)
-    picture = draw_wall(rng, places)
-    digits, plate, border, others = _see_layers(rng, number, inverse, places, plane, faces)
+    points = WallPoints(u, v, height)
+    picture = draw_wall(rng, points)
+    digits, plate, border, others = _see_layers(rng, number, inverse, points, plane, faces)
     ground = picture
     if plate is not None and border is not None:
         paper = vary_colour(rng, _INK[rng.integers(len(_INK))], 15.0)
@@ -119,7 +119,7 @@ def paint_sign(
 def _lay_on(
     rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, ground: np.ndarray, height: float
 ) -> np.ndarray:
-    """Paints the digits, or mounts them: with a shadow, a lit edge, a sheen, and wear."""
+    """Paint or mount the digits: with a shadow, a lit edge, a sheen, and wear."""
     rows, columns = mask.shape
     ink = _contrasting(rng, ground)
     if rng.random() < 0.5:
@@ -136,7 +136,7 @@ def _lay_on(
 
 
 def _contrasting(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
-    """An ink that can be told from the ground, more or less, also in gray and in spite of the ground's texture."""
+    """Draw an ink that contrasts with the ground, more or less, also in gray and despite the ground's texture."""
     luma = ground @ _LUMA
     colour, least = ground.mean(axis=(0, 1)), 30 + 70 * rng.random() + 1.2 * float(luma.std())
     for _ in range(8):
@@ -151,21 +151,21 @@ def _see_layers(
     rng: np.random.Generator,
     number: Sign,
     inverse: np.ndarray,
-    places: Places,
+    points: WallPoints,
     plane: float,
     faces: tuple[Face, ...],
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Coverage in 0..1, float32 `[rows, columns]`, of the digits, the plate, its border, and what stands around."""
-    rows, columns = places.u.shape
-    left, top = (float(np.min(axis)) * plane for axis in (places.u, places.v))
-    right, bottom = (float(np.max(axis)) * plane for axis in (places.u, places.v))
+    """Return coverage in 0..1, float32 `[rows, columns]`, of digits, plate, plate border, and other characters."""
+    rows, columns = points.u.shape
+    left, top = (float(np.min(axis)) * plane for axis in (points.u, points.v))
+    right, bottom = (float(np.max(axis)) * plane for axis in (points.u, points.v))
     left, top, right, bottom = left - 2, top - 2, right + 2, bottom + 2
     canvas = max(int(right - left) + 2, 4), max(int(bottom - top) + 2, 4)
     bands = [Image.new("L", canvas) for _ in range(4)]
-    for mask, (x, y, _, _) in zip(number.masks, number.places, strict=True):
+    for mask, (x, y, _, _) in zip(number.masks, number.rectangles, strict=True):
         _stamp(bands[0], mask, x - left, y - top)
     has_plate, has_others = rng.random() < 0.4, rng.random() < 0.5
-    edges = np.array([(x, y, x + w, y + h) for x, y, w, h in number.places])
+    edges = np.array([(x, y, x + w, y + h) for x, y, w, h in number.rectangles])
     box = np.concatenate([edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)])
     if has_plate:
         _draw_plate(rng, bands[1], bands[2], box - np.tile([left, top], 2), plane)
@@ -174,7 +174,7 @@ def _see_layers(
             _stamp(bands[3], mask, x - left, y - top)
     to_canvas = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]]) @ inverse
     coefficients = (to_canvas / to_canvas[2, 2]).ravel()[:8]
-    # Four bands in one pass; the colours mean nothing.
+    # CMYK transforms four bands in one pass; the colours are meaningless.
     seen = Image.merge("CMYK", bands).transform(
         (columns, rows), Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BILINEAR
     )
@@ -183,14 +183,14 @@ def _see_layers(
 
 
 def _stamp(band: Image.Image, mask: Image.Image, x: float, y: float) -> None:
-    """Adds ink to a band; what lies outside is cut off."""
+    """Add ink to a band; the part outside is cut off."""
     band.paste(255, (round(x), round(y)), mask)
 
 
 def _draw_plate(
     rng: np.random.Generator, plate: Image.Image, border: Image.Image, box: np.ndarray, plane: float
 ) -> None:
-    """A rectangular, rounded or oval plate around the box of the number, with or without a border."""
+    """Draw a rectangular, rounded or oval plate around the number, with or without a border."""
     pad = plane * (0.08 + 0.5 * rng.random(4))
     corners = [box[0] - pad[0], box[1] - pad[1], box[2] + pad[2], box[3] + pad[3]]
     shape, line = rng.random(), max(round(plane * 0.06 * rng.random()), 1)
@@ -211,13 +211,13 @@ def _draw_plate(
 def _set_others(
     rng: np.random.Generator, box: np.ndarray, limits: tuple[float, ...], plane: float, faces: tuple[Face, ...]
 ) -> list[tuple[Image.Image, float, float]]:
-    """Characters at the sides, above or below the number: apart from it, and of another size than its digits.
+    """Draw characters beside, above or below the number, separate from it and of another size than its digits.
 
     Returns:
-        Masks with the left and top of each, on the plane.
+        Masks, each with its left and top on the plane.
     """
     face = faces[rng.integers(len(faces))]
-    found = []
+    placed = []
     for _ in range(1 + (rng.random() < 0.5)):
         size = plane * (0.3 + 0.4 * rng.random() if rng.random() < 0.6 else 1.3 + 0.5 * rng.random())
         alphabet = 10 if rng.random() < 0.7 else len(CHARACTERS)
@@ -231,17 +231,17 @@ def _set_others(
             )
             if beside:
                 x = box[0] - gap - mask.width if ahead else box[2] + gap
-                found.append((mask, x, along))
+                placed.append((mask, x, along))
                 gap += mask.width + 0.1 * size
             else:
                 y = box[1] - gap - mask.height if ahead else box[3] + gap
-                found.append((mask, along, y))
+                placed.append((mask, along, y))
                 along += mask.width + 0.1 * size
-    return [one for one in found if limits[0] - 200 < one[1] < limits[2] and limits[1] - 200 < one[2] < limits[3]]
+    return [one for one in placed if limits[0] - 200 < one[1] < limits[2] and limits[1] - 200 < one[2] < limits[3]]
 
 
 def _shift(mask: np.ndarray, rng: np.random.Generator, distance: float) -> np.ndarray:
-    """The mask a little to one side and out of focus, as a shadow falls."""
+    """Return a mask shifted and blurred, as a shadow."""
     picture = Image.fromarray((mask * 255).astype(np.uint8))
     dx, dy = (2 * rng.random(2) - 1) * distance
     picture = picture.transform(picture.size, Image.Transform.AFFINE, (1, 0, -dx, 0, 1, -dy), Image.Resampling.BILINEAR)

@@ -1,7 +1,7 @@
-"""Walls for house numbers to hang on: plaster, brick, stone, boards, wood, metal, leaves.
+"""Walls behind house numbers: plaster, brick, stone, boards, wood, metal, leaves.
 
-A wall is a function of the place on it, so it is seen in the same perspective as the number. Everything is drawn
-from the generator that is passed and from a fixed bank of noise.
+A wall is a function of the coordinates on it, so it has the same perspective as the number. Everything is drawn from
+the generator that is passed and from a fixed bank of noise.
 """
 
 import functools
@@ -14,7 +14,7 @@ from PIL import Image
 
 _BANK_SIDE = 512
 
-# Paint and material of walls and doors, RGB; every wall varies around one of them.
+# Colours of walls and doors, RGB; every wall varies around one of them.
 WALL_COLOURS = np.array(
     [
         *[(232, 228, 218), (205, 196, 178), (184, 170, 148), (160, 150, 140), (222, 205, 170), (196, 160, 118)],
@@ -26,12 +26,12 @@ WALL_COLOURS = np.array(
 )
 
 
-class Places(NamedTuple):
-    """Where on the wall each pixel lies.
+class WallPoints(NamedTuple):
+    """The coordinates on the wall of each pixel.
 
     Attributes:
         u: float32 `[rows, columns]`: distance to the right, in heights of a digit.
-        v: float32 `[rows, columns]`: distance downwards, likewise.
+        v: float32 `[rows, columns]`: distance downwards, in heights of a digit.
         height: height of a digit in pixels.
     """
 
@@ -42,7 +42,7 @@ class Places(NamedTuple):
 
 @functools.cache
 def _bank(slope: float) -> Image.Image:
-    """Noise whose amplitude falls with frequency as ``frequency ** -slope``, 0..255, repeating at its edges."""
+    """Return periodic noise in 0..255 whose amplitude falls with frequency as ``frequency ** -slope``."""
     rng = np.random.default_rng(20141224)
     rows, columns = np.fft.fftfreq(_BANK_SIDE)[:, None], np.fft.rfftfreq(_BANK_SIDE)[None]
     frequency = np.sqrt(rows**2 + columns**2)
@@ -56,14 +56,14 @@ def _bank(slope: float) -> Image.Image:
 def draw_noise(
     rng: np.random.Generator, rows: int, columns: int, grain: float = 1.0, stretch: float = 1.0, slope: float = 1.0
 ) -> Float[np.ndarray, "rows columns"]:
-    """Natural noise of mean about 0 and standard deviation about 1.
+    """Draw natural noise of mean about 0 and standard deviation about 1.
 
     Args:
         rng: the generator.
         rows: rows of the result.
         columns: columns of the result.
         grain: pixels of the result for each pixel of the noise; more is smoother.
-        stretch: how many times longer than high its features are.
+        stretch: width of its features relative to their height.
         slope: how fast its amplitude falls with frequency; more is smoother.
 
     Returns:
@@ -79,59 +79,59 @@ def draw_noise(
 
 
 def vary_colour(rng: np.random.Generator, colour: Float[np.ndarray, "3"], amount: float) -> Float[np.ndarray, "3"]:
-    """A colour near another, `[3]` in 0..255: brighter or darker by about `amount`, its hue by a third of it."""
+    """Vary a colour `[3]` in 0..255: its brightness by about `amount`, its hue by a third of that."""
     shift = amount * rng.standard_normal() + 0.3 * amount * rng.standard_normal(3)
     return np.clip(colour + shift, 0, 255).astype(np.float32)
 
 
-def draw_wall(rng: np.random.Generator, places: Places) -> Float[np.ndarray, "rows columns 3"]:
-    """A wall of a random kind and colour.
+def draw_wall(rng: np.random.Generator, points: WallPoints) -> Float[np.ndarray, "rows columns 3"]:
+    """Draw a wall of a random kind and colour.
 
     Args:
         rng: the generator.
-        places: where on the wall each pixel lies.
+        points: the coordinates on the wall of each pixel.
 
     Returns:
         float32 `[rows, columns, 3]`, about 0..255, not clipped.
     """
     base = vary_colour(rng, WALL_COLOURS[rng.integers(len(WALL_COLOURS))], 18.0)
     kind = _KINDS[np.searchsorted(_SHARES, rng.random())]
-    light = kind(rng, places)
+    light = kind(rng, points)
     if light.ndim == 3:
         return base + light
-    # A texture is not just brighter and darker: it also changes in hue.
+    # A texture changes in hue too, not only in brightness.
     tint = (1.0 + 0.15 * rng.standard_normal(3)).astype(np.float32)
     return base + light[..., None] * tint
 
 
-def _plaster(rng: np.random.Generator, places: Places) -> np.ndarray:
-    rows, columns = places.u.shape
-    coarse = draw_noise(rng, rows, columns, places.height / 6, slope=1.0)
+def _plaster(rng: np.random.Generator, points: WallPoints) -> np.ndarray:
+    rows, columns = points.u.shape
+    coarse = draw_noise(rng, rows, columns, points.height / 6, slope=1.0)
     return (2 + 14 * rng.random()) * coarse + (8 * rng.random()) * draw_noise(rng, rows, columns, 1.0, slope=0.3)
 
 
-def _brick(rng: np.random.Generator, places: Places) -> np.ndarray:
+def _brick(rng: np.random.Generator, points: WallPoints) -> np.ndarray:
     course = 0.35 + 1.2 * rng.random()  # Height of a brick, in digits.
-    row = places.v / course + rng.random()
-    column = places.u / (course * (2.2 + rng.random())) + 0.5 * (np.floor(row) % 2) + rng.random()
+    row = points.v / course + rng.random()
+    column = points.u / (course * (2.2 + rng.random())) + 0.5 * (np.floor(row) % 2) + rng.random()
     joint = 0.06 + 0.1 * rng.random()
     in_row, in_column = row % 1.0, column % 1.0
     mortar = np.maximum(_edge(in_row, joint), _edge(in_column, 0.45 * joint))
     tones = rng.standard_normal((16, 16)).astype(np.float32) * (6 + 16 * rng.random())
     brick = tones[np.floor(row).astype(int) % 16, np.floor(column).astype(int) % 16]
-    rows, columns = places.u.shape
+    rows, columns = points.u.shape
     brick = brick + 8 * draw_noise(rng, rows, columns, 1.5, slope=0.6)
     return brick + mortar * ((-50 + 110 * rng.random()) - brick)
 
 
-def _stone(rng: np.random.Generator, places: Places) -> np.ndarray:
+def _stone(rng: np.random.Generator, points: WallPoints) -> np.ndarray:
     size = 0.7 + 1.3 * rng.random()
-    u, v = places.u / size, places.v / size
+    u, v = points.u / size, points.v / size
     left, top = np.floor(u).astype(int), np.floor(v).astype(int)
     corners = rng.random((8, 8, 2)).astype(np.float32)
     nearest = np.full(u.shape, 9.0, np.float32)
     second, owner = nearest.copy(), np.zeros(u.shape, int)
-    # One stone in each cell of a grid; a pixel belongs to the nearest, which is in one of the cells around.
+    # One stone in each cell of a grid (Worley noise); a pixel belongs to the nearest, in this cell or a neighbour.
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             row, column = (top + down) % 8, (left + right) % 8
@@ -147,8 +147,8 @@ def _stone(rng: np.random.Generator, places: Places) -> np.ndarray:
     return tones[owner] + 9 * draw_noise(rng, rows, columns, 1.5, slope=0.8) - gap * (10 + 60 * rng.random())
 
 
-def _boards(rng: np.random.Generator, places: Places) -> np.ndarray:
-    across = places.v if rng.random() < 0.6 else places.u
+def _boards(rng: np.random.Generator, points: WallPoints) -> np.ndarray:
+    across = points.v if rng.random() < 0.6 else points.u
     place = across / (0.4 + 2.0 * rng.random()) + rng.random()
     within = place % 1.0
     groove = _edge(within, 0.05 + 0.08 * rng.random())
@@ -158,45 +158,45 @@ def _boards(rng: np.random.Generator, places: Places) -> np.ndarray:
     return slope + grain - groove * (15 + 60 * rng.random())
 
 
-def _wood(rng: np.random.Generator, places: Places) -> np.ndarray:
-    rows, columns = places.u.shape
+def _wood(rng: np.random.Generator, points: WallPoints) -> np.ndarray:
+    rows, columns = points.u.shape
     stretch = 6.0 if rng.random() < 0.5 else 1 / 6.0
-    return (6 + 16 * rng.random()) * draw_noise(rng, rows, columns, places.height / 12, stretch, slope=0.9)
+    return (6 + 16 * rng.random()) * draw_noise(rng, rows, columns, points.height / 12, stretch, slope=0.9)
 
 
-def _metal(rng: np.random.Generator, places: Places) -> np.ndarray:
-    rows, columns = places.u.shape
+def _metal(rng: np.random.Generator, points: WallPoints) -> np.ndarray:
+    rows, columns = points.u.shape
     brushed = draw_noise(rng, rows, columns, 1.0, 20.0, slope=0.5)
-    sheen = draw_noise(rng, rows, columns, places.height, slope=1.5)
+    sheen = draw_noise(rng, rows, columns, points.height, slope=1.5)
     return 5 * rng.random() * brushed + (5 + 25 * rng.random()) * sheen
 
 
-def _panel(rng: np.random.Generator, places: Places) -> np.ndarray:
-    """A door or frame: flat, with one or two straight edges."""
-    rows, columns = places.u.shape
+def _panel(rng: np.random.Generator, points: WallPoints) -> np.ndarray:
+    """Draw a door or frame: flat, with one or two straight edges."""
+    rows, columns = points.u.shape
     light = 2 * draw_noise(rng, rows, columns, 2.0, slope=1.0)
     for _ in range(1 + (rng.random() < 0.5)):
-        across = places.v if rng.random() < 0.5 else places.u
+        across = points.v if rng.random() < 0.5 else points.u
         place = (across - across.mean()) / max(float(np.ptp(across)), 1e-3) + 0.8 * (rng.random() - 0.5)
         light = light + (place > 0) * np.float32(40 * rng.standard_normal())
         light = light - _edge(place + 0.5, 0.03) * (60 * rng.random())
     return light
 
 
-def _leaves(rng: np.random.Generator, places: Places) -> np.ndarray:
-    """Something out of focus, of several colours."""
-    rows, columns = places.u.shape
-    grain = places.height / (6 + 14 * rng.random())
+def _leaves(rng: np.random.Generator, points: WallPoints) -> np.ndarray:
+    """Draw an out-of-focus background of several colours."""
+    rows, columns = points.u.shape
+    grain = points.height / (6 + 14 * rng.random())
     planes = [draw_noise(rng, rows, columns, grain, slope=1.2) for _ in range(2)]
     mix = rng.standard_normal((2, 3)).astype(np.float32) * 10 + 16
     return planes[0][..., None] * mix[0] + planes[1][..., None] * mix[1]
 
 
 def _edge(place: np.ndarray, width: float) -> np.ndarray:
-    """1 where a place in [0, 1] is within `width` of 0, else 0; soft."""
+    """Return a soft 1 where a position in [0, 1] is within `width` of 0, else 0."""
     return np.clip(1.5 - place / width, 0, 1)
 
 
-_KINDS: tuple[Callable[[np.random.Generator, Places], np.ndarray], ...]
+_KINDS: tuple[Callable[[np.random.Generator, WallPoints], np.ndarray], ...]
 _KINDS = (_plaster, _brick, _stone, _boards, _wood, _metal, _panel, _leaves)
 _SHARES = np.cumsum([0.3, 0.15, 0.08, 0.13, 0.1, 0.08, 0.12, 0.04])

@@ -1,1 +1,1 @@
-"""Images of your own, from a folder or from arrays."""
+"""Your own images: from a folder or an `.npz` file, resized, and split where they come without splits."""

@@ -1,1 +1,1 @@
-"""Recipes: how the images and labels of a task are made from those of a source."""
+"""Recipes: how the images and labels of a task are made from labelled images."""

@@ -1,7 +1,7 @@
-"""Recipes: how the images and labels of a task are made from those of a source.
+"""The `Recipe` protocol: how the images and labels of a task are made from labelled images, the source.
 
-A recipe is a frozen dataclass, so it is hashable and can be a static argument of a jitted function. It draws
-one image at a time; batch it with `jax.vmap`.
+A recipe is a frozen dataclass, so that it is hashable and can be a static argument of a jitted function. It draws one
+image at a time; `jax.vmap` draws batches.
 """
 
 from collections.abc import Callable
@@ -22,29 +22,31 @@ Sample = tuple[UInt8[Array, "H W C"], Int[Array, "*S"]]
 
 @runtime_checkable
 class Recipe(Protocol):
-    """What a task makes of a source: H x W x C images, labelled with a class or with S symbols.
+    """Makes H x W x C images, labelled with a class or with S symbols, from a source.
 
-    Everything that a draw depends on is in the key, the source and the recipe's own fields. Draw integers
-    with `jax.random.bits`, as the canvases do, where the images are to be the same in all versions of JAX.
+    A draw depends only on the key, the source and the fields of the recipe. Draw integers with `jax.random.bits`, as
+    `Canvas` does, if the images should be the same in all versions of JAX.
     """
 
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless the recipe can draw from the source; looks at shapes only.
+        """Check that the recipe can draw from a source; uses shapes only.
 
         Args:
-            source: images uint8 `[N, h, w, c]`, labels `[N]` or `[N, S]`; also traced, or of
-                `jax.ShapeDtypeStruct`.
+            source: images uint8 `[N, h, w, c]`, labels `[N]` or `[N, S]`; may be traced or of `jax.ShapeDtypeStruct`.
+
+        Raises:
+            ValueError: the shapes do not fit the recipe.
         """
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """The name of each label, or symbol, that the recipe makes of labels with the names given.
+        """Return the names of the classes or symbols of the recipe, from the names of the source's classes.
 
         Raises:
-            ValueError: if the recipe makes no sense for those classes.
+            ValueError: the recipe cannot be applied to these classes.
         """
 
     def draw(self, key: Key[Array, ""], source: Source) -> Sample:
-        """One training sample, random in everything.
+        """Draw a training sample.
 
         Args:
             key: typed key `[]`.
@@ -55,56 +57,57 @@ class Recipe(Protocol):
         """
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
-        """The sample of a fixed split that shows image `index`, in 0..N-1; otherwise as `draw`."""
+        """Draw the sample of a fixed split that shows image `index`, in 0..N-1; otherwise as `draw`."""
 
 
 @dataclass(frozen=True)
 class Plain:
-    """The images of the source as they are, with their labels."""
+    """The unchanged images and labels of the source. A `Recipe`."""
 
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless the shapes of the source are right."""
+        """Check the shapes of the source, see `check_source`."""
         check_source(source)
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the source."""
+        """Return the names of the source's classes."""
         return class_names
 
     def draw(self, key: Key[Array, ""], source: Source) -> Sample:
-        """A uniformly drawn image uint8 `[h, w, c]` and its label."""
+        """Draw an image uint8 `[h, w, c]` uniformly, with its label."""
         return draw_any(self.draw_of, key, source)
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
-        """Image `index` uint8 `[h, w, c]` and its label; the key is not used."""
+        """Return image `index`, uint8 `[h, w, c]`, and its label; the key is unused."""
         self.check(source)
         return jnp.asarray(source.images)[index], label_of(index, source)
 
 
 def check_source(source: Source) -> None:
-    """Raises a `ValueError` unless images are `[N, h, w, c]` and labels `[N]` or `[N, S]`, no axis empty.
+    """Check that images are `[N, h, w, c]` and labels `[N]` or `[N, S]`, no axis empty; uses shapes only.
 
-    Looks at shapes only, so it also works on traced arrays.
+    Raises:
+        ValueError: the shapes are wrong.
     """
-    shape = tuple(source.images.shape)
-    if len(shape) != 4 or min(shape) < 1:
-        raise ValueError(f"source images have shape {shape}; expected [N, h, w, C] with every axis at least 1")
-    labels = tuple(source.labels.shape)
-    if labels[:1] != shape[:1] or len(labels) > 2 or min(labels) < 1:
-        raise ValueError(f"source labels have shape {labels}; expected {shape[:1]} or, for sequences, [{shape[0]}, S]")
+    images, labels = tuple(source.images.shape), tuple(source.labels.shape)
+    if len(images) != 4 or labels[:1] != images[:1] or len(labels) not in (1, 2) or min(images + labels) < 1:
+        raise ValueError(
+            f"images of shape {images} with labels of shape {labels}: must be [N, h, w, C] with [N] or [N, S], and not "
+            "empty"
+        )
 
 
 def draw_index(key: Key[Array, ""], num_images: int) -> Int[Array, ""]:
-    """Draws an image of a source uniformly: int32 `[]` in 0..num_images-1."""
+    """Draw the index of an image uniformly: int32 `[]` in 0..num_images-1."""
     return (jax.random.bits(key, (), "uint32") % np.uint32(num_images)).astype(jnp.int32)
 
 
 def another(index: Index, step: Int[Array, "*D"], num_images: int) -> Int[Array, "*D"]:
-    """Images of a source other than ``index``: uniform over the rest where ``step`` is over 0..num_images-2."""
+    """Return indices other than ``index``: uniform over the rest if ``step`` is uniform over 0..num_images-2."""
     return (jnp.asarray(index, jnp.int32) + 1 + step) % num_images
 
 
 def draw_any(draw_of: Callable[..., Sample], key: Key[Array, ""], source: Source) -> Sample:
-    """The training draw of a recipe that shows a uniformly drawn image just as its fixed splits do.
+    """Draw a training sample of a uniformly drawn image, in the same way as the fixed splits do.
 
     Args:
         draw_of: `Recipe.draw_of`.
@@ -112,7 +115,7 @@ def draw_any(draw_of: Callable[..., Sample], key: Key[Array, ""], source: Source
         source: images uint8 `[N, h, w, c]`, labels `[N]` or `[N, S]`.
 
     Returns:
-        What `draw_of` returns.
+        The image and label of `draw_of`.
     """
     check_source(source)
     index_key, draw_key = jax.random.split(key)
@@ -120,12 +123,12 @@ def draw_any(draw_of: Callable[..., Sample], key: Key[Array, ""], source: Source
 
 
 def label_of(index: Index, source: Source) -> Int[Array, "*S"]:
-    """The label of image `index`: int32 `[]` or `[S]`."""
+    """Return the label of image `index`: int32 `[]` or `[S]`."""
     return jnp.asarray(source.labels)[index].astype(jnp.int32)
 
 
 def sample_shapes(recipe: Recipe, source: Source) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shapes of an image and of a label, `(H, W, C)` and `()` or `(S,)`, without drawing any.
+    """Return the shapes of an image, `(H, W, C)`, and of a label, `()` or `(S,)`, without drawing.
 
     Raises:
         ValueError: see `Recipe.check`.

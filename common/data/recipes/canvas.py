@@ -1,15 +1,14 @@
-"""Canvases: an image at a random place on zeros, among distractors cropped from other images.
+"""Canvases: an image at a random position on black, among distractors cropped from other images.
 
 Source: the translated and cluttered MNIST tasks of Mnih et al., "Recurrent Models of Visual Attention"
 (2014).
 
-Everything random is an integer. `draw_layout` draws the integers, `paint` turns them into pixels, and
-`Canvas.draw_of` does one after the other. Integers are `bits % n`, because JAX keeps `random.bits` the same from
-version to version and promises nothing of the kind for `random.randint`; the probability of a value is off by
-less than n / 2**32 of itself.
+All randomness is in integers: `draw_layout` draws them, `paint` makes pixels of them, and `Canvas.draw_of` calls both.
+Integers are `bits % n`, because JAX keeps `random.bits` stable between versions, but not `random.randint`; the relative
+error of a probability is below n / 2**32.
 
-All functions make one canvas; batch them with `jax.vmap`. XLA turns the batched slices below into something
-faster than any formulation with scatters or one-hot products that was tried.
+All functions make one canvas; `jax.vmap` makes batches. XLA compiles the batched slices below to faster code than any
+formulation with scatters or one-hot products that was tried.
 """
 
 from dataclasses import dataclass
@@ -26,16 +25,13 @@ from common.data.source import Source
 
 @dataclass(frozen=True)
 class Canvas:
-    """What to paint. Sizes are in pixels. A `Recipe`.
+    """An image at a uniform position among distractors. Sizes are in pixels. A `Recipe`.
 
     Attributes:
         height: rows of the canvas.
         width: columns of the canvas.
         num_distractors: crops pasted on each canvas.
         distractor_size: side of each (square) crop.
-
-    Raises:
-        ValueError: if a size is not positive, or the number of distractors is negative.
     """
 
     height: int
@@ -43,52 +39,32 @@ class Canvas:
     num_distractors: int = 0
     distractor_size: int = 8
 
-    def __post_init__(self) -> None:
-        for name, least in (("height", 1), ("width", 1), ("num_distractors", 0), ("distractor_size", 1)):
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"canvas {name} is {value}; it must be at least {least}")
-
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless images of the source, and their distractors, fit the canvas.
-
-        Looks at shapes only, so it also works on traced arrays.
+        """Check that images of the source, and their distractors, fit the canvas; uses shapes only.
 
         Args:
             source: images uint8 `[N, h, w, C]`, labels `[N]`.
 
         Raises:
-            ValueError: if the source is empty or not of the shape above, if its images are larger than the
-                canvas, if a distractor is larger than an image or than the canvas, or if there is no other
-                image to crop one from.
+            ValueError: images are larger than the canvas, or smaller or fewer than the distractors need.
         """
         check_source(source)
         n, h, w, _ = source.images.shape
         if h > self.height or w > self.width:
-            raise ValueError(
-                f"source images are {h}x{w} pixels; at most {self.height}x{self.width} (canvas) is allowed"
-            )
-        if self.num_distractors == 0:
-            return
-        # Images fit the canvas, so a crop that fits the images fits the canvas too.
-        if self.distractor_size > min(h, w):
-            raise ValueError(
-                f"distractors are {self.distractor_size}x{self.distractor_size} pixels; at most "
-                f"{min(h, w)}x{min(h, w)} is allowed for source images of {h}x{w} pixels"
-            )
-        if n < 2:
-            raise ValueError(f"the source has {n} image; distractors come from other images, so at least 2 are needed")
+            raise ValueError(f"images of {h}x{w} pixels: at most {self.height}x{self.width} fit on the canvas")
+        if self.num_distractors:
+            check_distractors(n, min(h, w), 2, self.distractor_size)
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the source."""
+        """Return the names of the source's classes."""
         return class_names
 
     def draw(self, key: Key[Array, ""], source: Source) -> Sample:
-        """Makes one sample that shows a uniformly drawn image of the source: see `draw_of`."""
+        """Draw a sample of a uniformly drawn image: see `draw_of`."""
         return draw_any(self.draw_of, key, source)
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
-        """Makes one sample that shows a given image of the source.
+        """Draw a sample of a given image.
 
         Args:
             key: typed key `[]`.
@@ -104,12 +80,31 @@ class Canvas:
         return paint(source, draw_layout(key, index, source, self), self), label_of(index, source)
 
 
+def check_distractors(num_images: int, side: int, needed: int, distractor_size: int) -> None:
+    """Check that distractors can be cropped from images.
+
+    Args:
+        num_images: images N of the source.
+        side: the smaller side of an image in pixels.
+        needed: smallest number of images, so that distractors come from other images than the shown ones.
+        distractor_size: side of a distractor in pixels.
+
+    Raises:
+        ValueError: images are too small or too few.
+    """
+    if distractor_size > side:
+        size = f"{distractor_size}x{distractor_size}"
+        raise ValueError(f"distractors of {size} pixels: the images allow at most {side}x{side}")
+    if num_images < needed:
+        raise ValueError(f"number of images in a split is {num_images}: at least {needed} are needed")
+
+
 class Layout(NamedTuple):
-    """Where everything on one canvas comes from and goes to; D distractors, all integers int32.
+    """The source and position of everything on one canvas; D distractors, all integers int32.
 
     Attributes:
-        image: `[]`: the image of the source that is pasted whole.
-        corner: `[2]`: its (row, column) on the canvas, of the upper left pixel.
+        image: `[]`: the index of the shown image.
+        corner: `[2]`: (row, column) of its upper left pixel on the canvas.
         distractor_index: `[D]`: the image each distractor is cropped from.
         crop_corner: `[D, 2]`: (row, column) of each crop in that image.
         paste_corner: `[D, 2]`: (row, column) of each crop on the canvas.
@@ -123,16 +118,16 @@ class Layout(NamedTuple):
 
 
 def draw_layout(key: Key[Array, ""], index: Index, source: Source, canvas: Canvas) -> Layout:
-    """Draws the places of one canvas for a given image of the source.
+    """Draw the layout of one canvas for a given image.
 
-    All are uniform and independent. The pasted image and the distractors lie wholly inside the canvas, crops
-    wholly inside their image, and distractors come from images other than the pasted one.
+    All integers are uniform and independent. The image and the distractors lie inside the canvas, crops lie inside
+    their image, and distractors come from other images.
 
     Args:
         key: typed key `[]`.
-        index: int `[]`: the image to paste, in 0..N-1.
+        index: int `[]`: the shown image, in 0..N-1.
         source: images uint8 `[N, h, w, C]`; only their shape is used.
-        canvas: what to paint, D distractors.
+        canvas: its size and D distractors.
 
     Returns:
         The layout, arrays of int32.
@@ -153,14 +148,14 @@ def draw_layout(key: Key[Array, ""], index: Index, source: Source, canvas: Canva
 
 
 def paint(source: Source, layout: Layout, canvas: Canvas) -> UInt8[Array, "H W C"]:
-    """Paints one canvas: zeros, the image, then the distractors one after another by pixelwise maximum.
+    """Paint one canvas: zeros, the image, then the distractors one after another by pixelwise maximum.
 
     The maximum never erases the image; distractors may overlap it and each other.
 
     Args:
         source: images uint8 `[N, h, w, C]`.
         layout: from `draw_layout`, D distractors.
-        canvas: what to paint.
+        canvas: its size and distractors.
 
     Returns:
         uint8 `[H, W, C]`, H and W of the canvas.
@@ -182,11 +177,11 @@ def paste_crops(
     paste_corner: Int[Array, "D 2"],
     size: int,
 ) -> UInt8[Array, "H W C"]:
-    """Pastes crops of images on a picture, one after another by pixelwise maximum.
+    """Paste crops of images on a picture, one after another by pixelwise maximum.
 
     Args:
         picture: the picture.
-        images: what is cropped.
+        images: the images to crop.
         index: the image of each crop.
         crop_corner: (row, column) of the upper left pixel of each crop in its image.
         paste_corner: the same on the picture.
@@ -196,11 +191,11 @@ def paste_crops(
         uint8 `[H, W, C]`.
     """
     zero = np.int32(0)
-    # A Python loop, not a scan: it is unrolled into a few slices and measured faster.
+    # A Python loop, unrolled into a few slices, was faster than a scan.
     for d in range(index.shape[0]):
         start = (index[d], *crop_corner[d], zero)
         crop = jax.lax.dynamic_slice(images, start, (1, size, size, images.shape[-1]))[0]
-        place = (*paste_corner[d], zero)
-        under = jax.lax.dynamic_slice(picture, place, crop.shape)
-        picture = jax.lax.dynamic_update_slice(picture, jnp.maximum(under, crop), place)
+        target = (*paste_corner[d], zero)
+        under = jax.lax.dynamic_slice(picture, target, crop.shape)
+        picture = jax.lax.dynamic_update_slice(picture, jnp.maximum(under, crop), target)
     return picture

@@ -1,4 +1,4 @@
-"""Crops of larger images: a random one in training, the middle in the fixed splits.
+"""Crops of larger images: random in training, central in the fixed splits.
 
 Source: Goodfellow et al., "Multi-digit Number Recognition from Street View Imagery using Deep Convolutional Neural
 Networks" (2014), section 5.1: 54x54 crops of 64x64 images.
@@ -17,37 +17,33 @@ from common.data.source import Source
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of an image, with the label of the image. Sizes are in pixels. A `Recipe`.
+    """A crop of an image, with the label of the image. Sizes are in pixels. A `Recipe`.
 
     Attributes:
         height: rows of the crop.
         width: columns of the crop.
-
-    Raises:
-        ValueError: if a size is not positive.
     """
 
     height: int
     width: int
 
-    def __post_init__(self) -> None:
-        for name in ("height", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"crop {name} is {getattr(self, name)}; it must be at least 1")
-
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless images uint8 `[N, h, w, C]` are at least as large as the crop."""
+        """Check that images uint8 `[N, h, w, C]` are at least as large as the crop.
+
+        Raises:
+            ValueError: they are smaller.
+        """
         check_source(source)
         _, h, w, _ = source.images.shape
         if h < self.height or w < self.width:
-            raise ValueError(f"source images are {h}x{w} pixels; at least {self.height}x{self.width} (crop) is needed")
+            raise ValueError(f"images of {h}x{w} pixels: crops need at least {self.height}x{self.width}")
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the source."""
+        """Return the names of the source's classes."""
         return class_names
 
     def draw(self, key: Key[Array, ""], source: Source) -> Sample:
-        """A crop at a uniformly drawn place of a uniformly drawn image.
+        """Draw a crop at a uniform position of a uniformly drawn image.
 
         Args:
             key: typed key `[]`.
@@ -61,14 +57,14 @@ class Crop:
         """
         self.check(source)
         _, h, w, _ = source.images.shape
-        index_key, place_key = jax.random.split(key)
+        index_key, corner_key = jax.random.split(key)
         index = draw_index(index_key, source.images.shape[0])
         limits = np.array([h - self.height + 1, w - self.width + 1], np.uint32)
-        corner = (jax.random.bits(place_key, (2,), "uint32") % limits).astype(jnp.int32)
+        corner = (jax.random.bits(corner_key, (2,), "uint32") % limits).astype(jnp.int32)
         return self._crop(index, corner, source), label_of(index, source)
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
-        """The middle of image `index`, further up and to the left by half a pixel where it has no middle."""
+        """Return the central crop of image `index`, half a pixel up or left if the margins cannot be equal."""
         self.check(source)
         _, h, w, _ = source.images.shape
         corner = np.array([(h - self.height) // 2, (w - self.width) // 2], np.int32)

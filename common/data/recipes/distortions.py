@@ -1,9 +1,10 @@
-"""Distorted digits: rotated, moved and scaled, projected, bent; and two of them to be added.
+"""Distorted digits: rotated, scaled and translated, projected, elastically deformed; and two of them to be added.
 
 Source: Jaderberg et al., "Spatial Transformer Networks" (2015), section 4.1 and appendices A.1 and A.4. Everything
-is drawn and computed in integers, see `common.data.recipes.warps`.
+is drawn and computed in integers: see `common.data.recipes.warps`.
 """
 
+import abc
 from dataclasses import dataclass
 
 import jax
@@ -13,48 +14,57 @@ from jaxtyping import Array, Int32, Key
 
 from common.data.recipes import warps
 from common.data.recipes.base import Index, Sample, another, check_source, draw_any, label_of
+from common.data.recipes.canvas import check_distractors
 from common.data.recipes.pairs import SUMS, check_digits
 from common.data.source import Source
 
-# Of smaller images even an eighth of the largest amounts folds some.
-LEAST_PROJECTED = 8
+# Smallest side of projected images in pixels: even an eighth of the largest amounts can fold smaller ones.
+MIN_PROJECTED = 8
 
 
 def _uniform(bits: Array, low: int, high: int) -> Array:
-    """Random bits uint32 to whole numbers from ``low`` to ``high``."""
+    """Map random bits uint32 to integers from ``low`` to ``high``."""
     return (bits % np.uint32(high - low + 1)).astype(jnp.int32) + low
 
 
 def _draw(table: np.ndarray, bits: Array) -> Array:
-    """Random bits uint32 to uniformly drawn entries of a table."""
+    """Map random bits uint32 to uniformly drawn entries of a table."""
     return jnp.asarray(table)[bits % np.uint32(len(table))]
 
 
-class Warp:
-    """What the recipes of warped images share; each defines `draw_map`."""
+class Warp(abc.ABC):
+    """Base class of the recipes of warped images, which define `draw_map`."""
 
+    min_side = 1
+
+    @abc.abstractmethod
     def draw_map(self, key: Key[Array, ""], height: int, width: int) -> Int32[Array, "H W 2"]:
-        """Draws a map (see `common.data.recipes.warps`) for images of ``height`` rows and ``width`` columns."""
-        raise NotImplementedError
+        """Draw a map (see `common.data.recipes.warps`) for images of ``height`` rows and ``width`` columns."""
 
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless the images of the source are small enough to be warped in 32 bits."""
+        """Check that images of the source are small enough to be warped in 32 bits, and large enough.
+
+        Raises:
+            ValueError: the images are too large or too small.
+        """
         check_source(source)
         height, width = source.images.shape[1:3]
-        if max(height, width) > warps.LARGEST_SIDE:
-            most = warps.LARGEST_SIDE
-            raise ValueError(f"source images are {height}x{width} pixels; at most {most}x{most} can be distorted")
+        least, most = self.min_side, warps.MAX_SIDE
+        if min(height, width) < least or max(height, width) > most:
+            raise ValueError(
+                f"images of {height}x{width} pixels: {type(self).__name__} needs {least}x{least} to {most}x{most}"
+            )
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the source."""
+        """Return the names of the source's classes."""
         return class_names
 
     def draw(self, key: Key[Array, ""], source: Source) -> Sample:
-        """A warped image, uniformly drawn: see `draw_of`."""
+        """Draw a sample of a uniformly drawn image: see `draw_of`."""
         return draw_any(self.draw_of, key, source)
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
-        """Warps a given image of the source.
+        """Warp a given image of the source.
 
         Args:
             key: typed key `[]`.
@@ -75,10 +85,10 @@ class Warp:
 
 @dataclass(frozen=True)
 class Rotated(Warp):
-    """R: turned about the centre. A `Recipe`.
+    """R: rotated about the centre. A `Recipe`.
 
     Attributes:
-        most: largest angle either way, in degrees; angles are uniform over tenths of a degree.
+        most: largest angle in both directions, in degrees; angles are uniform over tenths of a degree.
     """
 
     most: int = 90
@@ -92,15 +102,15 @@ class Rotated(Warp):
 
 @dataclass(frozen=True)
 class RotatedScaledMoved(Warp):
-    """RTS: turned, scaled and put at a random place of a canvas. A `Recipe`.
+    """RTS: rotated, scaled and translated on a canvas. A `Recipe`.
 
-    The scale is uniform over thousandths. The place is uniform over those where the scaled image, before it is turned,
-    lies on the canvas, in 1/256 pixel.
+    The scale is uniform over thousandths. The position is uniform, in 1/256 pixel, over those where the scaled image,
+    before its rotation, lies inside the canvas.
 
     Attributes:
         height: rows of the canvas.
         width: columns of the canvas.
-        most: largest angle either way, in degrees; angles are uniform over tenths of a degree.
+        most: largest angle in both directions, in degrees; angles are uniform over tenths of a degree.
         smallest: smallest scale, in thousandths.
         largest: largest scale, in thousandths.
     """
@@ -112,12 +122,16 @@ class RotatedScaledMoved(Warp):
     largest: int = 1200
 
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless scaled images of the source fit the canvas."""
+        """Check that scaled images of the source fit on the canvas.
+
+        Raises:
+            ValueError: they are too large.
+        """
         super().check(source)
         height, width = source.images.shape[1:3]
         if height * self.largest > 1000 * self.height or width * self.largest > 1000 * self.width:
             raise ValueError(
-                f"source images are {height}x{width} pixels; scaled by {self.largest / 1000} they must fit a canvas of "
+                f"images of {height}x{width} pixels: scaled by {self.largest / 1000}, they must fit on a canvas of "
                 f"{self.height}x{self.width}"
             )
 
@@ -136,50 +150,44 @@ class RotatedScaledMoved(Warp):
 
 @dataclass(frozen=True)
 class Projected(Warp):
-    """P: scaled by 0.75 to 1, then each corner is stretched by a normal amount, the same in x and in y. A `Recipe`.
+    """P: scaled by 0.75 to 1, then each corner is moved by a normal amount, the same in x and in y. A `Recipe`.
 
-    Outwards is positive. The paper speaks of one amount for each corner; with one for x and another for y many digits
-    leave the image, and a CNN makes almost five times the errors that it makes on E, in the paper as many.
-    Amounts that would fold the image, or nearly so, are halved until they do not: of 28x28 images in one of 14.
+    Outwards is positive. The paper describes one amount for each corner. With separate amounts for x and y, many digits
+    leave the image, and a CNN makes almost five times as many errors as on E, where the paper reports about as many.
+    Amounts that would fold the image, or nearly so, are halved until they do not; this concerns one in 14 images of
+    28x28 pixels.
 
     Attributes:
         deviation: standard deviation of the amounts, in pixels.
     """
 
     deviation: float = 5.0
-
-    def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless images of the source can be stretched without being folded."""
-        super().check(source)
-        height, width = source.images.shape[1:3]
-        if min(height, width) < LEAST_PROJECTED:
-            least = LEAST_PROJECTED
-            raise ValueError(f"source images are {height}x{width} pixels; they must be {least}x{least} to be projected")
+    min_side = MIN_PROJECTED
 
     def draw_map(self, key: Key[Array, ""], height: int, width: int) -> Int32[Array, "H W 2"]:
         """See `Warp.draw_map`."""
         bits = jax.random.bits(key, (5,), "uint32")
         outwards = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.int32)
         amounts = _draw(warps.normal_table(self.deviation * warps.CORNER), bits[1:])[:, None]
-        # Half a side of an image of s pixels is s / 2 * CORNER = 4 s; one draw sets the scale of both axes.
+        # Half a side of s pixels is s / 2 * CORNER = 4 s; one draw sets the scale of both axes.
         step = _uniform(bits[0], 0, max(height, width))
         half = jnp.stack([4 * side - step * side // max(height, width) for side in (width, height)])
         square = half[None] * outwards
         least = 4 * half[0] * half[1] // 8
         corners = square + amounts // 8 * outwards
-        for parts in (4, 2, 1):
-            wider = square + amounts // parts * outwards
+        for divisor in (4, 2, 1):
+            wider = square + amounts // divisor * outwards
             corners = jnp.where((warps.quadrilateral_weights(wider) >= least).all(), wider, corners)
         return warps.projective_map(corners, height, width)
 
 
 @dataclass(frozen=True)
 class Elastic(Warp):
-    """E: scaled by 0.75 to 1, then bent by a thin-plate spline whose control points are displaced. A `Recipe`.
+    """E: scaled by 0.75 to 1, then deformed by a thin-plate spline with displaced control points. A `Recipe`.
 
     Attributes:
-        deviation: standard deviation of the displacements in x and in y, normally distributed, in pixels.
-        control: control points along each side, evenly from edge to edge.
+        deviation: standard deviation of the normal displacements in x and in y, in pixels.
+        control: control points along each side, regularly from edge to edge.
     """
 
     deviation: float = 1.5
@@ -195,25 +203,28 @@ class Elastic(Warp):
 
 @dataclass(frozen=True)
 class TwoChannelSum(RotatedScaledMoved):
-    """Two digits, each warped by itself in a channel of its own, labelled with their sum. A `Recipe`."""
+    """Two digits, each in its own channel and with its own warp, labelled with their sum. A `Recipe`."""
 
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless the source holds at least two images that fit the canvas."""
-        super().check(source)
-        if len(source.images) < 2:
-            raise ValueError(f"the source has too few images for sums, {len(source.images)}; at least 2 are needed")
-
-    def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names `0` to `18` of the sums.
+        """Check that the source has at least two images, which fit on the canvas.
 
         Raises:
-            ValueError: if the classes of the source are not the digits.
+            ValueError: images are too large or too few.
+        """
+        super().check(source)
+        check_distractors(len(source.images), min(source.images.shape[1:3]), 2, 0)
+
+    def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names `0` to `18` of the sums.
+
+        Raises:
+            ValueError: the classes of the source are not the digits.
         """
         check_digits("sums", class_names)
         return SUMS
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
-        """The image `index` and another one, uniform over the rest.
+        """Draw a sample of image `index` and another one, uniform over the rest.
 
         Args:
             key: typed key `[]`.

@@ -1,15 +1,15 @@
-"""Two digits on one canvas, apart from each other: as a set, as a sequence, or added up.
+"""Two separate digits on one canvas, labelled with their set, their sequence or their sum.
 
 Source: Ba, Mnih and Kavukcuoglu, "Multiple Object Recognition with Visual Attention" (2014), sections 4.1
-(two digits among distractors, 55 classes) and 4.2 (two digits on zeros, labelled with their sum).
+(two digits among distractors, 55 classes) and 4.2 (two digits on black, labelled with their sum).
 
-The paper does not say whether digits may overlap; here their boxes never do. The first digit's place is
-uniform. The second's is uniform over all places where its box is apart from the first's: it is drawn as the
-rank of the place among those, so nothing is drawn again, and every draw costs the same.
+The paper does not say whether digits may overlap; here their boxes never do. The position of the first digit is
+uniform. That of the second is uniform over all positions where its box does not overlap the first one. Its rank among
+these positions is drawn, so there is no rejection sampling and every draw costs the same.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,21 +17,28 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.recipes.base import Index, Sample, another, check_source, draw_any
-from common.data.recipes.canvas import paste_crops
+from common.data.recipes.canvas import check_distractors, paste_crops
 from common.data.source import Source
 
 DIGITS = tuple("0123456789")
 END = "end"
 SUMS = tuple(str(total) for total in range(19))
-# What a pair may be labelled with.
-LABELS = ("set", "sequence", "sum")
+Label = Literal["set", "sequence", "sum"]
 
 
 def check_digits(made: str, class_names: tuple[str, ...]) -> None:
-    """Raises a `ValueError` that says what would be made, "pairs" or "sums", unless the classes are the digits."""
+    """Check that the classes are the digits.
+
+    Args:
+        made: what is made of digits, "pairs" or "sums", for the message.
+        class_names: names of the classes.
+
+    Raises:
+        ValueError: they are not "0" to "9".
+    """
     if class_names != DIGITS:
         shown = ", ".join(class_names[:12])
-        raise ValueError(f"{made} are made of the classes 0 to 9; the classes of the data are {shown}")
+        raise ValueError(f"{made} need the classes 0 to 9; the classes of the images are {shown}")
 
 
 @dataclass(frozen=True)
@@ -39,63 +46,47 @@ class Pair:
     """Two digits and distractors. Sizes are in pixels. A `Recipe`.
 
     Attributes:
-        label: what the label says of the two digits: `set`, the unordered pair as one of 55 classes; `sequence`, the
-            digits from left to right by the middle of their boxes (the upper one first where both are equal),
-            then the end symbol 10: S = 3; `sum`, one of 19 classes.
+        label: `set`: the unordered pair as one of 55 classes; `sequence`: the digits from left to right (the upper one
+            first if their columns are equal) and then the end symbol 10, S = 3; `sum`: one of 19 classes.
         height: rows of the canvas.
         width: columns of the canvas.
         num_distractors: crops pasted on each canvas, of digits other than the two.
         distractor_size: side of each (square) crop.
-
-    Raises:
-        ValueError: if the label is unknown, a size is not positive, or the number of distractors is negative.
     """
 
-    label: str
+    label: Label
     height: int = 100
     width: int = 100
     num_distractors: int = 0
     distractor_size: int = 8
 
-    def __post_init__(self) -> None:
-        if self.label not in LABELS:
-            raise ValueError(f"pair label is {self.label!r}; allowed: {', '.join(LABELS)}")
-        for name, least in (("height", 1), ("width", 1), ("num_distractors", 0), ("distractor_size", 1)):
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"pair {name} is {value}; it must be at least {least}")
-
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless two images of the source fit the canvas apart, wherever the first is.
+        """Check that two images of the source fit on the canvas without overlap, for every position of the first.
 
         Args:
             source: images uint8 `[N, h, w, C]`, labels `[N]`; N at least 2, or 3 with distractors.
+
+        Raises:
+            ValueError: images are too large or too few.
         """
         check_source(source)
         n, h, w, _ = source.images.shape
-        if len(source.labels.shape) != 1:
-            raise ValueError(f"source labels have shape {tuple(source.labels.shape)}; pairs are of digits, [{n}]")
-        # The first image leaves the least room when it lies just too near an edge for the second.
+        # The first image leaves the least room when it is just too close to an edge for the second.
         if h > self.height or w > self.width or (3 * h - 1 > self.height and 3 * w - 1 > self.width):
             raise ValueError(
-                f"source images are {h}x{w} pixels; two of them are sure to fit apart on a canvas of "
-                f"{self.height}x{self.width} if they are at most {(self.height + 1) // 3} high or "
-                f"{(self.width + 1) // 3} wide"
+                f"images of {h}x{w} pixels: two fit on a canvas of {self.height}x{self.width} without overlap if they "
+                f"are at most {(self.height + 1) // 3} high or {(self.width + 1) // 3} wide"
             )
-        if self.num_distractors and self.distractor_size > min(h, w):
-            raise ValueError(
-                f"distractors are {self.distractor_size}x{self.distractor_size} pixels; at most "
-                f"{min(h, w)}x{min(h, w)} is allowed for source images of {h}x{w} pixels"
-            )
-        needed = 3 if self.num_distractors else 2
-        if n < needed:
-            raise ValueError(f"the source has too few images for pairs, {n}; at least {needed} are needed")
+        if self.num_distractors:
+            check_distractors(n, min(h, w), 3, self.distractor_size)
+        else:
+            check_distractors(n, min(h, w), 2, 0)
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names `0 0` to `9 9` of 55 pairs, `0` to `9` and `end` of 11 symbols, or `0` to `18` of 19 sums.
+        """Return `0 0` to `9 9` of 55 pairs, `0` to `9` and `end` of 11 symbols, or `0` to `18` of 19 sums.
 
         Raises:
-            ValueError: if the classes of the source are not the digits.
+            ValueError: the classes of the source are not the digits.
         """
         check_digits("pairs", class_names)
         if self.label == "set":
@@ -103,11 +94,11 @@ class Pair:
         return (*DIGITS, END) if self.label == "sequence" else SUMS
 
     def draw(self, key: Key[Array, ""], source: Source) -> Sample:
-        """A sample of two uniformly drawn digits: see `draw_of`."""
+        """Draw a sample of two uniformly drawn digits: see `draw_of`."""
         return draw_any(self.draw_of, key, source)
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
-        """A sample of the digit `index` and another one.
+        """Draw a sample of digit `index` and another one.
 
         Args:
             key: typed key `[]`.
@@ -129,7 +120,7 @@ class Pair:
             return digits[0] + digits[1]
         if self.label == "set":
             low, high = jnp.minimum(digits[0], digits[1]), jnp.maximum(digits[0], digits[1])
-            # Before the pairs that start with `low` stand 10 + 9 + ... of them, `low` terms.
+            # 10 + 9 + ... pairs, `low` terms, precede the pairs that start with `low`.
             return low * (2 * len(DIGITS) - low + 1) // 2 + high - low
         (first_row, first_column), (second_row, second_column) = corners
         swapped = (second_column < first_column) | ((second_column == first_column) & (second_row < first_row))
@@ -137,11 +128,11 @@ class Pair:
 
 
 class PairLayout(NamedTuple):
-    """Where everything on one canvas comes from and goes to; D distractors, all integers int32.
+    """The source and position of everything on one canvas; D distractors, all integers int32.
 
     Attributes:
-        digits: `[2]`: the images of the source that are pasted whole.
-        corners: `[2, 2]`: (row, column) of each of them on the canvas, of the upper left pixel.
+        digits: `[2]`: the indices of the two digits.
+        corners: `[2, 2]`: (row, column) of the upper left pixel of each digit on the canvas.
         distractor_index: `[D]`: the image each distractor is cropped from.
         crop_corner: `[D, 2]`: (row, column) of each crop in that image.
         paste_corner: `[D, 2]`: (row, column) of each crop on the canvas.
@@ -155,16 +146,16 @@ class PairLayout(NamedTuple):
 
 
 def draw_pair(key: Key[Array, ""], index: Index, source: Source, pair: Pair) -> PairLayout:
-    """Draws the second digit and all places of one canvas for a given first digit.
+    """Draw the second digit and the layout of one canvas for a given first digit.
 
-    The second digit is uniform over the other images of the source, the distractors over those that are neither.
-    See the module about the places of the digits; all else is uniform and independent.
+    The second digit is uniform over the other images of the source, the distractors over those that are neither. The
+    module describes the positions of the digits; everything else is uniform and independent.
 
     Args:
         key: typed key `[]`.
         index: int `[]`: the first digit, in 0..N-1.
         source: images uint8 `[N, h, w, C]`; only their shape is used.
-        pair: what to paint, D distractors.
+        pair: the canvas and D distractors.
 
     Returns:
         The layout, arrays of int32.
@@ -181,14 +172,14 @@ def draw_pair(key: Key[Array, ""], index: Index, source: Source, pair: Pair) -> 
     row, column, step = (bits[:3] % limits).astype(jnp.int32)
     index = jnp.asarray(index, jnp.int32)
     other = another(index, step, n)
-    free = rows * columns - _near(row, h, rows)[1] * _near(column, w, columns)[1]
+    free = rows * columns - _overlapping(row, h, rows)[1] * _overlapping(column, w, columns)[1]
     rank = (bits[3] % free.astype(jnp.uint32)).astype(jnp.int32)
     corners = jnp.stack([jnp.stack([row, column]), place_apart(rank, row, column, (h, w), (rows, columns))])
     limits = np.array(
         [max(n - 2, 1), h - size + 1, w - size + 1, pair.height - size + 1, pair.width - size + 1], np.uint32
     )
     each = (bits[4:].reshape(count, 5) % limits[None]).astype(jnp.int32)
-    # Stepping over the two digits leaves a uniform draw over the others.
+    # Skip the two digits: a uniform draw over the other images.
     low, high = jnp.minimum(index, other), jnp.maximum(index, other)
     chosen = each[:, 0] + (each[:, 0] >= low)
     chosen = chosen + (chosen >= high)
@@ -200,50 +191,50 @@ def place_apart(
     row: Int[Array, ""],
     column: Int[Array, ""],
     size: tuple[int, int],
-    places: tuple[int, int],
+    positions: tuple[int, int],
 ) -> Int[Array, "2"]:
-    """The place of the given rank among those of a box that is apart from another one, row by row.
+    """Return the position of a given rank, in row-major order, of a box that does not overlap another one.
 
     Args:
-        rank: int32 `[]`, from 0 and less than the number of such places.
+        rank: int32 `[]`, from 0 to the number of such positions less 1.
         row: int32 `[]`: upper row of the other box.
         column: int32 `[]`: left column of the other box.
         size: rows and columns of both boxes.
-        places: how many upper rows and left columns a box on the canvas can have.
+        positions: numbers of upper rows and of left columns that a box on the canvas can have.
 
     Returns:
         int32 `[2]`: (row, column) of the upper left pixel of the box.
     """
     (first_row, near_rows), (first_column, near_columns) = (
-        _near(row, size[0], places[0]),
-        _near(column, size[1], places[1]),
+        _overlapping(row, size[0], positions[0]),
+        _overlapping(column, size[1], positions[1]),
     )
-    # Rows above the other box have all their places, then come rows that lack the columns near it, then all again.
-    above, short = first_row * places[1], places[1] - near_columns
+    # Rows above the other box have all columns, rows beside it lack the overlapping columns, rows below have all again.
+    above, short = first_row * positions[1], positions[1] - near_columns
     beside = near_rows * short
     inside = rank - above
     below = inside - beside
     column_beside = inside % jnp.maximum(short, 1)
     column_beside = column_beside + jnp.where(column_beside >= first_column, near_columns, 0)
-    upper = jnp.stack([rank // places[1], rank % places[1]])
+    upper = jnp.stack([rank // positions[1], rank % positions[1]])
     middle = jnp.stack([first_row + inside // jnp.maximum(short, 1), column_beside])
-    lower = jnp.stack([first_row + near_rows + below // places[1], below % places[1]])
+    lower = jnp.stack([first_row + near_rows + below // positions[1], below % positions[1]])
     return jnp.where(rank < above, upper, jnp.where(inside < beside, middle, lower)).astype(jnp.int32)
 
 
-def _near(start: Int[Array, ""], size: int, places: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """Along one axis: the first place whose box meets the one at `start`, and how many do."""
+def _overlapping(start: Int[Array, ""], size: int, positions: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """Return, along one axis, the first position that overlaps the box at `start`, and the number of such positions."""
     first = jnp.maximum(start - size + 1, 0)
-    return first, jnp.minimum(start + size, places) - first
+    return first, jnp.minimum(start + size, positions) - first
 
 
 def paint_pair(source: Source, layout: PairLayout, pair: Pair) -> UInt8[Array, "H W C"]:
-    """Paints zeros, both digits, then the distractors one after another by pixelwise maximum.
+    """Paint zeros, both digits, then the distractors one after another by pixelwise maximum.
 
     Args:
         source: images uint8 `[N, h, w, C]`.
         layout: from `draw_pair`, D distractors.
-        pair: what to paint.
+        pair: the canvas and its distractors.
 
     Returns:
         uint8 `[H, W, C]`, H and W of the canvas.
@@ -251,8 +242,8 @@ def paint_pair(source: Source, layout: PairLayout, pair: Pair) -> UInt8[Array, "
     images = jnp.asarray(source.images)
     picture = jnp.zeros((pair.height, pair.width, images.shape[-1]), images.dtype)
     for digit in range(2):
-        place = (*layout.corners[digit], np.int32(0))
-        picture = jax.lax.dynamic_update_slice(picture, images[layout.digits[digit]], place)
+        corner = (*layout.corners[digit], np.int32(0))
+        picture = jax.lax.dynamic_update_slice(picture, images[layout.digits[digit]], corner)
     return paste_crops(
         picture, images, layout.distractor_index, layout.crop_corner, layout.paste_corner, pair.distractor_size
     )

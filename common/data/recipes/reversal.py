@@ -1,4 +1,4 @@
-"""Numbers read from right to left: the same images, the symbols before the end of each label in reversed order.
+"""Sequences read from right to left: the same images, with the symbols before the end symbol in reversed order.
 
 Source: the backward model of Ba, Mnih and Kavukcuoglu, "Multiple Object Recognition with Visual Attention" (2014),
 section 4.3.
@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, Shaped
 
+from common.data.dataset import Dataset
 from common.data.recipes.base import Index, Recipe, Sample
 from common.data.source import Source
-from common.data.tasks import Dataset
 
 
 def reverse_symbols(labels: Int[Array, "*batch S"] | Int[np.ndarray, "*batch S"], end: int) -> Int[Array, "*batch S"]:
-    """Reverses what stands before the first end symbol; that one and what follows stay in their places.
+    """Reverse the symbols before the first end symbol; the end symbol and everything after it stay.
 
     Args:
-        labels: symbols `[..., S]` in the order of reading.
+        labels: symbols `[..., S]` in reading order.
         end: the end symbol.
 
     Returns:
@@ -31,17 +31,17 @@ def reverse_symbols(labels: Int[Array, "*batch S"] | Int[np.ndarray, "*batch S"]
 
 
 def flip_first(values: Shaped[Array, "*batch S"], count: Int[Array, "*batch"]) -> Shaped[Array, "*batch S"]:
-    """Reverses the order of the first ``count`` positions of each sequence, in 0..S; the others stay."""
-    place, count = jnp.broadcast_to(jnp.arange(values.shape[-1]), values.shape), count[..., None]
-    return jnp.take_along_axis(values, jnp.where(place < count, count - 1 - place, place), axis=-1)
+    """Reverse the first ``count`` values of each sequence, with ``count`` in 0..S; the others stay."""
+    index, count = jnp.broadcast_to(jnp.arange(values.shape[-1]), values.shape), count[..., None]
+    return jnp.take_along_axis(values, jnp.where(index < count, count - 1 - index, index), axis=-1)
 
 
 @dataclass(frozen=True)
 class Reversed:
-    """What another recipe draws, with its symbols from right to left. A `Recipe`.
+    """A recipe with labels from right to left. A `Recipe`.
 
     Attributes:
-        recipe: the other one, which labels images with sequences.
+        recipe: the wrapped recipe, which labels images with sequences.
         end: the end symbol.
     """
 
@@ -49,32 +49,32 @@ class Reversed:
     end: int
 
     def check(self, source: Source) -> None:
-        """Raises a `ValueError` unless the other recipe can draw from the source."""
+        """Check that the wrapped recipe can draw from the source."""
         self.recipe.check(source)
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names that the other recipe gives."""
+        """Return the names of the wrapped recipe."""
         return self.recipe.name_classes(class_names)
 
     def draw(self, key: Key[Array, ""], source: Source) -> Sample:
-        """A sample of the other recipe: the image uint8 `[H, W, C]` and its label int32 `[S]`, reversed."""
+        """Draw an image uint8 `[H, W, C]` with its reversed label int32 `[S]`."""
         image, label = self.recipe.draw(key, source)
         return image, reverse_symbols(label, self.end)
 
     def draw_of(self, key: Key[Array, ""], index: Index, source: Source) -> Sample:
-        """The sample of the other recipe that shows image `index`, its label reversed."""
+        """Draw the sample of a fixed split that shows image `index`, with its label reversed."""
         image, label = self.recipe.draw_of(key, index, source)
         return image, reverse_symbols(label, self.end)
 
 
 def reverse_dataset(dataset: Dataset) -> Dataset:
-    """A data set read from right to left: the fixed splits, and all that is drawn from the training pool.
+    """Return a data set read from right to left: its fixed splits and its training images.
 
     Raises:
-        ValueError: if a label of it is one class.
+        ValueError: its labels are single classes.
     """
     if dataset.end_symbol is None:
-        raise ValueError(f"reverse: a label of task {dataset.name!r} is one class, not a sequence of symbols")
+        raise ValueError(f"reverse: task {dataset.name!r} has single classes as labels, not sequences")
     end = dataset.end_symbol
     validation, test = (
         split._replace(labels=np.asarray(reverse_symbols(split.labels, end)))

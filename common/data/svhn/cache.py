@@ -1,4 +1,4 @@
-"""What is kept of SVHN's files: where, and the records of a part, which take minutes to read."""
+"""The cache of SVHN: file names, and the records of a part, which take minutes to read."""
 
 import hashlib
 import json
@@ -12,23 +12,24 @@ import numpy as np
 from jaxtyping import Shaped
 
 from common.data.array_cache import make_folder, read_arrays, write_arrays
-from common.data.svhn.files import Part, Record
+from common.data.svhn.files import Part
+from common.data.svhn.records import Record
 
-# Changes whenever what is made of the files, or kept, does.
+# Version of the cached content: raise it whenever that changes.
 _VERSION = 3
 
 
 def cache_path(cache_dir: str | os.PathLike[str], stem: str, parts: Sequence[Part], facts: Any = None) -> Path:
-    """Where something is kept that is made of some parts.
+    """Return the cache file of something that is made from parts of SVHN.
 
     Args:
         cache_dir: the folder.
-        stem: how the name of the file begins.
-        parts: what it is made of. They are known by what tells one version of the files from another: size and time.
-        facts: what else it depends on, as JSON can say it.
+        stem: the beginning of the file name.
+        parts: the parts that it is made from, identified by path, size and modification time.
+        facts: everything else that it depends on, as JSON.
 
     Returns:
-        The file; it need not be there.
+        The path; the file may not exist.
     """
     known = []
     for part in parts:
@@ -45,20 +46,20 @@ def load_records(
     cache_dir: str | os.PathLike[str] | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> list[Record]:
-    """The records of a part, from the cache where they are there.
+    """Read the records of a part, from the cache where possible.
 
     Args:
         part: the part.
-        skipped: records that make no sense are counted here by what is wrong with them.
-        cache_dir: where the records are kept for the next time; None for nowhere.
-        report: called while they are read, with the records looked at so far, and all of them.
+        skipped: invalid records are counted here, by what is wrong with them.
+        cache_dir: the folder that keeps the records; None to keep none.
+        report: called while records are read, with the number read so far and the number of all.
 
     Returns:
-        The other records, in the order of the file.
+        The valid records, in the order of the file.
 
     Raises:
-        ValueError: if the part is damaged or of another format.
-        OSError: if the folder of the cache cannot be written.
+        ValueError: the part is damaged or has another format.
+        OSError: the cache folder cannot be written.
     """
     path = None if cache_dir is None else cache_path(cache_dir, f"svhn-{part.name}-records", [part])
     arrays = None if path is None else read_arrays(path)
@@ -66,7 +67,7 @@ def load_records(
         skipped.update(json.loads(str(arrays["skipped"])))
         return _unpack(arrays)
     if path is not None:
-        make_folder(path.parent)  # Before the work, which would be lost.
+        make_folder(path.parent)  # Fail before minutes of reading.
     counted: Counter[str] = Counter()
     records = part.records(counted, report)
     skipped.update(counted)
@@ -77,16 +78,16 @@ def load_records(
 
 def _pack(records: Sequence[Record]) -> dict[str, Shaped[np.ndarray, "..."]]:
     return {
-        # No name has a line break.
+        # Names have no line breaks.
         "names": np.array("\n".join(record.name for record in records)),
         "lengths": np.array([len(record.digits) for record in records]),
-        "digits": np.concatenate([record.digits for record in records]).astype(np.uint8),
-        "boxes": np.concatenate([record.boxes for record in records]),
+        "digits": np.array([digit for record in records for digit in record.digits], np.uint8),
+        "boxes": np.concatenate([np.zeros((0, 4), np.float32), *(record.boxes for record in records)]),
     }
 
 
 def _unpack(arrays: dict[str, Shaped[np.ndarray, "..."]]) -> list[Record]:
     ends = np.cumsum(arrays["lengths"]).tolist()
     names, digits, boxes = str(arrays["names"]).split("\n"), arrays["digits"].tolist(), arrays["boxes"]
-    places = zip(names, [0, *ends], ends, strict=False)
-    return [Record(name, tuple(digits[start:end]), boxes[start:end]) for name, start, end in places]
+    ranges = zip(names, [0, *ends], ends, strict=False)
+    return [Record(name, tuple(digits[start:end]), boxes[start:end]) for name, start, end in ranges]

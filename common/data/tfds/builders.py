@@ -4,12 +4,12 @@
     builder.download_and_prepare()
     examples = builder.as_data_source("test")
 
-Once this module is imported, `tfds.builder("attention_mnist/cluttered60", ...)` finds it too. An example is
-`image` uint8 `[H, W, C]`, `label`, a class or symbols int32 `[S]`, and `index`, its place in the split: array_record
-keeps examples in the order of a hash. Every task has its fixed validation and test images; mnist28 also has the
-training digits, which the other tasks draw their training images from.
+Once this module is imported, `tfds.builder("attention_mnist/cluttered60", ...)` finds it too. An example has an
+`image` uint8 `[H, W, C]`, a `label`, which is a class or symbols int32 `[S]`, and an `index`, its position in the
+split, because array_record stores examples in the order of a hash. Every task has its fixed validation and test images;
+mnist28 also has the training digits, from which the other tasks draw their training images.
 
-Nothing else imports this module, because importing tensorflow_datasets is slow.
+Nothing else imports this module, because importing tensorflow_datasets is slow and it is optional.
 """
 
 import os
@@ -22,21 +22,22 @@ import tensorflow_datasets as tfds
 
 from common.data.mnist import load_mnist
 from common.data.recipes.base import Plain, sample_shapes
+from common.data.sampling import fixed_split
 from common.data.source import Source
-from common.data.tasks import TASKS, find_task, fixed_split
+from common.data.tasks import TASKS, find_task
 
-# The only format that needs TensorFlow neither to write nor to read.
+# The only format that is written and read without TensorFlow.
 FILE_FORMAT = "array_record"
 _TASKS = {name: task for name, task in TASKS.items() if name != "images" and task.numbers is None}
 
 
 @dataclass(kw_only=True)
 class AttentionConfig(tfds.core.BuilderConfig):
-    """A task, or the beginning of each of its splits.
+    """The settings of a task.
 
     Attributes:
         task: name of the task.
-        num_examples: keep only so many examples, the first, of each split; None for all.
+        num_examples: keep the first examples of each split only; None for all.
     """
 
     task: str
@@ -44,19 +45,17 @@ class AttentionConfig(tfds.core.BuilderConfig):
 
 
 def make_config(task: str, num_examples: int | None = None) -> AttentionConfig:
-    """The configuration of a task; cut short, it has a name, and so a folder, of its own.
+    """Return the settings of a task; with `num_examples` it has its own name, and so its own folder.
 
     Raises:
-        ValueError: if the task is unknown or not made from MNIST, or `num_examples` is less than 1.
+        ValueError: the task is unknown or not made from MNIST.
     """
-    found = find_task(task)
+    description = find_task(task).description
     if task not in _TASKS:
-        raise ValueError(f"task {task!r} is not made from MNIST; allowed: {', '.join(_TASKS)}")
-    if num_examples is not None and num_examples < 1:
-        raise ValueError(f"num_examples is {num_examples}; it must be at least 1")
-    # TFDS takes a slash for the end of a name.
+        raise ValueError(f"task {task!r} is not made from MNIST: choose from {', '.join(_TASKS)}")
+    # In TFDS a slash ends a name.
     name = task.replace("/", "_") + ("" if num_examples is None else f"_first{num_examples}")
-    return AttentionConfig(name=name, description=found.description, task=task, num_examples=num_examples)
+    return AttentionConfig(name=name, description=description, task=task, num_examples=num_examples)
 
 
 class AttentionMnist(tfds.core.GeneratorBasedBuilder):
@@ -68,8 +67,7 @@ class AttentionMnist(tfds.core.GeneratorBasedBuilder):
         "2.0.0": "distorted/P: each corner is stretched by one amount, the same in x and in y.",
     }
     BUILDER_CONFIGS: ClassVar = [make_config(task) for task in _TASKS]
-    # There is nothing to download. TFDS would look for checksums with importlib_resources, which it does not
-    # install.
+    # Nothing is downloaded. TFDS would look for checksums with importlib_resources, which it does not install.
     url_infos = None
 
     def __init__(self, *, file_format: Any = FILE_FORMAT, **kwargs: Any):
@@ -77,20 +75,19 @@ class AttentionMnist(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         recipe = TASKS[self.builder_config.task].recipe
-        # Shapes depend on nothing but the size of the digits.
+        # Shapes depend only on the size of the digits.
         digits = Source(np.zeros((10, 28, 28, 1), np.uint8), np.zeros(10, np.int32))
         shape, label_shape = sample_shapes(recipe, digits)
         names = recipe.name_classes(tuple("0123456789"))
         features = {
-            # The image feature encodes arrays with TensorFlow, so the images are stored as compressed
-            # tensors.
+            # A compressed tensor, because the image feature would encode with TensorFlow.
             "image": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib"),
             "label": tfds.features.Tensor(shape=label_shape, dtype=np.int32)
             if label_shape
             else tfds.features.ClassLabel(names=names),
             "index": tfds.features.Scalar(dtype=np.int64),
         }
-        # Not dataset_info_from_configs, which would take the README of this folder for the description.
+        # Not dataset_info_from_configs, which would use the README of this folder as the description.
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"MNIST (LeCun, Cortes and Burges): {self.builder_config.description}.",
@@ -107,7 +104,7 @@ class AttentionMnist(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(source, split) for split, source in splits.items()}
 
     def _generate_examples(self, source: Source, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        # The whole split is made even for a few examples, because distractors come from all of its digits.
+        # Make the whole split even for a few examples, because distractors come from all of its digits.
         images, labels = fixed_split(source, TASKS[self.builder_config.task], split)
         count = self.builder_config.num_examples
         for index, (image, label) in enumerate(zip(images[:count], labels[:count], strict=True)):
@@ -120,19 +117,18 @@ def _builder(task: str, data_dir: str | os.PathLike[str], num_examples: int | No
 
 
 def prepare(task: str, data_dir: str | os.PathLike[str], num_examples: int | None = None) -> AttentionMnist:
-    """Writes the splits of a task to disk; does nothing if they are there already.
+    """Write the splits of a task to disk, unless they exist.
 
     Args:
         task: name of the task.
-        data_dir: the folder of all TensorFlow Datasets; this one goes to `attention_mnist/<task>/2.0.0` in
-            it.
-        num_examples: keep only so many examples, the first, of each split; None for all.
+        data_dir: the folder of all TensorFlow Datasets; this one goes to its `attention_mnist/<task>/2.0.0`.
+        num_examples: keep the first examples of each split only; None for all.
 
     Returns:
         The builder.
 
     Raises:
-        ValueError: if the task is unknown or not made from MNIST.
+        ValueError: the task is unknown or not made from MNIST.
     """
     builder = _builder(task, data_dir, num_examples)
     builder.download_and_prepare()
@@ -140,7 +136,7 @@ def prepare(task: str, data_dir: str | os.PathLike[str], num_examples: int | Non
 
 
 def read_split(task: str, split: str, data_dir: str | os.PathLike[str], num_examples: int | None = None) -> Source:
-    """Reads a prepared split, in the order of the index.
+    """Read a prepared split, in the order of the index.
 
     Args:
         task: name of the task.
@@ -152,13 +148,11 @@ def read_split(task: str, split: str, data_dir: str | os.PathLike[str], num_exam
         NumPy arrays: images uint8 `[N, H, W, C]`, labels int32 `[N]` or `[N, S]`.
 
     Raises:
-        ValueError: if the task is unknown, not prepared there, or has no such split.
+        ValueError: the task is unknown or not prepared there, or has no such split.
     """
     builder = _builder(task, data_dir, num_examples)
     if not builder.is_prepared():
-        raise ValueError(f"task {task!r} is not prepared in {os.fspath(data_dir)!r}; call prepare first")
-    if split not in builder.info.splits:
-        raise ValueError(f"task {task!r} has no split {split!r}; allowed: {', '.join(builder.info.splits)}")
+        raise ValueError(f"task {task!r} is not prepared in {os.fspath(data_dir)!r}: call prepare first")
     examples = builder.as_data_source(split)
     features, count = builder.info.features, len(examples)
     images = np.empty((count, *features["image"].shape), np.uint8)

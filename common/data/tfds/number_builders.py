@@ -1,15 +1,15 @@
-"""Whole numbers as TensorFlow Datasets, prepared and read without TensorFlow: rendered house numbers, and SVHN's.
+"""Multi-digit numbers as TensorFlow Datasets, prepared and read without TensorFlow: rendered house numbers and SVHN.
 
     prepare_numbers("house_numbers", "DATA_DIR")
-    prepare_numbers("svhn_numbers", "DATA_DIR", svhn="FOLDER")  # Downloads SVHN if no folder is named.
+    prepare_numbers("svhn_numbers", "DATA_DIR", svhn="FOLDER")  # Without svhn: downloads it.
     train = read_numbers("svhn_numbers", "train", "DATA_DIR")
 
-Once this module is imported, `tfds.builder("street_numbers/house_numbers", ...)` finds them too. An example is
-`image` uint8 `[H, W, C]`, before a training crop is taken from it, `label` int32 `[S]` and `index`, its place in the
-split. TFDS sorts a split in memory, and needs TensorFlow for one of more than 1,000 MiB; a larger training split is
-stored as `train_0`, `train_1` and so on.
+Once this module is imported, `tfds.builder("street_numbers/house_numbers", ...)` finds them too. An example has an
+`image` uint8 `[H, W, C]`, from which crops are taken, a `label` int32 `[S]` and an `index`, its position in the split.
+TFDS sorts a split in memory, and needs TensorFlow above 1,000 MiB; a larger training split is stored as `train_0`,
+`train_1` and so on.
 
-Nothing else imports this module, because importing tensorflow_datasets is slow.
+Nothing else imports this module, because importing tensorflow_datasets is slow and it is optional.
 """
 
 import os
@@ -21,27 +21,28 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from common.data.numbers import fit_crop, load_numbers
 from common.data.recipes.crops import Crop
-from common.data.source import Source
+from common.data.source import SPLITS, Source
+from common.data.street_numbers import fit_crop, load_numbers
 from common.data.svhn.dataset import SvhnConfig, load_parts
 from common.data.svhn.files import ADDRESS, PARTS, Part
 from common.data.tasks import TASKS, find_task
 from common.data.tfds.builders import FILE_FORMAT
+from common.names import unknown
 
 _TASKS = {name: task for name, task in TASKS.items() if task.numbers is not None}
-# Less than what TFDS sorts in memory; images hardly shrink.
+# Below what TFDS sorts in memory; images are hardly compressed.
 _PART_BYTES = 900 << 20
 
 
 @dataclass(kw_only=True)
 class NumbersConfig(tfds.core.BuilderConfig):
-    """A task of whole numbers.
+    """The settings of a task of multi-digit numbers.
 
     Attributes:
         task: name of the task.
         size: rows and columns of the stored images in pixels.
-        num_images: rendered images of train, validation and test; None for as many as the task has.
+        num_images: rendered images of train, validation and test; None for the defaults of the task.
     """
 
     task: str
@@ -54,23 +55,23 @@ def make_numbers_config(
     resize: int | None = None,
     num_images: tuple[int, int, int] | None = None,
 ) -> NumbersConfig:
-    """The configuration of a task; with another size or number of images it has a name, and so a folder, of its own.
+    """Return the settings of a task; another size or number of images has its own name, and so its own folder.
 
     Raises:
-        ValueError: if the task is unknown or not one of whole numbers, or the size is out of range.
+        ValueError: the task is unknown or not of multi-digit numbers, or the size is out of range.
     """
-    found = find_task(task)
-    if found.numbers is None:
-        raise ValueError(f"task {task!r} is not one of whole numbers; allowed: {', '.join(_TASKS)}")
-    assert isinstance(found.recipe, Crop)
-    _, size = fit_crop(found.recipe, found.numbers, resize)
+    recipe, numbers, description = find_task(task).recipe, find_task(task).numbers, find_task(task).description
+    if numbers is None:
+        raise ValueError(f"task {task!r} has no multi-digit numbers: choose from {', '.join(_TASKS)}")
+    assert isinstance(recipe, Crop)
+    _, size = fit_crop(recipe, numbers, resize)
     name = task if resize is None else f"{task}_{size}px"
     name = name if num_images is None else "_".join([name, *map(str, num_images)])
-    return NumbersConfig(name=name, description=found.description, task=task, size=size, num_images=num_images)
+    return NumbersConfig(name=name, description=description, task=task, size=size, num_images=num_images)
 
 
 class StreetNumbers(tfds.core.GeneratorBasedBuilder):
-    """House numbers in the street; one configuration for each task.
+    """Multi-digit numbers in the street; one configuration for each task.
 
     Args:
         svhn: the folder with SVHN's files; None to download them.
@@ -82,7 +83,7 @@ class StreetNumbers(tfds.core.GeneratorBasedBuilder):
         "1.0.0": "First release.",
     }
     BUILDER_CONFIGS: ClassVar = [make_numbers_config(task) for task in _TASKS]
-    # TFDS would look for checksums with importlib_resources, which it does not install. SVHN publishes none.
+    # Otherwise TFDS would look for checksums with importlib_resources, which it does not install.
     url_infos = None
 
     def __init__(self, *, svhn: str | os.PathLike[str] | None = None, file_format: Any = FILE_FORMAT, **kwargs: Any):
@@ -137,7 +138,7 @@ class StreetNumbers(tfds.core.GeneratorBasedBuilder):
         return generators
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        raise NotImplementedError  # `_split_generators` makes all.
+        yield from ()  # Abstract in TFDS; `_split_generators` makes all examples.
 
 
 def _examples(images: np.ndarray, labels: np.ndarray, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -152,9 +153,9 @@ def _builder(
     num_images: tuple[int, int, int] | None,
     svhn: str | os.PathLike[str] | None = None,
 ) -> StreetNumbers:
-    made = make_numbers_config(task, resize, num_images)
-    # TFDS wants those that it knows by name.
-    config: Any = task if made.name == task else made
+    numbers_config = make_numbers_config(task, resize, num_images)
+    # TFDS takes the configurations that it knows by name only.
+    config: Any = task if numbers_config.name == task else numbers_config
     return StreetNumbers(svhn=svhn, config=config, data_dir=os.fspath(data_dir))
 
 
@@ -165,20 +166,20 @@ def prepare_numbers(
     svhn: str | os.PathLike[str] | None = None,
     num_images: tuple[int, int, int] | None = None,
 ) -> StreetNumbers:
-    """Writes the splits of a task to disk; does nothing if they are there already.
+    """Write the splits of a task to disk, unless they exist.
 
     Args:
         task: name of the task.
-        data_dir: the folder of all TensorFlow Datasets; this one goes to `street_numbers/<task>/2.0.0` in it.
-        resize: rows and columns of a training crop in pixels; None for those of the task.
+        data_dir: the folder of all TensorFlow Datasets; this one goes to its `street_numbers/<task>/2.0.0`.
+        resize: side of a training crop in pixels; None for that of the task.
         svhn: the folder with SVHN's files; None to download them.
-        num_images: rendered images of train, validation and test; None for as many as the task has.
+        num_images: rendered images of train, validation and test; None for the defaults of the task.
 
     Returns:
         The builder.
 
     Raises:
-        ValueError: if the task is unknown or not one of whole numbers, or SVHN's files are missing or damaged.
+        ValueError: the task is unknown or not of multi-digit numbers, or SVHN's files are missing or damaged.
     """
     builder = _builder(task, data_dir, resize, num_images, svhn)
     builder.download_and_prepare()
@@ -192,7 +193,7 @@ def read_numbers(
     resize: int | None = None,
     num_images: tuple[int, int, int] | None = None,
 ) -> Source:
-    """Reads a prepared split, in the order of the index.
+    """Read a prepared split, in the order of the index.
 
     Args:
         task: name of the task.
@@ -202,17 +203,17 @@ def read_numbers(
         num_images: as given to `prepare_numbers`.
 
     Returns:
-        NumPy arrays: images uint8 `[N, H, W, C]`, before a crop is taken, labels int32 `[N, S]`.
+        NumPy arrays: images uint8 `[N, H, W, C]`, uncropped, labels int32 `[N, S]`.
 
     Raises:
-        ValueError: if the task is unknown, not prepared there, or has no such split.
+        ValueError: the task is unknown or not prepared there, or the split is unknown.
     """
     builder = _builder(task, data_dir, resize, num_images)
     if not builder.is_prepared():
-        raise ValueError(f"task {task!r} is not prepared in {os.fspath(data_dir)!r}; call prepare_numbers first")
+        raise ValueError(f"task {task!r} is not prepared in {os.fspath(data_dir)!r}: call prepare_numbers first")
     stored = [name for name in builder.info.splits if name == split or name.rpartition("_")[0] == split]
     if not stored:
-        raise ValueError(f"task {task!r} has no split {split!r}; allowed: train, validation, test")
+        raise unknown("split", split, SPLITS)
     count = sum(builder.info.splits[name].num_examples for name in stored)
     features = builder.info.features
     images = np.empty((count, *features["image"].shape), np.uint8)

@@ -1,54 +1,57 @@
-"""Arrays kept in a file: the same, or none."""
+"""Cached arrays: read as written, or not at all."""
+
+from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 
-from common.data.array_cache import digest_arrays, read_arrays, write_arrays
+from common.data.array_cache import digest_arrays, read_arrays, user_cache_dir, write_arrays
 
 ARRAYS = {"images": np.arange(24, dtype=np.uint8).reshape(2, 3, 4), "labels": np.array([[1, 2], [3, 4]], np.int32)}
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_arrays_are_read_as_written(tmp_path):
     path = tmp_path / "a" / "arrays.npz"
     write_arrays(path, ARRAYS)
-    found = read_arrays(path)
-    assert set(found) == set(ARRAYS)
+    loaded = read_arrays(path)
+    assert set(loaded) == set(ARRAYS)
     for name, array in ARRAYS.items():
-        np.testing.assert_array_equal(found[name], array)
-        assert found[name].dtype == array.dtype
-    assert [one.name for one in path.parent.iterdir()] == ["arrays.npz"]
+        np.testing.assert_array_equal(loaded[name], array)
+        assert loaded[name].dtype == array.dtype
+    assert [file.name for file in path.parent.iterdir()] == ["arrays.npz"]
 
 
-def test_nothing_there_is_nothing(tmp_path):
+def test_missing_file_and_file_without_digest_give_none(tmp_path):
     assert read_arrays(tmp_path / "absent.npz") is None
     np.savez(tmp_path / "other.npz", **ARRAYS)  # Without a digest.
     assert read_arrays(tmp_path / "other.npz") is None
 
 
-@pytest.mark.parametrize("where", [0.05, 0.3, 0.6, 0.95])
-def test_a_changed_byte_is_seen(tmp_path, where):
+@pytest.mark.parametrize("position", [0.05, 0.3, 0.6, 0.95])
+def test_changed_byte_is_detected(tmp_path, position):
     path = tmp_path / "arrays.npz"
     write_arrays(path, {"images": np.zeros(10_000, np.uint8)})
     content = bytearray(path.read_bytes())
-    content[int(where * len(content))] ^= 1
+    content[int(position * len(content))] ^= 1
     path.write_bytes(content)
     assert read_arrays(path) is None
 
 
-def test_a_file_with_any_byte_changed_is_as_good_as_none(tmp_path):
-    """Also those that say how to read the rest; few are of no consequence."""
+def test_no_changed_byte_gives_other_arrays(tmp_path):
+    """Includes the bytes of headers; few of them do not matter."""
     path = tmp_path / "arrays.npz"
     write_arrays(path, {"a": np.arange(3)})
-    content, kept = path.read_bytes(), 0
-    for place in range(len(content)):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
-        found = read_arrays(path)
-        assert found is None or np.array_equal(found["a"], [0, 1, 2])
-        kept += found is not None
-    assert kept < len(content) / 4
+    content, unaffected = path.read_bytes(), 0
+    for i in range(len(content)):
+        path.write_bytes(content[:i] + bytes([content[i] ^ 0x55]) + content[i + 1 :])
+        loaded = read_arrays(path)
+        assert loaded is None or np.array_equal(loaded["a"], [0, 1, 2])
+        unaffected += loaded is not None
+    assert unaffected < len(content) / 4
 
 
-def test_the_digest_is_of_names_types_shapes_and_contents():
+def test_digest_depends_on_names_types_shapes_and_contents():
     array = np.arange(6, dtype=np.int32)
     others = [
         {"a": array},
@@ -60,3 +63,11 @@ def test_the_digest_is_of_names_types_shapes_and_contents():
     ]
     assert len({digest_arrays(other) for other in others}) == len(others)
     assert digest_arrays({"a": array[::2]}) == digest_arrays({"a": array[::2].copy()})
+
+
+def test_cache_is_the_folder_of_the_user_or_of_the_environment_variable(monkeypatch):
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", "elsewhere")
+    assert user_cache_dir() == Path("elsewhere")
+    monkeypatch.delenv("HARD_ATTENTION_CACHE")
+    assert user_cache_dir() == platformdirs.user_cache_path("hard-attention", appauthor=False)
+    assert user_cache_dir().name == "hard-attention"

@@ -1,11 +1,11 @@
-"""Blank tasks have the shapes of the real ones."""
+"""Blank data sets have the shapes of the real ones."""
 
 import numpy as np
 import pytest
 
 from common.data import TASKS, Dataset, blank_task, load_task
 
-# Rows and columns, channels, names of classes, symbols of a label.
+# Side, channels, number of classes, symbols of a label.
 SHAPES = {
     "mnist28": (28, 1, 10, None),
     "translated60": (60, 1, 10, None),
@@ -38,18 +38,18 @@ def shapes(dataset: Dataset):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_shapes(name):
+def test_blank_data_set_has_the_shapes_of_its_task(name):
     dataset = blank_task(name)
     assert shapes(dataset) == SHAPES[name] and dataset.name == name
     for split in (dataset.train, dataset.validation, dataset.test):
         assert len(split.images) == len(split.labels) == 1 and not np.asarray(split.images).any()
 
 
-def test_every_task_is_met():
+def test_every_task_is_covered():
     assert set(SHAPES) == set(TASKS) - {"images"}
 
 
-def test_house_numbers_of_another_size_are_like_the_real_ones(tmp_path):
+def test_resized_house_numbers_have_the_shapes_of_real_ones(tmp_path):
     options = {"resize": 12, "grayscale": True}
     real = load_task("house_numbers", num_images=(2, 2, 2), cache_dir=tmp_path, **options)
     blank = blank_task("house_numbers", **options)
@@ -57,6 +57,6 @@ def test_house_numbers_of_another_size_are_like_the_real_ones(tmp_path):
     assert blank.recipe == real.recipe and blank.class_names == real.class_names
 
 
-def test_own_images_have_shapes_of_their_own():
+def test_own_images_cannot_be_blank():
     with pytest.raises(ValueError, match="'images' has the shapes of your own images"):
         blank_task("images")

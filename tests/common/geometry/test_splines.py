@@ -1,4 +1,4 @@
-"""Thin-plate splines against their equations, and against what they must reproduce."""
+"""Thin-plate splines against their linear system, and against functions that they must reproduce."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ CONTROL, POINTS = RNG.uniform(-1, 1, (9, 2)), RNG.uniform(-1.5, 1.5, (40, 2))
 
 
 @pytest.mark.parametrize("regularisation", [0.0, 0.01, 3.0])
-def test_solves_its_equations(regularisation):
-    """Values at the control points by kernels r**2 log r and a plane, to which the kernels' weights are orthogonal."""
+def test_spline_solves_its_linear_system(regularisation):
+    """The spline is a sum of kernels r**2 log r, with weights orthogonal to planes, and of a plane."""
 
     def kernels(points):
         distances = np.linalg.norm(points[:, None] - CONTROL, axis=-1)
@@ -24,7 +24,7 @@ def test_solves_its_equations(regularisation):
     np.testing.assert_allclose(thin_plate_basis(CONTROL, POINTS, regularisation) @ values, expected, atol=1e-9)
 
 
-def test_interpolates_at_its_control_points():
+def test_spline_interpolates_its_control_points():
     np.testing.assert_allclose(thin_plate_basis(CONTROL, CONTROL), np.eye(9), atol=1e-12)
 
 
@@ -36,7 +36,7 @@ def test_affine_maps_are_reproduced(regularisation):
     np.testing.assert_allclose(basis.sum(axis=1), 1, atol=1e-10)
 
 
-def test_with_much_regularisation_it_is_the_least_squares_plane():
+def test_strong_regularisation_gives_the_least_squares_plane():
     values = RNG.normal(size=9)
     plane, *_ = np.linalg.lstsq(np.column_stack([CONTROL, np.ones(9)]), values, rcond=None)
     expected = np.column_stack([POINTS, np.ones(40)]) @ plane
@@ -44,15 +44,13 @@ def test_with_much_regularisation_it_is_the_least_squares_plane():
 
 
 @pytest.mark.parametrize(
-    ("control", "regularisation", "quoted"),
+    ("control", "message"),
     [
-        (CONTROL, -0.5, "regularisation -0.5"),
-        (CONTROL, float("nan"), "regularisation nan"),
-        (CONTROL[:2], 0.0, "2 control points: a thin-plate spline needs at least 3"),
-        (np.outer(np.arange(4.0), [1, 2]), 0.0, "4 control points: .* not on one line"),
-        (CONTROL[[0, 1, 2, 3, 3]], 0.0, "5 control points: some are the same"),
+        (CONTROL[:2], "^2 control points: at least 3 different ones"),
+        (np.outer(np.arange(4.0), [1, 2]), "^4 control points: .* not on one line"),
+        (CONTROL[[0, 1, 2, 3, 3]], "^5 control points: at least 3 different ones"),
     ],
 )
-def test_mistakes_are_quoted(control, regularisation, quoted):
-    with pytest.raises(ValueError, match=quoted):
-        thin_plate_basis(control, POINTS, regularisation)
+def test_errors_quote_the_number_of_control_points(control, message):
+    with pytest.raises(ValueError, match=message):
+        thin_plate_basis(control, POINTS)

@@ -1,4 +1,4 @@
-"""The options of the images: what they load, what is said meanwhile, and a run on whole numbers from end to end."""
+"""The options of the images, the progress messages, and a run on house numbers from end to end."""
 
 import dataclasses
 import io
@@ -15,11 +15,22 @@ from experiments.cli import console
 from experiments.cli.command_line import parse_preset
 from experiments.cli.console import image_progress
 from experiments.cli.fields import allowed, convert, fields_of, to_text
+from experiments.families import FAMILIES
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.cnn import CnnExperiment
+from experiments.families.ram import PRESETS as RAM_PRESETS
+from experiments.families.ram import RamExperiment
 from experiments.sweeps.cells import Cell, arguments
 from experiments.training import config
-from experiments.training.config import DataConfig, from_json, load_dataset, load_fixed, split_sizes, to_json
+from experiments.training.config import (
+    DataConfig,
+    from_json,
+    load_dataset,
+    load_fixed,
+    split_sizes,
+    to_json,
+    validate_data,
+)
 from experiments.training.run_directory import read_json
 from tests.common.data.svhn.svhn_maker import make_part, some_records
 
@@ -33,30 +44,30 @@ SMALL = (
 @pytest.mark.parametrize(
     "num_images, sizes", [(None, None), (50_000, (50_000, 5_000, 5_000)), (20, (20, 1_000, 1_000))]
 )
-def test_sizes_of_the_splits(num_images, sizes):
+def test_split_sizes_follow_the_number_of_training_images(num_images, sizes):
     assert split_sizes(num_images) == sizes
 
 
 @pytest.mark.parametrize("number", [0, -5])
-def test_no_images(number):
+def test_number_of_images_must_be_positive(number):
     with pytest.raises(ValueError, match=f"^num_images {number}: must be at least 1$"):
         load_dataset(DataConfig("house_numbers", num_images=number))
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
-        ({"num_images": 5}, "^num_images 5: is for rendered house numbers only; 'mnist28' has what it has$"),
-        ({"grayscale": True}, "grayscale True is for your own images only"),
+        ({"num_images": 5}, "^num_images 5: only for rendered house numbers; 'mnist28' has a fixed number$"),
+        ({"grayscale": True}, "^grayscale True: only for house numbers and for your own images"),
     ],
 )
-def test_options_that_mnist_does_not_have(changes, said):
-    with pytest.raises(ValueError, match=said):
+def test_options_that_mnist_does_not_have_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
         load_dataset(DataConfig("mnist28", **changes))
 
 
 def test_all_options_reach_the_task(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path))
     monkeypatch.setattr(config, "LEAST_FIXED", 3)
     dataset = load_dataset(DataConfig("house_numbers", resize=10, grayscale=True, num_images=4))
     assert dataset.train.images.shape == (4, 12, 12, 1) and dataset.train.labels.shape == (4, 6)
@@ -64,8 +75,8 @@ def test_all_options_reach_the_task(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("task", ["house_numbers", "svhn_numbers"])
-def test_who_does_not_train_has_one_training_image(tmp_path, monkeypatch, task):
-    monkeypatch.chdir(tmp_path)
+def test_one_training_image_is_made_if_nothing_is_trained(tmp_path, monkeypatch, task):
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(config, "LEAST_FIXED", 3)
     for name in ("train", "extra", "test"):
         make_part(tmp_path, name, some_records(8))
@@ -79,7 +90,7 @@ def test_who_does_not_train_has_one_training_image(tmp_path, monkeypatch, task):
             np.testing.assert_array_equal(array, other)
 
 
-def test_configuration_of_an_older_run_has_the_defaults():
+def test_missing_fields_of_an_older_run_have_their_defaults():
     tree = json.loads(json.dumps(to_json(CnnExperiment())))
     for section, name in (("data", "grayscale"), ("data", "num_images"), ("model", "width"), ("model", "heads")):
         del tree[section][name]
@@ -93,15 +104,52 @@ def test_grayscale_on_the_command_line_and_as_an_axis(value):
     assert allowed(hint) == "True or False or None"
     usual = CNN_PRESETS["house_numbers"][1]
     changed = dataclasses.replace(usual, data=dataclasses.replace(usual.data, grayscale=value, num_images=7))
-    _, _, preset, *flags = arguments(Cell("cnn", "house_numbers", changed), None, resume=False, reports=True)
+    _, _, preset, *flags = arguments(Cell(FAMILIES["cnn"], "house_numbers", changed), None, resume=False, reports=True)
     assert parse_preset("x", "x", CNN_PRESETS, [preset, *flags])[1] == changed
 
 
-# -- What is said. --
+@pytest.mark.parametrize(("text", "value", "shape"), [("8", 8, (8, 8)), ("6x9", "6x9", (6, 9)), ("None", None, (4, 8))])
+def test_resize_on_the_command_line_and_as_an_axis(tmp_path, text, value, shape):
+    np.savez(tmp_path / "own.npz", images=np.full((9, 4, 8), 200, np.uint8), labels=np.zeros(9, int))
+    flags = ["images", "--data", str(tmp_path / "own.npz"), "--resize", text]
+    mode = "pad" if value is None else "crop"
+    _, parsed = parse_preset("x", "x", RAM_PRESETS, [*flags, "--resize-mode", mode])
+    assert parsed.data.resize == value and parsed.data.resize_mode == mode
+    field = fields_of(RamExperiment)["resize"]
+    assert convert("resize", text, field.hint) == value
+    assert from_json(RamExperiment, json.loads(json.dumps(to_json(parsed)))).data == parsed.data
+    dataset = load_dataset(parsed.data)
+    assert dataset.image_shape == (*shape, 1) and (dataset.test.images == 200).all()
+
+
+@pytest.mark.parametrize("task", ["images", "house_numbers"])
+@pytest.mark.parametrize("resize", [0, 3000, "48x", "big"])
+def test_bad_size_is_one_line_that_quotes_it(task, resize):
+    with pytest.raises(ValueError, match=rf"^resize {resize!r} \(--resize\): must be SIDE or HxW in pixels"):
+        validate_data(DataConfig(task, resize=resize))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"task": "mnist28"},
+            "^resize_mode 'crop' \\(--resize-mode\\): only for your own images \\(--data\\) with",
+        ),
+        ({"task": "house_numbers", "resize": 32}, "^resize_mode 'crop' \\(--resize-mode\\): only for your own images"),
+        ({"task": "images", "data": "own.npz"}, "^resize_mode 'crop' \\(--resize-mode\\): only for your own images"),
+    ],
+)
+def test_resize_mode_without_effect_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        validate_data(DataConfig(resize_mode="crop", **changes))
+
+
+# -- Progress. --
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
+def test_progress_is_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
     out = io.StringIO()
     monkeypatch.setattr(
         console, "console", Console(file=out, force_terminal=terminal, width=80, _environ={"TERM": "x"})
@@ -111,14 +159,14 @@ def test_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
         for split, total in (("train records", 5), ("train", 3), ("test", 2)):
             for done in range(1, total + 1):
                 progress(split, done, total)
-    said = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
-    assert said.count("reading 5 train records\n") == 1 and "5 train records images" not in said
-    assert said.count("making 3 train images") == said.count("making 2 test images") == 1
-    assert ("3/3" in said) == terminal
+    output = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
+    assert output.count("reading 5 train records\n") == 1 and "5 train records images" not in output
+    assert output.count("making 3 train images") == output.count("making 2 test images") == 1
+    assert ("3/3" in output) == terminal
 
 
 @pytest.mark.parametrize("terminal, lines", [(False, ["250 of 1,000", "510 of 1,000", "750 of 1,000"]), (True, [])])
-def test_without_a_terminal_each_quarter_is_a_line(monkeypatch, terminal, lines):
+def test_progress_is_a_line_for_each_quarter_without_a_terminal(monkeypatch, terminal, lines):
     out = io.StringIO()
     monkeypatch.setattr(console, "console", Console(file=out, force_terminal=terminal, _environ={"TERM": "x"}))
     monkeypatch.setattr(console, "LONG", 1_000)
@@ -126,20 +174,20 @@ def test_without_a_terminal_each_quarter_is_a_line(monkeypatch, terminal, lines)
         for done in range(10, 1_001, 20):
             progress("train", done + 20 * (done == 490), 1_000)
             progress("test", 1 + done % 3, 999)
-    said = [line for line in out.getvalue().splitlines() if line.startswith(("train:", "test:"))]
-    assert said == [f"train: {line}" for line in lines]
+    output = [line for line in out.getvalue().splitlines() if line.startswith(("train:", "test:"))]
+    assert output == [f"train: {line}" for line in lines]
 
 
 def test_warnings_are_lines(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path / "cache"))
     for name in ("train", "test"):
         make_part(tmp_path, name, [*some_records(4), ("5.png", [(1, 4, 6, 8, 14)] * 6)])
-    for _ in range(2):  # What is kept is warned of as well.
+    for _ in range(2):  # Cached images repeat the warnings.
         load_dataset(DataConfig("svhn_numbers", str(tmp_path), resize=8))
         err = capsys.readouterr().err
         warned = [line for line in err.splitlines() if line.startswith("'")]
         assert "Warning" not in err
-        assert warned[0].startswith(f"'{tmp_path}' holds no extra.tar.gz, so train and validation share")
+        assert warned[0].startswith(f"'{tmp_path}' holds no extra.tar.gz, so train and validation have")
         skipped = "gives 4 numbers; skipped 1 with more than 5 digits"
         assert warned[1:] == [f"'{tmp_path}/{name}.tar.gz' {skipped}" for name in ("train", "test")]
 
@@ -152,8 +200,9 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("numbers")
 
 
-def test_run_on_whole_numbers(folder, monkeypatch, capsys):
+def test_run_on_house_numbers(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", "cache")
     monkeypatch.setattr(config, "LEAST_FIXED", 25)
     cnn.main(SMALL)
     err = capsys.readouterr().err
@@ -168,11 +217,12 @@ def test_run_on_whole_numbers(folder, monkeypatch, capsys):
     assert "Error by length" in Path("run/report.html").read_text()
     evaluate.main(["run"])
     out, err = capsys.readouterr()
-    assert f"{greedy['error']:.2f}" in out and "making" not in err, "the images are there"
+    assert f"{greedy['error']:.2f}" in out and "making" not in err, "the images are cached"
 
 
-def test_older_run_goes_on_although_there_are_new_fields(folder, monkeypatch, capsys):
+def test_older_run_is_resumed_although_there_are_new_fields(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", "cache")
     monkeypatch.setattr(config, "LEAST_FIXED", 25)
     cnn.main([*SMALL, "--no-plots", "--heads", "length", "--overwrite"])
     saved = read_json(Path("run/config.json"))

@@ -1,4 +1,4 @@
-"""The presets of SVHN on files of the real format: from archives to a trained epoch and its results."""
+"""The presets of SVHN on files in its format: from archives to a trained epoch and its results."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from experiments import cnn, dram, focus, forward_backward, stn
 from experiments.training.run_directory import read_json, read_metrics
 from tests.common.data.svhn.svhn_maker import make_parts
 
-# 12 and 18 numbers less 3 for validation, of which 9 make a step: an epoch is three.
+# 12 and 18 numbers, less 3 for validation: an epoch has three steps of 9 images.
 PARTS = {"train": 12, "extra": 18, "test": 5}
 LOOP = "--steps 3 --batch-size 9 --log-every 3 --evaluate-every 3 --validation-episodes 1 --eval-episodes 2"
 NETWORKS = "--conv-channels 2 --glimpse-features 8 --lower-hidden 8 --upper-hidden 8 --context-channels 2"
@@ -22,6 +22,7 @@ def archives(tmp_path_factory):
 @pytest.fixture
 def go(archives, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", "cache")
 
     def call(module, line, run):
         module.main([*line.split(), "--data", str(archives), "--run-dir", run, "--no-plots", *LOOP.split()])
@@ -30,7 +31,7 @@ def go(archives, tmp_path, monkeypatch):
     return call
 
 
-def test_dram_from_archives_to_results(go, capsys):
+def test_dram_trains_on_archives(go, capsys):
     results = go(dram, f"svhn --glimpses-per-target 1 {NETWORKS}", "forward")
     assert results["task"] == "svhn_numbers" and results["test"]["greedy"]["n"] == PARTS["test"]
     assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
@@ -39,24 +40,24 @@ def test_dram_from_archives_to_results(go, capsys):
 
 
 @pytest.mark.slow
-def test_both_directions_and_a_second_look_from_archives_to_results(go, archives):
+def test_both_directions_and_focus_on_archives(go, archives):
     flags = f"--glimpses-per-target 1 {NETWORKS}"
     go(dram, f"svhn {flags}", "forward")
     assert go(dram, f"svhn --reverse --glimpse-network-from forward {flags}", "backward")["test"]["greedy"]["n"] == 5
     forward_backward.main(["forward", "backward", "--episodes", "1"])
     assert read_json(Path("forward/forward_backward.json"))["test"]["forward-backward"]["greedy"]["n"] == PARTS["test"]
     focus.main(["forward", "--episodes", "1"])
-    looked = read_json(Path("forward/focus.json"))
-    assert (looked["task"], looked["image"], looked["crop"]) == ("svhn_numbers_110", [110, 110], [54, 54])
+    focused = read_json(Path("forward/focus.json"))
+    assert (focused["task"], focused["image"], focused["crop"]) == ("svhn_numbers_110", [110, 110], [54, 54])
 
 
 @pytest.mark.parametrize("module, line", [(cnn, "svhn"), (stn, "svhn"), (stn, "svhn_single")])
-def test_whole_images_from_archives_to_results(go, module, line):
+def test_classifiers_train_on_archives(go, module, line):
     results = go(module, f"{line} --width 0.02", "run")
     assert results["task"] == "svhn_numbers" and set(results["test"]) == {"greedy"}
     assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
 
 
-def test_the_smaller_cnn_reads_tight_crops_of_them(go):
+def test_smaller_cnn_trains_on_tight_crops(go):
     results = go(cnn, "svhn_32 --width 0.1", "tight")
     assert results["task"] == "svhn_numbers_32" and results["test"]["greedy"]["n"] == PARTS["test"]

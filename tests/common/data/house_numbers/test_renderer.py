@@ -24,7 +24,7 @@ from common.data.house_numbers.fonts import (
     load_glyphs,
 )
 from common.data.house_numbers.renderer import DIGITS, LENGTHS, RENDERER, RENDERER_PILLOW, draw_digits, draw_scene
-from common.data.house_numbers.textures import Places, draw_noise, draw_wall
+from common.data.house_numbers.textures import WallPoints, draw_noise, draw_wall
 
 ROOT = Path(__file__).parents[4]
 
@@ -45,29 +45,29 @@ def _sha(scenes):
     return sha.hexdigest()
 
 
-def test_a_scene_depends_on_its_key_alone():
+def test_scene_depends_only_on_its_key():
     keys = [(0, 0, 5), (0, 0, 6), (0, 1, 5), (1, 0, 5)]
     first = {key: _sha([draw_scene(key, 64)]) for key in keys}
     assert len(set(first.values())) == 4
     assert {key: _sha([draw_scene(key, 64)]) for key in reversed(keys)} == first
 
 
-def test_the_same_in_another_process():
+def test_scene_is_the_same_in_another_process():
     program = (
         "import hashlib; from common.data.house_numbers.renderer import draw_scene; "
         "images = b''.join(draw_scene((3, 1, i), 40).image.tobytes() for i in range(5)); "
         "print(hashlib.sha256(images).hexdigest(), end='')"
     )
-    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
     here = b"".join(draw_scene((3, 1, i), 40).image.tobytes() for i in range(5))
-    assert said == hashlib.sha256(here).hexdigest()
+    assert result.stdout == hashlib.sha256(here).hexdigest()
 
 
 @pytest.mark.skipif(
     not PIL.__version__.startswith(f"{RENDERER_PILLOW}."),
     reason=f"the scenes are those of Pillow {RENDERER_PILLOW}, not of {PIL.__version__}",
 )
-def test_scenes_are_those_of_the_renderer():
+def test_scenes_change_only_with_the_version_of_the_renderer():
     if not fonts_digest().startswith(PINNED_FONTS):
         pytest.skip(f"the scenes are those of the fonts {PINNED_FONTS}, not of {fonts_digest()[:16]}")
     drawn = {
@@ -76,13 +76,13 @@ def test_scenes_are_those_of_the_renderer():
         for growth in (1.3, 2.6)
     }
     assert (RENDERER, drawn) == (2, PINNED), (
-        "the scenes have changed: raise RENDERER in common/data/house_numbers/renderer.py, or kept pools pass for"
-        " the new ones; set RENDERER_PILLOW to this Pillow, and pin both digests and the RENDERER here"
+        "the scenes have changed: raise RENDERER in common/data/house_numbers/renderer.py, or cached pools would be"
+        " taken for new ones; set RENDERER_PILLOW to this Pillow, and pin both digests and the RENDERER here"
     )
 
 
 @pytest.mark.parametrize("growth", [1.3, 2.6])
-def test_boxes_lie_around_the_middle(growth):
+def test_boxes_lie_around_the_centre(growth):
     for i in range(40):
         scene = draw_scene((1, 0, i), 64, growth)
         assert scene.image.shape == (64, 64, 3) and scene.image.dtype == np.uint8
@@ -90,14 +90,14 @@ def test_boxes_lie_around_the_middle(growth):
         left, top = scene.boxes[:, :2].min(axis=0)
         right, bottom = scene.boxes[:, 2:].max(axis=0)
         assert (scene.boxes[:, 2:] > scene.boxes[:, :2]).all()
-        # The box around all was drawn by hand, to about one part in forty of its sides.
+        # The crop is as inexact as drawn by hand, by about a fortieth of its sides.
         side = 64 / growth
         np.testing.assert_allclose([left, top, right, bottom], np.array([-side, -side, side, side]) / 2 + 32, atol=9)
         assert (np.diff(scene.boxes[:, 0]) > 0).all() or (np.diff(scene.boxes[:, 1]) > 0).all()
 
 
 def test_the_ink_is_in_the_boxes(monkeypatch):
-    # On a black wall in even light, white digits and nothing else.
+    # White digits on a black wall in even light, and nothing else.
     monkeypatch.setattr(renderer, "take_photograph", lambda rng, picture, height: Image.fromarray(picture))
 
     def paint(rng, number, matrix, shape, height, plane, faces):
@@ -108,8 +108,8 @@ def test_the_ink_is_in_the_boxes(monkeypatch):
         x, y = np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5)
         depth = inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2]
         u, v = ((inverse[k, 0] * x + inverse[k, 1] * y + inverse[k, 2]) / depth / plane for k in range(2))
-        places = Places(u.astype(np.float32), v.astype(np.float32), height)
-        digits = _see_layers(rng, number, inverse, places, plane, faces)[0]
+        points = WallPoints(u.astype(np.float32), v.astype(np.float32), height)
+        digits = _see_layers(rng, number, inverse, points, plane, faces)[0]
         return np.repeat((255 * digits).astype(np.uint8)[..., None], 3, axis=2)
 
     monkeypatch.setattr(renderer, "paint_sign", paint)
@@ -124,7 +124,7 @@ def test_the_ink_is_in_the_boxes(monkeypatch):
         assert ink.any() and not (ink & ~covered).any()
 
 
-def test_one_key_is_one_scene_at_all_sizes():
+def test_scene_is_the_same_at_all_sizes():
     for i in range(5):
         large, small = draw_scene((4, 0, i), 120), draw_scene((4, 0, i), 30)
         assert large.digits == small.digits
@@ -153,7 +153,7 @@ def test_new_faces_are_of_other_families():
 
 
 @pytest.mark.parametrize("face", FACES[::6] + NEW_FACES[::4], ids=str)
-def test_glyphs(face):
+def test_glyphs_of_a_face_have_the_right_height(face):
     glyphs = load_glyphs(face)
     assert set(glyphs) == set(CHARACTERS)
     shapes = {np.asarray(glyphs[digit].mask.resize((20, 30))).tobytes() for digit in "0123456789"}
@@ -172,7 +172,7 @@ def test_weights_of_a_variable_font_differ():
 
 def test_walls_differ_and_follow_the_perspective():
     u, v = np.meshgrid(np.linspace(-2, 2, 40, dtype=np.float32), np.linspace(-1, 1, 20, dtype=np.float32))
-    walls = [draw_wall(np.random.default_rng(i), Places(u, v, 20.0)) for i in range(60)]
+    walls = [draw_wall(np.random.default_rng(i), WallPoints(u, v, 20.0)) for i in range(60)]
     assert all(wall.shape == (20, 40, 3) and np.isfinite(wall).all() for wall in walls)
     assert (
         np.std([wall.mean() for wall in walls]) > 25 and np.mean([wall.std(axis=(0, 1)).mean() for wall in walls]) > 5
@@ -185,7 +185,7 @@ def test_noise_is_standard_and_finite():
         assert fields[0].shape == (30, 50) and np.abs(np.mean(fields)) < 0.5 and 0.3 < np.std(fields) < 1.3
 
 
-def test_a_photograph_keeps_the_size():
+def test_photograph_keeps_the_size():
     picture = np.full((13, 29, 3), 100, np.float32)
     for i in range(20):
         taken = take_photograph(np.random.default_rng(i), picture, 9.0)
@@ -193,15 +193,17 @@ def test_a_photograph_keeps_the_size():
 
 
 @pytest.mark.parametrize(
-    ("call", "quoted"),
+    ("call", "message"),
     [
-        (lambda: draw_scene((0,), 7), "size of house numbers is 7; allowed: 8 to 128"),
-        (lambda: draw_scene((0,), 129), "size of house numbers is 129"),
-        (lambda: draw_scene((0,), 64, 0.5), "growth of house numbers is 0.5"),
-        (lambda: find_font(Face("no_such", "A.ttf", 0)), "'fontpkg_no_such' is not installed"),
-        (lambda: find_font(Face("jost", "A.ttf", 0)), "'fontpkg_jost' holds no 'A.ttf'"),
+        (lambda: draw_scene((0,), 7), "^size 7 of house numbers: must be from 8 to 128 pixels$"),
+        (lambda: draw_scene((0,), 129), "^size 129 of house numbers"),
+        (
+            lambda: find_font(Face("no_such", "A.ttf", 0)),
+            r"'fontpkg_no_such' is missing: pip install",
+        ),
+        (lambda: find_font(Face("jost", "A.ttf", 0)), "^font 'A.ttf' of package 'fontpkg_jost' is missing"),
     ],
 )
-def test_mistakes_are_quoted(call, quoted):
-    with pytest.raises(ValueError, match=quoted):
+def test_errors_quote_the_value(call, message):
+    with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""The choice of missing splits: what it depends on, and that it hardly changes when images are added or removed."""
+"""The choice of missing splits: it depends on content and seed, and changes little when images are added or removed."""
 
 from pathlib import Path
 
@@ -12,26 +12,25 @@ from common.data.own_images.splits import complete_splits
 from common.data.source import Source
 
 RNG = np.random.default_rng(3)
-# Sorted, each image is another one.
 CONTENTS = [RNG.bytes(20) for _ in range(101)]
 
 
-def _divide(contents, seed=0, **shares):
-    """The split of each content."""
+def _divide(contents, seed=0, **fractions):
+    """Return the splits of each content."""
     images = np.arange(len(contents), dtype=np.uint8).reshape(-1, 1, 1, 1)
     sources = {"train": Source(images, np.zeros(len(contents), np.int32))}
-    options = {"validation_fraction": 0.1, "test_fraction": 0.2, "seed": seed} | shares
-    made = complete_splits(sources, contents.__getitem__, ("a",), Path("here"), **options)
-    found = {}
-    for split, source in made.items():
+    options = {"validation_fraction": 0.1, "test_fraction": 0.2, "seed": seed} | fractions
+    complete = complete_splits(sources, contents.__getitem__, ("a",), Path("here"), **options)
+    splits_of = {}
+    for split, source in complete.items():
         for image in source.images.ravel():
-            found.setdefault(contents[image], []).append(split)
-    assert sum(map(len, found.values())) == len(contents)
-    return {content: tuple(splits) for content, splits in found.items()}
+            splits_of.setdefault(contents[image], []).append(split)
+    assert sum(map(len, splits_of.values())) == len(contents)
+    return {content: tuple(splits) for content, splits in splits_of.items()}
 
 
 @pytest.mark.parametrize("count", [3, 20, 30, 95, 100])
-def test_one_image_more_or_less_moves_few_others(count):
+def test_adding_or_removing_one_image_moves_few_others(count):
     for extra in CONTENTS[:60]:
         kept = [content for content in CONTENTS if content != extra][:count]
         without, added = _divide(kept), _divide([extra, *kept])
@@ -40,24 +39,24 @@ def test_one_image_more_or_less_moves_few_others(count):
         assert all(("train",) in move for move in moves)
 
 
-def test_the_order_does_not_matter_and_the_seed_does():
+def test_choice_depends_on_the_seed_and_not_on_the_order():
     assert _divide(CONTENTS) == _divide(CONTENTS[::-1])
     other = _divide(CONTENTS, seed=1)
     both = sum(splits == other[content] == ("test",) for content, splits in _divide(CONTENTS).items())
-    # 20 of 101 each: 4 are expected in both.
+    # Each choice takes 20 of 101, so 4 are expected in both.
     assert both < 12
     assert _divide(CONTENTS, seed=12) != _divide(CONTENTS, seed=1)
 
 
-def test_shares():
+def test_splits_have_their_fractions():
     splits = list(_divide(CONTENTS).values())
     assert [splits.count((split,)) for split in ("train", "validation", "test")] == [71, 10, 20]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_identical_images_are_in_one_split(seed):
+def test_identical_images_stay_in_one_split(seed):
     contents = [content for content in CONTENTS[:8] for _ in range(5)]
-    # Eight images each would be one content and three of another.
+    # A split of eight images would take all five of one content and three of another.
     splits = list(_divide(contents, seed, validation_fraction=0.2).values())
     assert all(len(set(some)) == 1 for some in splits)
     assert sorted(some[0] for some in splits) == ["test"] + ["train"] * 6 + ["validation"]
@@ -69,11 +68,11 @@ def test_no_split_is_empty_where_all_images_are_identical():
 
 
 def _chosen(sources):
-    """The split that holds an image of this level, the least of which is 5 to 104."""
-    return {int(image.min()): split for split, source in sources.items() for image in source.images}
+    """Return the split of each image, by its highest level."""
+    return {int(image.max()): split for split, source in sources.items() for image in source.images}
 
 
-def test_sizes_colours_and_names_of_the_files_do_not_matter(tmp_path):
+def test_choice_does_not_depend_on_size_colour_and_name_of_the_files(tmp_path):
     for i in range(40):
         path = tmp_path / "a" / f"{i:02}.png"
         path.parent.mkdir(exist_ok=True)
@@ -84,11 +83,11 @@ def test_sizes_colours_and_names_of_the_files_do_not_matter(tmp_path):
         (tmp_path / "a" / f"{i:02}.png").rename(tmp_path / "a" / f"{97 * (i + 1) % 41}-new.png")
     assert _chosen(load_folder(tmp_path).sources) == first
     Image.fromarray(np.full((6, 8, 3), (250, 200, 100), np.uint8)).save(tmp_path / "a" / "colour.png")
-    again = _chosen(load_folder(tmp_path).sources)
-    assert sum(again[level] != split for level, split in first.items()) <= 2
+    second = _chosen(load_folder(tmp_path).sources)
+    assert sum(second[level] != split for level, split in first.items()) <= 2
 
 
-def test_sizes_and_colours_of_arrays_do_not_matter(tmp_path):
+def test_choice_does_not_depend_on_size_and_colour_of_arrays(tmp_path):
     images = np.broadcast_to(np.arange(5, 45, dtype=np.uint8)[:, None, None], (40, 6, 8))
     np.savez(tmp_path / "own.npz", images=images, labels=np.zeros(40, np.uint8))
     first = _chosen(load_npz(tmp_path / "own.npz").sources)

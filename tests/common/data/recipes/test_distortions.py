@@ -1,4 +1,4 @@
-"""Distorted digits: what is drawn, how often, and that it is the same however it is compiled."""
+"""Distorted digits: their distributions, and the same bits however they are compiled."""
 
 import functools
 
@@ -12,8 +12,9 @@ from common.data.mnist import load_mnist
 from common.data.recipes import warps
 from common.data.recipes.base import Recipe
 from common.data.recipes.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
+from common.data.sampling import fixed_split
 from common.data.source import Source
-from common.data.tasks import TASKS, fixed_split
+from common.data.tasks import TASKS
 
 KEY = jax.random.key(7)
 RECIPES = [Rotated(), RotatedScaledMoved(), Projected(), Elastic(), TwoChannelSum()]
@@ -36,8 +37,8 @@ def _sample(recipe, source):
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=IDS)
-def test_bits_do_not_depend_on_how_it_is_run(recipe, digits):
-    """With 64 bits or without (and the digests of the tasks are of optimised programs): there is nothing to round."""
+def test_bits_are_the_same_in_32_and_64_bits(recipe, digits):
+    """Everything is an integer, so nothing is rounded."""
     assert isinstance(recipe, Recipe)
     images, labels = jax.jit(functools.partial(_sample, recipe))(digits)
     with jax.enable_x64(True):
@@ -48,8 +49,8 @@ def test_bits_do_not_depend_on_how_it_is_run(recipe, digits):
 
 
 @pytest.mark.parametrize(("recipe", "side"), list(zip(RECIPES, (28, 42, 28, 28, 42), strict=True)), ids=IDS)
-def test_ink_is_kept(recipe, side, digits):
-    """Digits stay on the canvas and keep their grey levels; only the scale changes how much ink there is."""
+def test_digits_keep_their_ink(recipe, side, digits):
+    """Digits stay on the canvas and keep their gray levels; only the scale changes the amount of ink."""
     images, _ = jax.jit(functools.partial(_sample, recipe))(digits)
     assert images.shape == (64, side, side, 2 if isinstance(recipe, TwoChannelSum) else 1)
     ink = np.asarray(images[..., 0]).sum(axis=(1, 2), dtype=float) / digits.images.sum(axis=(1, 2, 3), dtype=float)
@@ -67,22 +68,22 @@ def test_rotation_is_uniform_between_its_limits():
     np.testing.assert_allclose(maps[:, 13:15, 13:15].mean(axis=(1, 2)), 13.5, atol=0.01)
 
 
-def test_scale_angle_and_place():
+def test_scale_angle_and_position_are_uniform():
     maps = _maps(RotatedScaledMoved())
     step = (maps[:, 20, 41] - maps[:, 20, 0]) / 41
     scales, angles = 1 / np.hypot(*step.T), -np.degrees(np.arctan2(step[:, 1], step[:, 0]))
     assert stats.kstest(scales, stats.uniform(0.7, 0.5).cdf).pvalue > 0.01
     assert stats.kstest(angles, stats.uniform(-45, 90).cdf).pvalue > 0.01
-    # Where the centre of the digit is seen, from the canvas's centre.
-    back = np.linalg.inv(np.stack([step, maps[:, 1, 0] - maps[:, 0, 0]], axis=-1))
-    place = np.einsum("nij,nj->ni", back, 13.5 - maps[:, 0, 0]) - 20.5
+    # The centre of the digit, relative to the centre of the canvas.
+    inverse = np.linalg.inv(np.stack([step, maps[:, 1, 0] - maps[:, 0, 0]], axis=-1))
+    position = np.einsum("nij,nj->ni", inverse, 13.5 - maps[:, 0, 0]) - 20.5
     room = 21 - 14 * scales
     for axis in range(2):
-        assert stats.kstest(place[:, axis] / room, stats.uniform(-1, 2).cdf).pvalue > 0.01
+        assert stats.kstest(position[:, axis] / room, stats.uniform(-1, 2).cdf).pvalue > 0.01
 
 
 def _corners(shown):
-    """Where the corners of an image lie from the middle of its projection [H, W, 2], in pixels [4, 2]."""
+    """Return the corners of an image from its projection [H, W, 2], relative to the centre in pixels [4, 2]."""
     rows, columns = np.nonzero((shown > -0.5).all(-1) & (shown < 27.5).all(-1))
     (u, v), x, y = shown[rows, columns].T, columns - 13.5, rows - 13.5
     zero, one = np.zeros_like(u), np.ones_like(u)
@@ -94,48 +95,48 @@ def _corners(shown):
     return ends[:, :2] / ends[:, 2:]
 
 
-def test_projections_stretch_corners_outwards_as_asked():
+def test_projections_move_corners_by_normal_amounts():
     outwards = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     reach = np.array([_corners(shown) for shown in _maps(Projected(), 1000)]) * outwards
     # A corner stays on its diagonal.
     assert np.median(np.abs(reach[..., 0] - reach[..., 1])) < 0.1
-    # The scale of the square, the same for all corners, is no part of the difference of two.
-    apart = (reach[:, 0] - reach[:, 2]).mean(-1) / np.sqrt(2)
-    # Amounts that would fold are halved.
-    assert 0.9 * 5 < apart.std() < 5.1
+    # The difference of two corners does not depend on the scale of the square.
+    difference = (reach[:, 0] - reach[:, 2]).mean(-1) / np.sqrt(2)
+    # Amounts that would fold the image are halved.
+    assert 0.9 * 5 < difference.std() < 5.1
     assert abs(reach.mean() - 14 * 0.875) < 0.3
     still = np.array([_corners(shown) for shown in _maps(Projected(deviation=0.0), 300)]) * outwards
     assert stats.kstest(still.mean(axis=(1, 2)) / 14, stats.uniform(0.75, 0.25).cdf).pvalue > 0.01
 
 
-def test_projections_spread_as_asked_and_never_fold():
+def test_projections_never_fold():
     maps = _maps(Projected(), 3000)
     seen = (maps[..., 0] > -1) & (maps[..., 1] > -1)
     area = seen.mean(axis=(1, 2))
-    # A square of 0.75 to 1 of the side, part of which the corners push outside.
+    # A square of 0.75 to 1 of the side, partly moved outside by its corners.
     assert 0.55 < area.mean() < 0.75 and area.min() > 0.1
-    # A fold would show a pixel's right neighbour to its left.
+    # A fold would change the orientation of neighbouring pixels.
     both = seen[:, :, 1:] & seen[:, :, :-1]
-    turned = np.cross((maps[:, :-1, 1:] - maps[:, :-1, :-1]), (maps[:, 1:, :-1] - maps[:, :-1, :-1]))
-    assert (turned[both[:, :-1] & seen[:, 1:, :-1]] > 0).all()
+    orientation = np.cross((maps[:, :-1, 1:] - maps[:, :-1, :-1]), (maps[:, 1:, :-1] - maps[:, :-1, :-1]))
+    assert (orientation[both[:, :-1] & seen[:, 1:, :-1]] > 0).all()
 
 
-def test_bends_spread_as_asked():
+def test_elastic_displacements_have_their_deviation():
     maps = _maps(Elastic(), 3000)
     steps = maps[:, 14, 27] - maps[:, 14, 0]
-    # The scale alone: 27 / s, with s uniform from 0.75 to 1.
+    # The scale gives 27 / s, with s uniform from 0.75 to 1.
     assert steps[:, 0].mean() == pytest.approx(27 * 4 * np.log(4 / 3), rel=0.01)
     plain = jax.jit(jax.vmap(lambda key: Elastic(deviation=0.0).draw_map(key, 28, 28)))
     still = np.asarray(plain(jax.random.split(KEY, 3000))) / warps.PIXEL
     basis = warps.spline_table(28, 28, 4)[14, 0] / warps.UNIT
-    # Both maps have the same scales, and a displacement is divided by the scale too.
+    # Both maps have the same scales, and displacements are divided by the scale too.
     scale = 27 / (still[:, 14, 27, 0] - still[:, 14, 0, 0])
-    bend = (maps[:, 14, 0] - still[:, 14, 0]) * scale[:, None]
-    assert bend.std() == pytest.approx(1.5 * np.linalg.norm(basis), rel=0.04)
+    displacement = (maps[:, 14, 0] - still[:, 14, 0]) * scale[:, None]
+    assert displacement.std() == pytest.approx(1.5 * np.linalg.norm(basis), rel=0.04)
 
 
 def test_two_channels_hold_two_digits_and_their_sum():
-    """Images of one grey level each, so that what is in a channel tells which image it was."""
+    """Each image has its own gray level, which identifies it in a channel."""
     levels = np.arange(1, 21, dtype=np.uint8) * 12
     labels = np.arange(20, dtype=np.int32) % 10
     source = Source(np.broadcast_to(levels[:, None, None, None], (20, 28, 28, 1)), labels)
@@ -148,14 +149,14 @@ def test_two_channels_hold_two_digits_and_their_sum():
     assert (first != second).all()
     others = np.bincount((second - first) % 20, minlength=20)
     assert others[0] == 0 and stats.chisquare(others[1:]).pvalue > 0.01
-    # Each channel is warped by itself.
+    # The warps of the channels are independent.
     boxes = (np.asarray(images) > 0).sum(axis=(1, 2))
     assert np.abs(stats.spearmanr(boxes[:, 0], boxes[:, 1]).statistic) < 0.1
 
 
-def test_sums_have_names():
+def test_sums_have_their_names():
     assert TwoChannelSum().name_classes(tuple("0123456789")) == tuple(str(i) for i in range(19))
-    with pytest.raises(ValueError, match="^sums are made of the classes 0 to 9; the classes of the data are cat, dog$"):
+    with pytest.raises(ValueError, match="^sums need the classes 0 to 9; the classes of the images are cat, dog$"):
         TwoChannelSum().name_classes(("cat", "dog"))
 
 
@@ -183,14 +184,18 @@ def _blank(count, side):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "source", "quoted"),
+    ("recipe", "source", "message"),
     [
-        (Rotated(), _blank(2, 36), "36x36 pixels; at most 35x35 can be distorted"),
-        (RotatedScaledMoved(30, 30), _blank(2, 28), "28x28 pixels; scaled by 1.2 they must fit a canvas of 30x30"),
-        (Projected(), _blank(2, 7), "7x7 pixels; they must be 8x8 to be projected"),
-        (TwoChannelSum(), _blank(1, 28), "too few images for sums, 1; at least 2 are needed"),
+        (Rotated(), _blank(2, 36), "^images of 36x36 pixels: Rotated needs 1x1 to 35x35$"),
+        (
+            RotatedScaledMoved(30, 30),
+            _blank(2, 28),
+            "^images of 28x28 pixels: scaled by 1.2, they must fit",
+        ),
+        (Projected(), _blank(2, 7), "^images of 7x7 pixels: Projected needs 8x8 to 35x35$"),
+        (TwoChannelSum(), _blank(1, 28), "^number of images in a split is 1: at least 2 are needed$"),
     ],
 )
-def test_mistakes_are_quoted(recipe, source, quoted):
-    with pytest.raises(ValueError, match=quoted):
+def test_errors_quote_the_value(recipe, source, message):
+    with pytest.raises(ValueError, match=message):
         recipe.check(source)

@@ -1,4 +1,4 @@
-"""Pairs of digits: a plain NumPy painter, a list of all places apart, labels worked out by hand."""
+"""Pairs of digits, against a NumPy painter, an enumeration of all positions, and labels computed by hand."""
 
 import functools
 import itertools
@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from common.data.dataset import load_task
 from common.data.recipes.pairs import DIGITS, Pair, draw_pair, place_apart
+from common.data.sampling import fixed_split, sample_batch
 from common.data.source import Source
-from common.data.tasks import TASKS, fixed_split, load_task, sample_batch
+from common.data.tasks import TASKS
 
 KEY = jax.random.key(11)
 PAIR = Pair("sequence", 12, 15, 2, 3)
@@ -29,22 +31,24 @@ def _draw_layouts(key, source, pair, count):
     return jax.vmap(lambda key, index: draw_pair(key, index, source, pair))(keys, indices)
 
 
-def _boxes_meet(first, second, size):
+def _boxes_overlap(first, second, size):
     return all(abs(a - b) < side for a, b, side in zip(first, second, size, strict=True))
 
 
-@pytest.mark.parametrize(("size", "places"), [((4, 5), (9, 11)), ((4, 2), (5, 9)), ((3, 1), (6, 2)), ((1, 1), (3, 3))])
-def test_rank_runs_over_all_places_apart_in_order(size, places):
-    every = list(itertools.product(range(places[0]), range(places[1])))
-    place = jax.jit(jax.vmap(functools.partial(place_apart, size=size, places=places), in_axes=(0, None, None)))
+@pytest.mark.parametrize(
+    ("size", "positions"), [((4, 5), (9, 11)), ((4, 2), (5, 9)), ((3, 1), (6, 2)), ((1, 1), (3, 3))]
+)
+def test_ranks_enumerate_all_positions_without_overlap(size, positions):
+    every = list(itertools.product(range(positions[0]), range(positions[1])))
+    place = jax.jit(jax.vmap(functools.partial(place_apart, size=size, positions=positions), in_axes=(0, None, None)))
     ranks = jnp.arange(len(every), dtype=jnp.int32)
     for row, column in every:
-        apart = [other for other in every if not _boxes_meet((row, column), other, size)]
-        found = np.asarray(place(ranks, jnp.int32(row), jnp.int32(column)))[: len(apart)]
-        assert [tuple(one) for one in found.tolist()] == apart
+        free = [other for other in every if not _boxes_overlap((row, column), other, size)]
+        ranked = np.asarray(place(ranks, jnp.int32(row), jnp.int32(column)))[: len(free)]
+        assert [tuple(position) for position in ranked.tolist()] == free
 
 
-def test_digits_never_overlap_and_all_lies_inside():
+def test_digits_never_overlap_and_everything_lies_inside():
     source = _source()
     layouts = jax.tree.map(np.asarray, _draw_layouts(KEY, source, PAIR, 5000))
     gaps = np.abs(layouts.corners[:, 0] - layouts.corners[:, 1])
@@ -55,12 +59,12 @@ def test_digits_never_overlap_and_all_lies_inside():
     assert layouts.paste_corner.max(axis=(0, 1)).tolist() == [9, 12] and layouts.paste_corner.min() == 0
 
 
-def test_places_and_digits_are_uniform():
+def test_positions_and_digits_are_uniform():
     source = _source()
     layouts = jax.tree.map(np.asarray, _draw_layouts(KEY, source, PAIR, 45_000))
     place = layouts.corners[..., 0] * 11 + layouts.corners[..., 1]
     assert stats.chisquare(np.bincount(place[:, 0], minlength=99)).pvalue > 1e-4
-    # The second digit's place, over those left by each place of the first.
+    # The position of the second digit, over those that remain for each position of the first.
     first, second = np.divmod(np.arange(99), 11), np.divmod(np.arange(99), 11)
     gaps = [np.abs(a[:, None] - b[None]) for a, b in zip(first, second, strict=True)]
     apart = (gaps[0] >= 4) | (gaps[1] >= 5)
@@ -68,14 +72,14 @@ def test_places_and_digits_are_uniform():
     assert stats.chisquare(np.bincount(place[:, 1], minlength=99), expected).pvalue > 1e-4
     step = (layouts.digits[:, 1] - layouts.digits[:, 0]) % 9 - 1
     assert stats.chisquare(np.bincount(step, minlength=8)).pvalue > 1e-4
-    # Distractors are of the seven other images, each as often.
+    # Distractors come from the seven other images uniformly.
     others = [[i for i in range(9) if i not in pair] for pair in layouts.digits.tolist()]
-    ranks = [those.index(one) for those, one in zip(others, layouts.distractor_index[:, 1].tolist(), strict=True)]
+    ranks = [images.index(index) for images, index in zip(others, layouts.distractor_index[:, 1].tolist(), strict=True)]
     assert stats.chisquare(np.bincount(ranks, minlength=7)).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_equals_numpy_painter(channels):
+def test_picture_equals_a_numpy_painter(channels):
     source = _source(channels=channels)
     layouts = jax.tree.map(np.asarray, _draw_layouts(KEY, source, PAIR, 20))
     keys, indices = jax.random.split(KEY, 20), jnp.arange(20) % 9
@@ -93,7 +97,7 @@ def test_equals_numpy_painter(channels):
         np.testing.assert_array_equal(pictures[i], expected)
 
 
-def test_labels_say_the_same_of_the_same_images():
+def test_three_kinds_of_labels_agree():
     source = _source(50)
     keys, indices = jax.random.split(KEY, 400), jnp.arange(400) % 50
     labels = {}
@@ -103,35 +107,35 @@ def test_labels_say_the_same_of_the_same_images():
         draw = jax.jit(jax.vmap(pair.draw_of, in_axes=(0, 0, None)))
         _, drawn = draw(keys, indices, source)
         assert drawn.dtype == np.int32
-        labels[label] = [[names[one] for one in np.atleast_1d(each)] for each in np.asarray(drawn)]
+        labels[label] = [[names[symbol] for symbol in np.atleast_1d(each)] for each in np.asarray(drawn)]
     layouts = jax.jit(jax.vmap(lambda key, index: draw_pair(key, index, source, PAIR)))(keys, indices)
     for i in range(400):
         corners, digits = np.asarray(layouts.corners[i]).tolist(), source.labels[np.asarray(layouts.digits[i])]
         # By column, then by row.
-        order = sorted(range(2), key=lambda one, corners=corners: corners[one][::-1])
-        first, second = (int(digits[one]) for one in order)
+        order = sorted(range(2), key=lambda digit, corners=corners: corners[digit][::-1])
+        first, second = (int(digits[digit]) for digit in order)
         assert labels["sequence"][i] == [str(first), str(second), "end"]
         assert labels["set"][i] == [f"{min(first, second)} {max(first, second)}"]
         assert labels["sum"][i] == [str(first + second)]
     ties = np.asarray(layouts.corners[:, 0, 1] == layouts.corners[:, 1, 1])
-    assert ties.any() and len({one[0] for one in labels["set"]}) > 40
+    assert ties.any() and len({names[0] for names in labels["set"]}) > 40
 
 
-def test_names_of_the_classes():
+def test_classes_have_their_names():
     names = Pair("set").name_classes(DIGITS)
     assert len(names) == len(set(names)) == 55 and names[:2] == ("0 0", "0 1") and names[-1] == "9 9" and "3 7" in names
     assert Pair("sequence").name_classes(DIGITS) == (*DIGITS, "end")
     assert Pair("sum").name_classes(DIGITS) == tuple(str(total) for total in range(19))
 
 
-def test_tasks():
+def test_tasks_of_pairs_have_their_recipes():
     recipes = [TASKS[name].recipe for name in ("pairs100", "pairs100_sequence", "addition100")]
     assert [recipe.label for recipe in recipes] == ["set", "sequence", "sum"]
     assert [recipe.num_distractors for recipe in recipes] == [8, 8, 0]
     assert all((recipe.height, recipe.width, recipe.distractor_size) == (100, 100, 8) for recipe in recipes)
 
 
-def test_loaded_from_digits_of_ones_own(tmp_path):
+def test_pairs_of_own_digits(tmp_path):
     arrays = {}
     colours = {"train": 50, "validation": 100, "test": 150}
     for split, colour in colours.items():
@@ -151,33 +155,29 @@ def test_loaded_from_digits_of_ones_own(tmp_path):
     np.testing.assert_array_equal(load_task("pairs100", data=tmp_path / "digits.npz").test.images, data.test.images)
 
 
-def test_fixed_image_shows_the_digit_of_its_number():
+def test_fixed_image_shows_the_digit_of_its_index():
     source = _source(30, 28, 28)
-    made = fixed_split(source, TASKS["addition100"], "test")
-    for picture, digit, label, total in zip(made.images, source.images, source.labels, made.labels, strict=True):
+    fixed = fixed_split(source, TASKS["addition100"], "test")
+    for picture, digit, label, total in zip(fixed.images, source.images, source.labels, fixed.labels, strict=True):
         windows = np.lib.stride_tricks.sliding_window_view(picture[..., 0], (28, 28))
         assert (windows[:, :, ::9, ::9] == digit[::9, ::9, 0]).all(axis=(2, 3)).any()
         assert label <= total <= label + 9
 
 
 @pytest.mark.parametrize(
-    ("call", "quoted"),
+    ("call", "message"),
     [
-        (lambda: Pair("both"), "label is 'both'; allowed: set, sequence, sum"),
-        (lambda: Pair("set", height=0), "height is 0"),
-        (lambda: Pair("set", distractor_size=0), "distractor_size is 0"),
         (lambda: Pair("set").name_classes(("cat", "dog")), "classes 0 to 9.*cat, dog"),
-        (lambda: PAIR.check(_source(height=5, width=6)), "5x6 pixels.*12x15 if they are at most 4 high or 5 wide"),
-        (lambda: PAIR.check(_source(height=13, width=2)), "13x2 pixels"),
-        (lambda: PAIR.check(_source(2)), "too few images for pairs, 2; at least 3"),
-        (lambda: Pair("sum", 12, 15).check(_source(1)), "too few images for pairs, 1; at least 2"),
-        (lambda: PAIR.check(_source(height=2)), "distractors are 3x3 pixels; at most 2x2"),
         (
-            lambda: PAIR.check(Source(_source().images, np.zeros((9, 2), np.int32))),
-            r"labels have shape \(9, 2\); pairs are of digits, \[9\]",
+            lambda: PAIR.check(_source(height=5, width=6)),
+            "^images of 5x6 pixels: .* 12x15 .* at most 4 high or 5 wide$",
         ),
+        (lambda: PAIR.check(_source(height=13, width=2)), "^images of 13x2 pixels"),
+        (lambda: PAIR.check(_source(2)), "^number of images in a split is 2: at least 3 are needed$"),
+        (lambda: Pair("sum", 12, 15).check(_source(1)), "^number of images in a split is 1: at least 2 are needed$"),
+        (lambda: PAIR.check(_source(height=2)), "^distractors of 3x3 pixels: the images allow at most 2x2$"),
     ],
 )
-def test_mistakes_are_quoted(call, quoted):
-    with pytest.raises(ValueError, match=quoted):
+def test_errors_quote_the_value(call, message):
+    with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Labels from right to left, against Python's own lists; images stay as they were."""
+"""Labels from right to left, against Python lists, with unchanged images."""
 
 import dataclasses
 
@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from common.data import Plain, Source, reverse_dataset, reverse_symbols, sample_batch
+from common.data.dataset import Dataset
 from common.data.recipes.base import Recipe
 from common.data.recipes.reversal import Reversed, flip_first
-from common.data.tasks import Dataset
 
 END = 10
 
 
-def of_one(label):
+def reverse_list(label):
+    """Reverse the symbols of one label before its end symbol."""
     symbols = list(label)
     length = symbols.index(END) if END in symbols else len(symbols)
     return symbols[:length][::-1] + symbols[length:]
@@ -35,26 +36,26 @@ def make_dataset(labels):
     return Dataset("numbers", jax.tree.map(jnp.asarray, source), source, source, Plain(), names)
 
 
-def test_by_hand():
+def test_symbols_before_the_end_symbol_are_reversed():
     labels = [[1, 2, 3, END], [4, END, END, END], [END, END, END, END], [5, 6, END, END], [7, 8, 9, 1]]
     expected = [[3, 2, 1, END], [4, END, END, END], [END, END, END, END], [6, 5, END, END], [1, 9, 8, 7]]
     assert reverse_symbols(np.array(labels), END).tolist() == expected
 
 
-def test_equals_a_loop_and_is_its_own_inverse():
+def test_reversal_equals_a_loop_and_is_its_own_inverse():
     labels = make_labels()
-    reversed_ = reverse_symbols(labels, END)
-    assert reversed_.tolist() == [of_one(label) for label in labels.tolist()] and reversed_.dtype == labels.dtype
-    np.testing.assert_array_equal(reverse_symbols(reversed_, END), labels)
+    backwards = reverse_symbols(labels, END)
+    assert backwards.tolist() == [reverse_list(label) for label in labels.tolist()] and backwards.dtype == labels.dtype
+    np.testing.assert_array_equal(reverse_symbols(backwards, END), labels)
 
 
-def test_jit_and_vmap():
+def test_jit_and_vmap_give_the_same():
     labels = make_labels()
     one_by_one = jax.jit(jax.vmap(lambda label: reverse_symbols(label, END)))(labels)
     np.testing.assert_array_equal(one_by_one, reverse_symbols(labels, END))
 
 
-def test_fixed_splits_and_batches_are_reversed_and_their_images_are_not():
+def test_labels_of_fixed_splits_and_batches_are_reversed_and_images_unchanged():
     dataset = make_dataset(make_labels())
     backwards = reverse_dataset(dataset)
     for name in ("validation", "test"):
@@ -64,32 +65,32 @@ def test_fixed_splits_and_batches_are_reversed_and_their_images_are_not():
         assert isinstance(after.labels, np.ndarray) and after.labels.dtype == np.int32
     key = jax.random.key(3)
     images, labels = sample_batch(key, dataset.train, dataset.recipe, 32)
-    same_images, reversed_ = sample_batch(key, backwards.train, backwards.recipe, 32)
+    same_images, reversed_labels = sample_batch(key, backwards.train, backwards.recipe, 32)
     np.testing.assert_array_equal(same_images, images)
-    np.testing.assert_array_equal(reversed_, reverse_symbols(labels, END))
-    assert (np.asarray(reversed_) != np.asarray(labels)).any()
+    np.testing.assert_array_equal(reversed_labels, reverse_symbols(labels, END))
+    assert (np.asarray(reversed_labels) != np.asarray(labels)).any()
     assert backwards.num_targets == dataset.num_targets and backwards.end_symbol == END
 
 
-def test_is_a_recipe_like_the_one_that_it_wraps():
+def test_reversed_recipe_wraps_another_recipe():
     dataset = make_dataset(make_labels())
     recipe = Reversed(dataset.recipe, END)
     assert isinstance(recipe, Recipe) and hash(recipe) == hash(dataclasses.replace(recipe))
     assert recipe.name_classes(dataset.class_names) == dataset.class_names
     image, label = recipe.draw_of(jax.random.key(0), 7, dataset.train)
     np.testing.assert_array_equal(image, dataset.test.images[7])
-    assert label.tolist() == of_one(dataset.test.labels[7].tolist())
-    with pytest.raises(ValueError, match="source labels"):
+    assert label.tolist() == reverse_list(dataset.test.labels[7].tolist())
+    with pytest.raises(ValueError, match="with labels of shape"):
         recipe.check(Source(dataset.test.images, dataset.test.labels[1:]))
 
 
-def test_single_classes_are_refused():
+def test_single_classes_cannot_be_reversed():
     dataset = make_dataset(np.arange(20, dtype=np.int32) % 10)
-    with pytest.raises(ValueError, match="reverse: a label of task 'numbers' is one class"):
+    with pytest.raises(ValueError, match="^reverse: task 'numbers' has single classes as labels"):
         reverse_dataset(dataset)
 
 
-def test_flip_first():
+def test_flip_first_reverses_the_first_values():
     values, flip = jnp.arange(8).reshape(2, 4), jax.jit(flip_first)
     assert flip(values, jnp.array([3, 0])).tolist() == [[2, 1, 0, 3], [4, 5, 6, 7]]
     assert flip(values, jnp.array([4, 1])).tolist() == [[3, 2, 1, 0], [4, 5, 6, 7]]

@@ -1,4 +1,4 @@
-"""Writes files of SVHN's true format: digitStruct.mat as MATLAB 7.3 writes it, PNGs, gzipped archives."""
+"""Writes files in the format of SVHN: digitStruct.mat as MATLAB 7.3 writes it, PNGs, gzipped archives."""
 
 import io
 import tarfile
@@ -11,9 +11,9 @@ FIELDS = ("height", "label", "left", "top", "width")
 
 
 def make_mat(records):
-    """The bytes of digitStruct.mat for records of ``(name, [(label, left, top, width, height), ...])``."""
+    """Return the bytes of digitStruct.mat for records of ``(name, [(label, left, top, width, height), ...])``."""
     content = io.BytesIO()
-    # MATLAB puts a header of 512 bytes in front of the HDF5 file.
+    # MATLAB writes a header of 512 bytes before the HDF5 file.
     with h5py.File(content, "w", userblock_size=512) as file:
         refs = file.create_group("#refs#")
         struct = file.create_group("digitStruct")
@@ -23,14 +23,14 @@ def make_mat(records):
             names.append(refs.create_dataset(f"n{i}", data=letters).ref)
             group = refs.create_group(f"b{i}")
             boxes.append(group.ref)
-            for field, place in zip(FIELDS, (4, 0, 1, 2, 3), strict=True):
-                values = [np.array([[float(digit[place])]]) for digit in digits]
+            for field, column in zip(FIELDS, (4, 0, 1, 2, 3), strict=True):
+                values = [np.array([[float(digit[column])]]) for digit in digits]
                 if len(values) == 1:
                     group.create_dataset(field, data=values[0])
                 elif values:
                     each = [refs.create_dataset(f"v{i}{field}{j}", data=value).ref for j, value in enumerate(values)]
                     group.create_dataset(field, data=np.array(each)[:, None], dtype=h5py.ref_dtype)
-                else:  # MATLAB's empty array: its shape, as a value.
+                else:  # MATLAB stores an empty array as its shape.
                     group.create_dataset(field, data=np.zeros(2, np.uint64)).attrs["MATLAB_empty"] = np.uint8(1)
         struct.create_dataset("name", data=np.array(names)[:, None], dtype=h5py.ref_dtype)
         struct.create_dataset("bbox", data=np.array(boxes)[:, None], dtype=h5py.ref_dtype)
@@ -39,19 +39,19 @@ def make_mat(records):
 
 
 def make_picture(seed, width=40, height=30):
-    """A picture uint8 `[height, width, 3]` of noise."""
+    """Return a picture of noise, uint8 `[height, width, 3]`."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def make_png(pixels):
-    """The bytes of a PNG file."""
+    """Return the bytes of a PNG file."""
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
     return content.getvalue()
 
 
 def make_archive(path, members):
-    """A gzipped archive of ``(name, bytes)``."""
+    """Write a gzipped archive of ``(name, bytes)``."""
     with tarfile.open(path, "w:gz") as archive:
         for name, content in members:
             info = tarfile.TarInfo(name)
@@ -60,7 +60,7 @@ def make_archive(path, members):
 
 
 def make_part(folder, name, records, pictures=None, records_first=False):
-    """NAME.tar.gz with its pictures, of noise unless they are given, and its records, as a rule behind them."""
+    """Write NAME.tar.gz with its pictures (noise by default) and its records, and return the pictures."""
     pictures = {record: make_picture(i) for i, (record, _) in enumerate(records)} if pictures is None else pictures
     members = [(f"{name}/{picture}", make_png(pixels)) for picture, pixels in pictures.items()]
     members.insert(0 if records_first else len(members), (f"{name}/digitStruct.mat", make_mat(records)))
@@ -70,7 +70,7 @@ def make_part(folder, name, records, pictures=None, records_first=False):
 
 
 def some_records(count, seed=0):
-    """Records of one to three digits in pictures of 40x30 pixels."""
+    """Return records of one to three digits in pictures of 40x30 pixels."""
     rng = np.random.default_rng(seed)
     records = []
     for i in range(count):
@@ -80,7 +80,7 @@ def some_records(count, seed=0):
 
 
 def make_parts(folder, counts):
-    """A part of some records for each ``name: count``; returns the folder."""
+    """Write a part with some records for each ``name: count``, and return the folder."""
     for name, count in counts.items():
         make_part(folder, name, some_records(count, seed=count))
     return folder

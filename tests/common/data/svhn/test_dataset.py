@@ -1,4 +1,4 @@
-"""SVHN's files, made here in their true format: what is read, cropped, split, counted and refused."""
+"""SVHN as a data set, from files in its format: records, crops, splits, skipped numbers and errors."""
 
 import functools
 import warnings
@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.data.dataset import load_task
 from common.data.recipes.crops import Crop
+from common.data.sampling import sample_batch
 from common.data.svhn.dataset import SvhnConfig, crop_number, grown_box, load_part, load_svhn
-from common.data.svhn.files import Part, describe_skipped, find_part, read_records
-from common.data.tasks import load_task, sample_batch
+from common.data.svhn.digit_struct import read_records
+from common.data.svhn.files import Part, describe_skipped, find_part
 from tests.common.data.svhn.svhn_maker import (
     make_archive,
     make_mat,
@@ -28,7 +30,7 @@ SMALL = SvhnConfig(size=16)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Train, extra and test of a few numbers."""
+    """A folder with train, extra and test of a few numbers."""
     return make_parts(tmp_path, {"train": 12, "extra": 18, "test": 5})
 
 
@@ -36,7 +38,7 @@ def _read(records, skipped=None):
     return read_records(make_mat(records), "here", Counter() if skipped is None else skipped)
 
 
-def test_one_digit_and_more_are_stored_differently_and_read_alike():
+def test_records_of_one_digit_and_of_more_are_read_alike():
     one, three = _read(
         [("1.png", [(7, 3, 4, 10, 20)]), ("2.png", [(1, 1, 2, 3, 4), (10, 5, 2, 3, 4), (9, 9, 2, 3, 5)])]
     )
@@ -47,7 +49,7 @@ def test_one_digit_and_more_are_stored_differently_and_read_alike():
 
 
 @pytest.mark.parametrize("unpacked", [False, True])
-def test_a_part_gives_its_pictures_whatever_their_order(tmp_path, unpacked):
+def test_pictures_are_read_in_any_order(tmp_path, unpacked):
     records = some_records(4)
     pictures = {name: make_picture(i) for i, (name, _) in enumerate(records)}
     shuffled = {name: pictures[name] for name in ("3.png", "1.png", "4.png", "2.png")}
@@ -67,70 +69,69 @@ def test_a_part_gives_its_pictures_whatever_their_order(tmp_path, unpacked):
     assert not pictures and not skipped
 
 
-def test_crops_are_of_the_box_around_all_digits_grown():
-    # A picture that says where it was taken: red is the column, green the row.
+def test_crop_is_the_enlarged_bounding_box():
+    # The colours are coordinates: red is the column, green the row.
     x, y = np.meshgrid(np.arange(100), np.arange(80))
     picture = Image.fromarray(np.stack([x, y, 0 * x], axis=-1).astype(np.uint8))
     boxes = np.array([[30, 20, 40, 50], [42, 24, 50, 60]], np.float32)
     box = grown_box(boxes, picture.size, 1.3)
     np.testing.assert_allclose(box, [40 - 13, 40 - 26, 40 + 13, 40 + 26])
     crop = np.asarray(crop_number(picture, box, 52), float)
-    # Pixel i of the crop has its middle at left + (i + 1/2) * 26 / 52; a pixel has its own at its number + 1/2.
+    # The centre of crop pixel i is at left + (i + 1/2) * 26 / 52; that of picture pixel j is at j + 1/2.
     columns, rows = 27 + (np.arange(52) + 0.5) * 26 / 52 - 0.5, 14 + (np.arange(52) + 0.5) * 52 / 52 - 0.5
     np.testing.assert_allclose(crop[..., 0], np.broadcast_to(columns, (52, 52)), atol=0.51)
     np.testing.assert_allclose(crop[..., 1], np.broadcast_to(rows[:, None], (52, 52)), atol=0.51)
 
 
-def test_outside_the_picture_its_edge_is_repeated():
+def test_crop_repeats_the_edge_outside_the_picture():
     picture = Image.fromarray(np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3))
     crop = np.asarray(crop_number(picture, (-3.0, -2.0, 9.0, 10.0), 12))
     expected = np.pad(np.asarray(picture), ((2, 5), (3, 3), (0, 0)), mode="edge")
     np.testing.assert_array_equal(crop, expected)
 
 
-def test_a_box_is_cut_to_its_picture_and_none_outside_is_taken():
+def test_box_is_clipped_to_its_picture():
     assert grown_box(np.array([[-2, 3, 5, 9]], np.float32), (20, 8), 1.0) == (0, 3, 5, 8)
     assert grown_box(np.array([[1, 1, 5, 5], [30, 1, 35, 5]], np.float32), (20, 8), 1.3) is None
 
 
-def test_splits(folder):
-    said = []
-    sources = load_svhn(folder, SMALL, progress=lambda *args: said.append(args))
+def test_every_number_is_in_one_split(folder):
+    reports = []
+    sources = load_svhn(folder, SMALL, progress=lambda *args: reports.append(args))
     assert {split: len(source.labels) for split, source in sources.items()} == {"train": 27, "validation": 3, "test": 5}
     for images, labels in sources.values():
         assert images.shape[1:] == (16, 16, 3) and images.dtype == np.uint8
         assert labels.shape[1:] == (6,) and labels.dtype == np.int32 and (labels[:, -1] == 10).all()
     counts = {"train records": 12, "extra records": 18, "test records": 5, "train": 27, "validation": 3, "test": 5}
-    assert said == [(name, n, n) for name, n in counts.items()]
+    assert reports == [(name, n, n) for name, n in counts.items()]
     expected = [digits for _, digits in some_records(5, seed=5)]
     for label, digits in zip(sources["test"].labels, expected, strict=True):
         assert label.tolist() == [digit[0] % 10 for digit in digits] + [10] * (6 - len(digits))
-    # Every number of train and extra is in one of the two splits.
-    every = [load_part(find_part(folder, name), SMALL) for name in ("train", "extra")]
+    parts = [load_part(find_part(folder, name), SMALL) for name in ("train", "extra")]
     bytes_of = functools.partial(map, lambda image: image.tobytes())
     split = [*bytes_of(sources["train"].images), *bytes_of(sources["validation"].images)]
-    assert sorted(split) == sorted([*bytes_of(every[0].images), *bytes_of(every[1].images)])
+    assert sorted(split) == sorted([*bytes_of(parts[0].images), *bytes_of(parts[1].images)])
     other = load_svhn(folder, SMALL, seed=1)
     assert (other["validation"].images != sources["validation"].images).any()
 
 
-def test_validation_is_of_train_and_extra(folder):
+def test_validation_is_taken_from_train_and_extra(folder):
     chosen = load_svhn(folder, SMALL, num_validation=2)
     assert len(chosen["validation"].labels) == 2 and len(chosen["train"].labels) == 28
 
 
 def test_extra_may_be_missing(folder):
     (folder / "extra.tar.gz").unlink()
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning) as warned:
         assert len(load_svhn(folder, SMALL)["train"].labels) == 11
-    (warning,) = (str(one.message) for one in said)
+    (warning,) = (str(each.message) for each in warned)
     assert warning == (
-        f"{str(folder)!r} holds no extra.tar.gz, so train and validation share SVHN's 33,402 numbers instead of 235,755"
-        "; get it from http://ufldl.stanford.edu/housenumbers/"
+        f"{str(folder)!r} holds no extra.tar.gz, so train and validation have 33,402 numbers of SVHN instead of "
+        "235,755: download it from http://ufldl.stanford.edu/housenumbers/"
     )
 
 
-def test_the_other_preprocessing(folder):
+def test_tight_gray_crops_without_an_end_symbol(folder):
     config = SvhnConfig(size=32, growth=1.0, grayscale=True, num_symbols=5)
     images, labels = load_svhn(folder, config)["test"]
     assert images.shape == (5, 32, 32, 1) and labels.shape == (5, 5)
@@ -140,7 +141,7 @@ def test_the_other_preprocessing(folder):
     assert np.abs(images[0, ..., 0].astype(int) - np.asarray(picture.convert("L"))).max() <= 1
 
 
-def test_what_cannot_be_used_is_counted(tmp_path):
+def test_unusable_numbers_are_counted_in_a_warning(tmp_path):
     box = (4, 6, 8, 14)
     records = [
         ("1.png", [(3, *box)]),
@@ -159,26 +160,26 @@ def test_what_cannot_be_used_is_counted(tmp_path):
     members = [(f"train/{name}", make_png(pixels)) for name, pixels in pictures.items()]
     members += [("train/5.png", make_png(make_picture(5))[:60]), ("train/digitStruct.mat", make_mat(records))]
     make_archive(tmp_path / "train.tar.gz", members)
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning) as warned:
         images, labels = load_part(find_part(tmp_path, "train"), SMALL)
     assert labels[:, :2].tolist() == [[3, 10], [1, 2]] and len(images) == 2
-    (warning,) = (str(one.message) for one in said)
+    (warning,) = (str(each.message) for each in warned)
     assert "gives 2 numbers" in warning
     for counted in (
         "1 with no digits",
         "1 with more than 5 digits",
         "1 with no picture",
-        "1 with a picture that cannot be read",
+        "1 with an unreadable picture",
         "1 with a box outside its picture",
-        "1 with a label that is no digit",
+        "1 with a label that is not a digit",
         "1 with an empty box",
-        "1 with a name that is none of a picture",
-        "1 with a name that another has",
+        "1 with an invalid file name",
+        "1 with a repeated name",
     ):
         assert f"skipped {counted}" in warning
 
 
-def test_nothing_leaves_the_archive(tmp_path):
+def test_no_file_is_written_outside_the_archive(tmp_path):
     inside = tmp_path / "a" / "b"
     inside.mkdir(parents=True)
     members = [(name, b"evil") for name in ("../evil.png", "/tmp/evil-svhn.png", "train/../../evil.png", "evil.png")]
@@ -196,27 +197,27 @@ def test_links_in_a_folder_are_not_followed(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "digitStruct.mat").write_bytes(make_mat(some_records(1)))
     (tmp_path / "train" / "1.png").symlink_to(secret)
-    with pytest.raises(ValueError, match="holds no number that can be used; skipped 1 with no picture"):
+    with pytest.raises(ValueError, match="holds no usable number; skipped 1 with no picture"):
         load_part(find_part(tmp_path, "train"), SMALL)
 
 
-def test_a_cache_that_cannot_be_written_is_told_before_anything_is_read(folder, tmp_path, monkeypatch):
+def test_read_only_cache_is_an_error_before_anything_is_read(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(Part, "records", lambda *args: pytest.fail("the archive is read"))
-    with pytest.raises(OSError, match="the folder .*file/deeper' cannot be made"):
+    with pytest.raises(OSError, match="file/deeper'"):
         load_svhn(folder, SMALL, tmp_path / "file" / "deeper")
 
 
-@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
-def test_a_truncated_archive_is_an_error(folder, share):
+@pytest.mark.parametrize("fraction", [0.3, 0.9, 0.99])
+def test_truncated_archive_is_an_error(folder, fraction):
     path = folder / "train.tar.gz"
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    path.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(ValueError, match=r"train\.tar\.gz' is truncated or damaged"):
         load_svhn(folder, SMALL)
 
 
-def test_a_picture_cut_off_by_the_end_of_the_archive_is_an_error(tmp_path):
+def test_archive_truncated_after_the_records_is_an_error(tmp_path):
     # digitStruct.mat comes first, so only the pictures are missing.
     records = some_records(3)
     pictures = [(f"train/{name}", make_png(make_picture(i))) for i, (name, _) in enumerate(records)]
@@ -227,20 +228,20 @@ def test_a_picture_cut_off_by_the_end_of_the_archive_is_an_error(tmp_path):
         load_part(find_part(tmp_path, "train"), SMALL)
 
 
-def test_crops_are_kept(folder, tmp_path_factory, monkeypatch):
+def test_crops_are_cached(folder, tmp_path_factory, monkeypatch):
     cache = tmp_path_factory.mktemp("cache")
     first = load_svhn(folder, SMALL, cache)
     assert len(list(cache.glob("svhn-*-16px-*.npz"))) == 3
     monkeypatch.setattr(Part, "pictures", None)
-    again = load_svhn(folder, SMALL, cache)
+    cached = load_svhn(folder, SMALL, cache)
     for split, source in first.items():
-        np.testing.assert_array_equal(again[split].images, source.images)
-        np.testing.assert_array_equal(again[split].labels, source.labels)
-    with pytest.raises(TypeError):  # Other crops are read anew.
+        np.testing.assert_array_equal(cached[split].images, source.images)
+        np.testing.assert_array_equal(cached[split].labels, source.labels)
+    with pytest.raises(TypeError):  # Other crops are not in the cache.
         load_svhn(folder, SvhnConfig(size=17), cache)
 
 
-def test_records_are_kept_for_crops_of_all_sizes(tmp_path, monkeypatch):
+def test_cached_records_serve_crops_of_all_sizes(tmp_path, monkeypatch):
     records = [*some_records(6), ("7.png", []), ("8.png", [(1, 4, 6, 8, 14)] * 6)]
     make_part(tmp_path, "train", records)
     part = find_part(tmp_path, "train")
@@ -248,72 +249,69 @@ def test_records_are_kept_for_crops_of_all_sizes(tmp_path, monkeypatch):
         expected = load_part(part, SvhnConfig(size=17), None)
         load_part(part, SMALL, tmp_path / "cache")
     monkeypatch.setattr(Part, "records", None)
-    with pytest.warns(UserWarning) as again:
-        found = load_part(part, SvhnConfig(size=17), tmp_path / "cache")
-    for array, other in zip(found, expected, strict=True):
+    with pytest.warns(UserWarning) as second:
+        loaded = load_part(part, SvhnConfig(size=17), tmp_path / "cache")
+    for array, other in zip(loaded, expected, strict=True):
         np.testing.assert_array_equal(array, other)
-    assert {str(one.message) for one in again} == {str(one.message) for one in first}
-    # Another file is read anew.
+    assert {str(each.message) for each in second} == {str(each.message) for each in first}
+    # A changed file is read again.
     make_part(tmp_path, "train", some_records(5))
     with pytest.raises(TypeError):
         load_part(part, SvhnConfig(size=18), tmp_path / "cache")
 
 
-def test_what_was_skipped_is_told_of_kept_crops_too(tmp_path):
+def test_cached_crops_repeat_the_warning(tmp_path):
     make_part(tmp_path, "train", [("1.png", [(3, 4, 6, 8, 14)]), ("2.png", []), ("3.png", [(1, 4, 6, 8, 14)] * 6)])
-    said = []
+    messages = []
     for _ in range(2):
-        with pytest.warns(UserWarning) as told:
+        with pytest.warns(UserWarning) as warned:
             load_part(find_part(tmp_path, "train"), SMALL, tmp_path / "cache")
-        said.append([str(one.message) for one in told])
+        messages.append([str(each.message) for each in warned])
     where = str(tmp_path / "train.tar.gz")
     expected = f"{where!r} gives 1 numbers; skipped 1 with more than 5 digits; skipped 1 with no digits"
-    assert said == [[expected], [expected]]
+    assert messages == [[expected], [expected]]
     assert len(list((tmp_path / "cache").glob("svhn-train-16px-*.npz"))) == 1
 
 
-def _archive_without(folder, what):
-    make_archive(folder / "train.tar.gz", [("train/1.png", make_png(make_picture(0))), *what])
+def _write_archive(folder, members):
+    make_archive(folder / "train.tar.gz", [("train/1.png", make_png(make_picture(0))), *members])
 
 
 @pytest.mark.parametrize(
-    ("spoil", "quoted"),
+    ("spoil", "message"),
     [
-        (lambda folder: (folder / "test.tar.gz").unlink(), r"holds no test\.tar\.gz; get it from http://ufldl"),
-        (lambda folder: _archive_without(folder, []), "digitStruct.mat of .*train.tar.gz' is missing"),
-        (lambda folder: _archive_without(folder, [("train/digitStruct.mat", b"text")]), "is not a digitStruct.mat"),
+        (lambda folder: (folder / "test.tar.gz").unlink(), r"holds no test\.tar\.gz: download it from http://ufldl"),
         (
-            lambda folder: _archive_without(folder, [("train/digitStruct.mat", make_mat([("1.png", [])]))]),
-            "no record that makes sense; skipped 1 with no digits",
+            lambda folder: _write_archive(folder, []),
+            "digitStruct.mat of .*train.tar.gz' is not a digitStruct.mat",
         ),
+        (lambda folder: _write_archive(folder, [("train/digitStruct.mat", b"text")]), "is not a digitStruct.mat"),
         (lambda folder: (folder / "train.tar.gz").write_bytes(b"nothing"), "truncated or damaged"),
         (lambda folder: (folder / "train.tar.gz").write_bytes(b""), "truncated or damaged"),
     ],
 )
-def test_mistakes_are_quoted(folder, spoil, quoted):
+def test_errors_name_the_file(folder, spoil, message):
     spoil(folder)
-    with pytest.raises(ValueError, match=quoted):
+    with pytest.raises(ValueError, match=message):
         load_svhn(folder, SMALL)
 
 
-@pytest.mark.parametrize(
-    ("call", "quoted"),
-    [
-        (lambda folder: find_part(folder / "absent", "train"), "absent' is not a folder; it must hold train.tar.gz"),
-        (lambda folder: SvhnConfig(size=0), "size of SVHN's numbers is 0"),
-        (lambda folder: SvhnConfig(growth=0.5), "growth of SVHN's numbers is 0.5"),
-    ],
-)
-def test_wrong_arguments_are_quoted(tmp_path, call, quoted):
-    with pytest.raises(ValueError, match=quoted):
-        call(tmp_path)
+def test_path_that_is_not_a_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"absent' \(--data\): not a folder with train.tar.gz"):
+        find_part(tmp_path / "absent", "train")
+
+
+def test_part_without_valid_records_is_named(tmp_path):
+    make_part(tmp_path, "test", [("1.png", [])])
+    with pytest.raises(ValueError, match="test.tar.gz' holds no usable number; skipped 1 with no digits"):
+        load_part(find_part(tmp_path, "test"), SMALL, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
     ("name", "side", "channels", "symbols"),
     [("svhn_numbers", 54, 3, 6), ("svhn_numbers_110", 110, 3, 6), ("svhn_numbers_32", 32, 1, 5)],
 )
-def test_loaded_as_a_task(folder, tmp_path_factory, name, side, channels, symbols):
+def test_svhn_is_loaded_as_a_task(folder, tmp_path_factory, name, side, channels, symbols):
     data = load_task(name, data=folder, cache_dir=tmp_path_factory.mktemp("cache"))
     assert (data.height, data.width, data.channels, data.num_targets) == (side, side, channels, symbols)
     assert data.class_names == (*"0123456789", "end") and len(data.test.labels) == 5
@@ -321,17 +319,17 @@ def test_loaded_as_a_task(folder, tmp_path_factory, name, side, channels, symbol
     assert images.shape == (4, side, side, channels) and labels.shape == (4, symbols)
 
 
-def test_the_same_crops_as_house_numbers(folder, tmp_path):
+def test_crops_are_those_of_house_numbers(folder, tmp_path):
     gray = load_task("svhn_numbers", data=folder, resize=27, grayscale=True, cache_dir=tmp_path / "cache")
     assert gray.train.images.shape == (27, 32, 32, 1) and gray.recipe == Crop(27, 27)
 
 
-def test_a_task_says_what_it_needs(folder):
+def test_missing_data_is_explained(folder):
     with pytest.raises(ValueError, match=r"'svhn_numbers' needs data \(--data\): a folder with train.tar.gz"):
         load_task("svhn_numbers")
-    with pytest.raises(ValueError, match=r"num_images \(1, 2, 3\) is for rendered house numbers only"):
+    with pytest.raises(ValueError, match=r"^num_images \(1, 2, 3\): only for rendered house numbers"):
         load_task("svhn_numbers", data=folder, num_images=(1, 2, 3))
 
 
-def test_nothing_is_said_of_nothing_skipped():
+def test_no_suffix_if_nothing_was_skipped():
     assert describe_skipped(Counter()) == ""

@@ -1,4 +1,4 @@
-"""SVHN's files where they are damaged, strange or slow to read."""
+"""SVHN's files: damaged archives, invalid records, and progress."""
 
 import gzip
 import io
@@ -9,7 +9,8 @@ import h5py
 import pytest
 
 from common.data.svhn.dataset import SvhnConfig, load_part
-from common.data.svhn.files import find_part, read_records
+from common.data.svhn.digit_struct import read_records
+from common.data.svhn.files import find_part
 from tests.common.data.svhn.svhn_maker import make_mat, make_part, some_records
 
 ONE, TWO = [(3, 4, 6, 8, 14)], [(3, 4, 6, 8, 14), (5, 14, 6, 8, 14)]
@@ -19,13 +20,13 @@ BLOCK = 512
 
 @pytest.fixture
 def archive(tmp_path):
-    """train.tar.gz whose records come first, so that it can be read without its last pictures."""
+    """A train.tar.gz whose records come first, so that they are readable without the last pictures."""
     make_part(tmp_path, "train", some_records(6), records_first=True)
     return tmp_path / "train.tar.gz"
 
 
 def _headers(content):
-    """Where the headers of the files start."""
+    """Return the offsets of the headers of the files."""
     with tarfile.open(fileobj=io.BytesIO(content)) as opened:
         return [member.offset for member in opened]
 
@@ -46,34 +47,34 @@ def _overwrite(content, start, block):
         pytest.param(lambda tar: tar[: _headers(tar)[0]], id="empty"),
     ],
 )
-def test_a_damaged_tar_is_an_error_and_is_not_kept(archive, tmp_path, spoil):
+def test_damaged_archive_is_an_error_and_is_not_cached(archive, tmp_path, spoil):
     archive.write_bytes(gzip.compress(spoil(gzip.decompress(archive.read_bytes()))))
-    said = r"train\.tar\.gz' is truncated or damaged \(.+\); delete it and get it again from http://ufldl"
-    with pytest.raises(ValueError, match=said):
+    message = r"train\.tar\.gz' is truncated or damaged \(.+\): delete it and download it again from http://ufldl"
+    with pytest.raises(ValueError, match=message):
         load_part(find_part(tmp_path, "train"), SMALL, tmp_path / "cache")
     assert not any((tmp_path / "cache").iterdir())
 
 
-def test_a_wrong_checksum_is_an_error(archive, tmp_path):
+def test_wrong_checksum_is_an_error(archive, tmp_path):
     content = bytearray(archive.read_bytes())
-    content[-8] ^= 1  # The checksum is in front of the length, four bytes each.
+    content[-8] ^= 1  # The file ends in checksum and length, four bytes each.
     archive.write_bytes(content)
     with pytest.raises(ValueError, match=r"train\.tar\.gz' is truncated or damaged \(CRC check failed"):
         load_part(find_part(tmp_path, "train"), SMALL)
 
 
 @pytest.mark.parametrize("padding", [2, 20, 200])
-def test_an_archive_may_end_in_more_or_less_zeros(archive, tmp_path, padding):
-    whole = load_part(find_part(tmp_path, "train"), SMALL)
+def test_archive_may_end_in_any_number_of_zeros(archive, tmp_path, padding):
+    expected = load_part(find_part(tmp_path, "train"), SMALL)
     content = gzip.decompress(archive.read_bytes()).rstrip(b"\0")
     content += bytes(-len(content) % BLOCK + padding * BLOCK)
     archive.write_bytes(gzip.compress(content))
-    again = load_part(find_part(tmp_path, "train"), SMALL)
-    assert (again.images == whole.images).all() and len(whole.labels) == 6
+    padded = load_part(find_part(tmp_path, "train"), SMALL)
+    assert (padded.images == expected.images).all() and len(expected.labels) == 6
 
 
 def _edited(records, edit):
-    """The bytes of digitStruct.mat after an edit of its HDF5 file."""
+    """Return the bytes of digitStruct.mat after an edit of its HDF5 file."""
     content = io.BytesIO(make_mat(records))
     with h5py.File(content, "r+") as file:
         edit(file)
@@ -106,26 +107,26 @@ def _empty_height(file):
     [
         (_lose_name, "no name"),
         (_point_name_at_boxes, "no name"),
-        (_lose_width, "boxes that lack something"),
-        (_empty_height, "boxes that lack something"),
+        (_lose_width, "incomplete boxes"),
+        (_empty_height, "incomplete boxes"),
     ],
 )
-def test_a_record_that_lacks_something_is_counted_and_left_out(edit, counted):
+def test_incomplete_record_is_counted_and_skipped(edit, counted):
     content = _edited([("1.png", ONE), ("2.png", TWO), ("3.png", ONE)], edit)
     skipped = Counter()
     assert [record.name for record in read_records(content, "here", skipped)] == ["1.png", "3.png"]
     assert skipped == {counted: 1}
 
 
-def test_reading_records_is_reported(monkeypatch):
-    monkeypatch.setattr("common.data.svhn.files._REPORT_EVERY", 3)
-    said = []
+def test_progress_of_reading_records_is_reported(monkeypatch):
+    monkeypatch.setattr("common.data.svhn.digit_struct._REPORT_EVERY", 3)
+    reports = []
     content = make_mat([*some_records(6), ("7.png", [])])
-    read_records(content, "here", Counter(), lambda *counts: said.append(counts))
-    assert said == [(3, 7), (6, 7), (7, 7)]
+    read_records(content, "here", Counter(), lambda *counts: reports.append(counts))
+    assert reports == [(3, 7), (6, 7), (7, 7)]
 
 
-def test_who_stops_the_report_is_not_told_of_a_bad_file():
+def test_error_of_the_progress_callback_is_not_taken_for_a_bad_file():
     def stop(*_):
         raise ValueError("enough")
 

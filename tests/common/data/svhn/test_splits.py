@@ -1,4 +1,4 @@
-"""Which of SVHN's numbers are in which split, and what memory that takes."""
+"""The splits of SVHN, and the memory that loading takes."""
 
 import tracemalloc
 import warnings
@@ -10,7 +10,8 @@ from PIL import Image
 
 from common.data.array_cache import read_arrays
 from common.data.svhn.dataset import SvhnConfig, choose_validation, load_parts, load_svhn
-from common.data.svhn.files import Part, Record
+from common.data.svhn.files import Part
+from common.data.svhn.records import Record
 from tests.common.data.svhn.svhn_maker import make_part, make_parts, make_picture, some_records
 
 SMALL = SvhnConfig(size=16)
@@ -18,25 +19,25 @@ SMALL = SvhnConfig(size=16)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Train, extra and test of a few numbers."""
+    """A folder with train, extra and test of a few numbers."""
     return make_parts(tmp_path, {"train": 12, "extra": 18, "test": 5})
 
 
-def test_one_number_less_moves_at_most_one_other(tmp_path):
+def test_removing_one_number_moves_at_most_one_other(tmp_path):
     records, extra = some_records(60), some_records(60, seed=1)
     pictures = {name: make_picture(i) for i, (name, _) in enumerate(records)}
     make_part(tmp_path, "extra", extra, {name: make_picture(100 + i) for i, (name, _) in enumerate(extra)})
     make_part(tmp_path, "test", some_records(1))
     before = None
-    # Another order, a record without digits, one without a picture, and one less.
-    for changed, held in (
+    # Another order, a record without digits, one without a picture, and one removed.
+    for changed, present in (
         (records, pictures),
         (records[::-1], pictures),
         ([*records[:30], ("31.png", []), *records[31:]], pictures),
         (records, {name: pictures[name] for name in pictures if name != "50.png"}),
         (records[1:], pictures),
     ):
-        make_part(tmp_path, "train", changed, held)
+        make_part(tmp_path, "train", changed, present)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sources = load_svhn(tmp_path, SMALL)
@@ -51,45 +52,45 @@ def test_validation_is_the_same_for_all_crops(folder):
     np.testing.assert_array_equal(*labels)
 
 
-def test_what_is_chosen_is_spread_evenly_over_parts_and_seeds():
+def test_validation_is_spread_evenly_over_parts_and_seeds():
     names = [f"{part}/{i}.png" for part, count in (("train", 3_000), ("extra", 17_000)) for i in range(count)]
     first, other = (choose_validation(names, 2_000, seed) for seed in (8, 9))
-    # Five standard deviations about 300 and 200.
+    # Within five standard deviations of 300 and 200.
     assert len(first) == 2_000 and abs(sum(name.startswith("train") for name in first) - 300) < 5 * 16
     assert abs(len(first & other) - 200) < 5 * 13
 
 
-def test_without_training_images_none_of_their_pictures_is_read(folder, tmp_path, monkeypatch):
-    expected, asked = load_svhn(folder, SMALL), []
+def test_pictures_of_training_images_are_not_read_if_not_needed(folder, tmp_path, monkeypatch):
+    expected, reads = load_svhn(folder, SMALL), []
     pictures = Part.pictures
 
-    def ask(part, records, skipped):
-        asked.append((part.name, len(records)))
+    def record_reads(part, records, skipped):
+        reads.append((part.name, len(records)))
         return pictures(part, records, skipped)
 
-    monkeypatch.setattr(Part, "pictures", ask)
+    monkeypatch.setattr(Part, "pictures", record_reads)
     for cache in (None, tmp_path / "cache"):
-        found = load_svhn(folder, SMALL, cache, train=False)
-        assert sum(count for name, count in asked if name != "test") == 3
+        loaded = load_svhn(folder, SMALL, cache, train=False)
+        assert sum(count for name, count in reads if name != "test") == 3
         for split in ("validation", "test"):
-            np.testing.assert_array_equal(found[split].images, expected[split].images)
-            np.testing.assert_array_equal(found[split].labels, expected[split].labels)
-        assert found["train"].images.shape == (1, 16, 16, 3) and found["train"].labels.tolist() == [[10] * 6]
-        assert not found["train"].images.any()
-        asked.clear()
-    # Training finds what was kept, and so do those who need no training images.
+            np.testing.assert_array_equal(loaded[split].images, expected[split].images)
+            np.testing.assert_array_equal(loaded[split].labels, expected[split].labels)
+        assert loaded["train"].images.shape == (1, 16, 16, 3) and loaded["train"].labels.tolist() == [[10] * 6]
+        assert not loaded["train"].images.any()
+        reads.clear()
+    # Both kinds of loading share the cache.
     assert len(load_svhn(folder, SMALL, tmp_path / "cache")["train"].labels) == 27
-    assert sum(count for _, count in asked) == 27
-    asked.clear()
-    read = []
+    assert sum(count for _, count in reads) == 27
+    reads.clear()
+    cached = []
     monkeypatch.setattr(
-        "common.data.svhn.dataset.read_arrays", lambda path: read.append(path.name) or read_arrays(path)
+        "common.data.svhn.dataset.read_arrays", lambda path: cached.append(path.name) or read_arrays(path)
     )
     load_svhn(folder, SMALL, tmp_path / "cache", train=False)
-    assert not asked and [name.split("-")[1] for name in read] == ["validation", "test"]
+    assert not reads and [name.split("-")[1] for name in cached] == ["validation", "test"]
 
 
-def test_no_more_than_one_copy_of_the_images(monkeypatch):
+def test_loading_holds_at_most_one_copy_of_the_images(monkeypatch):
     counts = {"train": 300, "extra": 900, "test": 10}
     box = np.array([[1, 1, 4, 4]], np.float32)
 
@@ -97,7 +98,7 @@ def test_no_more_than_one_copy_of_the_images(monkeypatch):
         return [Record(f"{i}.png", (i % 10,), box) for i in range(counts[part.name])]
 
     def pictures(part, records, skipped):
-        for record in records[:-1]:  # One of each part of a split is lost.
+        for record in records[:-1]:  # The last one of each part of a split has no picture.
             number = int(record.name[:-4])
             green = number // 256 + 100 * (part.name == "extra")
             yield record, Image.new("RGB", (5, 5), (number % 256, green, *record.digits))
@@ -119,5 +120,5 @@ def test_no_more_than_one_copy_of_the_images(monkeypatch):
         assert (source.images == source.images[:, :1, :1]).all()
         red, green, blue = source.images[:, 0, 0].astype(int).T
         assert (blue == source.labels[:, 0]).all()
-        # In the order of the parts and their records.
+        # The order is that of the parts and their records.
         assert (np.diff(256 * green + red) > 0).all()

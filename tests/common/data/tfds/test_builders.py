@@ -1,17 +1,15 @@
-"""TensorFlow Datasets hold the same images, and TensorFlow is not asked for."""
+"""TensorFlow Datasets hold the same images, and do not import TensorFlow."""
 
 import importlib.util
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from common.data.digests import DIGESTS, digest
 from common.data.mnist import load_mnist
-from common.data.tasks import DIGESTS, TASKS, digest, fixed_split
-
-ROOT = Path(__file__).parents[4]
+from common.data.sampling import fixed_split
+from common.data.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +34,19 @@ def test_prepared_split_is_the_published_one(builders, prepared, task, split):
     assert digest(builders.read_split(task, split, prepared)) == DIGESTS[task, split]
 
 
-def test_training_digits(builders, prepared):
-    made, expected = builders.read_split("mnist28", "train", prepared), load_mnist()["train"]
-    np.testing.assert_array_equal(made.images, expected.images)
-    np.testing.assert_array_equal(made.labels, expected.labels)
+def test_training_digits_are_those_of_mnist(builders, prepared):
+    stored, expected = builders.read_split("mnist28", "train", prepared), load_mnist()["train"]
+    np.testing.assert_array_equal(stored.images, expected.images)
+    np.testing.assert_array_equal(stored.labels, expected.labels)
 
 
 @pytest.mark.parametrize("task", ["augmented100", "distorted/P", "two_channel_addition42", "TC84"])
-def test_first_examples_alone(builders, tmp_path, task):
+def test_first_examples_are_stored_alone(builders, tmp_path, task):
     builders.prepare(task, tmp_path, num_examples=20)
-    made = builders.read_split(task, "validation", tmp_path, num_examples=20)
+    stored = builders.read_split(task, "validation", tmp_path, num_examples=20)
     expected = fixed_split(load_mnist()["validation"], TASKS[task], "validation")
-    np.testing.assert_array_equal(made.images, expected.images[:20])
-    np.testing.assert_array_equal(made.labels, expected.labels[:20])
+    np.testing.assert_array_equal(stored.images, expected.images[:20])
+    np.testing.assert_array_equal(stored.labels, expected.labels[:20])
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
@@ -57,7 +55,7 @@ def test_works_without_tensorflow(builders, prepared):
     assert "tensorflow" not in sys.modules
 
 
-def test_labels_of_pairs(builders):
+def test_label_names_of_pairs_and_sums(builders):
     features = builders.make_config("pairs100"), builders.make_config("addition100")
     names = [builders.AttentionMnist(config=config.name).info.features["label"].names for config in features]
     assert (
@@ -65,38 +63,32 @@ def test_labels_of_pairs(builders):
     )
 
 
-def test_a_task_with_a_slash(builders, tmp_path):
+def test_task_with_a_slash_in_its_name(builders, tmp_path):
     builders.prepare("distorted/E", tmp_path, num_examples=3)
-    made = builders.read_split("distorted/E", "test", tmp_path, num_examples=3)
-    assert made.images.shape == (3, 28, 28, 1)
+    stored = builders.read_split("distorted/E", "test", tmp_path, num_examples=3)
+    assert stored.images.shape == (3, 28, 28, 1)
     assert builders.make_config("distorted/E").name == "distorted_E"
 
 
-def test_found_by_name(builders, prepared):
+def test_builder_is_found_by_name(builders, prepared):
     import tensorflow_datasets as tfds
 
-    found = tfds.builder("attention_mnist/cluttered60", data_dir=prepared, file_format="array_record")
-    example = found.as_data_source("test")[0]
+    builder = tfds.builder("attention_mnist/cluttered60", data_dir=prepared, file_format="array_record")
+    example = builder.as_data_source("test")[0]
     assert set(example) == {"image", "label", "index"}
     assert example["label"] == load_mnist()["test"].labels[example["index"]]
     assert set(builders.AttentionMnist.builder_configs) == {name.replace("/", "_") for name, _ in DIGESTS}
 
 
 @pytest.mark.parametrize(
-    ("call", "quoted"),
+    ("call", "message"),
     [
         (lambda b, folder: b.prepare("clutered60", folder), "'clutered60': did you mean 'cluttered60'"),
         (lambda b, folder: b.prepare("images", folder), "'images' is not made from MNIST"),
-        (lambda b, folder: b.prepare("mnist28", folder, num_examples=0), "num_examples is 0"),
         (lambda b, folder: b.read_split("translated60", "test", folder), "'translated60' is not prepared"),
-        (lambda b, folder: b.read_split("cluttered60", "train", folder), "no split 'train'; allowed"),
+        (lambda b, folder: b.read_split("cluttered60", "train", folder), "Unknown split 'train'"),
     ],
 )
-def test_mistakes_are_quoted(builders, prepared, call, quoted):
-    with pytest.raises(ValueError, match=quoted):
+def test_errors_quote_the_value(builders, prepared, call, message):
+    with pytest.raises(ValueError, match=message):
         call(builders, prepared)
-
-
-def test_package_does_not_import_tfds():
-    program = "import sys, common.data; assert 'tensorflow_datasets' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -1,4 +1,4 @@
-"""Whole numbers as TensorFlow Datasets: the same images, also from a download, and in parts."""
+"""Multi-digit numbers as TensorFlow Datasets: the same images, also downloaded and in several parts."""
 
 import functools
 import http.server
@@ -18,9 +18,9 @@ COUNTS = (11, 3, 4)
 
 @pytest.fixture(scope="module")
 def builders():
-    from common.data.tfds import number_builders as builders_numbers
+    from common.data.tfds import number_builders
 
-    return builders_numbers
+    return number_builders
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,14 @@ def folder(tmp_path_factory):
     return make_parts(tmp_path_factory.mktemp("svhn"), {"train": 6, "extra": 5, "test": 4})
 
 
-def test_house_numbers(builders, tmp_path):
+def test_house_numbers_are_those_of_the_pool(builders, tmp_path):
     builders.prepare_numbers("house_numbers", tmp_path, resize=14, num_images=COUNTS)
     seed = TASKS["house_numbers"].seed
     for split, count in zip(("train", "validation", "test"), COUNTS, strict=True):
-        made = builders.read_numbers("house_numbers", split, tmp_path, resize=14, num_images=COUNTS)
+        stored = builders.read_numbers("house_numbers", split, tmp_path, resize=14, num_images=COUNTS)
         pool = render_pool(PoolConfig(split, count, 17, seed=seed))
-        np.testing.assert_array_equal(made.images, pool.images)
-        np.testing.assert_array_equal(made.labels, pool.labels)
+        np.testing.assert_array_equal(stored.images, pool.images)
+        np.testing.assert_array_equal(stored.labels, pool.labels)
 
 
 @pytest.mark.parametrize("task", ["svhn_numbers", "svhn_numbers_32"])
@@ -43,14 +43,14 @@ def test_svhn_from_a_folder_in_parts(builders, folder, tmp_path, monkeypatch, ta
     numbers = TASKS[task].numbers
     config = SvhnConfig(numbers.size, numbers.growth, numbers.grayscale, numbers.num_symbols)
     expected = load_svhn(folder, config, seed=TASKS[task].seed)
-    # Room for four images.
+    # Four images fit in a part.
     monkeypatch.setattr(builders, "_PART_BYTES", 4 * expected["train"].images[0].nbytes + 1)
     builder = builders.prepare_numbers(task, tmp_path, svhn=folder)
     assert set(builder.info.splits) == {"train_0", "train_1", "train_2", "validation", "test"}
     for split, source in expected.items():
-        made = builders.read_numbers(task, split, tmp_path)
-        np.testing.assert_array_equal(made.images, source.images)
-        np.testing.assert_array_equal(made.labels, source.labels)
+        stored = builders.read_numbers(task, split, tmp_path)
+        np.testing.assert_array_equal(stored.images, source.images)
+        np.testing.assert_array_equal(stored.labels, source.labels)
 
 
 def test_svhn_is_downloaded(builders, folder, tmp_path, monkeypatch):
@@ -60,21 +60,21 @@ def test_svhn_is_downloaded(builders, folder, tmp_path, monkeypatch):
         monkeypatch.setattr(builders, "ADDRESS", f"http://127.0.0.1:{server.server_port}/")
         builders.prepare_numbers("svhn_numbers", tmp_path, resize=27)
         server.shutdown()
-    made = builders.read_numbers("svhn_numbers", "test", tmp_path, resize=27)
+    stored = builders.read_numbers("svhn_numbers", "test", tmp_path, resize=27)
     expected = load_svhn(folder, SvhnConfig(32), seed=TASKS["svhn_numbers"].seed)["test"]
-    np.testing.assert_array_equal(made.images, expected.images)
+    np.testing.assert_array_equal(stored.images, expected.images)
     assert "tensorflow" not in sys.modules
 
 
 @pytest.mark.parametrize(
-    ("call", "quoted"),
+    ("call", "message"),
     [
-        (lambda b, path: b.prepare_numbers("mnist28", path), "'mnist28' is not one of whole numbers; allowed: house"),
+        (lambda b, path: b.prepare_numbers("mnist28", path), "'mnist28' has no multi-digit numbers: choose from house"),
         (lambda b, path: b.prepare_numbers("svhn_number", path), "did you mean 'svhn_numbers'"),
-        (lambda b, path: b.prepare_numbers("svhn_numbers", path, svhn=path / "no"), "no' is not a folder"),
+        (lambda b, path: b.prepare_numbers("svhn_numbers", path, svhn=path / "no"), "no' .*: not a folder"),
         (lambda b, path: b.read_numbers("house_numbers", "test", path), "'house_numbers' is not prepared in"),
     ],
 )
-def test_mistakes_are_quoted(builders, tmp_path, call, quoted):
-    with pytest.raises(ValueError, match=quoted):
+def test_errors_quote_the_value(builders, tmp_path, call, message):
+    with pytest.raises(ValueError, match=message):
         call(builders, tmp_path)

@@ -1,0 +1,105 @@
+"""Reads `digitStruct.mat`, the annotations of a part of SVHN; the only module that knows h5py.
+
+A MATLAB 7.3 file is HDF5. The datasets `name` and `bbox` hold references to the name of each picture and to the boxes
+of its digits. A box has `left`, `top`, `width`, `height` and `label`; each is a number where the picture has one digit,
+and an array of references to numbers where it has more.
+"""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5d, h5r, h5s
+
+from common.data.svhn.records import Record
+
+# Records between two progress reports: about a second.
+_REPORT_EVERY = 500
+_FIELDS = (b"left", b"top", b"width", b"height", b"label")
+_PICTURE = re.compile(r"[A-Za-z0-9_-]+\.png")
+_BAD_MATLAB = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
+
+
+def read_records(
+    content: bytes, where: str, skipped: Counter[str], report: Callable[[int, int], None] | None = None
+) -> list[Record]:
+    """Read `digitStruct.mat`.
+
+    Args:
+        content: the bytes of the file.
+        where: the name of the file for messages.
+        skipped: invalid records are counted here, by what is wrong with them.
+        report: called with the number of records read so far, and the number of all.
+
+    Returns:
+        The valid records, in the order of the file.
+
+    Raises:
+        ValueError: the file cannot be read, or has another format.
+    """
+    records = []
+    for done, (total, record) in enumerate(_iterate_records(content, where), start=1):
+        if isinstance(record, str):
+            skipped[record] += 1
+        else:
+            records.append(record)
+        if report is not None and (done % _REPORT_EVERY == 0 or done == total):
+            report(done, total)
+    return records
+
+
+def _iterate_records(content: bytes, where: str) -> Iterator[tuple[int, Record | str]]:
+    """Yield the number of all records, with each record or what is wrong with it."""
+    try:
+        with h5py.File(io.BytesIO(content)) as file:
+            names, boxes = (file["digitStruct"][field][()].ravel() for field in ("name", "bbox"))
+            for name, box in zip(names, boxes, strict=True):
+                yield len(names), _read_record(file.id, name, box)
+    except _BAD_MATLAB as error:
+        raise ValueError(f"{where} is not a digitStruct.mat of SVHN: {error}") from error
+
+
+# A file holds millions of data sets of one number each. h5py's high-level objects would take twice as long.
+def _read_record(file: h5py.h5f.FileID, name_at: Any, box_at: Any) -> Record | str:
+    """Return a record, or what is wrong with it."""
+    try:
+        name = "".join(map(chr, _read_values(h5r.dereference(name_at, file)).astype(int)))
+    except _BAD_MATLAB:
+        return "no name"
+    if not _PICTURE.fullmatch(name):
+        return "an invalid file name"
+    try:
+        group = h5r.dereference(box_at, file)
+        columns = [_read_field(file, h5d.open(group, field)) for field in _FIELDS]
+    except _BAD_MATLAB:
+        return "no digits"
+    if not columns[0]:
+        return "no digits"
+    if len({len(column) for column in columns}) > 1:
+        return "incomplete boxes"
+    left, top, width, height, label = np.array(columns, np.float64)
+    if not np.isfinite([left, top, width, height, label]).all() or (np.minimum(width, height) <= 0).any():
+        return "an empty box"
+    if ((label != label.round()) | (label < 1) | (label > 10)).any():
+        return "a label that is not a digit"
+    boxes = np.stack([left, top, left + width, top + height], axis=1).astype(np.float32)
+    # Label 10 is the digit 0.
+    return Record(name, tuple(int(digit) % 10 for digit in label), boxes)
+
+
+def _read_field(file: h5py.h5f.FileID, field: h5d.DatasetID) -> list[float]:
+    values = _read_values(field)
+    # With one digit the field holds the number itself, with more it holds references to numbers.
+    if values.dtype != object:
+        return [float(value) for value in values] if len(values) == 1 else []
+    return [float(_read_values(h5r.dereference(value, file))[0]) for value in values]
+
+
+def _read_values(data: h5d.DatasetID) -> np.ndarray:
+    values = np.zeros(data.shape, data.dtype)
+    data.read(h5s.ALL, h5s.ALL, values)
+    return values.ravel()
