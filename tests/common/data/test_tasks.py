@@ -46,7 +46,7 @@ def test_task_of_a_module_is_found(my_tasks):
         ("no_such_module:task", "^task 'no_such_module:task': No module named 'no_such_module'; choose from mnist28"),
         (
             "my_tasks:absent",
-            "^task 'my_tasks:absent': module 'my_tasks' has no attribute 'absent'; choose",
+            "^task 'my_tasks:absent': module 'my_tasks' has no 'absent'; choose",
         ),
         ("my_tasks:number", "^task 'my_tasks:number': it has 3 where a common.data.Task is expected"),
         ("my_tasks:bad_recipe", "^task 'my_tasks:bad_recipe': it has 'recipe' where a common.data.Recipe is expected"),
