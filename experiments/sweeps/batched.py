@@ -60,8 +60,9 @@ class _Member:
         self.run, self.built, self.programs, self.config = run, built, programs, experiment.training
         check_run_directory(run_dir, family, experiment, run.preset)
         state = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
-        run_directory.open_run(run_dir, identity(family, experiment, run.preset), resume=experiment.output.resume)
-        add_start(run_dir, digest(dataset))
+        known = identity(family, experiment, run.preset)
+        run_directory.open_run(run_dir, known, resume=experiment.output.resume)
+        add_start(run_dir, digest(dataset), known["code"])
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
         self.step = int(self.state.step)

@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +13,41 @@ import numpy as np
 
 from common.data import Dataset
 from common.data.array_cache import digest_arrays
+from common.extensions import source_digest, source_files
 from common.training.checkpoints import Checkpoints
 from experiments.cli.console import say
+from experiments.training.config import flatten
 from experiments.training.run_directory import read_json, write_json
 
 FILE = "starts.json"
+# What a configuration calls something of the user's own.
+_OWN = re.compile(r"[\w.]+:\w+")
 
 
-def environment() -> dict[str, Any]:
-    """The commit of the code, the version of JAX and the device of this process."""
-    return {"commit": commit(), "jax_version": jax.__version__, "device": device()}
+def environment(code: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the commit of the code, the version of JAX and the device of this process.
+
+    Args:
+      code: what a run uses of its user, see `code_digests`.
+    """
+    return {"commit": commit(source_files(code or ())), "jax_version": jax.__version__, "device": device()}
+
+
+def code_digests(family: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of the source file of everything of the user's own that a run uses, by ``module:name``.
+
+    Args:
+      family: name of the family.
+      config: the configuration as JSON values.
+    """
+    values = [family, *(value for _, value in flatten(config))]
+    names = dict.fromkeys(value for value in values if isinstance(value, str) and _OWN.fullmatch(value))
+    digests = {name: source_digest(name) for name in names}
+    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def read_starts(run_dir: Path) -> list[dict[str, Any]]:
-    """The starts of a run, the first first; none of a run from before they were kept.
+    """Return the starts of a run, the first one first; none where they were not recorded.
 
     Raises:
       ValueError: the file is damaged.
@@ -33,12 +56,13 @@ def read_starts(run_dir: Path) -> list[dict[str, Any]]:
     return read_json(path)["starts"] if path.exists() else []
 
 
-def add_start(run_dir: Path, images: str) -> None:
-    """Notes that a run begins, or goes on from its latest checkpoint, and says where that is not as it was.
+def add_start(run_dir: Path, images: str, code: Mapping[str, str]) -> None:
+    """Record that a run begins or resumes, and print what has changed since its last start.
 
     Args:
-      run_dir: its folder.
+      run_dir: its run directory.
       images: the `digest` of its images.
+      code: its `code_digests`.
 
     Raises:
       ValueError: they are not those of the run.
@@ -47,15 +71,15 @@ def add_start(run_dir: Path, images: str) -> None:
     starts = read_starts(run_dir)
     _require_same(run_dir, starts, images)
     step = max(Checkpoints(run_dir / "checkpoints").steps(), default=0)
-    start = {"step": step, **environment(), "images": images}
+    start = {"step": step, **environment(code), "images": images, "code": dict(code)}
     for name in ("commit", "jax_version"):
         if starts and starts[-1][name] != start[name]:
-            say(f"note: {name} was {starts[-1][name]} until here, and is {start[name]} from now on")
+            say(f"note: {name} was {starts[-1][name]} until now, and is {start[name]} from now on")
     write_json(run_dir / FILE, {"starts": [*starts, start]})
 
 
 def check_images(run_dir: Path, dataset: Dataset) -> None:
-    """Checks that the images are those of a run, since of others some may be ones that it has trained on.
+    """Check that the images are those of a run; it may have trained on some of any others.
 
     Raises:
       ValueError: its validation or test images were other ones.
@@ -75,25 +99,31 @@ def _require_same(run_dir: Path, starts: list[dict[str, Any]], images: str) -> N
 
 
 def digest(dataset: Dataset) -> str:
-    """SHA-256 of the validation and the test split."""
+    """Return the SHA-256 of the validation and the test split."""
     splits = {"validation": dataset.validation, "test": dataset.test}
     parts = {f"{split}_{name}": part for split, source in splits.items() for name, part in source._asdict().items()}
     return digest_arrays({name: np.asarray(part) for name, part in parts.items()})
 
 
-def commit() -> str | None:
-    """Return the commit of the code, with ``-dirty`` where the tree differs from it; None outside a repository."""
+def commit(sources: Sequence[Path] = ()) -> str | None:
+    """Return the commit of the code, with ``-dirty`` where the tree differs from it; None outside a repository.
+
+    Args:
+      sources: files that a run uses; one of them that the repository holds but does not track counts as a difference.
+    """
+
+    def git(*words: str) -> str:
+        folder = Path(__file__).parent
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        described = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        root = Path(git("rev-parse", "--show-toplevel"))
+        inside = [str(path.resolve()) for path in sources if path.resolve().is_relative_to(root)]
+        untracked = git("ls-files", "--others", "--", *inside) if inside else ""
     except (OSError, subprocess.CalledProcessError):
         return None
-    return described.stdout.strip()
+    return described if described.endswith("-dirty") or not untracked else f"{described}-dirty"
 
 
 def device() -> str:

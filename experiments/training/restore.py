@@ -11,7 +11,7 @@ from experiments.cli.console import warn
 from experiments.families import Built, Family, find_family
 from experiments.training.config import DataConfig, Experiment, from_json, load_blank, load_dataset, validate_budget
 from experiments.training.programs import make_initial_state
-from experiments.training.provenance import check_images
+from experiments.training.provenance import check_images, code_digests
 from experiments.training.run_directory import read_identity
 
 
@@ -53,9 +53,13 @@ def read_experiment(run_dir: Path) -> tuple[Family, Experiment]:
     identity = read_identity(run_dir)
     family = find_family(identity["family"])
     try:
-        return family, from_json(family.experiment, identity["config"])
+        experiment = from_json(family.experiment, identity["config"])
     except ValueError as error:
         raise ValueError(f"run directory {str(run_dir)!r}: {error}") from error
+    for name, digest in code_digests(family.name, identity["config"]).items():
+        if identity.get("code", {}).get(name, digest) != digest:
+            warn(f"note: the source of {name} has changed since the run {str(run_dir)!r} began")
+    return family, experiment
 
 
 def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset) -> RestoredRun:

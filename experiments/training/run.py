@@ -32,7 +32,7 @@ from experiments.training.config import (
 )
 from experiments.training.loop import Interrupted, NotFinite, Outcome, train
 from experiments.training.programs import Compile, Programs, check_step, compile_alone
-from experiments.training.provenance import add_start, device, digest, read_starts
+from experiments.training.provenance import add_start, code_digests, device, digest, read_starts
 from experiments.training.restore import selected_params
 from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
 
@@ -89,8 +89,9 @@ def run(
             programs = compile(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
             check_run_directory(run_dir, family, experiment, preset)  # Another process may have used it meanwhile.
-            run_directory.open_run(run_dir, identity(family, experiment, preset), resume=experiment.output.resume)
-            add_start(run_dir, digest(dataset))
+            known = identity(family, experiment, preset)
+            run_directory.open_run(run_dir, known, resume=experiment.output.resume)
+            add_start(run_dir, digest(dataset), known["code"])
         try:
             say(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
             with user_errors(NotFinite, CheckpointError):
@@ -112,8 +113,14 @@ def default_name(family: Family, experiment: Experiment, preset: str) -> str:
 
 
 def identity(family: Family, experiment: Experiment, preset: str) -> dict[str, Any]:
-    """Return what identifies a run, as its ``config.json`` holds it: family, preset and configuration."""
-    return {"family": family.name, "preset": preset, "config": to_json(experiment)}
+    """Return what identifies a run, as its ``config.json`` holds it: family, preset, configuration and own code."""
+    config = to_json(experiment)
+    return {
+        "family": family.name,
+        "preset": preset,
+        "config": config,
+        "code": code_digests(family.name, config),
+    }
 
 
 def check_run_directory(run_dir: Path, family: Family, experiment: Experiment, preset: str) -> None:

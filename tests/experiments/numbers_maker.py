@@ -70,5 +70,5 @@ def untrained_run(folder, flags):
 def leave(folder, preset, experiment, dataset):
     """Leaves a run of an agent as it is before its first step."""
     state = make_initial_state(experiment, build(experiment, dataset).model)
-    open_run(folder, {"family": "dram", "preset": preset, "config": to_json(experiment)}, resume=False)
+    open_run(folder, {"family": "dram", "preset": preset, "config": to_json(experiment), "code": {}}, resume=False)
     Checkpoints(folder / "checkpoints").save(state)

@@ -37,7 +37,7 @@ def test_a_cell_that_was_begun_here_goes_on_there(plan, tmp_path, fake, monkeypa
     assert failed.code == 1
     assert ray_cluster.keep(failed, cell, sweep).detail == "step 3: loss is not finite; last good checkpoint: none"
     (fake.folder / "fail-4").unlink()
-    monkeypatch.setattr("experiments.training.run_directory.commit", lambda: "abc")
+    monkeypatch.setattr("experiments.training.provenance.commit", lambda: "abc")
     done = parcels.run_cell(command, parcels.pack(cell_folder(sweep, cell)), 1.0)
     assert ray_cluster.keep(done, cell, sweep).state == "finished" and read_results(sweep, cell)["commit"] == "abc"
     log = (cell_folder(sweep, cell) / "log.txt").read_text()

@@ -1,8 +1,10 @@
 """What a run was trained with: its results say it of each start, and other images than those are refused."""
 
 import dataclasses
+import hashlib
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -11,7 +13,8 @@ import pytest
 
 from common.data.blank import blank_task
 from common.data.source import Source
-from experiments import cnn, evaluate
+from experiments import cnn, evaluate, ram
+from experiments.sweeps.study import Study, make_plan
 from experiments.training import provenance
 from experiments.training.run_directory import read_json
 
@@ -42,10 +45,10 @@ def refused(capsys, main, args):
 
 
 def test_each_start_is_in_the_results(monkeypatch, capsys):
-    monkeypatch.setattr(provenance, "commit", lambda: "a1")
+    monkeypatch.setattr(provenance, "commit", lambda *sources: "a1")
     train()
     first = read_json(RESULTS)
-    monkeypatch.setattr(provenance, "commit", lambda: "b2")
+    monkeypatch.setattr(provenance, "commit", lambda *sources: "b2")
     train("--resume")
     assert "note: commit was a1 until here, and is b2 from now on" in capsys.readouterr().err
     results = read_json(RESULTS)
@@ -102,3 +105,51 @@ def test_the_commit_says_whether_files_were_changed(tmp_path, monkeypatch):
     assert provenance.commit() == git("rev-parse", "HEAD")
     (tmp_path / "code.py").write_text("x = 2")
     assert provenance.commit() == git("rev-parse", "HEAD") + "-dirty"
+    git("checkout", "code.py")
+    own = tmp_path / "my_reward.py"
+    own.write_text("")
+    assert provenance.commit() == git("rev-parse", "HEAD")
+    assert provenance.commit([own]) == git("rev-parse", "HEAD") + "-dirty", "a file that the run uses is not tracked"
+    git("add", ".")
+    git("commit", "-m", "two")
+    assert provenance.commit([own]) == git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def own_reward(tmp_path, monkeypatch):
+    """A reward of the user's own, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "own_reward.py"
+    path.write_text("from common.policy_gradient.rewards import correct\n")
+    yield path
+    sys.modules.pop("own_reward", None)
+
+
+def test_the_source_of_own_code_identifies_a_run_and_a_cell(own_reward):
+    study = Study("ram", "mnist28", overrides={"reward": "own_reward:correct"})
+    (cell,) = make_plan(study).cells
+    digest = hashlib.sha256(own_reward.read_bytes()).hexdigest()
+    before = cell.id
+    assert cell.identity()["code"] == {"own_reward:correct": digest}
+    own_reward.write_text("from common.policy_gradient.rewards import gain as correct\n")
+    (edited,) = make_plan(study).cells
+    assert edited.id != before, "a sweep does not take a cell over that other code computed"
+    (without,) = make_plan(Study("ram", "mnist28")).cells
+    assert without.identity()["code"] == {}
+
+
+def test_a_run_is_not_resumed_by_other_code(own_reward, capsys):
+    images = "--task images --data images.npz --steps 2 --batch-size 4 --evaluate-every 2 --no-plots --run-dir own"
+    agent = "--num-scales 1 --glimpse-size 4 --num-glimpses 2 --core rnn --core-hidden 4 --reward own_reward:correct"
+    command = ["quick", *images.split(), *agent.split(), "--eval-episodes", "1", "--validation-episodes", "1"]
+    ram.main(command)
+    starts = read_json(Path("own/starts.json"))["starts"]
+    assert list(starts[0]["code"]) == ["own_reward:correct"]
+    own_reward.write_text(own_reward.read_text() + "# edited\n")
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        ram.main([*command, "--resume"])
+    assert "its code.own_reward:correct is" in capsys.readouterr().err
+    evaluate.main(["own"])
+    assert "the source of own_reward:correct has changed" in capsys.readouterr().err
