@@ -50,7 +50,7 @@ def test_each_start_is_in_the_results(monkeypatch, capsys):
     first = read_json(RESULTS)
     monkeypatch.setattr(provenance, "commit", lambda *sources: "b2")
     train("--resume")
-    assert "note: commit was a1 until here, and is b2 from now on" in capsys.readouterr().err
+    assert "note: commit was a1 until now, and is b2 from now on" in capsys.readouterr().err
     results = read_json(RESULTS)
     assert [start["step"] for start in results["starts"]] == [0, 4]
     assert results["starts"][0] == first["starts"][0] and first["commit"] == "a1" and results["commit"] == "b2"
