@@ -16,6 +16,9 @@ from common.training.step import Hyper, Model, Step, TrainState, init_state, mak
 from experiments.training.augmentation import make_augmentation
 from experiments.training.config import Experiment
 
+# XLA ends the process, without an error to catch, on arrays of many more.
+MOST_PARAMETERS = 10**9
+
 
 def make_step(experiment: Experiment, model: Model, dataset: Dataset) -> Step:
     """Return the training step of an experiment (see `common.training.step.train_step`)."""
@@ -49,11 +52,14 @@ def check_step(experiment: Experiment, model: Model, dataset: Dataset) -> int:
       The number of parameters.
 
     Raises:
-      ValueError: parts of the configuration do not fit together.
+      ValueError: parts of the configuration do not fit together, or there are too many parameters.
     """
     state = jax.eval_shape(lambda: make_initial_state(experiment, model))
+    parameters = optax.tree.size(state.params)
+    if parameters > MOST_PARAMETERS:
+        raise ValueError(f"the model has {parameters:,} parameters: must be at most {MOST_PARAMETERS:,}")
     jax.eval_shape(make_step(experiment, model, dataset), state, dataset.train, configured_hyper(experiment, model))
-    return optax.tree.size(state.params)
+    return parameters
 
 
 class Programs(NamedTuple):

@@ -24,7 +24,7 @@ from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate, ram
 from experiments.families.cnn import CnnExperiment
 from experiments.families.ram import RamExperiment
-from experiments.readouts import READOUTS
+from experiments.readouts import READOUTS, readout_name
 from experiments.reports.episodes import read_episodes
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import to_json
@@ -114,6 +114,7 @@ WRONG = [
     (["--data", "absent.npz"], ["absent.npz", "no file"]),
     (["--run-dir", "file"], ["'file' is a file"]),
     (["--run-dir", "file/below"], ["'file/below'", "not a folder that can be written"]),
+    (["--core-hidden", "1000000000"], ["the model has ", " parameters", "at most 1,000,000,000"]),
     (["--minibatches", "3", "--surrogate", "ppo_clip"], ["minibatches 3", "must divide batch_size 8"]),
     (["--passes", "2"], ["passes 2", "ppo_clip"]),
     (["--run-dir", "full"], ["'full'", "no config.json of a run", "another --run-dir"]),
@@ -139,7 +140,7 @@ def test_bad_input_is_told_in_one_line_and_nothing_is_written(refused, tmp_path,
     [
         (["--units", "0"], ["units 0", "at least 1"]),
         (["--network", "paper_cnn", "--resize", "9"], ["'paper_cnn' on 9x9", "at least 10x10"]),
-        (["--network", "resnet"], ["'resnet'", "'article_cnn'"]),
+        (["--network", "resnet"], ["'resnet'", "article_cnn"]),
     ],
 )
 def test_bad_input_of_a_baseline(refused, flags, said):
@@ -165,7 +166,7 @@ def flip(path):
 def test_damaged_mnist(refused, monkeypatch, tmp_path):
     copy = Path(shutil.copy(MNIST_PATH, tmp_path / "mnist.npz"))
     flip(copy)
-    monkeypatch.setattr("common.data.tasks.load_mnist", functools.partial(load_mnist, copy))
+    monkeypatch.setattr("common.data.dataset.load_mnist", functools.partial(load_mnist, copy))
     line = refused(ram, RAM, "--task", "mnist28", "--data", "None")
     assert str(copy) in line and not Path("run").exists()
 
@@ -180,7 +181,19 @@ def test_damaged_images(refused, images, tmp_path):
 # -- What a run leaves behind. --
 
 KEYS = (
-    *("task", "family", "preset", "config", "seed", "commit", "device", "jax_version", "starts", "wall_seconds"),
+    *(
+        "task",
+        "family",
+        "preset",
+        "config",
+        "code",
+        "seed",
+        "commit",
+        "device",
+        "jax_version",
+        "starts",
+        "wall_seconds",
+    ),
     *("steps", "episodes", "parameters", "validation", "test"),
 )
 METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
@@ -217,7 +230,7 @@ def agent_run(images, tmp_path_factory):
 def test_results_of_an_agent(agent_run):
     results, config = read_json(agent_run.folder / "results.json"), read_json(agent_run.folder / "config.json")
     assert tuple(results) == KEYS
-    assert config == {name: results[name] for name in ("family", "preset", "config")}
+    assert config == {name: results[name] for name in ("family", "preset", "config", "code")}
     assert (results["task"], results["family"], results["preset"], results["seed"]) == ("images", "ram", "quick", 5)
     assert (results["steps"], results["episodes"]) == (4, 4 * 8 * 2) and results["wall_seconds"] > 0
     # Glimpse network, core, location, classes and baseline, weights and biases by hand.
@@ -264,7 +277,7 @@ def test_what_a_run_prints(agent_run):
 def errors_in(table):
     """The numbers of the table that a command prints, by the name of the method."""
     rows = [row.strip("│ ").split("│") for row in table.splitlines() if row.startswith("│")]
-    words = {name: method for method, name in READOUTS.items()}
+    words = {readout_name(method, 3): method for method in READOUTS}
     return {words[name.strip()]: [float(x) for x in re.findall(r"[\d.]+", "".join(r))] for name, *r in rows}
 
 
@@ -301,7 +314,7 @@ def test_ctrl_c_after_training(go, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
-        patched.setattr("experiments.training.run.measure", interrupt)
+        patched.setattr("experiments.training.run.evaluate", interrupt)
         go(cnn, CNN)
     line = capsys.readouterr().err.splitlines()[-1]
     assert stop.value.code == 130 and line.startswith("interrupted; go on with: ") and line.endswith(" --resume")
@@ -332,7 +345,7 @@ def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
     def exhaust(*args):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore\nlines")
 
-    for place, said in (("begin", "8 bytes."), ("measure", "--resume")):
+    for place, said in (("begin", "8 bytes."), ("evaluate", "--resume")):
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
             patched.setattr(f"experiments.training.run.{place}", exhaust)
             go(cnn, CNN)
@@ -363,7 +376,7 @@ def test_saved_configuration_is_the_preset_with_the_flags(go):
 def test_default_folder_names_the_run(images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cnn.main([*CNN, "--data", str(images)])
-    assert [str(path) for path in Path("runs").iterdir()] == ["runs/fc-mnist28-seed5"]
+    assert [str(path) for path in Path("runs").iterdir()] == ["runs/cnn-mnist28-seed5"]
 
 
 def test_second_run_needs_leave_to_touch_the_first(go, refused, capsys):
