@@ -164,7 +164,7 @@ def flip(path):
 def test_damaged_mnist(refused, monkeypatch, tmp_path):
     copy = Path(shutil.copy(MNIST_PATH, tmp_path / "mnist.npz"))
     flip(copy)
-    monkeypatch.setattr("common.data.tasks.load_mnist", functools.partial(load_mnist, copy))
+    monkeypatch.setattr("common.data.dataset.load_mnist", functools.partial(load_mnist, copy))
     line = refused(ram, RAM, "--task", "mnist28", "--data", "None")
     assert str(copy) in line and not Path("run").exists()
 
