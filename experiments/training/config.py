@@ -144,6 +144,7 @@ def validate_data(config: DataConfig) -> None:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
+    require_at_least(config, 0, "split_seed")
     check_resize(config.task, config.resize)
     if config.resize_mode != "pad" and (config.resize is None or not is_own(config)):
         raise ValueError(

@@ -21,7 +21,7 @@ def missing_fractions(present: Iterable[str], validation_fraction: float, test_f
     """
     fractions = {"validation": validation_fraction, "test": test_fraction}
     missing = {split: fraction for split, fraction in fractions.items() if split not in set(present)}
-    if min(missing.values(), default=0.5) <= 0 or sum(missing.values()) >= 1:
+    if not (all(fraction > 0 for fraction in missing.values()) and sum(missing.values()) < 1):
         raise ValueError(f"{_describe(missing)}: must be more than 0, and less than 1 in total")
     return missing
 

@@ -87,15 +87,18 @@ def test_a_run_is_resumed_without_the_one_that_it_took_from(readers, train, caps
         ("--init-from {}/forward", "give the model the same settings"),
         ("--glimpse-size 99", "glimpse_size 99: the finest patch must fit"),
         ("--num-images 10 --batch-size 16", "batch_size 16: larger than the train split, so at most 10"),
-        ("--task pairs100 --num-images 10", "num_images 10: is for rendered house numbers only"),
+        ("--task pairs100 --num-images 10", "num_images 10: only for rendered house numbers"),
         ("--no-freeze-glimpse-network", "freeze_glimpse_network False: is for --glimpse-network-from alone"),
-        ("--resize 200", "resize 200 (--resize): house numbers can be 7 to 108 pixels a side"),
+        (
+            "--resize 200",
+            "resize 200 (--resize): must be SIDE or HxW in pixels, such as 64 or 48x64; each side from 7 to 108",
+        ),
     ],
 )
 def test_bad_input_is_told_before_images_are_made(readers, flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("experiments.training.config.blank_task", blank_task)
-    monkeypatch.setattr("common.data.tasks.load_numbers", lambda *args, **options: pytest.fail("images are made"))
+    monkeypatch.setattr("common.data.dataset.load_numbers", lambda *args, **options: pytest.fail("images are made"))
     monkeypatch.setattr("experiments.training.config.load_task", load_task)
     with pytest.raises(SystemExit, match="2"):
         dram.main(["house_numbers_32", *flags.format(readers).split()])
