@@ -1,4 +1,4 @@
-"""What a configuration may be, and what is said of one that may not."""
+"""Configurations that are accepted, and the errors of those that are not."""
 
 import math
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_a_bad_configuration_is_quoted(part, fields, quoted):
     assert quoted in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_the_convolutions_need():
+def test_convolutions_need_a_large_enough_glimpse():
     conv = replace(DEFAULT, agent=AgentConfig(glimpse_network="conv"), retina=RetinaConfig(8, 2))
     with pytest.raises(ValueError, match="glimpse_size 8 with glimpse_network 'conv': .* at least 9"):
         validate(conv, 100, 100, None)

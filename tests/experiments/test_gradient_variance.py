@@ -61,7 +61,7 @@ def test_fresh_agent(preset, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_trained_agent_with_a_fitted_baseline(preset, tmp_path, capsys):
+def test_trained_agent_with_a_fitted_value_network(preset, tmp_path, capsys):
     ram.main(["tiny", "--run-dir", "run", "--no-plots"])
     flags = ["--estimators", "learned_baseline", "moving_average", "--baseline-steps", "3", "--output", "out.json"]
     gradient_variance.main(["run", *FEW, *flags])
@@ -102,13 +102,13 @@ def test_bad_input_is_one_line(preset, flags, why, capsys):
     assert all("is left out" in said for said in warnings)
 
 
-def test_an_agent_that_does_not_exist_is_all_that_is_said(capsys):
+def test_an_agent_that_does_not_exist_is_the_only_message(capsys):
     with pytest.raises(SystemExit):
         gradient_variance.main(["nowhere", "--estimators", "leave_one_out", "gae", "--replicates", "1"])
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_help_tells_units_and_defaults(capsys):
+def test_help_shows_units_and_defaults(capsys):
     with pytest.raises(SystemExit) as stop:
         gradient_variance.main(["--help"])
     out = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What a configuration may be, and what is said of one that may not."""
+"""Configurations that are accepted, and the errors of those that are not."""
 
 import math
 from dataclasses import replace
