@@ -37,7 +37,7 @@ class CheckConfig:
     function: Annotated[str, tyro.conf.Positional]
     """The function as module:function, or the name of a built-in one."""
     kind: Literal["reward", "advantage", "surrogate"] | None = None
-    """What it is; by default found out from its arguments."""
+    """Kind of the function; by default its arguments decide."""
     biased: bool = False
     """Measure a bias and report it instead of failing; the decorator `biased` says the same in the code."""
 

@@ -384,9 +384,9 @@ def _reward_of_label(reward: Callable[..., Array]) -> None:
 def _reward_jit_and_vmap(reward: Callable[..., Array]) -> None:
     several = _random(2, 3, 2, 4, 5, seed=7)
     mapped = jax.vmap(reward, in_axes=(0, None))(several, LABELS)
-    for logits, found in zip(several, mapped, strict=True):
+    for logits, result in zip(several, mapped, strict=True):
         _agree(jax.jit(reward)(logits, LABELS), reward(logits, LABELS), "jit")
-        _agree(found, reward(logits, LABELS), "vmap")
+        _agree(result, reward(logits, LABELS), "vmap")
 
 
 def _reward_finite(reward: Callable[..., Array]) -> None:

@@ -266,7 +266,7 @@ ABLATIONS = {
 
 @functools.cache
 def _gradient(config):
-    """Of the loss, ``(params, weights) -> gradient``."""
+    """The gradient of the loss, ``(params, weights) -> gradient``."""
     model = _make(config).model
 
     def loss(params, weights):

@@ -60,6 +60,21 @@ def test_fresh_agent(preset, tmp_path, capsys):
     assert lines["plain_return"] == [1, 2] and lines["leave_one_out"] == [2] and len(lines) == 7
 
 
+def test_functions_of_the_users_own_are_measured(preset, tmp_path, monkeypatch):
+    (tmp_path / "my_estimators.py").write_text(
+        "def half(rewards, episode):\n    return rewards / 2\n"
+        "def half_loss(log_probs, behaviour_log_probs, advantages):\n"
+        "    return -(log_probs * advantages).sum(axis=0).mean() / 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ["plain_return", "my_estimators:half_loss", "gae+my_estimators:half_loss", "my_estimators:half"]
+    few = [*FEW[:-1], "0.3", "--replicates", "2"]
+    gradient_variance.main(["tiny", "--data", preset, *few, "--estimators", *names, "--output", "out.json"])
+    results = {each["estimator"]: each for each in read_json(tmp_path / "out.json")["results"]}
+    assert list(results) == names
+    assert results[names[1]]["variance"] == pytest.approx(results[names[0]]["variance"] / 4, rel=1e-4)
+
+
 @pytest.mark.slow
 def test_trained_agent_with_a_fitted_value_network(preset, tmp_path, capsys):
     ram.main(["tiny", "--run-dir", "run", "--no-plots"])
@@ -80,6 +95,8 @@ def test_trained_agent_with_a_fitted_value_network(preset, tmp_path, capsys):
         ("random", "draws no location from a learned policy"),
         ("tiny --estimators gea", "did you mean 'gae'?"),
         ("tiny --estimators leave_one_out --replicates 1", "no estimator is left to measure"),
+        ("tiny --estimators math:pi", "surrogate 'math:pi': not a function"),
+        ("tiny --estimators gae+ppo", "unknown surrogate 'ppo'"),
         ("tiny --estimators gae gae", "give each once"),
         ("tiny --replicates 0", "replicates 0: must be at least 1"),
         ("tiny --sigma wide", "sigma 'wide'"),

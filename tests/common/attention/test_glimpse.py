@@ -71,7 +71,7 @@ def _crop_and_pool(image, location, retina):
 
 
 def _is_clear(location, height, width):
-    """Whether single precision cannot change how the location is rounded."""
+    """Return whether single precision cannot change how the location is rounded."""
     return all(abs(2 * c - round(2 * c)) > Fraction(1, 1000) for c in _centre(location, height, width))
 
 

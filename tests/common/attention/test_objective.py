@@ -198,7 +198,7 @@ def test_glimpses_that_count_have_gradients():
 
 
 def _policy(config, sequence, episode, labels=LABELS, firsts=(0,)):
-    """What counts, and what the estimator makes of it from each of these first glimpses on."""
+    """Return which glimpses count, and the policy loss for each of these first learned glimpses."""
     estimator, labels = make_estimator(config), jnp.asarray(labels)
     estimator = estimator._replace(reward=sequence.reward(estimator.reward))
 
