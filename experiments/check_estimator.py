@@ -23,7 +23,8 @@ from common.policy_gradient import (
     biased,
     hyperparameters,
 )
-from common.policy_gradient.estimator_checks import CheckResult, check_estimator, check_reward
+from common.policy_gradient.estimator_checks import CheckResult, check_estimator
+from common.policy_gradient.reward_checks import check_reward
 from experiments.cli.command_line import interruptible, parse, user_errors
 
 KINDS: dict[str, Extension] = {kind.name: kind for kind in (REWARD, ADVANTAGE, SURROGATE)}
