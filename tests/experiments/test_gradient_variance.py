@@ -8,9 +8,8 @@ import pytest
 from common.attention.config import PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig
 from experiments import gradient_variance, ram
-from experiments.families.ram import RamExperiment
+from experiments.families.ram import PRESETS, RamExperiment
 from experiments.plots.gradients import variance_figure
-from experiments.studies import gradient_options
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import DataConfig, TrainingConfig
 from experiments.training.run_directory import read_json
@@ -37,8 +36,10 @@ def preset(images, tmp_path, monkeypatch):
 
     others = {"random": with_policy(policy="random"), "learner": with_policy(learned_sigma="global")}
     presets = {"tiny": ("", experiment), **others}
-    monkeypatch.setattr(gradient_options, "RAM_PRESETS", presets)
-    monkeypatch.setattr(ram, "RAM_PRESETS", presets)
+    for name in list(PRESETS):
+        monkeypatch.delitem(PRESETS, name)
+    for name, preset in presets.items():
+        monkeypatch.setitem(PRESETS, name, preset)
     return str(images)
 
 
@@ -106,7 +107,7 @@ def test_trained_agent_with_a_fitted_value_network(preset, tmp_path, capsys):
         ("tiny --seed -1", "seed -1"),
         ("tiny --output gone/out.json", "must be a file in a folder that exists"),
         ("tiny --figure .", "must be a file in a folder that exists"),
-        ("", "or the folder of a run"),
+        ("", "agent is not given"),
     ],
 )
 def test_bad_input_is_one_line(preset, flags, why, capsys):
