@@ -1,4 +1,4 @@
-"""What every agent uses: sensor, locations, cores, episodes, estimators, training, data."""
+"""The parts that every model uses: attention, networks, policy gradients, training, data."""
 
 from jaxtyping import Array, Float
 

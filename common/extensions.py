@@ -1,4 +1,4 @@
-"""What users can plug in: built-in things by name, their own as ``module:name``.
+"""Extensions: what users choose by a built-in name or plug in as ``module:name``.
 
 An `Extension` describes one kind, such as a reward or a recurrent core: its built-ins, and how one of its kind is
 called. All kinds are found, checked and explained by the same code. Modules are searched for like any import, and in
@@ -21,7 +21,7 @@ from common.names import closest, unknown
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """How a function or a class is called.
+    """The arguments that a function or a class is called with.
 
     Attributes:
       arguments: given in this order.

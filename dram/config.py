@@ -1,6 +1,6 @@
 """Configuration of the DRAM agent. Every field is a flag of the command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from common.attention.config import (
@@ -17,6 +17,9 @@ from common.networks.glimpse_networks import require_readable
 from common.policy_gradient import EstimatorConfig
 from dram.networks import GLIMPSE_NETWORK
 
+# The context initialises the state of a core, which a history of keys and values is not made for.
+RECURRENT_CORE = replace(CORE, built_in={name: core for name, core in CORE.built_in.items() if name != "transformer"})
+
 
 @dataclass(frozen=True)
 class AgentConfig:
@@ -32,7 +35,7 @@ class AgentConfig:
     glimpse_features: Annotated[int, Range(1)] = 256
     """Units of the glimpse network's output."""
     combine: Literal["add", "multiply"] = "multiply"
-    """How features of glimpse and location are joined: DRAM multiplies, RAM adds."""
+    """Operation that joins the features of glimpse and location: DRAM multiplies, RAM adds."""
     core: str = "lstm"
     """Both recurrent cores: rnn, lstm, gru, or module:Class."""
     lower_hidden: Annotated[int, Range(1)] = 512
@@ -82,9 +85,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
     """
     agent = config.agent
     check_ranges(agent)
-    CORE.resolve(agent.core)
-    if agent.core == "transformer":
-        raise ValueError("core 'transformer': it is for RAM; give rnn, lstm, gru or module:Class")
+    RECURRENT_CORE.resolve(agent.core)
     GLIMPSE_NETWORK.resolve(agent.glimpse_network)
     validate_retina(config.retina, height, width)
     targets = num_targets or 1

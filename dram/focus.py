@@ -1,4 +1,4 @@
-"""Focus: the part of a large image around the glimpses of a first pass, to be read again (Ba et al. 2014, 4.3)."""
+"""Focus: crop a large image around the glimpses of a first pass, to read it a second time (Ba et al. 2014, 4.3)."""
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,11 @@ from common.training.evaluation import predicted
 
 
 def reading_glimpses(sequence: Sequence, logits: Float[Array, "T B C"]) -> Bool[Array, "T B"]:
-    """Whether a glimpse was spent on a symbol before the predicted end, or on one of the first two.
+    """Return whether a glimpse was spent on a symbol before the predicted end, or on one of the first two.
 
-    Where the end of two symbols or more is looked for lies anywhere, and where nothing is looked for any more says
-    nothing at all. The glimpses at a single symbol have no extent; where its end was looked for tells to which side of
-    them it lies.
+    The glimpses at the end of a longer number lie anywhere, and those after the end have no meaning, so they do not
+    count. A single symbol is an exception: its own glimpses have no extent, and those at its end show on which side
+    the end lies.
 
     Args:
       sequence: how the targets are read.
@@ -29,11 +29,11 @@ def reading_glimpses(sequence: Sequence, logits: Float[Array, "T B C"]) -> Bool[
 def focus_corner(
     locations: Float[Array, "T 2"], counted: Bool[Array, " T"], image: tuple[int, int], crop: tuple[int, int]
 ) -> Int[Array, "2"]:
-    """Where the crop lies: its middle is that of the box around the glimpses, or as near to it as the image allows.
+    """Place the crop: its centre is that of the box around the glimpses, or as near to it as the image allows.
 
     Args:
-      locations: of the glimpses, normalised (x, y).
-      counted: the glimpses that it is laid around, at least one.
+      locations: locations of the glimpses, normalised (x, y).
+      counted: the glimpses that the box is laid around, at least one.
       image: rows and columns of the image in pixels.
       crop: rows and columns of the crop, no more than those of the image.
 
@@ -59,12 +59,12 @@ def focus(
     counted: Bool[Array, "T B"],
     crop: tuple[int, int],
 ) -> UInt8[Array, "B h w C"]:
-    """Crops each image around its glimpses, at full resolution.
+    """Crop each image around its glimpses, at full resolution.
 
     Args:
       images: the images.
-      locations: of the glimpses of a first pass on them, at whatever resolution, normalised (x, y).
-      counted: the glimpses that the crop is laid around, at least one of each image (see `reading_glimpses`).
+      locations: locations of the glimpses of a first pass, at any resolution, normalised (x, y).
+      counted: the glimpses that the crop is laid around, at least one for each image (see `reading_glimpses`).
       crop: rows and columns of the crop in pixels.
 
     Raises:

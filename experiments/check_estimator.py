@@ -23,7 +23,8 @@ from common.policy_gradient import (
     biased,
     hyperparameters,
 )
-from common.policy_gradient.estimator_checks import CheckResult, check_estimator, check_reward
+from common.policy_gradient.estimator_checks import CheckResult, check_estimator
+from common.policy_gradient.reward_checks import check_reward
 from experiments.cli.command_line import interruptible, parse, user_errors
 
 KINDS: dict[str, Extension] = {kind.name: kind for kind in (REWARD, ADVANTAGE, SURROGATE)}
@@ -37,7 +38,7 @@ class CheckConfig:
     function: Annotated[str, tyro.conf.Positional]
     """The function as module:function, or the name of a built-in one."""
     kind: Literal["reward", "advantage", "surrogate"] | None = None
-    """What it is; by default found out from its arguments."""
+    """Kind of the function; by default its arguments decide."""
     biased: bool = False
     """Measure a bias and report it instead of failing; the decorator `biased` says the same in the code."""
 

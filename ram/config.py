@@ -35,7 +35,7 @@ class AgentConfig:
     glimpse_features: Annotated[int, Range(1)] = 256
     """Units of the glimpse network's output."""
     combine: Literal["add", "multiply"] = "add"
-    """How features of glimpse and location are joined: RAM adds, DRAM multiplies."""
+    """Operation that joins the features of glimpse and location: RAM adds, DRAM multiplies."""
     core: str = "lstm"
     """Recurrent core: rnn, lstm, gru, transformer, or module:Class."""
     core_hidden: Annotated[int, Range(1)] = 256

@@ -214,7 +214,7 @@ def test_rule_4_each_replicate_has_its_own_reward(subject):
         np.testing.assert_allclose(after, before[:, order], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-def test_rule_5_the_baseline_is_trained_by_its_own_loss_on_detached_features(subject):
+def test_rule_5_the_value_network_is_trained_by_its_own_loss_on_detached_features(subject):
     first = SUBJECTS[subject].first
     gradient, _ = _gradients(subject)["baseline"]
     assert _moved(gradient) == {"baseline_network"}
@@ -226,7 +226,7 @@ def test_rule_5_the_baseline_is_trained_by_its_own_loss_on_detached_features(sub
     np.testing.assert_allclose(gradient["baseline_network"]["value"]["bias"][0], -2 * errors.mean(), rtol=1e-3)
 
 
-def test_rule_5_the_baseline_enters_the_surrogate_detached(subject):
+def test_rule_5_the_values_enter_the_surrogate_detached(subject):
     with_baseline, metrics = _gradients(subject)["policy"]
     without, plain = _gradients(subject)["policy_without_baseline"]
     assert "baseline_network" not in _moved(with_baseline)

@@ -1,1 +1,1 @@
-"""What agents of hard attention share: configuration, heads, sequences of targets, the hybrid loss, the model."""
+"""The parts of hard-attention agents: vocabulary, sensor, location policies, rollout, sequences, loss, model."""

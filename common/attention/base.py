@@ -39,7 +39,7 @@ POLICY_KINDS = ("sampled", "greedy", "random", "given")
 
 
 class Policy(NamedTuple):
-    """How the locations of an episode are chosen; the same agent can be unrolled in any of these ways.
+    """The way in which the locations of an episode are chosen; an agent can be unrolled in any of them.
 
     Attributes:
       first_location: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.

@@ -59,7 +59,7 @@ class LossConfig:
     entropy_weight: Annotated[float, Range(0)] = 0.0
     """Weight of the entropy bonus; it moves only a learned sigma."""
     policy_gradient_into: Literal["core", "location_network"] = "core"
-    """How far the policy gradient reaches: into the core and the glimpse network, or the location network alone."""
+    """Reach of the policy gradient: into the core and the glimpse network, or into the location network alone."""
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Sequence(NamedTuple):
-    """How the targets of a sequence are read.
+    """The reading of a sequence: an equal number of glimpses for each target.
 
     Attributes:
       glimpses: N, the glimpses of each target; an episode has ``T = S * N``.

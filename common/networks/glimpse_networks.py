@@ -1,4 +1,4 @@
-"""What glimpse networks share: how they are plugged in, the scale of their input, convolutions on a glimpse.
+"""Glimpse networks: how they are plugged in, the scale of their input, convolutions on a glimpse.
 
 A glimpse network is a flax module with the field ``features`` and ``__call__(glimpses [*batch, K, G, G, C], locations
 [*batch, 2]) -> [*batch, features]``; glimpses lie in [0, 1]. It may have more fields of `OPTIONS`, and is then given

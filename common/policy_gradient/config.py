@@ -31,7 +31,7 @@ class EstimatorConfig:
     normalise_advantages: bool = False
     """Shift and scale the advantages of a batch to mean 0 and standard deviation 1."""
     clip_ratio: Annotated[float, Range(above=0)] = 0.2
-    """How far the surrogate ppo_clip lets a location's probability ratio leave 1."""
+    """Distance from 1 up to which the surrogate ppo_clip lets a location's probability ratio go."""
     passes: Annotated[int, Range(1)] = 1
     """Passes over the same episodes, each of `minibatches` updates; more than 1 is for ppo_clip."""
     minibatches: Annotated[int, Range(1)] = 1

@@ -61,7 +61,7 @@ class PolicyLoss(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """What several updates on the same episodes share: computed once, before the first update.
+    """The quantities that several updates on the same episodes share, computed once, before the first update.
 
     Attributes:
       samples: locations before they were moved onto the image ``[T, M, B, 2]``.

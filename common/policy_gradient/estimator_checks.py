@@ -49,8 +49,8 @@ class _Skip(Exception):
     """A check does not apply to an estimator."""
 
 
-class _Failure(Exception):
-    """A check failed."""
+class Failure(Exception):
+    """A check failed; the message says why."""
 
 
 class _Biased(Exception):
@@ -68,13 +68,7 @@ def check_estimator(estimator: Estimator) -> Iterator[CheckResult]:
     """
     declared = declared_bias(estimator)
     for name, check in CHECKS.items():
-        yield _run(name, functools.partial(check, estimator), declared)
-
-
-def check_reward(reward: Callable[..., Array]) -> Iterator[CheckResult]:
-    """Run every check on a reward; yields a result for each of `REWARD_CHECKS`, as `check_estimator` does."""
-    for name, check in REWARD_CHECKS.items():
-        yield _run(name, functools.partial(check, reward), None)
+        yield run_check(name, functools.partial(check, estimator), declared)
 
 
 def declared_bias(estimator: Estimator) -> str | None:
@@ -83,7 +77,14 @@ def declared_bias(estimator: Estimator) -> str | None:
     return next((reason for reason in reasons if reason), None)
 
 
-def _run(name: str, check: Callable[[], str | None], declared: str | None) -> CheckResult:
+def run_check(name: str, check: Callable[[], str | None], declared: str | None = None) -> CheckResult:
+    """Run one check, which raises `Failure` or any other error if it fails.
+
+    Args:
+      name: name of the check.
+      check: returns a detail, or None.
+      declared: the reason for which a bias is declared; None if there must be none.
+    """
     try:
         return CheckResult(name, "passed", check() or "")
     except _Skip as reason:
@@ -92,19 +93,21 @@ def _run(name: str, check: Callable[[], str | None], declared: str | None) -> Ch
         if declared is None:
             return CheckResult(name, "failed", f"biased: {error}")
         return CheckResult(name, "biased", f"{error}; declared: {declared}")
-    except _Failure as error:
+    except Failure as error:
         return CheckResult(name, "failed", str(error))
     except Exception as error:  # Of a user's function, which may raise anything.
         lines = str(error).splitlines()
         return CheckResult(name, "failed", f"{type(error).__name__}: {lines[0] if lines else ''}")
 
 
-def _require(condition: Any, message: str) -> None:
+def require(condition: Any, message: str) -> None:
+    """Raise a `Failure` with the message unless the condition holds."""
     if not condition:
-        raise _Failure(message)
+        raise Failure(message)
 
 
-def _random(*shape: int, seed: int = 0) -> Array:
+def random_normal(*shape: int, seed: int = 0) -> Float[Array, "..."]:
+    """Draw standard normal numbers of a shape."""
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
@@ -123,7 +126,7 @@ def used_state(estimator: Estimator, num_glimpses: int) -> Any:
         return state
     random_rewards = estimator._replace(reward=lambda logits, labels: logits[..., 0])
     for seed in (101, 102):
-        fields = [_random(num_glimpses, 2, 3, *shape, seed=seed + i) for i, shape in enumerate([(), (4,), ()])]
+        fields = [random_normal(num_glimpses, 2, 3, *shape, seed=seed + i) for i, shape in enumerate([(), (4,), ()])]
         state = policy_loss(random_rewards, make_episode(*fields), jnp.zeros(3, int), state).estimator_state
     return state
 
@@ -188,8 +191,8 @@ def _closed_form(estimator: Estimator) -> str:
     estimates = np.asarray(gradient_estimates(estimator, discount), np.float64)
     exact, mean = exact_gradient(discount), estimates.mean(axis=2)
     error = estimates.std(axis=2, ddof=1) / np.sqrt(estimates.shape[2])
-    _require(np.isfinite(estimates).all(), "the gradient is not finite")
-    _require((error < 0.1).all(), f"too noisy to judge: standard error {error.max():.2g} of {IMAGES} estimates")
+    require(np.isfinite(estimates).all(), "the gradient is not finite")
+    require((error < 0.1).all(), f"too noisy to judge: standard error {error.max():.2g} of {IMAGES} estimates")
     distance = np.abs(mean - exact)
     relative = f"{np.linalg.norm(mean - exact) / np.linalg.norm(exact):.1%} of the gradient"
     if (distance > TOLERANCE * error).any():
@@ -202,9 +205,9 @@ def _enumeration(estimator: Estimator) -> str:
         raise _Skip("a discrete choice has no pathwise gradient")
     # Two replicates of one image choose among three places twice; the second choice depends on the first.
     places = 3
-    params = {"first": _random(places, seed=1), "second": _random(places, places, seed=2)}
+    params = {"first": random_normal(places, seed=1), "second": random_normal(places, places, seed=2)}
     outcomes = jnp.array(list(itertools.product(range(places), repeat=4))).reshape(-1, 2, 2)
-    of_first, of_both = _random(places, seed=4), _random(places, places, seed=5)
+    of_first, of_both = random_normal(places, seed=4), random_normal(places, places, seed=5)
     objective, state = OBJECTIVES.get(estimator.advantage, jnp.mean), used_state(estimator, 2)
 
     def log_probs(params: Mapping[str, Array], outcome: Array) -> Array:
@@ -218,7 +221,7 @@ def _enumeration(estimator: Estimator) -> str:
     def loss(params: Mapping[str, Array], outcome: Array) -> Array:
         rewarded = estimator._replace(reward=lambda logits, labels: received(outcome)[..., None])
         # The value before the second choice may depend on the first.
-        values = _random(2, 2, 1, seed=3).at[1, :, 0].add(outcome[0].astype(jnp.float32))
+        values = random_normal(2, 2, 1, seed=3).at[1, :, 0].add(outcome[0].astype(jnp.float32))
         episode = make_episode(log_probs(params, outcome)[..., None], jnp.zeros((2, 2, 1, places)), values)
         return policy_loss(rewarded, episode, jnp.zeros(1, int), state, first=0).loss
 
@@ -238,7 +241,7 @@ def _enumeration(estimator: Estimator) -> str:
     estimate, exact = (
         np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in enumerate_all(params)
     )
-    _require(np.isfinite(estimate).all(), "the gradient is not finite")
+    require(np.isfinite(estimate).all(), "the gradient is not finite")
     relative = f"{np.linalg.norm(estimate - exact) / np.linalg.norm(exact):.1%} of the gradient"
     if not np.allclose(estimate, exact, rtol=1e-7, atol=3e-5):
         raise _Biased(f"bias {relative}")
@@ -247,7 +250,7 @@ def _enumeration(estimator: Estimator) -> str:
 
 # Where the gradient must be zero, and what an estimate must not depend on.
 LABELS = jnp.arange(4)
-LOG_PROBS, LOGITS, VALUES = _random(3, 2, 4, seed=1), _random(3, 2, 4, 5), _random(3, 2, 4, seed=2)
+LOG_PROBS, LOGITS, VALUES = random_normal(3, 2, 4, seed=1), random_normal(3, 2, 4, 5), random_normal(3, 2, 4, seed=2)
 COUNTED = jnp.ones((3, 2, 4)).at[1:, 0, 1].set(0).at[2, :, 3].set(0)
 
 
@@ -269,11 +272,11 @@ def _gradients(estimator: Estimator) -> None:
         return evaluate(estimator, *fields).loss
 
     of_log_probs, of_logits, of_values = jax.grad(loss, argnums=(0, 1, 2))(LOG_PROBS, LOGITS, VALUES)
-    _require(not np.any(of_values), "there is a gradient in the values, which have a loss of their own")
+    require(not np.any(of_values), "there is a gradient in the values, which have a loss of their own")
     if not accepted(estimator.surrogate, {"rewards": None}):
-        _require(not np.any(of_logits), "there is a gradient in the logits, though the surrogate names no rewards")
+        require(not np.any(of_logits), "there is a gradient in the logits, though the surrogate names no rewards")
     if not estimator.pathwise:
-        _require(np.any(of_log_probs), "there is no gradient in the log-probabilities, so nothing is learned")
+        require(np.any(of_log_probs), "there is no gradient in the log-probabilities, so nothing is learned")
 
 
 def _outputs_are_detached(estimator: Estimator) -> None:
@@ -283,7 +286,7 @@ def _outputs_are_detached(estimator: Estimator) -> None:
         return result.advantages.sum() + result.rewards.sum() + sum(leaf.sum() for leaf in leaves)
 
     for gradient in jax.grad(total, argnums=(0, 1))(LOGITS, VALUES):
-        _require(not np.any(gradient), "rewards, advantages or estimator state carry a gradient")
+        require(not np.any(gradient), "rewards, advantages or estimator state carry a gradient")
 
 
 def _nothing_from_uncounted(estimator: Estimator) -> None:
@@ -291,13 +294,13 @@ def _nothing_from_uncounted(estimator: Estimator) -> None:
         return evaluate(estimator, log_probs, counted=COUNTED).loss
 
     gradient = np.asarray(jax.grad(loss)(LOG_PROBS))
-    _require(not gradient[np.asarray(COUNTED) == 0].any(), "there is a gradient in glimpses that do not count")
+    require(not gradient[np.asarray(COUNTED) == 0].any(), "there is a gradient in glimpses that do not count")
 
 
 def _images_are_independent(estimator: Estimator) -> None:
-    changed = evaluate(estimator, logits=LOGITS.at[:, :, 2].add(_random(3, 2, 5, seed=5))).advantages
+    changed = evaluate(estimator, logits=LOGITS.at[:, :, 2].add(random_normal(3, 2, 5, seed=5))).advantages
     same = np.array_equal(np.delete(changed, 2, axis=2), np.delete(evaluate(estimator).advantages, 2, axis=2))
-    _require(same, "the advantages of an image change with the rewards of another")
+    require(same, "the advantages of an image change with the rewards of another")
 
 
 def _order_does_not_matter(axis: int, estimator: Estimator) -> None:
@@ -305,25 +308,30 @@ def _order_does_not_matter(axis: int, estimator: Estimator) -> None:
     log_probs, logits, values = (jnp.take(field, order, axis) for field in (LOG_PROBS, LOGITS, VALUES))
     labels = LABELS[order] if axis == 2 else LABELS
     before, after = evaluate(estimator), evaluate(estimator, log_probs, logits, values, labels)
-    _require(np.allclose(after.loss, before.loss, rtol=1e-5, atol=1e-6), "the loss depends on the order")
+    require(np.allclose(after.loss, before.loss, rtol=1e-5, atol=1e-6), "the loss depends on the order")
     moved = jnp.take(before.advantages, order, axis)
-    _require(np.allclose(after.advantages, moved, rtol=1e-5, atol=1e-6), "the advantages depend on the order")
+    require(np.allclose(after.advantages, moved, rtol=1e-5, atol=1e-6), "the advantages depend on the order")
 
 
-def _agree(first: Any, second: Any, what: str) -> None:
+def require_agreement(first: Any, second: Any, what: str) -> None:
+    """Raise a `Failure` unless two trees of arrays agree but for rounding."""
     pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    _require(all(np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in pairs), f"{what} gives other numbers")
+    require(all(np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in pairs), f"{what} gives other numbers")
 
 
 def _jit_and_vmap(estimator: Estimator) -> None:
-    several = [_random(2, 3, 2, 4, seed=6), _random(2, 3, 2, 4, 5, seed=7), _random(2, 3, 2, 4, seed=8)]
+    several = [
+        random_normal(2, 3, 2, 4, seed=6),
+        random_normal(2, 3, 2, 4, 5, seed=7),
+        random_normal(2, 3, 2, 4, seed=8),
+    ]
     call = functools.partial(evaluate, estimator)
     compiled, mapped = jax.jit(call), jax.vmap(call)(*several)
     for i in range(2):
         one = [field[i] for field in several]
         alone = call(*one)
-        _agree(compiled(*one), alone, "jit")
-        _agree(jax.tree.map(lambda leaf, i=i: leaf[i], mapped), alone, "vmap")
+        require_agreement(compiled(*one), alone, "jit")
+        require_agreement(jax.tree.map(lambda leaf, i=i: leaf[i], mapped), alone, "vmap")
 
 
 def _finite(estimator: Estimator) -> None:
@@ -334,7 +342,7 @@ def _finite(estimator: Estimator) -> None:
         fields = (scale * LOG_PROBS, scale * LOGITS, scale * VALUES)
         value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(*fields)
         finite = np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients)
-        _require(finite, f"loss or gradient of inputs times {scale:g} is not finite")
+        require(finite, f"loss or gradient of inputs times {scale:g} is not finite")
 
 
 CHECKS: dict[str, Callable[[Estimator], str | None]] = {
@@ -348,57 +356,4 @@ CHECKS: dict[str, Callable[[Estimator], str | None]] = {
     "order of images does not matter": functools.partial(_order_does_not_matter, 2),
     "same numbers under jit and vmap": _jit_and_vmap,
     "finite at extremes": _finite,
-}
-
-
-# Rewards define the objective, so they have no bias.
-
-
-def _reward_shape(reward: Callable[..., Array]) -> None:
-    shape = jnp.shape(reward(LOGITS, LABELS))
-    _require(shape == LOGITS.shape[:-1], f"shape {shape}: must be {LOGITS.shape[:-1]}, [T, M, B]")
-
-
-def _reward_is_ones_own(reward: Callable[..., Array]) -> None:
-    before = np.asarray(reward(LOGITS, LABELS))
-    after = np.array(reward(LOGITS.at[:, 1, 2].add(3 * _random(3, 5, seed=5)), LABELS))
-    after[:, 1, 2] = before[:, 1, 2]
-    _require(np.array_equal(after, before), "the reward of an episode changes with the logits of another")
-
-
-def _reward_has_no_hindsight(reward: Callable[..., Array]) -> None:
-    before, after = reward(LOGITS, LABELS), reward(LOGITS.at[2].add(3 * _random(2, 4, 5, seed=5)), LABELS)
-    _require(
-        np.array_equal(before[:2], after[:2]),
-        "the reward after a glimpse changes with later logits, which the locations between are then not credited for",
-    )
-
-
-def _reward_of_label(reward: Callable[..., Array]) -> None:
-    # One class is all but certain, so that rewards of the most probable class depend on the label too.
-    logits = 20.0 * jax.nn.one_hot(jnp.broadcast_to(LABELS, (3, 2, 4)), 5)
-    same = np.array_equal(reward(logits, LABELS), reward(logits, (LABELS + 1) % 5))
-    _require(not same, "the reward does not depend on the label")
-
-
-def _reward_jit_and_vmap(reward: Callable[..., Array]) -> None:
-    several = _random(2, 3, 2, 4, 5, seed=7)
-    mapped = jax.vmap(reward, in_axes=(0, None))(several, LABELS)
-    for logits, found in zip(several, mapped, strict=True):
-        _agree(jax.jit(reward)(logits, LABELS), reward(logits, LABELS), "jit")
-        _agree(found, reward(logits, LABELS), "vmap")
-
-
-def _reward_finite(reward: Callable[..., Array]) -> None:
-    for scale in (0.0, 1e4):
-        _require(np.isfinite(reward(scale * LOGITS, LABELS)).all(), f"not finite for logits times {scale:g}")
-
-
-REWARD_CHECKS: dict[str, Callable[[Callable[..., Array]], str | None]] = {
-    "a reward for each glimpse of each episode": _reward_shape,
-    "episodes do not depend on one another": _reward_is_ones_own,
-    "no reward depends on later glimpses": _reward_has_no_hindsight,
-    "depends on the label": _reward_of_label,
-    "same numbers under jit and vmap": _reward_jit_and_vmap,
-    "finite at extremes": _reward_finite,
 }

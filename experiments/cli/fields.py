@@ -114,7 +114,8 @@ def convert(name: str, text: str, hint: Any) -> Any:
     Raises:
       ValueError: the text spells none; quotes it and says what is allowed.
     """
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    options = typing.get_args(hint) if is_union else (hint,)
     # None first, since any text is a string too.
     for option in sorted(options, key=lambda option: option is not type(None)):
         try:

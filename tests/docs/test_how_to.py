@@ -20,7 +20,8 @@ from common.attention.locations import centre_location
 from common.attention.rollout import unroll
 from common.policy_gradient import REWARDS, Estimator, EstimatorConfig, make_estimator, policy_loss
 from common.policy_gradient.advantages import plain_return
-from common.policy_gradient.estimator_checks import check_estimator, check_reward
+from common.policy_gradient.estimator_checks import check_estimator
+from common.policy_gradient.reward_checks import check_reward
 from common.policy_gradient.surrogates import score_function
 from experiments import check_estimator as check_command
 from experiments import ram

@@ -151,7 +151,7 @@ def test_an_episode_equals_numpy(agent):
     assert np.abs(np.stack(means)).max() < 1 and np.asarray(logits).std() > 0.1
 
 
-def test_which_parameters_there_are():
+def test_the_parameters_have_the_expected_names():
     heads = {"location_network", "action_network", "baseline_network"}
     both = {"glimpse_network", "lower", "upper"}
     lstm = CONTEXT | {"context_state_1"}
@@ -218,7 +218,7 @@ def test_with_context_the_policy_draws_the_first_location():
     np.testing.assert_array_equal(again.samples, random.samples)
 
 
-def test_without_context_the_start_policy_does():
+def test_without_context_the_first_location_is_fixed():
     play, params = _plays(False)
     for episode in play(params, IMAGES, KEY).values():
         for field in ("samples", "log_probs", "values", "entropies", "sigmas"):
@@ -266,7 +266,7 @@ ABLATIONS = {
 
 @functools.cache
 def _gradient(config):
-    """Of the loss, ``(params, weights) -> gradient``."""
+    """The gradient of the loss, ``(params, weights) -> gradient``."""
     model = _make(config).model
 
     def loss(params, weights):
@@ -294,7 +294,7 @@ def _moved(ablation, kind):
         ("without_context", "policy", {"upper", "lower", "glimpse_network", "location_network"}),
     ],
 )
-def test_what_an_ablation_learns_from(ablation, kind, networks):
+def test_which_networks_an_ablation_trains(ablation, kind, networks):
     assert _moved(ablation, kind) == networks
 
 

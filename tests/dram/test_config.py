@@ -1,4 +1,4 @@
-"""What a configuration may be, and what is said of one that may not."""
+"""Configurations that are accepted, and the errors of those that are not."""
 
 import math
 from dataclasses import replace
@@ -35,6 +35,14 @@ def _with(part, **fields):
         ("agent", {"unit_width": "0px"}, "unit_width '0px': give a positive number, normalised ('0.1') or in pixels"),
         ("agent", {"unit_width": "wide"}, "unit_width 'wide'"),
         ("agent", {"unit_width": "20px"}, "unit_width '20px' with mean_activation 'tanh': locations further from"),
+        (
+            "agent",
+            {"core": "transformer"},
+            "unknown core 'transformer': choose from rnn, lstm, gru, or give module:name",
+        ),
+        ("agent", {"core": "gur"}, "unknown core 'gur': did you mean 'gru'?"),
+        ("agent", {"glimpse_network": "denss"}, "unknown glimpse_network 'denss': did you mean 'dense'?"),
+        ("policy", {"location_policy": "grid"}, "unknown location_policy 'grid': choose from gaussian, or give module"),
         ("agent", {"two_layers": False, "stop_gradient": True}, "stop_gradient True with two_layers False"),
         ("policy", {"sigma": "-5px"}, "sigma '-5px'"),
         ("policy", {"sigma_schedule": "linear"}, "'linear'"),
@@ -50,7 +58,7 @@ def test_a_bad_configuration_is_quoted(part, fields, quoted):
     assert quoted in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_the_convolutions_need():
+def test_convolutions_need_a_large_enough_glimpse():
     conv = replace(DEFAULT, agent=AgentConfig(glimpse_network="conv"), retina=RetinaConfig(8, 2))
     with pytest.raises(ValueError, match="glimpse_size 8 with glimpse_network 'conv': .* at least 9"):
         validate(conv, 100, 100, None)

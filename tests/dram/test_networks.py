@@ -63,7 +63,7 @@ def test_dense_glimpse_network(combine):
 
 @pytest.mark.parametrize("kind", [GlimpseNetwork, ConvGlimpseNetwork])
 @pytest.mark.parametrize("combine", ["add", "multiply"])
-def test_a_fresh_network_sees_what_is_in_the_middle(kind, combine):
+def test_a_fresh_network_does_not_silence_a_glimpse_in_the_centre(kind, combine):
     """In the middle, where locations are 0, neither a sum nor a product changes what was seen."""
     network, middle = kind(20, combine), jnp.zeros((2, 3, 2))
     params = network.init(jax.random.key(0), jnp.asarray(GLIMPSES), middle)
@@ -110,7 +110,7 @@ def test_convolutional_glimpse_network_equals_pytorch():
     np.testing.assert_allclose(features.reshape(6, 20), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_smaller_glimpse_leaves_the_convolutions_nothing():
+def test_the_smallest_glimpse_leaves_the_convolutions_one_position():
     module = ConvGlimpseNetwork(4, conv_channels=2)
     least = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 1, 9, 9, 1)), jnp.zeros((1, 2)))
     assert least["params"]["what"]["kernel"].shape == (4, 4)

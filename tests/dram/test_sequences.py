@@ -94,7 +94,7 @@ def test_labels_after_the_end_change_nothing():
     assert float(other[0][0]) != float(before[0][0])
 
 
-def test_images_that_are_wrong_at_once_teach_the_first_target_alone():
+def test_after_a_wrong_first_target_nothing_is_learned():
     config = _config()
     params = _params(config)
     # A bias so strong that symbol 1 is always read.

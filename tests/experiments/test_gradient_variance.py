@@ -8,9 +8,8 @@ import pytest
 from common.attention.config import PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig
 from experiments import gradient_variance, ram
-from experiments.families.ram import RamExperiment
+from experiments.families.ram import PRESETS, RamExperiment
 from experiments.plots.gradients import variance_figure
-from experiments.studies import gradient_options
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import DataConfig, TrainingConfig
 from experiments.training.run_directory import read_json
@@ -37,8 +36,10 @@ def preset(images, tmp_path, monkeypatch):
 
     others = {"random": with_policy(policy="random"), "learner": with_policy(learned_sigma="global")}
     presets = {"tiny": ("", experiment), **others}
-    monkeypatch.setattr(gradient_options, "RAM_PRESETS", presets)
-    monkeypatch.setattr(ram, "RAM_PRESETS", presets)
+    for name in list(PRESETS):
+        monkeypatch.delitem(PRESETS, name)
+    for name, preset in presets.items():
+        monkeypatch.setitem(PRESETS, name, preset)
     return str(images)
 
 
@@ -60,8 +61,23 @@ def test_fresh_agent(preset, tmp_path, capsys):
     assert lines["plain_return"] == [1, 2] and lines["leave_one_out"] == [2] and len(lines) == 7
 
 
+def test_functions_of_the_users_own_are_measured(preset, tmp_path, monkeypatch):
+    (tmp_path / "my_estimators.py").write_text(
+        "def half(rewards, episode):\n    return rewards / 2\n"
+        "def half_loss(log_probs, behaviour_log_probs, advantages):\n"
+        "    return -(log_probs * advantages).sum(axis=0).mean() / 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ["plain_return", "my_estimators:half_loss", "gae+my_estimators:half_loss", "my_estimators:half"]
+    few = [*FEW[:-1], "0.3", "--replicates", "2"]
+    gradient_variance.main(["tiny", "--data", preset, *few, "--estimators", *names, "--output", "out.json"])
+    results = {each["estimator"]: each for each in read_json(tmp_path / "out.json")["results"]}
+    assert list(results) == names
+    assert results[names[1]]["variance"] == pytest.approx(results[names[0]]["variance"] / 4, rel=1e-4)
+
+
 @pytest.mark.slow
-def test_trained_agent_with_a_fitted_baseline(preset, tmp_path, capsys):
+def test_trained_agent_with_a_fitted_value_network(preset, tmp_path, capsys):
     ram.main(["tiny", "--run-dir", "run", "--no-plots"])
     flags = ["--estimators", "learned_baseline", "moving_average", "--baseline-steps", "3", "--output", "out.json"]
     gradient_variance.main(["run", *FEW, *flags])
@@ -80,6 +96,8 @@ def test_trained_agent_with_a_fitted_baseline(preset, tmp_path, capsys):
         ("random", "draws no location from a learned policy"),
         ("tiny --estimators gea", "did you mean 'gae'?"),
         ("tiny --estimators leave_one_out --replicates 1", "no estimator is left to measure"),
+        ("tiny --estimators math:pi", "surrogate 'math:pi': not a function"),
+        ("tiny --estimators gae+ppo", "unknown surrogate 'ppo'"),
         ("tiny --estimators gae gae", "give each once"),
         ("tiny --replicates 0", "replicates 0: must be at least 1"),
         ("tiny --sigma wide", "sigma 'wide'"),
@@ -89,7 +107,7 @@ def test_trained_agent_with_a_fitted_baseline(preset, tmp_path, capsys):
         ("tiny --seed -1", "seed -1"),
         ("tiny --output gone/out.json", "must be a file in a folder that exists"),
         ("tiny --figure .", "must be a file in a folder that exists"),
-        ("", "or the folder of a run"),
+        ("", "agent is not given"),
     ],
 )
 def test_bad_input_is_one_line(preset, flags, why, capsys):
@@ -102,13 +120,13 @@ def test_bad_input_is_one_line(preset, flags, why, capsys):
     assert all("is left out" in said for said in warnings)
 
 
-def test_an_agent_that_does_not_exist_is_all_that_is_said(capsys):
+def test_an_agent_that_does_not_exist_is_the_only_message(capsys):
     with pytest.raises(SystemExit):
         gradient_variance.main(["nowhere", "--estimators", "leave_one_out", "gae", "--replicates", "1"])
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_help_tells_units_and_defaults(capsys):
+def test_help_shows_units_and_defaults(capsys):
     with pytest.raises(SystemExit) as stop:
         gradient_variance.main(["--help"])
     out = capsys.readouterr().out

@@ -116,7 +116,7 @@ def test_each_weight_scales_its_own_term():
     assert float(loss) == pytest.approx(sum(weights[name] * signed[name] for name in weights), rel=1e-4)
 
 
-def test_one_glimpse_has_nothing_to_learn_where_to_look():
+def test_with_one_glimpse_there_is_no_location_to_learn():
     loss, metrics = _terms(_episode(steps=1)._replace(log_probs=jnp.zeros((1, 2, BATCH))))
     assert float(metrics["value_loss"]) == float(metrics["policy_loss"]) == 0
     assert float(loss) == pytest.approx(float(metrics["classification_loss"]))
@@ -158,7 +158,7 @@ def test_training_uses_the_scheduled_sigma_and_evaluation_the_last():
     np.testing.assert_allclose(episode.entropies[1], np.log(2 * np.pi * np.e * 0.2**2), rtol=1e-4)
 
 
-def test_what_moves_sigma():
+def test_which_losses_train_a_learned_sigma():
     def gradient(params, **loss):
         learned = "global" if "log_sigma" in params["location_network"] else "no"
         model = _make(_config(policy={"learned_sigma": learned}, **loss)).model
@@ -193,7 +193,7 @@ def test_predictions_are_the_last_belief():
         np.testing.assert_allclose(logits, episode.logits[-1], rtol=1e-5, atol=1e-6)
 
 
-def test_the_random_control_is_random_however_it_is_asked():
+def test_the_random_policy_is_random_in_every_kind_of_episode():
     ram = _make(_config(policy={"policy": "random"}))
     params = jax.jit(ram.model.init)(KEY)
     kinds = ("greedy", "sampled")
@@ -213,7 +213,7 @@ def test_an_unknown_part_of_the_estimator_is_quoted(part):
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_every_core_takes_part(core):
+def test_the_agent_uses_every_core(core):
     model = _make(_config({"core": core, "core_heads": 2}, replicates=2)).model
     params = jax.eval_shape(model.init, KEY)
     gradient = jax.eval_shape(jax.grad(model.loss, has_aux=True), params, KEY, IMAGES, LABELS, _given(model))[0]

@@ -1,4 +1,4 @@
-"""What a configuration may be, and what is said of one that may not."""
+"""Configurations that are accepted, and the errors of those that are not."""
 
 import math
 from dataclasses import replace
@@ -37,6 +37,16 @@ def _with(part, **fields):
         ("agent", {"core_heads": 0}, "core_heads 0"),
         ("agent", {"core": "transformer", "core_heads": 3}, "core_heads 3"),
         ("agent", {"location_network_hidden": -1}, "location_network_hidden -1"),
+        ("agent", {"conv_channels": 0}, "conv_channels 0: must be at least 1"),
+        (
+            "agent",
+            {"core": "lsmt"},
+            "unknown core 'lsmt': did you mean 'lstm'? choose from rnn, lstm, gru, transformer",
+        ),
+        ("agent", {"core": "ram.networks:GlimpseNetwork"}, "core 'ram.networks:GlimpseNetwork': has no initial_state"),
+        ("agent", {"glimpse_network": "convs"}, "unknown glimpse_network 'convs': did you mean 'conv'?"),
+        ("agent", {"glimpse_network": "math:sqrt"}, "glimpse_network 'math:sqrt': not a Module"),
+        ("policy", {"location_policy": "gausian"}, "unknown location_policy 'gausian': did you mean 'gaussian'?"),
         ("policy", {"sigma": "0"}, "'0'"),
         ("policy", {"sigma": "-5px"}, "'-5px'"),
         ("policy", {"sigma": "wide"}, "'wide'"),
@@ -82,6 +92,13 @@ def test_a_bad_configuration_is_quoted(part, fields, quoted):
 )
 def test_a_good_configuration_passes(config, height, width):
     validate(config, height, width)
+
+
+def test_convolutions_need_a_large_enough_glimpse():
+    conv = RamConfig(RetinaConfig(8, 2), AgentConfig(glimpse_network="conv"))
+    with pytest.raises(ValueError, match="glimpse_size 8 with glimpse_network 'conv': .* at least 9"):
+        validate(conv, 100, 100)
+    validate(replace(conv, retina=RetinaConfig(9, 2)), 100, 100)
 
 
 def test_the_last_useful_scale_is_the_last_allowed():

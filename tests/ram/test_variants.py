@@ -55,7 +55,7 @@ def _assert_close(first, second):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), first, second)
 
 
-def test_the_first_update_of_ppo_is_a_score_functions():
+def test_the_first_update_of_ppo_is_that_of_the_score_function():
     _, plain = _gradient(_ram(replicates=2), _params())
     _, clipped = _gradient(_ram(replicates=2, surrogate="ppo_clip"), _params())
     _assert_close(clipped, plain)
@@ -95,7 +95,7 @@ def test_antithetic_random_locations_lie_opposite():
     assert np.abs(locations[:, 0] - locations[:, 1]).min() > 0 and np.abs(locations).max() > 0.5
 
 
-def test_a_pathwise_agent_sees_the_same_when_it_plays():
+def test_a_pathwise_agent_uses_the_bilinear_retina_in_evaluation_too():
     # Of so small a sigma samples are means, so training plays what greedy episodes do.
     narrow = PolicyConfig(sigma="0.000001")
     ram = _ram(policy=narrow, surrogate="pathwise", advantage="plain_return", reward="log_probability")
@@ -183,7 +183,7 @@ def test_antithetic_replicates_of_the_agent():
     assert np.abs(noise[0] - noise[1]).min() > 0
 
 
-def test_a_sigma_of_the_state_is_learned_and_differs_between_images():
+def test_a_sigma_that_depends_on_the_state_is_learned_and_differs_between_images():
     policy = PolicyConfig(sigma="0.3", learned_sigma="state")
     ram = _ram(policy=policy, replicates=2)
     params = _params("state")
@@ -196,7 +196,7 @@ def test_a_sigma_of_the_state_is_learned_and_differs_between_images():
     np.testing.assert_allclose(episode.sigmas[1:], 0.3, rtol=1e-6)
 
 
-def test_the_moving_average_goes_from_step_to_step():
+def test_the_moving_average_is_kept_from_step_to_step():
     ram = _ram(advantage="moving_average", moving_average_decay=0.9)
     state, metrics = _train_step(ram)
     np.testing.assert_allclose(state.estimator_state["weight"], 0.1, rtol=1e-6)
@@ -210,20 +210,20 @@ def test_the_moving_average_goes_from_step_to_step():
     ("fields", "why"),
     [
         ({"advantage": "leave_one_out"}, "replicates 1"),
-        ({"advantage": "vimco", "replicates": 2}, "give log_probability"),
+        ({"advantage": "vimco", "replicates": 2}, "give reward log_probability and discount 1"),
         ({"antithetic": True, "replicates": 3}, "give an even number"),
         ({"antithetic": True, "replicates": 4, "advantage": "leave_one_out"}, "biases the gradient"),
-        ({"surrogate": "multi_sample", "replicates": 2}, "its learning signal is that of vimco"),
+        ({"surrogate": "multi_sample", "replicates": 2}, "give advantage vimco"),
         ({"surrogate": "pathwise", "reward": "correct", "advantage": "plain_return"}, "a step has no gradient"),
-        ({"surrogate": "pathwise"}, "give plain_return"),
+        ({"surrogate": "pathwise"}, "give advantage plain_return"),
         ({"surrogate": "pathwise", "advantage": "plain_return", "discount": 0.5}, "discount 0.5"),
         ({"surrogate": "pathwise", "advantage": "plain_return", "normalise_advantages": True}, "the return itself"),
         ({"advantage": "vimco", "reward": "log_probability", "replicates": 2, "discount": 0.3}, "discount 0.3"),
         ({"advantage": f"{ADVANTAGE}:leave_one_out"}, "replicates 1"),
         ({"advantage": f"{ADVANTAGE}:leave_one_out", "replicates": 2, "antithetic": True}, "biases the gradient"),
-        ({"surrogate": f"{SURROGATE}:pathwise", "passes": 2}, "for which ppo_clip is made"),
-        ({"passes": 3}, "for which ppo_clip is made"),
-        ({"surrogate": "ppo_clip", "max_kl": 0.1}, "no rest to skip"),
+        ({"surrogate": f"{SURROGATE}:pathwise", "passes": 2}, "give ppo_clip, which corrects for that"),
+        ({"passes": 3}, "give ppo_clip, which corrects for that"),
+        ({"surrogate": "ppo_clip", "max_kl": 0.1}, "it skips updates after the first"),
         ({"passes": 0}, "passes 0: must be at least 1"),
         ({"gae_lambda": 1.5}, "gae_lambda 1.5: must be from 0 to 1"),
         ({"moving_average_decay": 1.0}, "moving_average_decay 1.0"),
@@ -238,7 +238,7 @@ def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(fields, wh
     assert why in str(error.value) and "\n" not in str(error.value)
 
 
-def test_an_advantage_that_remembers_can_compare_replicates_too(monkeypatch):
+def test_a_stateful_advantage_can_compare_replicates_too(monkeypatch):
     marked = compares_replicates(ADVANTAGES["moving_average"])
     monkeypatch.setitem(ADVANTAGES, "marked", marked)
     validate_estimator(EstimatorConfig(advantage="moving_average", antithetic=True, replicates=2))

@@ -171,7 +171,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("sequence", [STOPPING, GOING], ids=["stopping", "going"])
-def test_what_does_not_count_changes_nothing(sequence):
+def test_glimpses_that_do_not_count_change_nothing(sequence):
     episode = _episode()
     counted = np.asarray(sequence.counted(episode.logits, jnp.asarray(LABELS)))
     other, labels = _blind(LABELS, counted)
@@ -188,7 +188,7 @@ def test_what_does_not_count_changes_nothing(sequence):
         assert all(np.any(getattr(gradient, field)) for field in ("logits", "log_probs", "values", "entropies"))
 
 
-def test_what_counts_changes_something():
+def test_glimpses_that_count_have_gradients():
     # The test above would pass of a loss that looks at nothing.
     episode = _episode()
     counted = np.asarray(STOPPING.counted(episode.logits, jnp.asarray(LABELS)))
@@ -198,7 +198,7 @@ def test_what_counts_changes_something():
 
 
 def _policy(config, sequence, episode, labels=LABELS, firsts=(0,)):
-    """What counts, and what the estimator makes of it from each of these first glimpses on."""
+    """Return which glimpses count, and the policy loss for each of these first learned glimpses."""
     estimator, labels = make_estimator(config), jnp.asarray(labels)
     estimator = estimator._replace(reward=sequence.reward(estimator.reward))
 
@@ -212,7 +212,7 @@ def _policy(config, sequence, episode, labels=LABELS, firsts=(0,)):
     return np.asarray(counted), found
 
 
-def test_normalised_advantages_are_those_that_count():
+def test_only_counted_advantages_are_normalised():
     firsts, config = (0, 1, 2), EstimatorConfig("gain", "plain_return")
     counted, plain = _policy(config, STOPPING, _episode(), firsts=firsts)
     _, normalised = _policy(replace(config, normalise_advantages=True), STOPPING, _episode(), firsts=firsts)
@@ -258,7 +258,7 @@ def test_a_surrogate_learns_nothing_from_glimpses_that_do_not_count_even_with_a_
         np.testing.assert_array_equal(gradient[0], 0)
 
 
-def test_later_updates_count_what_the_first_did():
+def test_later_updates_count_the_same_glimpses_as_the_first():
     episode, labels = _episode(), jnp.asarray(LABELS)
     config = EstimatorConfig("gain", surrogate="ppo_clip", discount=0.5)
     counted, (found,) = _policy(config, STOPPING, episode)

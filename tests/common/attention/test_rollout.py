@@ -149,7 +149,7 @@ def test_log_probs_and_entropies_are_those_of_the_unclipped_samples():
 
 @pytest.mark.parametrize("start", FIRST_LOCATIONS)
 @pytest.mark.parametrize("num_glimpses", [1, 3])
-def test_nothing_is_learned_from_the_first_location(start, num_glimpses):
+def test_a_fixed_first_location_has_no_log_probability(start, num_glimpses):
     episode = _episode(start=start, num_glimpses=num_glimpses)
     for field in ("log_probs", "entropies", "values"):
         np.testing.assert_array_equal(getattr(episode, field)[0], 0)
@@ -157,12 +157,12 @@ def test_nothing_is_learned_from_the_first_location(start, num_glimpses):
     np.testing.assert_array_equal(episode.samples[0], episode.locations[0])
 
 
-def test_baselines_are_made_before_the_location_is_drawn():
+def test_values_are_predicted_before_the_location_is_drawn():
     episode = _episode()
     np.testing.assert_allclose(episode.values[1:], 10 + np.asarray(episode.logits[:-1, ..., -1]), rtol=1e-6)
 
 
-def test_start_policies():
+def test_first_locations():
     np.testing.assert_array_equal(_episode(start="centre").locations[0], 0)
     first = np.asarray(_episode(_tables(), start="uniform", num_glimpses=1).locations[0])
     for axis in range(2):
@@ -187,7 +187,7 @@ def test_a_greedy_mean_off_the_image_is_clipped():
     np.testing.assert_array_equal(episode.locations[1:, :, 0], 1)
 
 
-def test_random_policy_is_uniform_whatever_the_agent_wants():
+def test_random_locations_are_uniform_for_any_agent():
     episode = _episode(_tables(), kind="random")
     points = np.asarray(episode.locations)
     for t in range(3):
@@ -201,7 +201,7 @@ def test_random_policy_is_uniform_whatever_the_agent_wants():
 
 @pytest.mark.parametrize("glancing", [False, True])
 @pytest.mark.parametrize("num_glimpses", [1, 3])
-def test_nothing_draws_a_location_that_no_glimpse_uses(num_glimpses, glancing):
+def test_no_location_is_drawn_that_no_glimpse_uses(num_glimpses, glancing):
     calls = {"look": 0, "locate": 0}
 
     def counted(name):
@@ -253,7 +253,7 @@ def test_no_gradient_reaches_locations_that_are_not_sampled(kind):
         np.testing.assert_array_equal(leaf, 0)
 
 
-def test_baselines_learn_from_detached_features():
+def test_the_value_network_learns_from_detached_features():
     def look(params, state, glimpses, locations):
         state, output = _look(params, state, glimpses, locations)
         return state, params["gain"] * output

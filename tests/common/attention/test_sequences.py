@@ -61,7 +61,7 @@ def test_each_glimpse_has_the_target_it_belongs_to():
         assert targets[t, b] == LABELS[b, t // GLIMPSES]
 
 
-def test_what_belongs_to_a_target_are_its_glimpses_in_turn():
+def test_glimpses_are_grouped_by_target_in_order():
     values = np.random.default_rng(1).normal(size=(STEPS, REPLICATES, BATCH)).astype(np.float32)
     by_target = Sequence(GLIMPSES).by_target(jnp.asarray(values))
     assert by_target.shape == (TARGETS, GLIMPSES, REPLICATES, BATCH)
@@ -78,7 +78,7 @@ def test_a_target_is_read_after_its_last_glimpse(glimpses):
 
 
 @pytest.mark.parametrize("stop", [True, False])
-def test_what_counts(stop):
+def test_counted_glimpses_equal_loops(stop):
     counted = jax.jit(Sequence(GLIMPSES, stop).counted)(jnp.asarray(LOGITS), jnp.asarray(LABELS))
     expected = _counted(LOGITS, LABELS, stop)
     assert counted.dtype == jnp.float32 and 0 < expected.mean() < 1
@@ -141,14 +141,14 @@ def test_nothing_beyond_the_end_is_rewarded():
         np.testing.assert_array_equal(before, after)
 
 
-def test_within():
+def test_positions_up_to_the_first_end_symbol():
     np.testing.assert_array_equal(within(jnp.array([2, 1, 2, 0]), 3), [True, False, False, False])
     np.testing.assert_array_equal(within(jnp.array([0, 1, 2, 0]), 3), [True, True, True, False])
     np.testing.assert_array_equal(within(jnp.array([0, 1, 1, 0]), 3), [True] * 4)
     np.testing.assert_array_equal(within(jnp.asarray(LABELS), CLASSES)[1], within(jnp.asarray(LABELS[1]), CLASSES))
 
 
-def test_all_before():
+def test_positions_whose_earlier_ones_are_all_true():
     right = np.random.default_rng(2).uniform(size=(5, 6, 7)) < 0.7
     expected = [[[right[:s, i, j].all() for j in range(7)] for i in range(6)] for s in range(5)]
     np.testing.assert_array_equal(all_before(jnp.asarray(right)), expected)
@@ -164,7 +164,7 @@ def test_a_sequence_is_right_if_all_of_it_is_up_to_its_end():
     np.testing.assert_array_equal(right, expected)
 
 
-def test_images_in_another_order_count_alike():
+def test_counting_does_not_depend_on_the_order_of_images():
     order, sequence = np.random.default_rng(4).permutation(BATCH), Sequence(GLIMPSES)
     before = sequence.counted(jnp.asarray(LOGITS), jnp.asarray(LABELS))
     after = sequence.counted(jnp.asarray(LOGITS[:, :, order]), jnp.asarray(LABELS[order]))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.networks.cores import CORES
+from common.networks.cores import CORES, GatedCore, TransformerCore, make_core
 
 HIDDEN, FEATURES, STEPS, HEADS = 8, 5, 4, 2
 
@@ -104,6 +104,13 @@ def _transformer(params, features):
 
 
 REFERENCES = {"rnn": _rnn, "lstm": _lstm, "gru": _gru, "transformer": _transformer}
+
+
+def test_a_core_is_built_by_name_with_the_options_that_it_has_a_field_for():
+    assert make_core("transformer", 8, 4, num_heads=2) == TransformerCore(8, 4, 2)
+    assert isinstance(make_core("gru", 8, 4, num_heads=2), GatedCore)
+    mine = make_core("common.networks.cores:TransformerCore", 8, 4)
+    assert mine == TransformerCore(hidden=8, num_glimpses=4)
 
 
 def test_every_core_has_a_reference():

@@ -6,7 +6,8 @@ import pytest
 
 from common.policy_gradient import REWARDS, Estimator, Stateful, biased, compares_replicates
 from common.policy_gradient.advantages import plain_return, returns_to_go
-from common.policy_gradient.estimator_checks import CHECKS, REWARD_CHECKS, check_estimator, check_reward, declared_bias
+from common.policy_gradient.estimator_checks import CHECKS, check_estimator, declared_bias
+from common.policy_gradient.reward_checks import REWARD_CHECKS, check_reward
 from common.policy_gradient.surrogates import score_function
 
 CLOSED_FORM, ENUMERATION = list(CHECKS)[:2]

@@ -23,11 +23,10 @@ from common.policy_gradient.estimator_checks import (
     LOG_PROBS,
     LOGITS,
     OBJECTIVES,
-    REWARD_CHECKS,
-    check_reward,
     gradient_estimates,
     make_episode,
 )
+from common.policy_gradient.reward_checks import REWARD_CHECKS, check_reward
 
 
 def _sensible(advantage, surrogate):

@@ -139,7 +139,7 @@ def test_leave_one_out_by_hand():
 
 
 @pytest.mark.parametrize("name", ["leave_one_out", "vimco"])
-def test_a_single_replicate_has_no_others(name):
+def test_comparing_replicates_needs_two(name):
     episode = _episode(jnp.zeros((2, 1, 3)), jnp.zeros((2, 1, 3, 2)))
     with pytest.raises(ValueError, match="replicates 1.*at least 2"):
         policy_loss(make_estimator(EstimatorConfig(advantage=name)), episode, jnp.zeros(3, int))
@@ -157,7 +157,7 @@ def test_vimco_equals_numpy():
     np.testing.assert_allclose(signal, np.broadcast_to(expected, (3, 4, 5)), rtol=1e-4, atol=1e-5)
 
 
-def test_the_moving_average_is_of_the_steps_before():
+def test_the_moving_average_is_over_earlier_steps():
     episode, average = _episode(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 4, 2))), ADVANTAGES["moving_average"]
     state, seen = average.init(2), []
     for step in range(4):
@@ -172,7 +172,7 @@ def test_the_moving_average_is_of_the_steps_before():
         seen.append(returns.mean(axis=(1, 2)))
 
 
-def test_the_moving_average_is_of_what_counts():
+def test_the_moving_average_is_over_counted_glimpses():
     """Where one episode in ten counts and is worth 1, nothing is left to learn once the average knows that."""
     episode, average = _episode(jnp.zeros((2, 1, 10)), jnp.zeros((2, 1, 10, 2))), ADVANTAGES["moving_average"]
     counted = jnp.array([jnp.ones((1, 10)), jnp.eye(10)[:1]])

@@ -153,23 +153,23 @@ def test_unbiased_estimators_have_no_bias(name):
     assert abs(summarise(_sample()[name], _true())["bias_z"]) < 3.5
 
 
-def test_gae_on_an_arbitrary_baseline_is_biased():
+def test_gae_with_arbitrary_values_is_biased():
     assert summarise(_sample()["gae"], _true())["bias_z"] > 4
 
 
-def test_what_lowers_the_variance_on_the_agent():
+def test_baselines_lower_the_variance_on_the_agent():
     variance = {name: summarise(estimates, _true())["variance"] for name, estimates in _sample().items()}
     assert variance["leave_one_out"] < variance["plain_return"]
     assert variance["moving_average"] < variance["plain_return"]
 
 
-def test_warm_up_gathers_the_mean_return():
+def test_warm_up_averages_the_returns():
     state = make_warm_up(_ram(), _estimators(["moving_average"]), GLIMPSES)(_setting(), jax.random.split(KEY, 5))[0]
     np.testing.assert_allclose(state["weight"], 1 - 0.99**5, rtol=1e-4)
     assert np.all(np.asarray(state["mean"]) < 0)
 
 
-def test_only_the_baseline_is_fitted():
+def test_only_the_value_network_is_fitted():
     def draw(key, source):
         return source
 
