@@ -287,7 +287,7 @@ def _moved(ablation, kind):
     ("ablation", "kind", "networks"),
     [
         ("stopped", "policy", CONTEXT | {"upper", "location_network"}),
-        ("stopped", "baseline", {"baseline_network"}),
+        ("stopped", "value", {"baseline_network"}),
         ("stopped", "classification", {"lower", "glimpse_network", "action_network"}),
         ("one_layer", "policy", CONTEXT | {"lower", "glimpse_network", "location_network"}),
         ("one_layer", "classification", CONTEXT | {"lower", "glimpse_network", "action_network"}),
