@@ -5,16 +5,16 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dacite
 
-from common.checks import require_at_least
+from common.checks import Range, check_ranges
 from common.data import Dataset, blank_task, check_resize, find_task, load_task, reverse_dataset
 from common.data.own_images.resizing import ResizeMode
 from common.training.optimizers import OptimizerConfig, validate_optimizer
 from experiments.cli.console import image_progress, warnings_as_lines
-from experiments.training.augmentation import AugmentationConfig, validate_augmentation
+from experiments.training.augmentation import AugmentationConfig
 
 # Smallest number of rendered images of a validation or test split.
 LEAST_FIXED = 1000
@@ -47,7 +47,7 @@ class DataConfig:
     """Fraction of your own training images that becomes the validation split, if they come without one."""
     test_fraction: float = 0.1
     """Fraction of your own training images that becomes the test split, if they come without one."""
-    split_seed: int = 0
+    split_seed: Annotated[int, Range(0)] = 0
     """Seed of that choice."""
     reverse: bool = False
     """Read sequences from right to left: reverse the symbols before the end symbol of each label."""
@@ -56,30 +56,31 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The budget, and what is measured on the way."""
+    """The training budget, validation during training, and the final evaluation."""
 
-    steps: int = 10_000
+    steps: Annotated[int, Range(1)] = 10_000
     """Training steps of the whole run."""
-    batch_size: int = 128
-    """Images B in a batch; an agent sees each in M replicates."""
-    seed: int = 0
+    batch_size: Annotated[int, Range(1)] = 128
+    """Images B in a batch; an agent plays M episodes (replicates) on each."""
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Seed of parameters, images and locations."""
-    log_every: int = 100
+    log_every: Annotated[int, Range(1)] = 100
     """Steps between two lines of metrics.jsonl; they run in one compiled call."""
-    evaluate_every: int = 1000
+    evaluate_every: Annotated[int, Range(1)] = 1000
     """Steps between two validations, each followed by a checkpoint."""
-    validation_episodes: int = 4
-    """Sampled episodes of an agent that are averaged in each validation during training."""
-    patience: int = 0
-    """Stop after this many validations without a lower error; 0 to never stop early."""
+    validation_episodes: Annotated[int, Range(1)] = 4
+    """Sampled episodes of an agent whose class probabilities are averaged in each validation; that error selects the
+    parameters."""
+    patience: Annotated[int, Range(0)] = 0
+    """Stop after this many validations without a lower validation error; 0 to never stop early."""
     keep_best: bool = True
-    """Report the parameters of the lowest validation error instead of the last."""
-    eval_episodes: int = 10
-    """Sampled episodes of an agent that are averaged in the final evaluation."""
-    eval_batch_size: int = 500
+    """Report the parameters of the lowest validation error; else those of the last step."""
+    eval_episodes: Annotated[int, Range(1)] = 10
+    """Sampled episodes of an agent that are averaged in the final evaluation (mean of ten by default)."""
+    eval_batch_size: Annotated[int, Range(1)] = 500
     """Images in one compiled call of an evaluation."""
-    keep_checkpoints: int = 2
-    """How many of the latest checkpoints to keep."""
+    keep_checkpoints: Annotated[int, Range(1)] = 2
+    """Number of latest checkpoints to keep."""
 
 
 def one_pass(steps: int) -> TrainingConfig:
@@ -98,14 +99,14 @@ class StartConfig:
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """Where the run goes. Not part of what is saved as its configuration."""
+    """The output of a run. It does not identify the run."""
 
     run_dir: Path | None = None
-    """Folder of the run; runs/MODEL-PRESET-seedSEED when it is not given."""
+    """Run directory; runs/FAMILY-PRESET-seedSEED when it is not given."""
     resume: bool = False
-    """Go on with the run in the folder."""
+    """Continue the run in the run directory from its latest checkpoint."""
     overwrite: bool = False
-    """Delete the run in the folder and start again."""
+    """Delete the run in the run directory and start again."""
     plots: bool = True
     """Draw plots and the report after training."""
 
@@ -129,12 +130,7 @@ def validate_budget(experiment: Experiment) -> None:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
     config = experiment.training
-    require_at_least(config, 1, "steps", "batch_size", "log_every", "evaluate_every", "validation_episodes")
-    require_at_least(config, 1, "eval_episodes", "eval_batch_size", "keep_checkpoints")
-    if config.patience < 0:
-        raise ValueError(f"patience {config.patience}: must be 0 (never stop early) or more")
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
+    check_ranges(config)
     validate_optimizer(experiment.optimizer, config.steps)
 
 
@@ -144,13 +140,13 @@ def validate_data(config: DataConfig) -> None:
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    require_at_least(config, 0, "split_seed")
+    check_ranges(config)
+    check_ranges(config.augmentation)
     check_resize(config.task, config.resize)
     if config.resize_mode != "pad" and (config.resize is None or not is_own(config)):
         raise ValueError(
             f"resize_mode {config.resize_mode!r} (--resize-mode): only for your own images (--data) with --resize"
         )
-    validate_augmentation(config.augmentation)
     numbers = find_task(config.task).numbers
     if split_sizes(config.num_images) is not None and (numbers is None or numbers.svhn):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The folder of a run: its configuration, metrics and results. A kill at any moment leaves them readable."""
+"""The run directory: configuration, metrics and results. A kill at any moment leaves them readable."""
 
 import contextlib
 import fcntl
@@ -31,9 +31,9 @@ def check_run(
     overwrite: bool,
     complete: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config,
 ) -> None:
-    """Checks, before anything takes long, that the folder of a run can be made or reopened.
+    """Check that a run directory can be made or reopened.
 
-    A run that ended before its first checkpoint may be begun anew, since nothing is lost with it.
+    A run that ended before its first checkpoint may be started again, since nothing is lost.
 
     Args:
       run_dir: the folder.
@@ -55,7 +55,7 @@ def check_run(
         raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER} of a run: give another --run-dir")
     if occupied and not (resume or overwrite) and _holds_work(run_dir):
         raise ValueError(
-            f"run directory {str(run_dir)!r} exists: give --resume to go on with it, --overwrite to start again, "
+            f"run directory {str(run_dir)!r} exists: give --resume to continue it, --overwrite to start again, "
             "or another --run-dir"
         )
     if resume and not occupied:
@@ -66,7 +66,7 @@ def check_run(
 
 @contextlib.contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Makes the folder of a run, and holds it until the end: of two processes that train into it one is refused.
+    """Make a run directory and lock it, so that two processes never train into it.
 
     Raises:
       ValueError: another process holds it.
@@ -91,7 +91,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 
 def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> None:
-    """Makes or reopens the folder of a run that `check_run` has passed; what it holds is kept only to resume.
+    """Make or reopen a run directory that `check_run` accepts; empty it unless the run is resumed.
 
     Raises:
       OSError: what it holds cannot be deleted, or the folder cannot be written.
@@ -157,12 +157,12 @@ def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[d
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically, indented, with a final newline."""
+    """Write JSON atomically, indented, with a final newline."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+    """Read a JSON object.
 
     Raises:
       ValueError: the file is missing or damaged; names it.
@@ -177,7 +177,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl`` up to the first that is damaged, as a kill leaves the last."""
+    """Return the lines of ``metrics.jsonl`` up to the first damaged one: a kill can cut the last line short."""
     path = run_dir / "metrics.jsonl"
     records = []
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
@@ -211,11 +211,11 @@ class MetricsWriter:
 
     @property
     def seconds(self) -> float:
-        """Seconds that the run took until its last line."""
+        """Return the seconds that the run took until its last line."""
         return self.records[-1]["seconds"] if self.records else 0.0
 
     def append(self, record: dict[str, Any]) -> None:
-        """Adds a line of ``metrics.jsonl``: the step, and finite numbers by name.
+        """Append a line to ``metrics.jsonl``: the step, and finite numbers by name.
 
         Raises:
           OSError: it cannot be written.

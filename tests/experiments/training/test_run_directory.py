@@ -118,7 +118,7 @@ REFUSED = [
         "exists",
         {},
         IDENTITY,
-        "exists: give --resume to go on with it, --overwrite to start again, or another --run-dir",
+        "exists: give --resume to continue it, --overwrite to start again, or another --run-dir",
     ),
     ("run", {"resume": True, "overwrite": True}, IDENTITY, "--resume with --overwrite: give one of them"),
     ("run", {"resume": True}, {**IDENTITY, "family": "cnn"}, "another configuration: its family is 'ram', now 'cnn'"),
