@@ -12,28 +12,30 @@ from PIL import Image as PillowImage
 
 from experiments.evaluation.reading import glimpses_taken, read_episode
 from experiments.files import write_bytes
-from experiments.plots.episodes import NUMBER_GAP, seen_rgb, verdict_so_far
-from experiments.plots.reading import draw_symbols
-from experiments.plots.style import (
-    FAINT,
-    INK,
-    RIGHT,
-    SERIES,
+from experiments.plots.arrays import (
     Boxes,
     Glimpses,
     Images,
     Locations,
     Probabilities,
     Targets,
+    likeliest_classes,
+    names_of,
+    to_pixels,
+)
+from experiments.plots.episodes import NUMBER_GAP, seen_rgb, verdict_so_far
+from experiments.plots.style import (
+    FAINT,
+    INK,
+    RIGHT,
+    SERIES,
     draw_boxes,
     draw_path,
     glimpse_colours,
-    likeliest_classes,
-    names_of,
     show_image,
     spread,
-    to_pixels,
 )
+from experiments.plots.symbols import draw_symbols
 
 
 def episode_gif(
@@ -162,11 +164,11 @@ def _frame(
     for index in range(count):
         reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
         # A reading that has come to its end stays as it is.
-        now = min(step, reading.taken - 1)
+        now = min(step, reading.num_taken - 1)
         axes = figure.add_subplot(grid[0, index])
         show_image(axes, images[index])
         draw_boxes(axes, boxes[now, index], colours[now])
-        path = to_pixels(locations[: reading.taken, index], height, width)
+        path = to_pixels(locations[: reading.num_taken, index], height, width)
         places = spread(path, NUMBER_GAP * width, height, width)
         draw_path(axes, path[: now + 1], colours, places[: now + 1])
         draw_symbols(axes, places, reading, names, until=now)
@@ -175,7 +177,7 @@ def _frame(
         axes = figure.add_subplot(grid[1, index])
         show_image(axes, seen_rgb(glimpses[: now + 1, index], boxes[: now + 1, index], height, width))
         shown = likeliest_classes(probabilities[:, index], reading.label, limit=10 if reading.end is None else 12)
-        true = reading.label[reading.target(now)]
+        true = reading.label[reading.target_at(now)]
         _draw_bars(figure.add_subplot(grid[2, index]), probabilities[now, index], shown, true, names)
     return _picture(canvas)
 

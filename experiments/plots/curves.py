@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from experiments.plots.style import FAINT, INK, SERIES, Errors, figure_of, message_figure, tidy
+from experiments.plots.style import FAINT, INK, SERIES, figure_of, message_figure, plain_log_axis, tidy
 from experiments.readouts import READOUTS
 
 
@@ -137,7 +137,7 @@ def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) 
             axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.7)
         axes.plot(steps, smooth, "-" if len(steps) > 1 else "o", color=colour, linewidth=1.5, label=name)
     if panel.log and positive:
-        _plain_log_axis(axes)
+        plain_log_axis(axes)
     steps, values = _series(metrics, "validation_error")
     if panel.title == "Error" and len(steps):
         best = int(np.argmin(values))
@@ -160,83 +160,3 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     kernel = np.ones(2 * (len(values) // 80) + 1)
     total = np.convolve(values, kernel, mode="same")
     return total / np.convolve(np.ones_like(values), kernel, mode="same")
-
-
-def _plain_log_axis(axes: Axes) -> None:
-    """A logarithmic y axis whose ticks are plain numbers; zeros fall off its lower end."""
-    axes.set_yscale("log", nonpositive="mask")
-    low, high = axes.get_ylim()
-    narrow = high / max(low, 1e-12) < 300
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def accuracy_by_glimpse(
-    errors: Errors,
-    low: Errors | None = None,
-    high: Errors | None = None,
-    glimpses_per_target: int | None = None,
-) -> Figure:
-    """Error, in per cent, of the belief after each of T glimpses of the greedy path.
-
-    `low` and `high` bound its 95% interval. Of sequences it is the belief about the symbol that the glimpse looks for,
-    and a curve for each symbol, of `glimpses_per_target`.
-    """
-    errors = np.asarray(errors, np.float64)
-    if not errors.size:
-        return message_figure("No errors to show")
-    glimpses = np.arange(1, len(errors) + 1)
-    each = glimpses_per_target or len(errors)
-    parts = [slice(start, start + each) for start in range(0, len(errors), each)]
-    figure = figure_of(max(4.6, 0.6 * len(errors) + 2.0), 3.4, gap=0.08)
-    axes = figure.add_subplot()
-    for number, part in enumerate(parts):
-        if low is not None and high is not None:
-            label = None if number else "95% interval"
-            shade: dict[str, Any] = {"color": SERIES[0], "alpha": 0.18 if each > 1 else 0.4, "label": label}
-            if each > 1:
-                axes.fill_between(glimpses[part], low[part], high[part], linewidth=0, **shade)
-            else:  # A band of one point would not be seen.
-                axes.vlines(glimpses[part], low[part], high[part], linewidth=6, **shade)
-        axes.plot(glimpses[part], errors[part], "-o", color=SERIES[0], linewidth=1.8, markersize=5)
-        if glimpses_per_target:
-            axes.annotate(
-                f"symbol {number + 1}",
-                (glimpses[part].mean(), 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, -2),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=8.5,
-                color=FAINT,
-            )
-        if number:
-            axes.axvline(part.start + 0.5, color="#c9ced6", linewidth=1.0)
-    if errors.min() > 0 and errors.max() / errors.min() > 8:
-        axes.margins(y=0.16)
-        _plain_log_axis(axes)
-    else:
-        highest = float(errors.max() if high is None else np.max(high))
-        axes.set_ylim(0.0, min(1.2 * highest or 1.0, 105.0))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
-    for glimpse, error in zip(glimpses, errors, strict=True):
-        text = f"{error:.1f}" if error >= 10 else f"{error:.2f}"
-        axes.annotate(
-            text,
-            (glimpse, error),
-            xytext=(3, 5),  # To the upper right, where a falling curve is not.
-            textcoords="offset points",
-            ha="left",
-            fontsize=8.5,
-            color=INK,
-        )
-    axes.set_xticks(glimpses if len(errors) <= 20 else glimpses[:: math.ceil(len(errors) / 12)])
-    axes.set_xlim(0.5, len(errors) + 0.7)
-    if low is not None and high is not None:
-        axes.legend(loc="upper right" if len(parts) == 1 else "best", fontsize=8.5, frameon=False)
-    axes.set_xlabel("glimpses taken", fontsize=9, color=INK)
-    axes.set_ylabel("error" if glimpses_per_target is None else "error of the symbol", fontsize=9, color=INK)
-    tidy(axes, "Error after each glimpse of the greedy path")
-    return figure

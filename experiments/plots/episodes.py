@@ -11,14 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from experiments.evaluation.reading import Reading, read_episode
-from experiments.plots.reading import draw_symbols, glimpse_title, mark_symbols
-from experiments.plots.style import (
-    BELIEF_MAP,
-    FAINT,
-    INK,
-    RIGHT,
-    UNSEEN,
-    WRONG,
+from experiments.plots.arrays import (
     Boxes,
     Canvas,
     EpisodeBelief,
@@ -33,18 +26,27 @@ from experiments.plots.style import (
     Probabilities,
     Rgb,
     Targets,
+    likeliest_classes,
+    names_of,
+    to_pixels,
+    to_rgb,
+)
+from experiments.plots.style import (
+    BELIEF_MAP,
+    FAINT,
+    INK,
+    RIGHT,
+    UNSEEN,
+    WRONG,
     draw_boxes,
     draw_path,
     figure_of,
     glimpse_colours,
-    likeliest_classes,
     message_figure,
-    names_of,
     show_image,
     spread,
-    to_pixels,
-    to_rgb,
 )
+from experiments.plots.symbols import draw_symbols, glimpse_title, mark_symbols
 
 # Between the numbers of glimpses, as a share of the width of an image.
 NUMBER_GAP = 0.075
@@ -112,10 +114,13 @@ def seen_rgb(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: int, width: 
 
 def verdict(reading: Reading, names: Sequence[str]) -> tuple[str, str]:
     """Title of an episode and its colour; a tick or a cross tells right from wrong without the colour."""
-    true = reading.words(reading.label, names)
-    if reading.right:
+    true = reading.text(reading.label, names)
+    if reading.is_correct:
         return f"✓ {true}", RIGHT
-    return f"✗ {true}, {'taken for' if reading.end is None else 'read as'} {reading.words(reading.said, names)}", WRONG
+    return (
+        f"✗ {true}, {'taken for' if reading.end is None else 'read as'} {reading.text(reading.predicted, names)}",
+        WRONG,
+    )
 
 
 def verdict_so_far(
@@ -125,9 +130,9 @@ def verdict_so_far(
     if not label.ndim:
         return verdict(read_episode(label, beliefs[: step + 1]), names)
     reading = read_episode(label, beliefs)
-    if step + 1 >= reading.taken:
+    if step + 1 >= reading.num_taken:
         return verdict(reading, names)
-    true, read = reading.words(reading.label, names), " ".join(names[symbol] for symbol in reading.so_far(step))
+    true, read = reading.text(reading.label, names), " ".join(names[symbol] for symbol in reading.predicted_by(step))
     return f"{true}, read {read} …" if read else true, INK
 
 
@@ -170,11 +175,11 @@ def episode_sheet(
         reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
         axes = figure.add_subplot(grid[row, 2 * column])
         show_image(axes, images[index])
-        colours = glimpse_colours(len(locations))[: reading.taken]
+        colours = glimpse_colours(len(locations))[: reading.num_taken]
         scales = None if reading.end is None else 1
         for step, colour in enumerate(colours):
             draw_boxes(axes, boxes[step, index, :scales], colour, strength=0.7)
-        taken = path[: reading.taken, index]
+        taken = path[: reading.num_taken, index]
         places = spread(taken, NUMBER_GAP * width, height, width)
         draw_path(axes, taken, colours, places)
         draw_symbols(axes, places, reading, names)
@@ -201,7 +206,7 @@ def _draw_belief(axes: Axes, beliefs: np.ndarray, reading: Reading, names: Seque
     """
     shown = likeliest_classes(beliefs, reading.label)
     steps = len(beliefs)
-    taken = np.where(np.arange(steps)[:, None] < reading.taken, beliefs, np.nan)
+    taken = np.where(np.arange(steps)[:, None] < reading.num_taken, beliefs, np.nan)
     axes.imshow(taken[:, shown], cmap=BELIEF_MAP, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     axes.set_xticks(np.arange(1, len(shown)) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, steps) - 0.5, minor=True)
@@ -273,11 +278,11 @@ def retina_sheet(
     colours = glimpse_colours(len(glimpses))
     for index in range(count):
         reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
-        taken = min(steps, reading.taken)
+        taken = min(steps, reading.num_taken)
         axes = figure.add_subplot(grid[2 * index, 0])
         show_image(axes, images[index])
         axes.set_anchor("S")
-        name = reading.words(reading.label, names)
+        name = reading.text(reading.label, names)
         axes.set_title(f"image: {name}", fontsize=9, color=INK, fontweight="bold")
         for step in range(taken):
             axes = figure.add_subplot(grid[2 * index, step + 1])

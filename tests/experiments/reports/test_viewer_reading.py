@@ -76,11 +76,13 @@ def test_every_glimpse_shows_its_symbol_and_what_was_read(view, image):
     choose(view, image)
     reading = readings()[image]
     view.find_element("id", "glimpse").send_keys(Keys.HOME)
-    for step in range(reading.taken):
+    for step in range(reading.num_taken):
         place, done = step // EACH, (step + 1) // EACH
         read = " ".join(NAMES[symbol] for symbol in SAID[image][:done] if symbol != 3) or "nothing"
         text = status(view)
-        assert text.startswith(f"Glimpse {step + 1} of {reading.taken}: symbol {place + 1}, {truth(place, image)}, ")
+        assert text.startswith(
+            f"Glimpse {step + 1} of {reading.num_taken}: symbol {place + 1}, {truth(place, image)}, "
+        )
         assert f", read so far: {read}, reward" in text
         found = chips(view)
         length = max(len(SAID[image]), list(LABELS[image]).index(3) + 1)
@@ -91,11 +93,11 @@ def test_every_glimpse_shows_its_symbol_and_what_was_read(view, image):
         marked = [row.text for row in view.find_elements("css selector", "#belief .true")]
         expected = [] if truth(place, image) == "past the end" else [truth(place, image)]
         assert [f"true {row.split(' (true)')[0]}" for row in marked] == expected
-        if step + 1 < reading.taken:
+        if step + 1 < reading.num_taken:
             press(view, Keys.ARROW_RIGHT)
     press(view, Keys.ARROW_RIGHT)  # There is no glimpse after the end that was read.
-    assert status(view).startswith(f"Glimpse {reading.taken} of {reading.taken}: ")
-    assert view.find_element("id", "glimpse").get_attribute("max") == str(reading.taken)
+    assert status(view).startswith(f"Glimpse {reading.num_taken} of {reading.num_taken}: ")
+    assert view.find_element("id", "glimpse").get_attribute("max") == str(reading.num_taken)
 
 
 def test_a_shorter_reading_is_shown_from_a_later_glimpse_of_another(view):

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from experiments.plots.style import INK, figure_of, show_image, to_pixels
+from experiments.plots.arrays import to_pixels
+from experiments.plots.style import INK, figure_of, show_image
 
 # Lines of the grid that are drawn in each direction.
 LINES = 5

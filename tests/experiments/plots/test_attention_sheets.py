@@ -11,9 +11,9 @@ from common.data.array_cache import read_arrays
 from common.geometry.grids import regular_grid
 from common.training.step import Model
 from experiments.families.stn import StnExperiment, build
-from experiments.plots.network_pictures import _verdicts
+from experiments.plots.attention_sheets import attention_sheet, transformer_sheet
+from experiments.plots.differentiable_attention import _verdicts
 from experiments.plots.style import RIGHT, WRONG
-from experiments.plots.transformers import attention_sheet, transformer_sheet
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.soft_attention.config import PoolingConfig, SoftAttentionConfig
 from stn.soft_attention.model import make_soft_attention
