@@ -1,4 +1,4 @@
-"""Animations, endless GIFs: of episodes, one frame for each glimpse; of training, one for each validation."""
+"""Endless GIFs: of episodes, one frame for each glimpse; of training, one frame for each validation."""
 
 import io
 import os
@@ -51,11 +51,11 @@ def episode_gif(
     seconds: float = 1.0,
     last_seconds: float = 3.0,
 ) -> bytes:
-    """An endless animation of the first `max_images` episodes; frame t shows the state after glimpse t.
+    """Draw an endless animation of the first `max_images` episodes; frame t shows the state after glimpse t.
 
     From top to bottom: the image with the boxes of this glimpse and the path so far; all that the retina has
     seen so far; the belief over classes (the likeliest ten, if there are many). Of sequences the belief is about the
-    symbol that is looked for, and an episode that has come to its end stays as it is.
+    current symbol, and an episode that has ended stays as it is.
 
     Args:
       images: uint8 `[N, H, W, C]`.
@@ -88,7 +88,7 @@ def episode_gif(
 
 
 def figures_gif(figures: Iterable[Figure], seconds: float = 0.4, last_seconds: float = 3.0, dpi: int = 80) -> bytes:
-    """The bytes of an endless GIF of figures of one size; `seconds` and `last_seconds` as of `episode_gif`."""
+    """Return the bytes of an endless GIF of figures of one size; `seconds` and `last_seconds` as of `episode_gif`."""
     frames = []
     for figure in figures:
         figure.set_dpi(dpi)
@@ -110,7 +110,7 @@ def _picture(canvas: FigureCanvasAgg) -> PillowImage.Image:
 
 
 def _indexed(frames: Sequence[PillowImage.Image]) -> list[PillowImage.Image]:
-    """`frames` in the 255 colours most common among all of them: one palette, so that no colour flickers."""
+    """Reduce frames to their 255 most common colours: one palette, so that no colour flickers."""
     pixels = np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames])
     codes, counts = np.unique(
         (pixels >> 3 << 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_counts=True
@@ -135,7 +135,7 @@ def _frame(
     probabilities: np.ndarray,
     names: Sequence[str],
 ) -> PillowImage.Image:
-    """The state after glimpse `step` of `steps`, of the first `count` episodes, as an RGB picture."""
+    """Draw the first `count` episodes after glimpse `step` of `steps` as an RGB picture."""
     height, width = images.shape[1:3]
     side = 2.1
     figure = Figure(figsize=(side * count + 0.3, 2 * side * height / width + 2.3), dpi=100)
@@ -163,7 +163,7 @@ def _frame(
     colours = glimpse_colours(len(locations))
     for index in range(count):
         reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
-        # A reading that has come to its end stays as it is.
+        # An episode that has ended stays as it is.
         now = min(step, reading.num_taken - 1)
         axes = figure.add_subplot(grid[0, index])
         show_image(axes, images[index])
@@ -183,7 +183,7 @@ def _frame(
 
 
 def _draw_bars(axes: Axes, belief: np.ndarray, shown: np.ndarray, label: int, names: Sequence[str]) -> None:
-    """Belief `[classes]` as bars over the classes `shown`; the true one on a green ground."""
+    """Draw belief `[classes]` as bars over the classes `shown`, the true class on a green ground."""
     bars = axes.bar(np.arange(len(shown)), belief[shown], width=0.82, color=SERIES[0])
     labels = [names[index] for index in shown]
     turn = 90 if max(len(name) for name in labels) > 2 else 0

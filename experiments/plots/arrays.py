@@ -32,7 +32,7 @@ Counts = Integer[np.ndarray, "rows columns"]
 
 
 def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
-    """The `classes` names to print: those given, or the numbers `0 .. classes - 1`."""
+    """Return the given class names, or the numbers `0 .. classes - 1`."""
     if class_names is None:
         return [str(index) for index in range(classes)]
     if len(class_names) != classes:
@@ -41,10 +41,10 @@ def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
 
 
 def likeliest_classes(beliefs: EpisodeBelief, label: int | Sequence[int], limit: int = 12) -> Labels:
-    """Which classes a belief display shows, in ascending order.
+    """Return the classes that a belief display shows, in ascending order.
 
-    All of them when there are at most `limit`; otherwise the `limit` with the highest belief at any glimpse,
-    the true `label`, or labels, always among them.
+    Up to `limit` classes are all shown. Of more, the `limit` with the highest belief at any glimpse are shown, always
+    with the true ones.
     """
     classes = beliefs.shape[-1]
     if classes <= limit:
@@ -55,7 +55,7 @@ def likeliest_classes(beliefs: EpisodeBelief, label: int | Sequence[int], limit:
 
 
 def to_rgb(image: Image) -> Rgb:
-    """RGB in [0, 1] of `image` `[H, W, C]`, uint8 or float in [0, 1]: gray if C = 1, orange and blue if 2."""
+    """Return RGB in [0, 1] of `image` `[H, W, C]`, uint8 or float in [0, 1]: gray if C = 1, orange and blue if 2."""
     values = np.asarray(image)
     scaled = values.astype(np.float32) / (255.0 if values.dtype == np.uint8 else 1.0)
     if scaled.shape[-1] == 1:
@@ -66,5 +66,5 @@ def to_rgb(image: Image) -> Rgb:
 
 
 def to_pixels(locations: Coordinates, height: int, width: int) -> Coordinates:
-    """Pixel edge coordinates `(x, y)` of `locations` `[..., 2]` given in [-1, 1]."""
+    """Return pixel edge coordinates `(x, y)` of `locations` `[..., 2]` given in [-1, 1]."""
     return (np.asarray(locations, np.float64) + 1.0) / 2.0 * np.array([width, height], np.float64)

@@ -12,7 +12,7 @@ from experiments.plots.style import BELIEF_MAP, INK, figure_of, number_text
 
 
 def confusion_counts(labels: Labels, predictions: Labels, classes: int) -> Counts:
-    """Counts `[classes, classes]`: entry (i, j) is how many images of class i were taken for class j."""
+    """Count predictions `[classes, classes]`: entry (i, j) is the number of images of class i predicted as class j."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     for name, values in (("labels", labels), ("predictions", predictions)):
         if values.size and (values.min() < 0 or values.max() >= classes):
@@ -25,7 +25,7 @@ def confusion_counts(labels: Labels, predictions: Labels, classes: int) -> Count
 def confusion_matrix(
     labels: Labels, predictions: Labels, class_names: Sequence[str] | None = None, path: str = ""
 ) -> Figure:
-    """True class (rows) against predicted class (columns), for `labels` and `predictions` `[N]`.
+    """Draw true classes (rows) against predicted classes (columns), for `labels` and `predictions` `[N]`.
 
     Colour is the share of the row, on a scale that keeps rare mistakes visible; the counts are written for up
     to 20 classes. The title begins with `path`, of what path of glimpses the predictions are, if given.

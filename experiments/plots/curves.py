@@ -1,4 +1,4 @@
-"""Curves of a run: its metrics over training, its error over glimpses."""
+"""Learning curves of a run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ CAPTION = (
 
 
 def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
-    """Curves of everything the records of `metrics.jsonl` hold, one panel for each kind of quantity.
+    """Draw the records of `metrics.jsonl` over training, one panel for each kind of quantity.
 
     A record has "step" and any of: accuracy (a fraction), validation_error, validation_greedy_error and
     validation_sampled_error (per cent), reward, loss, classification_loss, policy_loss, value_loss, entropy
@@ -100,13 +100,13 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _rows(count: int) -> list[int]:
-    """How many panels each row has: at most three, as even as can be."""
+    """Return how many panels each row has: at most three, in even rows."""
     rows = math.ceil(count / 3) if count != 4 else 2
     return [count // rows + (row < count % rows) for row in range(rows)]
 
 
 def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of the records in which `key` is a finite number, in order of step."""
+    """Return steps and values of the records in which `key` is a finite number, in order of step."""
     points = []
     for record in metrics:
         step, value = record.get("step"), record.get(key)
@@ -119,7 +119,7 @@ def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray,
 
 
 def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) -> int:
-    """Draws one panel and returns how many of its series had data."""
+    """Draw one panel and return how many of its series had data."""
     drawn, positive = 0, False
     for (key, name), colour in zip(panel.series, SERIES, strict=False):
         steps, values = _series(metrics, key)
@@ -154,7 +154,7 @@ def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) 
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Centred running mean over a fortieth of a long curve; a short one comes back as it is."""
+    """Return the centred running mean over a fortieth of a long curve; a short curve is returned as it is."""
     if len(values) < 80:
         return values
     kernel = np.ones(2 * (len(values) // 80) + 1)

@@ -18,10 +18,14 @@ def error_by_glimpse(
     high: Errors | None = None,
     glimpses_per_target: int | None = None,
 ) -> Figure:
-    """Error, in per cent, of the belief after each of T glimpses of the greedy path.
+    """Draw the error, in per cent, of the belief after each of T glimpses of the greedy path.
 
-    `low` and `high` bound its 95% interval. Of sequences it is the belief about the symbol that the glimpse looks for,
-    and a curve for each symbol, of `glimpses_per_target`.
+    For sequences there is a curve for each symbol: the error of the belief about the symbol that the glimpse looks for.
+
+    Args:
+      errors: `[T]`.
+      low, high: their 95% intervals, `[T]`.
+      glimpses_per_target: glimpses of each symbol of a sequence; None for single classes.
     """
     errors = np.asarray(errors, np.float64)
     if not errors.size:
@@ -83,7 +87,7 @@ def error_by_glimpse(
 
 
 def error_by_length(errors: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Whole-sequence error, in per cent, by the number of symbols, with its 95% interval and the number of images.
+    """Draw the whole-sequence error, in per cent, by the number of symbols, with its 95% interval.
 
     Args:
       errors: ``{error, low, high, n}`` by length, as `common.training.evaluation.sequence_errors` has them.

@@ -12,9 +12,9 @@ from experiments.plots.style import COUNT_MAP, FAINT, INK, figure_of, message_fi
 
 
 def location_histogram(locations: Points, height: int, width: int, cell: int = 1) -> Counts:
-    """How many of `locations` `[N, 2]`, (x, y) in [-1, 1], fall in each square of `cell` pixels.
+    """Count the `locations` `[N, 2]`, (x, y) in [-1, 1], in each square of `cell` pixels.
 
-    Returns counts `[ceil(height / cell), ceil(width / cell)]` that sum to N: a location outside the image
+    Return counts `[ceil(height / cell), ceil(width / cell)]` that sum to N: a location outside the image
     counts in the nearest square.
     """
     pixels = np.clip(np.floor(to_pixels(locations, height, width)), 0, [width - 1, height - 1]).astype(int) // cell
@@ -31,7 +31,7 @@ def location_heatmaps(
     taken: Labels | None = None,
     glimpses_per_target: int | None = None,
 ) -> Figure:
-    """Where the greedy path looks: a heat map of `locations` `[T, N, 2]` over the image for each glimpse number.
+    """Draw a heat map of the greedy `locations` `[T, N, 2]` over the image for each glimpse number.
 
     Each square of a map is `cell` pixels wide (if None, so that about 30 make a side). All maps share one
     scale of the share of images, in per cent; it is a square root, which gives counts even noise, and a
@@ -53,7 +53,7 @@ def location_heatmaps(
     columns = {1: 1, 2: 2, 3: 3, 4: 4, 6: 3, 7: 4, 8: 4}.get(glimpses, 5)
     rows = math.ceil(glimpses / columns)
     figure = figure_of(2.3 * columns + 0.9, (2.1 * height / width + 0.4) * rows + 0.4, gap=0.06)
-    figure.suptitle("Where the greedy path looks", fontsize=11, color=INK, fontweight="bold")
+    figure.suptitle("Locations of the greedy path", fontsize=11, color=INK, fontweight="bold")
     grid = figure.subplots(rows, columns, squeeze=False)
     extent = (0, shares.shape[2] * cell, shares.shape[1] * cell, 0)
     for index, axes in enumerate(grid.flat):
@@ -74,7 +74,7 @@ def location_heatmaps(
         extend="max" if high < peaks.max() else "neither",
     )
     whole = f"of {images:,}" if taken is None else "of those that take the glimpse"
-    bar.set_label(f"images looked at here ({whole}; square-root scale)", fontsize=9, color=INK)
+    bar.set_label(f"images with a location here ({whole}; square-root scale)", fontsize=9, color=INK)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     bar.ax.tick_params(labelsize=8)
     return figure

@@ -1,4 +1,4 @@
-"""What an episode said, by hand and against a loop; and the figures of sequences: what is marked, and where."""
+"""Readings by hand and against a loop, and the marks of sequences in figures."""
 
 import io
 import json
@@ -23,15 +23,15 @@ NAMES = ("zero", "one", "two", "end")
 END, EACH = 3, 2
 # Read right, read wrong, ended too early, never ended, and ended too late.
 LABELS = np.array([[1, 2, END], [0, END, END], [2, 1, END], [2, END, END], [2, END, END]])
-SAID = ([1, 2, END], [1, END], [2, END], [2, 0, 1], [2, 0, END])
+PREDICTED = ([1, 2, END], [1, END], [2, END], [2, 0, 1], [2, 0, END])
 
 
 def make_sequences():
-    """Five episodes of three symbols and two glimpses of each, which say the above; before that they are undecided."""
+    """Return five episodes of three symbols, two glimpses each, with these predictions; between them beliefs are equal."""
     episodes = make_episodes(glimpses=6, images=5, classes=4)
     beliefs = np.full((6, 5, 4), 0.25)
-    for image, said in enumerate(SAID):
-        for place, symbol in enumerate(said):
+    for image, predicted in enumerate(PREDICTED):
+        for place, symbol in enumerate(predicted):
             beliefs[place * EACH + 1, image] = 0.1
             beliefs[place * EACH + 1, image, symbol] = 0.7
     return episodes | {"labels": LABELS, "probabilities": beliefs}
@@ -48,9 +48,9 @@ def readings():
 # -- What was read. --
 
 
-def test_what_was_read():
+def test_readings_have_the_predicted_symbols_and_count_their_glimpses():
     found = readings()
-    assert [list(each.predicted) for each in found] == list(SAID) and found[0].glimpses_per_target == EACH
+    assert [list(each.predicted) for each in found] == list(PREDICTED) and found[0].glimpses_per_target == EACH
     assert [each.is_correct for each in found] == [True, False, False, False, False]
     assert [each.num_taken for each in found] == [6, 4, 4, 6, 6]
     assert [found[4].is_correct_at(place) for place in range(3)] == [True, False, False]
@@ -68,7 +68,7 @@ def test_a_sequence_without_an_end_is_right_if_all_its_symbols_are():
     assert not read_episode(np.array([0, 1, 1]), beliefs).is_correct
 
 
-def test_one_class_is_what_is_likeliest_in_the_end():
+def test_the_class_of_an_episode_is_the_likeliest_after_its_last_glimpse():
     beliefs = np.array([[0.9, 0.1], [0.2, 0.8]])
     reading = read_episode(np.array(1), beliefs)
     assert reading == ((1,), (1,), 2, None) and reading.is_correct and reading.num_taken == 2
@@ -81,7 +81,7 @@ def test_likeliest_classes_hold_all_symbols_of_a_label():
     np.testing.assert_array_equal(likeliest_classes(beliefs, (3, 5, 3), limit=4), [3, 5, 28, 29])
 
 
-def test_nothing_is_right_past_the_true_end():
+def test_no_symbol_is_correct_past_the_true_end():
     beliefs = np.eye(4)[[2, 0, END]]
     reading = read_episode(np.array([2, END, END]), beliefs)
     assert reading.predicted == (2, 0, END) and not reading.is_correct
@@ -96,7 +96,7 @@ def pictures(figure):
     return [axes for axes in figure.axes if axes.images and tuple(axes.images[0].get_extent()) == (0, 30, 20, 0)]
 
 
-def test_paths_end_where_reading_ended_and_symbols_stand_by_their_last_glimpse():
+def test_paths_end_at_the_predicted_end_and_symbols_stand_by_their_last_glimpse():
     figure = episode_sheet(**SHEET, class_names=NAMES)
     for image, (axes, reading) in enumerate(zip(pictures(figure), readings(), strict=True)):
         path = to_pixels(EPISODES["locations"][: reading.num_taken, image], 20, 30)
@@ -171,12 +171,12 @@ def test_the_animation_has_as_many_frames_as_the_longest_reading():
     assert (left[1] == left[2]).all()
 
 
-def test_what_has_been_read_is_told_on_the_way():
-    told = [verdict_so_far(LABELS[0], EPISODES["probabilities"][:, 0], step, NAMES)[0] for step in range(6)]
-    assert told == ["one two"] + ["one two, read one …"] * 2 + ["one two, read one two …"] * 2 + ["✓ one two"]
+def test_titles_show_the_symbols_predicted_so_far():
+    shown_titles = [verdict_so_far(LABELS[0], EPISODES["probabilities"][:, 0], step, NAMES)[0] for step in range(6)]
+    assert shown_titles == ["one two"] + ["one two, read one …"] * 2 + ["one two, read one two …"] * 2 + ["✓ one two"]
     beliefs = np.array([[0.9, 0.1], [0.2, 0.8]])
-    told = [verdict_so_far(np.array(1), beliefs, step, NAMES)[0] for step in (0, 1)]
-    assert told == ["✗ one, taken for zero", "✓ one"]
+    shown_titles = [verdict_so_far(np.array(1), beliefs, step, NAMES)[0] for step in (0, 1)]
+    assert shown_titles == ["✗ one, taken for zero", "✓ one"]
 
 
 def test_heat_maps_count_the_images_that_take_the_glimpse():
@@ -214,7 +214,7 @@ def test_episodes_of_sequences_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("sequences", [False, True])
-def test_only_sequences_say_what_was_read(tmp_path, sequences):
+def test_only_sequences_have_predicted_symbols_in_the_file(tmp_path, sequences):
     episodes = EPISODES if sequences else EPISODES | {"labels": LABELS[:, 0]}
     content = json.loads(write_episodes(tmp_path / "episodes.json", **episodes).read_text())
     first = content["episodes"][1]

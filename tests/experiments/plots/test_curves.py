@@ -109,8 +109,8 @@ def test_legends_lie_below_the_curves():
 
 
 def test_learning_curves_say_with_which_sigma_errors_are():
-    said = learning_curves(FULL).get_supxlabel()
-    assert "sigma) of that step" in said and "validation errors are with the final sigma" in said
+    caption = learning_curves(FULL).get_supxlabel()
+    assert "sigma) of that step" in caption and "validation errors are with the final sigma" in caption
     whole_image = [{"step": 1, "accuracy": 0.5, "validation_error": 40.0}]
     assert learning_curves(whole_image).get_supxlabel() == ""
 

@@ -96,7 +96,7 @@ def test_location_heatmaps_share_a_scale_and_light_the_right_pixel():
         np.testing.assert_allclose(picture.get_array().sum(), 100.0)
         assert tuple(picture.get_extent()) == (0, 20, 10, 0)
         assert picture.norm is maps[0].norm
-    assert figure.get_suptitle() == "Where the greedy path looks"
+    assert figure.get_suptitle() == "Locations of the greedy path"
     assert "square-root scale" in figure.axes[-1].get_ylabel()
     assert maps[0].norm.vmax == max(picture.get_array().max() for picture in maps[1:])
     drawn(figure)
