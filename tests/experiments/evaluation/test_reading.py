@@ -27,7 +27,7 @@ PREDICTED = ([1, 2, END], [1, END], [2, END], [2, 0, 1], [2, 0, END])
 
 
 def make_sequences():
-    """Return five episodes of three symbols, two glimpses each, with these predictions; between them beliefs are equal."""
+    """Return five episodes of three symbols, two glimpses each, with these predictions."""
     episodes = make_episodes(glimpses=6, images=5, classes=4)
     beliefs = np.full((6, 5, 4), 0.25)
     for image, predicted in enumerate(PREDICTED):
