@@ -1,4 +1,4 @@
-"""How well boxes that were found overlap those where things are."""
+"""Overlap of the boxes that a co-localiser finds with the true boxes."""
 
 from typing import Any
 
@@ -11,30 +11,30 @@ from common.data import Dataset, Source, find_task, fixed_corners
 from common.training.evaluation import interval, over_batches
 from stn.colocalisation import Colocaliser, boxes_of, overlap
 
-# A box that overlaps the true one by more has found it (Jaderberg et al. 2015, appendix A.2).
+# A box is found if its overlap with the true box is larger (Jaderberg et al. 2015, appendix A.2).
 ENOUGH = 0.5
 _BATCH = 500
 
 
 def true_boxes(dataset: Dataset, split: str) -> Float[np.ndarray, "N 4"]:
-    """Where the images of a fixed split show those of the source: left, top, right, bottom in pixels.
+    """Return the boxes of the source images in the images of a fixed split: left, top, right, bottom in pixels.
 
     Raises:
-      ValueError: the task does not put them at a place of their own.
+      ValueError: the task does not put each source image at a place of its own.
     """
     count, (high, wide) = len(getattr(dataset, split).labels), dataset.train.images.shape[1:3]
     shape = (count, high, wide, dataset.channels)
-    source = Source(np.broadcast_to(np.uint8(0), shape), np.zeros(count, np.int32))  # The places depend on shapes only.
+    source = Source(np.broadcast_to(np.uint8(0), shape), np.zeros(count, np.int32))  # Places depend on shapes only.
     corner = fixed_corners(source, find_task(dataset.name), split)[:, ::-1]
     return np.concatenate([corner, corner + np.array([wide, high])], axis=1).astype(np.float32)
 
 
 def overlaps(finder: Colocaliser, params: Any, dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """Intersection over union of the boxes that are found and the true ones, of the validation and the test images.
+    """Compute intersection over union of found and true boxes, of the validation and the test images.
 
     Returns:
-      ``{split: {found, low, high, n, mean}}``: the share above `ENOUGH` in per cent with its 95% interval, the number
-      of images, and the mean.
+      ``{split: {found, low, high, n, mean}}``: the fraction above `ENOUGH` in per cent with its 95% interval, the
+      number of images, and the mean overlap.
 
     Raises:
       ValueError: see `true_boxes`.
@@ -48,8 +48,8 @@ def overlaps(finder: Colocaliser, params: Any, dataset: Dataset) -> dict[str, di
     results = {}
     for split in ("validation", "test"):
         images = getattr(dataset, split).images
-        found = over_batches(find, jax.random.key(0), images, min(_BATCH, len(images)))
-        values = np.asarray(overlap(jnp.asarray(found), jnp.asarray(true_boxes(dataset, split))))
+        boxes = over_batches(find, jax.random.key(0), images, min(_BATCH, len(images)))
+        values = np.asarray(overlap(jnp.asarray(boxes), jnp.asarray(true_boxes(dataset, split))))
         error = interval(int((values > ENOUGH).sum()), len(values))
         results[split] = {"found": error.pop("error"), **error, "mean": float(values.mean())}
     return results

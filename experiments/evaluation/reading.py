@@ -1,4 +1,4 @@
-"""What an episode was to say and what it said: one class, or a sequence of symbols, each from glimpses of its own."""
+"""Readings: the target and the prediction of an episode, one class or a sequence of symbols."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,52 +8,52 @@ from jaxtyping import Float, Integer
 
 
 class Reading(NamedTuple):
-    """One episode.
+    """The target and the prediction of one episode.
 
     Attributes:
-      label: the true class ``[1]``, or the true symbols ``[S]``.
-      said: the class, or the symbols up to the end symbol and with it, that were predicted after their last glimpse.
-      glimpses: of each of these.
+      label: the true class `[1]`, or the true symbols `[S]`.
+      predicted: the class, or the symbols up to and including the first end symbol, each after its last glimpse.
+      glimpses_per_target: how many glimpses each of them has.
       end: the end symbol; None where the label is one class.
     """
 
     label: tuple[int, ...]
-    said: tuple[int, ...]
-    glimpses: int
+    predicted: tuple[int, ...]
+    glimpses_per_target: int
     end: int | None
 
     @property
-    def taken(self) -> int:
-        """The glimpses of the episode; what comes after the predicted end does not count."""
-        return len(self.said) * self.glimpses
+    def num_taken(self) -> int:
+        """Return how many glimpses the episode takes; those after the predicted end do not count."""
+        return len(self.predicted) * self.glimpses_per_target
 
     @property
-    def right(self) -> bool:
-        """Whether everything was read as it should be."""
-        return _before_end(self.label, self.end) == _before_end(self.said, self.end)
+    def is_correct(self) -> bool:
+        """Return True if the whole prediction is correct."""
+        return _before_end(self.label, self.end) == _before_end(self.predicted, self.end)
 
-    def right_at(self, place: int) -> bool:
-        """Whether what was read at a place is what stands there; past the true end nothing does."""
-        return self.within(place) and self.said[place] == self.label[place]
+    def is_correct_at(self, place: int) -> bool:
+        """Return True if the symbol predicted at a place is the true one; past the true end none is."""
+        return self.has_target(place) and self.predicted[place] == self.label[place]
 
-    def within(self, place: int) -> bool:
-        """Whether a place comes no later than the true end."""
+    def has_target(self, place: int) -> bool:
+        """Return True if a place comes no later than the true end."""
         return self.end is None or self.end not in self.label[:place]
 
-    def target(self, step: int) -> int:
-        """Which symbol glimpse ``step`` looks for, both from 0."""
-        return step // self.glimpses
+    def target_at(self, step: int) -> int:
+        """Return the place of the symbol that glimpse `step` looks for, both from 0."""
+        return step // self.glimpses_per_target
 
-    def is_last(self, step: int) -> bool:
-        """Whether a symbol is predicted after this glimpse."""
-        return (step + 1) % self.glimpses == 0
+    def ends_target(self, step: int) -> bool:
+        """Return True if a symbol is predicted after this glimpse."""
+        return (step + 1) % self.glimpses_per_target == 0
 
-    def so_far(self, step: int) -> tuple[int, ...]:
-        """The symbols that were predicted until after glimpse ``step``."""
-        return self.said[: (step + 1) // self.glimpses]
+    def predicted_by(self, step: int) -> tuple[int, ...]:
+        """Return the symbols predicted up to and including glimpse `step`."""
+        return self.predicted[: (step + 1) // self.glimpses_per_target]
 
-    def words(self, symbols: Sequence[int], names: Sequence[str]) -> str:
-        """Symbols as people read them, without the end symbol."""
+    def text(self, symbols: Sequence[int], names: Sequence[str]) -> str:
+        """Return symbols as text, without the end symbol."""
         return " ".join(names[symbol] for symbol in _before_end(symbols, self.end)) or "nothing"
 
 
@@ -63,24 +63,24 @@ def _before_end(symbols: Sequence[int], end: int | None) -> tuple[int, ...]:
 
 
 def read_episode(label: Integer[np.ndarray, "*S"], beliefs: Float[np.ndarray, "T classes"]) -> Reading:
-    """What one episode said.
+    """Return the target and the prediction of one episode.
 
     Args:
       label: the true class, or symbols of which the last class is the end symbol.
       beliefs: after each glimpse; each of S symbols has as many glimpses.
     """
     targets = np.atleast_1d(label)
-    glimpses = len(beliefs) // len(targets)
-    best = beliefs[glimpses - 1 :: glimpses].argmax(axis=-1)
+    each = len(beliefs) // len(targets)
+    best = beliefs[each - 1 :: each].argmax(axis=-1)
     if not np.ndim(label):
-        return Reading((int(label),), (int(best[-1]),), glimpses, None)
+        return Reading((int(label),), (int(best[-1]),), each, None)
     end = beliefs.shape[-1] - 1
     stop = int(np.argmax(best == end)) + 1 if (best == end).any() else len(best)
-    return Reading(tuple(map(int, targets)), tuple(map(int, best[:stop])), glimpses, end)
+    return Reading(tuple(map(int, targets)), tuple(map(int, best[:stop])), each, end)
 
 
 def glimpses_taken(
     labels: Integer[np.ndarray, " N *S"], beliefs: Float[np.ndarray, "T N classes"]
 ) -> Integer[np.ndarray, " N"]:
-    """How many glimpses each of N episodes took."""
-    return np.array([read_episode(np.asarray(label), beliefs[:, index]).taken for index, label in enumerate(labels)])
+    """Return how many glimpses each of N episodes takes."""
+    return np.array([read_episode(np.asarray(label), beliefs[:, i]).num_taken for i, label in enumerate(labels)])

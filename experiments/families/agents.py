@@ -49,7 +49,7 @@ def build_agent(experiment: Experiment, agent: AttentionModel, model: Model, dat
 
 
 def _draw(agent: AttentionModel, dataset: Dataset, batch_size: int, params: Any, run_dir: Any) -> None:
-    from experiments.plots.agent_pictures import draw_agent
+    from experiments.plots.agents import draw_agent
 
     draw_agent(agent, params, dataset, run_dir, batch_size)
 

@@ -33,9 +33,9 @@ def build(experiment: CnnExperiment, dataset: Dataset) -> Built:
 
 
 def _draw(model: Model, dataset: Dataset, batch_size: int, params: Any, run_dir: Path) -> None:
-    from experiments.plots.agent_pictures import draw_baseline
+    from experiments.plots.classifiers import draw_classifier
 
-    draw_baseline(model, params, dataset, run_dir, batch_size)
+    draw_classifier(model, params, dataset, run_dir, batch_size)
 
 
 def _cnn(task: str, model: BaselineConfig, optimizer: OptimizerConfig, steps: int, **data: Any) -> CnnExperiment:

@@ -103,7 +103,7 @@ def _transformed(colocaliser: Colocaliser, params: Any, images: jax.Array) -> tu
 def _draw(
     colocaliser: Colocaliser, view: Viewer, dataset: Dataset, batch_size: int, params: Any, run_dir: Path
 ) -> None:
-    from experiments.plots.network_pictures import draw_colocaliser
+    from experiments.plots.differentiable_attention import draw_colocaliser
 
     draw_colocaliser(colocaliser, params, dataset, run_dir, batch_size, view)
 

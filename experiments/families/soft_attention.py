@@ -40,7 +40,7 @@ def build(experiment: SoftExperiment, dataset: Dataset) -> Built:
 
 
 def _draw(soft: SoftModel, dataset: Dataset, batch_size: int, params: Any, run_dir: Path) -> None:
-    from experiments.plots.network_pictures import draw_soft
+    from experiments.plots.differentiable_attention import draw_soft
 
     draw_soft(soft, params, dataset, run_dir, batch_size)
 

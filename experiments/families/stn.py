@@ -74,7 +74,7 @@ def _mean_feature(features: Float[Array, "N h w C"]) -> Float[Array, "N h w 1"]:
 
 
 def _draw(stn: StnModel, view: Viewer, dataset: Dataset, batch_size: int, params: Any, run_dir: Path) -> None:
-    from experiments.plots.network_pictures import draw_stn
+    from experiments.plots.differentiable_attention import draw_stn
 
     draw_stn(stn, params, dataset, run_dir, batch_size, view)
 

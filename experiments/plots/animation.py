@@ -1,4 +1,4 @@
-"""Animations, endless GIFs: of episodes, one frame for each glimpse; of training, one for each validation."""
+"""Endless GIFs: of episodes, one frame for each glimpse; of training, one frame for each validation."""
 
 import io
 import os
@@ -12,28 +12,30 @@ from PIL import Image as PillowImage
 
 from experiments.evaluation.reading import glimpses_taken, read_episode
 from experiments.files import write_bytes
-from experiments.plots.episodes import NUMBER_GAP, seen_rgb, verdict_so_far
-from experiments.plots.reading import draw_symbols
-from experiments.plots.style import (
-    FAINT,
-    INK,
-    RIGHT,
-    SERIES,
+from experiments.plots.arrays import (
     Boxes,
     Glimpses,
     Images,
     Locations,
     Probabilities,
     Targets,
+    likeliest_classes,
+    names_of,
+    to_pixels,
+)
+from experiments.plots.episodes import NUMBER_GAP, seen_rgb, verdict_so_far
+from experiments.plots.style import (
+    FAINT,
+    INK,
+    RIGHT,
+    SERIES,
     draw_boxes,
     draw_path,
     glimpse_colours,
-    likeliest_classes,
-    names_of,
     show_image,
     spread,
-    to_pixels,
 )
+from experiments.plots.symbols import draw_symbols
 
 
 def episode_gif(
@@ -49,11 +51,11 @@ def episode_gif(
     seconds: float = 1.0,
     last_seconds: float = 3.0,
 ) -> bytes:
-    """An endless animation of the first `max_images` episodes; frame t shows the state after glimpse t.
+    """Draw an endless animation of the first `max_images` episodes; frame t shows the state after glimpse t.
 
     From top to bottom: the image with the boxes of this glimpse and the path so far; all that the retina has
     seen so far; the belief over classes (the likeliest ten, if there are many). Of sequences the belief is about the
-    symbol that is looked for, and an episode that has come to its end stays as it is.
+    current symbol, and an episode that has ended stays as it is.
 
     Args:
       images: uint8 `[N, H, W, C]`.
@@ -86,7 +88,7 @@ def episode_gif(
 
 
 def figures_gif(figures: Iterable[Figure], seconds: float = 0.4, last_seconds: float = 3.0, dpi: int = 80) -> bytes:
-    """The bytes of an endless GIF of figures of one size; `seconds` and `last_seconds` as of `episode_gif`."""
+    """Return the bytes of an endless GIF of figures of one size; `seconds` and `last_seconds` as of `episode_gif`."""
     frames = []
     for figure in figures:
         figure.set_dpi(dpi)
@@ -108,7 +110,7 @@ def _picture(canvas: FigureCanvasAgg) -> PillowImage.Image:
 
 
 def _indexed(frames: Sequence[PillowImage.Image]) -> list[PillowImage.Image]:
-    """`frames` in the 255 colours most common among all of them: one palette, so that no colour flickers."""
+    """Reduce frames to their 255 most common colours: one palette, so that no colour flickers."""
     pixels = np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames])
     codes, counts = np.unique(
         (pixels >> 3 << 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_counts=True
@@ -133,7 +135,7 @@ def _frame(
     probabilities: np.ndarray,
     names: Sequence[str],
 ) -> PillowImage.Image:
-    """The state after glimpse `step` of `steps`, of the first `count` episodes, as an RGB picture."""
+    """Draw the first `count` episodes after glimpse `step` of `steps` as an RGB picture."""
     height, width = images.shape[1:3]
     side = 2.1
     figure = Figure(figsize=(side * count + 0.3, 2 * side * height / width + 2.3), dpi=100)
@@ -161,12 +163,12 @@ def _frame(
     colours = glimpse_colours(len(locations))
     for index in range(count):
         reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
-        # A reading that has come to its end stays as it is.
-        now = min(step, reading.taken - 1)
+        # An episode that has ended stays as it is.
+        now = min(step, reading.num_taken - 1)
         axes = figure.add_subplot(grid[0, index])
         show_image(axes, images[index])
         draw_boxes(axes, boxes[now, index], colours[now])
-        path = to_pixels(locations[: reading.taken, index], height, width)
+        path = to_pixels(locations[: reading.num_taken, index], height, width)
         places = spread(path, NUMBER_GAP * width, height, width)
         draw_path(axes, path[: now + 1], colours, places[: now + 1])
         draw_symbols(axes, places, reading, names, until=now)
@@ -175,13 +177,13 @@ def _frame(
         axes = figure.add_subplot(grid[1, index])
         show_image(axes, seen_rgb(glimpses[: now + 1, index], boxes[: now + 1, index], height, width))
         shown = likeliest_classes(probabilities[:, index], reading.label, limit=10 if reading.end is None else 12)
-        true = reading.label[reading.target(now)]
+        true = reading.label[reading.target_at(now)]
         _draw_bars(figure.add_subplot(grid[2, index]), probabilities[now, index], shown, true, names)
     return _picture(canvas)
 
 
 def _draw_bars(axes: Axes, belief: np.ndarray, shown: np.ndarray, label: int, names: Sequence[str]) -> None:
-    """Belief `[classes]` as bars over the classes `shown`; the true one on a green ground."""
+    """Draw belief `[classes]` as bars over the classes `shown`, the true class on a green ground."""
     bars = axes.bar(np.arange(len(shown)), belief[shown], width=0.82, color=SERIES[0])
     labels = [names[index] for index in shown]
     turn = 90 if max(len(name) for name in labels) > 2 else 0

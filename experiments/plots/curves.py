@@ -1,4 +1,4 @@
-"""Curves of a run: its metrics over training, its error over glimpses."""
+"""Learning curves of a run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from experiments.plots.style import FAINT, INK, SERIES, Errors, figure_of, message_figure, tidy
+from experiments.plots.style import FAINT, INK, SERIES, figure_of, message_figure, plain_log_axis, tidy
 from experiments.readouts import READOUTS
 
 
@@ -62,7 +62,7 @@ CAPTION = (
 
 
 def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
-    """Curves of everything the records of `metrics.jsonl` hold, one panel for each kind of quantity.
+    """Draw the records of `metrics.jsonl` over training, one panel for each kind of quantity.
 
     A record has "step" and any of: accuracy (a fraction), validation_error, validation_greedy_error and
     validation_sampled_error (per cent), reward, loss, classification_loss, policy_loss, value_loss, entropy
@@ -100,13 +100,13 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _rows(count: int) -> list[int]:
-    """How many panels each row has: at most three, as even as can be."""
+    """Return how many panels each row has: at most three, in even rows."""
     rows = math.ceil(count / 3) if count != 4 else 2
     return [count // rows + (row < count % rows) for row in range(rows)]
 
 
 def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of the records in which `key` is a finite number, in order of step."""
+    """Return steps and values of the records in which `key` is a finite number, in order of step."""
     points = []
     for record in metrics:
         step, value = record.get("step"), record.get(key)
@@ -119,7 +119,7 @@ def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray,
 
 
 def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) -> int:
-    """Draws one panel and returns how many of its series had data."""
+    """Draw one panel and return how many of its series had data."""
     drawn, positive = 0, False
     for (key, name), colour in zip(panel.series, SERIES, strict=False):
         steps, values = _series(metrics, key)
@@ -137,7 +137,7 @@ def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) 
             axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.7)
         axes.plot(steps, smooth, "-" if len(steps) > 1 else "o", color=colour, linewidth=1.5, label=name)
     if panel.log and positive:
-        _plain_log_axis(axes)
+        plain_log_axis(axes)
     steps, values = _series(metrics, "validation_error")
     if panel.title == "Error" and len(steps):
         best = int(np.argmin(values))
@@ -154,89 +154,9 @@ def _draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Mapping[str, Any]]) 
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Centred running mean over a fortieth of a long curve; a short one comes back as it is."""
+    """Return the centred running mean over a fortieth of a long curve; a short curve is returned as it is."""
     if len(values) < 80:
         return values
     kernel = np.ones(2 * (len(values) // 80) + 1)
     total = np.convolve(values, kernel, mode="same")
     return total / np.convolve(np.ones_like(values), kernel, mode="same")
-
-
-def _plain_log_axis(axes: Axes) -> None:
-    """A logarithmic y axis whose ticks are plain numbers; zeros fall off its lower end."""
-    axes.set_yscale("log", nonpositive="mask")
-    low, high = axes.get_ylim()
-    narrow = high / max(low, 1e-12) < 300
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def accuracy_by_glimpse(
-    errors: Errors,
-    low: Errors | None = None,
-    high: Errors | None = None,
-    glimpses_per_target: int | None = None,
-) -> Figure:
-    """Error, in per cent, of the belief after each of T glimpses of the greedy path.
-
-    `low` and `high` bound its 95% interval. Of sequences it is the belief about the symbol that the glimpse looks for,
-    and a curve for each symbol, of `glimpses_per_target`.
-    """
-    errors = np.asarray(errors, np.float64)
-    if not errors.size:
-        return message_figure("No errors to show")
-    glimpses = np.arange(1, len(errors) + 1)
-    each = glimpses_per_target or len(errors)
-    parts = [slice(start, start + each) for start in range(0, len(errors), each)]
-    figure = figure_of(max(4.6, 0.6 * len(errors) + 2.0), 3.4, gap=0.08)
-    axes = figure.add_subplot()
-    for number, part in enumerate(parts):
-        if low is not None and high is not None:
-            label = None if number else "95% interval"
-            shade: dict[str, Any] = {"color": SERIES[0], "alpha": 0.18 if each > 1 else 0.4, "label": label}
-            if each > 1:
-                axes.fill_between(glimpses[part], low[part], high[part], linewidth=0, **shade)
-            else:  # A band of one point would not be seen.
-                axes.vlines(glimpses[part], low[part], high[part], linewidth=6, **shade)
-        axes.plot(glimpses[part], errors[part], "-o", color=SERIES[0], linewidth=1.8, markersize=5)
-        if glimpses_per_target:
-            axes.annotate(
-                f"symbol {number + 1}",
-                (glimpses[part].mean(), 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, -2),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=8.5,
-                color=FAINT,
-            )
-        if number:
-            axes.axvline(part.start + 0.5, color="#c9ced6", linewidth=1.0)
-    if errors.min() > 0 and errors.max() / errors.min() > 8:
-        axes.margins(y=0.16)
-        _plain_log_axis(axes)
-    else:
-        highest = float(errors.max() if high is None else np.max(high))
-        axes.set_ylim(0.0, min(1.2 * highest or 1.0, 105.0))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
-    for glimpse, error in zip(glimpses, errors, strict=True):
-        text = f"{error:.1f}" if error >= 10 else f"{error:.2f}"
-        axes.annotate(
-            text,
-            (glimpse, error),
-            xytext=(3, 5),  # To the upper right, where a falling curve is not.
-            textcoords="offset points",
-            ha="left",
-            fontsize=8.5,
-            color=INK,
-        )
-    axes.set_xticks(glimpses if len(errors) <= 20 else glimpses[:: math.ceil(len(errors) / 12)])
-    axes.set_xlim(0.5, len(errors) + 0.7)
-    if low is not None and high is not None:
-        axes.legend(loc="upper right" if len(parts) == 1 else "best", fontsize=8.5, frameon=False)
-    axes.set_xlabel("glimpses taken", fontsize=9, color=INK)
-    axes.set_ylabel("error" if glimpses_per_target is None else "error of the symbol", fontsize=9, color=INK)
-    tidy(axes, "Error after each glimpse of the greedy path")
-    return figure

@@ -1,4 +1,4 @@
-"""Figures of single episodes: where the agent looked, what its retina saw, and what it came to believe."""
+"""Figures of single episodes: locations, glimpses and beliefs."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from experiments.evaluation.reading import Reading, read_episode
-from experiments.plots.reading import draw_symbols, glimpse_title, mark_symbols
-from experiments.plots.style import (
-    BELIEF_MAP,
-    FAINT,
-    INK,
-    RIGHT,
-    UNSEEN,
-    WRONG,
+from experiments.plots.arrays import (
     Boxes,
     Canvas,
     EpisodeBelief,
@@ -33,25 +26,34 @@ from experiments.plots.style import (
     Probabilities,
     Rgb,
     Targets,
+    likeliest_classes,
+    names_of,
+    to_pixels,
+    to_rgb,
+)
+from experiments.plots.style import (
+    BELIEF_MAP,
+    FAINT,
+    INK,
+    RIGHT,
+    UNSEEN,
+    WRONG,
     draw_boxes,
     draw_path,
     figure_of,
     glimpse_colours,
-    likeliest_classes,
     message_figure,
-    names_of,
     show_image,
     spread,
-    to_pixels,
-    to_rgb,
 )
+from experiments.plots.symbols import draw_symbols, glimpse_title, mark_symbols
 
-# Between the numbers of glimpses, as a share of the width of an image.
+# Distance between the numbers of glimpses, as a fraction of the width of an image.
 NUMBER_GAP = 0.075
 
 
 def covered(boxes: GlimpseBoxes, height: int, width: int) -> Mask:
-    """Which pixels of a `[height, width]` image have their centre in any of `boxes` `[K, 4]`, in pixels."""
+    """Return a mask `[height, width]` of the pixels whose centre is in any of `boxes` `[K, 4]`, in pixels."""
     mask = np.zeros((height, width), bool)
     for box in np.asarray(boxes, np.float64):
         rows, columns, _, _ = _samples(box, 1, height, width)
@@ -60,7 +62,7 @@ def covered(boxes: GlimpseBoxes, height: int, width: int) -> Mask:
 
 
 def reconstruct(glimpse: GlimpsePatches, boxes: GlimpseBoxes, height: int, width: int) -> Canvas:
-    """The image as one glimpse saw it: sharp where it looked, coarse around, zero where no patch reached.
+    """Reconstruct the image from one glimpse: sharp near its location, coarse around, zero where no patch reached.
 
     Args:
       glimpse: patches `[K, G, G, C]` in [0, 1]; row, then column.
@@ -74,7 +76,7 @@ def reconstruct(glimpse: GlimpsePatches, boxes: GlimpseBoxes, height: int, width
 
 
 def reconstruct_episode(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: int, width: int) -> Canvas:
-    """Everything T glimpses saw, in one image `[height, width, C]` in [0, 1], as `reconstruct` does for one.
+    """Reconstruct the image `[height, width, C]` in [0, 1] from T glimpses, as `reconstruct` does from one.
 
     `glimpses` is `[T, K, G, G, C]`, `boxes` `[T, K, 4]` in pixels. A finer patch wins over a coarser one
     whenever it was seen; among equals the later one wins.
@@ -92,7 +94,7 @@ def reconstruct_episode(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: i
 def _samples(
     box: np.ndarray, side: int, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows and columns of the image with their centre in `box`; the patch rows and columns covering them."""
+    """Return rows and columns of the image with their centre in `box`, and the patch rows and columns over them."""
     left, top, right, bottom = box
     found: list[np.ndarray] = []
     for start, stop, length in ((top, bottom, height), (left, right, width)):
@@ -104,30 +106,33 @@ def _samples(
 
 
 def seen_rgb(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: int, width: int) -> Rgb:
-    """`reconstruct_episode` in RGB `[height, width, 3]`, in dark blue where no patch reached."""
+    """Return `reconstruct_episode` in RGB `[height, width, 3]`, dark blue where no patch reached."""
     picture = to_rgb(reconstruct_episode(glimpses, boxes, height, width))
     picture[~covered(np.asarray(boxes).reshape(-1, 4), height, width)] = UNSEEN
     return picture
 
 
 def verdict(reading: Reading, names: Sequence[str]) -> tuple[str, str]:
-    """Title of an episode and its colour; a tick or a cross tells right from wrong without the colour."""
-    true = reading.words(reading.label, names)
-    if reading.right:
+    """Return the title of an episode and its colour; a tick or a cross repeats what the colour says."""
+    true = reading.text(reading.label, names)
+    if reading.is_correct:
         return f"✓ {true}", RIGHT
-    return f"✗ {true}, {'taken for' if reading.end is None else 'read as'} {reading.words(reading.said, names)}", WRONG
+    return (
+        f"✗ {true}, {'taken for' if reading.end is None else 'read as'} {reading.text(reading.predicted, names)}",
+        WRONG,
+    )
 
 
 def verdict_so_far(
     label: Integer[np.ndarray, "*S"], beliefs: EpisodeBelief, step: int, names: Sequence[str]
 ) -> tuple[str, str]:
-    """`verdict` of an episode after glimpse `step`; of a sequence that is not at its end what was read so far."""
+    """Return the `verdict` of an episode after glimpse `step`; for an unfinished sequence the symbols so far."""
     if not label.ndim:
         return verdict(read_episode(label, beliefs[: step + 1]), names)
     reading = read_episode(label, beliefs)
-    if step + 1 >= reading.taken:
+    if step + 1 >= reading.num_taken:
         return verdict(reading, names)
-    true, read = reading.words(reading.label, names), " ".join(names[symbol] for symbol in reading.so_far(step))
+    true, read = reading.text(reading.label, names), " ".join(names[symbol] for symbol in reading.predicted_by(step))
     return f"{true}, read {read} …" if read else true, INK
 
 
@@ -140,10 +145,10 @@ def episode_sheet(
     class_names: Sequence[str] | None = None,
     max_images: int = 12,
 ) -> Figure:
-    """The first `max_images` episodes: the path over each image, the belief after each glimpse beside.
+    """Draw the first `max_images` episodes: the path over each image, and beside it the belief after each glimpse.
 
-    Of a sequence the path ends where it was read to, each symbol stands at the last of its glimpses, and of the boxes
-    only the finest are drawn.
+    For a sequence the path ends at the predicted end, each predicted symbol stands at its last glimpse, and only the
+    finest boxes are drawn.
 
     Args:
       images: uint8 `[N, H, W, C]`.
@@ -170,11 +175,11 @@ def episode_sheet(
         reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
         axes = figure.add_subplot(grid[row, 2 * column])
         show_image(axes, images[index])
-        colours = glimpse_colours(len(locations))[: reading.taken]
+        colours = glimpse_colours(len(locations))[: reading.num_taken]
         scales = None if reading.end is None else 1
         for step, colour in enumerate(colours):
             draw_boxes(axes, boxes[step, index, :scales], colour, strength=0.7)
-        taken = path[: reading.taken, index]
+        taken = path[: reading.num_taken, index]
         places = spread(taken, NUMBER_GAP * width, height, width)
         draw_path(axes, taken, colours, places)
         draw_symbols(axes, places, reading, names)
@@ -195,13 +200,13 @@ def episode_sheet(
 
 
 def _draw_belief(axes: Axes, beliefs: np.ndarray, reading: Reading, names: Sequence[str]) -> None:
-    """Heat map of `beliefs` `[T, classes]`, a row for each glimpse, the true class marked with a triangle.
+    """Draw a heat map of `beliefs` `[T, classes]`, a row for each glimpse, with a triangle at the true class.
 
-    Of a sequence the true symbols are framed and what was read stands beside; rows that were not taken are empty.
+    For a sequence the true symbols are framed and the predicted ones stand beside; rows after the end are empty.
     """
     shown = likeliest_classes(beliefs, reading.label)
     steps = len(beliefs)
-    taken = np.where(np.arange(steps)[:, None] < reading.taken, beliefs, np.nan)
+    taken = np.where(np.arange(steps)[:, None] < reading.num_taken, beliefs, np.nan)
     axes.imshow(taken[:, shown], cmap=BELIEF_MAP, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     axes.set_xticks(np.arange(1, len(shown)) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, steps) - 0.5, minor=True)
@@ -246,15 +251,15 @@ def retina_sheet(
     max_images: int = 4,
     max_glimpses: int = 8,
 ) -> Figure:
-    """What the retina saw: each glimpse of an image painted into its frame, the bare patches below.
+    """Draw what the retina saw: each glimpse painted into the frame of its image, and its patches below.
 
     Args:
       glimpses: `[T, N, K, G, G, C]` in [0, 1], finest scale first.
       images: uint8 `[N, H, W, C]`.
       labels: true classes `[N]`, or symbols `[N, S]`.
       boxes: `[T, N, K, 4]`, (left, top, right, bottom) in pixels.
-      probabilities: `[T, N, classes]`: of a sequence glimpses after the end that was read are left out, and what was
-        read stands above the last glimpse of each symbol.
+      probabilities: `[T, N, classes]`; in a sequence glimpses after the predicted end are left out, and the predicted
+        symbol stands above the last glimpse of each symbol.
       class_names: one for each class; their numbers if None.
       max_images, max_glimpses: how many rows and columns at most.
 
@@ -273,11 +278,11 @@ def retina_sheet(
     colours = glimpse_colours(len(glimpses))
     for index in range(count):
         reading = read_episode(np.asarray(labels[index]), probabilities[:, index])
-        taken = min(steps, reading.taken)
+        taken = min(steps, reading.num_taken)
         axes = figure.add_subplot(grid[2 * index, 0])
         show_image(axes, images[index])
         axes.set_anchor("S")
-        name = reading.words(reading.label, names)
+        name = reading.text(reading.label, names)
         axes.set_title(f"image: {name}", fontsize=9, color=INK, fontweight="bold")
         for step in range(taken):
             axes = figure.add_subplot(grid[2 * index, step + 1])
@@ -298,7 +303,7 @@ def retina_sheet(
 
 
 def patch_strip(glimpse: GlimpsePatches, gap: int = 1) -> Rgb:
-    """The K patches of one glimpse side by side in RGB `[G, width, 3]`, finest left, `gap` white between."""
+    """Return the K patches of one glimpse side by side in RGB `[G, width, 3]`, finest left, `gap` white between."""
     patches = [to_rgb(patch) for patch in glimpse]
     white = np.ones((glimpse.shape[1], gap, 3), np.float32)
     pieces = [piece for patch in patches for piece in (patch, white)]

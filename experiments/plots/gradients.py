@@ -14,7 +14,7 @@ MARKERS = "osD^vPX"
 
 
 def variance_figure(record: Mapping[str, Any]) -> Figure:
-    """Variance (above) and signal-to-noise ratio (below) against M, a column for each sigma, a line an estimator.
+    """Draw variance (above) and signal-to-noise ratio (below) against M, for each sigma and estimator.
 
     Both axes are logarithmic; a ratio that the noise of the reference hides (0 or less) is not drawn.
 

@@ -1,4 +1,4 @@
-"""What every figure shares: array types, colours, and how an image, a retina box and a path are drawn.
+"""Parts that all figures share: colours, axes, images, retina boxes and paths.
 
 Pixel coordinates are edge coordinates, `(x + 1) / 2 * width`: pixel column `j` covers `[j, j + 1)`, and every
 image is shown with `extent=(0, width, height, 0)` so that a box or a location lands on the pixels it means.
@@ -11,39 +11,15 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from jaxtyping import Bool, Float, Integer, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.files import write_bytes
-
-# Axes: T glimpses, N images, K scales, G samples a patch side, C channels.
-Images = UInt8[np.ndarray, "N H W C"]
-Labels = Integer[np.ndarray, "N"]
-Targets = Integer[np.ndarray, "N *S"]  # a class of each image, or its symbols, the last class being the end symbol
-Locations = Float[np.ndarray, "T N 2"]  # (x, y) in [-1, 1]
-Boxes = Float[np.ndarray, "T N K 4"] | Integer[np.ndarray, "T N K 4"]  # (left, top, right, bottom) in pixels
-Glimpses = Float[np.ndarray, "T N K G G C"]  # finest scale first, in [0, 1]
-Probabilities = Float[np.ndarray, "T N classes"]  # belief after each glimpse
-
-# The same for one image, or one glimpse of it.
-Canvas = Float[np.ndarray, "H W C"]
-Image = UInt8[np.ndarray, "H W C"] | Canvas
-Rgb = Float[np.ndarray, "H W 3"]
-Mask = Bool[np.ndarray, "H W"]
-GlimpseBoxes = Float[np.ndarray, "K 4"] | Integer[np.ndarray, "K 4"]
-GlimpsePatches = Float[np.ndarray, "K G G C"]
-EpisodeBoxes = Float[np.ndarray, "T K 4"] | Integer[np.ndarray, "T K 4"]
-EpisodePatches = Float[np.ndarray, "T K G G C"]
-EpisodeBelief = Float[np.ndarray, "T classes"]
-PixelPath = Float[np.ndarray, "T 2"]
-Points = Float[np.ndarray, "N 2"]
-Coordinates = Float[np.ndarray, "*axes 2"]
-Errors = Float[np.ndarray, "T"]
-Counts = Integer[np.ndarray, "rows columns"]
+from experiments.plots.arrays import GlimpseBoxes, Image, PixelPath, to_rgb
 
 # Okabe and Ito's palette, told apart under every common colour blindness.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -54,52 +30,13 @@ BELIEF_MAP, COUNT_MAP = "Blues", "magma"
 
 
 def glimpse_colours(count: int) -> list[str]:
-    """Hex colours of glimpses `0 .. count - 1`, from teal to yellow, ever lighter, all legible on black."""
+    """Return hex colours of glimpses `0 .. count - 1`, from teal to light yellow, all legible on black."""
     ramp = matplotlib.colormaps["viridis"]
     return [matplotlib.colors.to_hex(ramp(position)) for position in np.linspace(0.48, 1.0, max(count, 1))]
 
 
-def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
-    """The `classes` names to print: those given, or the numbers `0 .. classes - 1`."""
-    if class_names is None:
-        return [str(index) for index in range(classes)]
-    if len(class_names) != classes:
-        raise ValueError(f"{len(class_names)} class names for {classes} classes: {list(class_names)!r}")
-    return [str(name) for name in class_names]
-
-
-def likeliest_classes(beliefs: EpisodeBelief, label: int | Sequence[int], limit: int = 12) -> Labels:
-    """Which classes a belief display shows, in ascending order.
-
-    All of them when there are at most `limit`; otherwise the `limit` with the highest belief at any glimpse,
-    the true `label`, or labels, always among them.
-    """
-    classes = beliefs.shape[-1]
-    if classes <= limit:
-        return np.arange(classes)
-    order, true = np.argsort(-beliefs.max(axis=0), kind="stable"), np.unique(label)
-    order = np.concatenate([true, order[~np.isin(order, true)]])[:limit]
-    return np.sort(order)
-
-
-def to_rgb(image: Image) -> Rgb:
-    """RGB in [0, 1] of `image` `[H, W, C]`, uint8 or float in [0, 1]: gray if C = 1, orange and blue if 2."""
-    values = np.asarray(image)
-    scaled = values.astype(np.float32) / (255.0 if values.dtype == np.uint8 else 1.0)
-    if scaled.shape[-1] == 1:
-        scaled = np.repeat(scaled, 3, axis=-1)
-    elif scaled.shape[-1] == 2:
-        scaled = scaled @ np.array([[1.0, 0.6, 0.1], [0.2, 0.6, 1.0]], np.float32)
-    return np.clip(scaled[..., :3], 0.0, 1.0)
-
-
-def to_pixels(locations: Coordinates, height: int, width: int) -> Coordinates:
-    """Pixel edge coordinates `(x, y)` of `locations` `[..., 2]` given in [-1, 1]."""
-    return (np.asarray(locations, np.float64) + 1.0) / 2.0 * np.array([width, height], np.float64)
-
-
 def show_image(axes: Axes, image: Image) -> None:
-    """Draws `image` `[H, W, C]` in pixel edge coordinates, without ticks or interpolation."""
+    """Draw `image` `[H, W, C]` in pixel edge coordinates, without ticks or interpolation."""
     height, width = image.shape[:2]
     axes.imshow(to_rgb(image), extent=(0, width, height, 0), interpolation="nearest")
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
@@ -108,7 +45,7 @@ def show_image(axes: Axes, image: Image) -> None:
 
 
 def draw_boxes(axes: Axes, boxes: GlimpseBoxes, colour: str, strength: float = 1.0) -> None:
-    """Outlines the `boxes` `[K, 4]` of one glimpse, (left, top, right, bottom) in pixels; coarse thinly."""
+    """Outline the `boxes` `[K, 4]` of one glimpse, (left, top, right, bottom) in pixels; coarse ones are thin."""
     for scale, (left, top, right, bottom) in enumerate(np.asarray(boxes, np.float64)):
         axes.add_patch(
             Rectangle(
@@ -125,7 +62,7 @@ def draw_boxes(axes: Axes, boxes: GlimpseBoxes, colour: str, strength: float = 1
 
 
 def spread(points: PixelPath, gap: float, height: int, width: int) -> PixelPath:
-    """Places for the numbers of `points` `[T, 2]`: as near as can be, at least about `gap` apart, in the image."""
+    """Return places in the image for the numbers of `points` `[T, 2]`, near them and about `gap` apart."""
     points = np.asarray(points, np.float64)
     count = len(points)
     low = np.minimum(gap / 2, [width / 2, height / 2])
@@ -149,9 +86,9 @@ def spread(points: PixelPath, gap: float, height: int, width: int) -> PixelPath:
 def draw_path(
     axes: Axes, path: PixelPath, colours: Sequence[str], places: PixelPath | None = None, size: float = 8.5
 ) -> None:
-    """Draws the fixations of `path` `[T, 2]`, in pixels, as numbers joined in the order they were made.
+    """Draw the locations of `path` `[T, 2]`, in pixels, as numbers joined in their order.
 
-    The numbers stand at `places` `[T, 2]` if given (see `spread`), each tied to a dot on its fixation.
+    The numbers stand at `places` `[T, 2]` if given (see `spread`), each joined to a dot on its location.
     """
     axes.plot(path[:, 0], path[:, 1], color="black", linewidth=1.8, alpha=0.5, zorder=3)
     axes.plot(path[:, 0], path[:, 1], color="white", linewidth=0.8, alpha=0.8, zorder=3)
@@ -178,7 +115,7 @@ def draw_path(
 
 
 def number_text(axes: Axes, x: float, y: float, text: str, size: float, shade: float) -> None:
-    """Writes `text` at data coordinates (x, y), light if its cell has a dark `shade` (0 white .. 1 dark)."""
+    """Write `text` at data coordinates (x, y), light if its cell has a dark `shade` (0 white .. 1 dark)."""
     light = shade > 0.55
     effects = [withStroke(linewidth=1.2, foreground=(0, 0, 0, 0.25))] if light else []
     axes.text(
@@ -194,7 +131,7 @@ def number_text(axes: Axes, x: float, y: float, text: str, size: float, shade: f
 
 
 def tidy(axes: Axes, title: str = "", grid: bool = True) -> None:
-    """Removes the upper and right frame, adds a faint grid and a left-aligned title."""
+    """Remove the upper and right frame, and add a faint grid and a left-aligned title."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#9aa0ab")
     axes.tick_params(colors=INK, labelsize=9, which="both", width=0.6)
@@ -205,21 +142,31 @@ def tidy(axes: Axes, title: str = "", grid: bool = True) -> None:
         axes.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
 
 
+def plain_log_axis(axes: Axes) -> None:
+    """Make the y axis logarithmic with plain numbers at its ticks; zeros are not drawn."""
+    axes.set_yscale("log", nonpositive="mask")
+    low, high = axes.get_ylim()
+    narrow = high / max(low, 1e-12) < 300
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def figure_of(width: float, height: float, gap: float = 0.04) -> Figure:
-    """An empty figure, `width` by `height` inches, that lays out its axes with `gap` inches round each."""
+    """Return an empty figure, `width` by `height` inches, that lays out its axes with `gap` inches round each."""
     engine = ConstrainedLayoutEngine(w_pad=gap, h_pad=gap, wspace=0.02, hspace=0.02)
     return Figure(figsize=(width, height), layout=engine)
 
 
 def message_figure(text: str) -> Figure:
-    """A figure that holds nothing but `text`, for when there is nothing to draw."""
+    """Return a figure with a text only, for when there is nothing to draw."""
     figure = Figure(figsize=(6, 2))
     figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=FAINT)
     return figure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 120) -> Path:
-    """Writes `figure` to `path` as a PNG of `dpi` dots an inch, and returns the path."""
+    """Write `figure` to `path` as a PNG of `dpi` dots an inch, and return the path."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", pad_inches=0.12)
     return write_bytes(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Episodes as one JSON file of embedded pictures and rounded numbers: what the report's viewer shows."""
+"""Episodes as one JSON file of embedded pictures and rounded numbers, for the report's viewer."""
 
 import base64
 import io
@@ -15,24 +15,14 @@ from PIL import Image as PillowImage
 
 from experiments.evaluation.reading import Reading, read_episode
 from experiments.files import write_bytes
-from experiments.plots.style import (
-    Boxes,
-    Glimpses,
-    Images,
-    Locations,
-    Probabilities,
-    Targets,
-    glimpse_colours,
-    names_of,
-    to_rgb,
-)
+from experiments.plots.arrays import Boxes, Glimpses, Images, Locations, Probabilities, Targets, names_of, to_rgb
 
 Rewards = Float[np.ndarray, "N"] | Float[np.ndarray, "T N"]
 PNG_PREFIX = "data:image/png;base64,"
 
 
 class Episodes(NamedTuple):
-    """Some episodes, as `read_episodes` gives them back."""
+    """N episodes of T glimpses, as `read_episodes` returns them."""
 
     images: Images  # uint8 [N, H, W, C]
     labels: Targets  # [N], or [N, S] of sequences
@@ -41,7 +31,7 @@ class Episodes(NamedTuple):
     glimpses: Glimpses  # [T, N, K, G, G, C] in [0, 1], in steps of 1 / 255
     probabilities: Probabilities  # [T, N, classes], to four decimals
     class_names: list[str]  # [classes]
-    rewards: Rewards  # [N], or [T, N] where each glimpse has its own; NaN where it is not known
+    rewards: Rewards  # [N], or [T, N] for a reward of each glimpse; NaN where unknown
 
 
 def write_episodes(
@@ -55,10 +45,10 @@ def write_episodes(
     class_names: Sequence[str] | None = None,
     rewards: Rewards | None = None,
 ) -> Path:
-    """Writes N episodes of T glimpses to the JSON file `path`, for the report. Returns the path.
+    """Write N episodes of T glimpses to a JSON file, and return its path.
 
     Args:
-      path: where to write; `plots/episodes.json` of the run's folder is where the report looks.
+      path: of the file; the report reads `plots/episodes.json` of the run directory.
       images: uint8 `[N, H, W, C]`.
       labels: true classes `[N]`, or symbols `[N, S]`, the last class being the end symbol.
       locations: `[T, N, 2]`, (x, y) in [-1, 1].
@@ -67,7 +57,12 @@ def write_episodes(
       probabilities: `[T, N, classes]`, the belief after each glimpse.
       class_names: one for each class; their numbers if None.
       rewards: `[N]`, of the whole episode, or `[T, N]`, of each glimpse; unknown if None.
+
+    Raises:
+      ValueError: the arrays are of different numbers of images.
     """
+    from experiments.plots.style import glimpse_colours  # Loads matplotlib, which reading episodes does not need.
+
     count = len(images)
     sizes = {len(labels), *(array.shape[1] for array in (locations, boxes, glimpses, probabilities))}
     if sizes != {count}:
@@ -96,14 +91,14 @@ def write_episodes(
         "episodes": episodes,
     }
     if readings and readings[0].end is not None:
-        content |= {"glimpses_per_symbol": readings[0].glimpses, "end": readings[0].end}
+        content |= {"glimpses_per_symbol": readings[0].glimpses_per_target, "end": readings[0].end}
     return write_bytes(path, json.dumps(content, allow_nan=False, separators=(",", ":")).encode())
 
 
 def read_episodes(path: str | os.PathLike[str]) -> Episodes:
-    """The arrays that `write_episodes` wrote to `path`, in the same shapes and units, rounded as it did.
+    """Read the arrays that `write_episodes` wrote, in the same shapes and units, rounded.
 
-    Images of two channels come back as the RGB they were drawn in.
+    Images of two channels are returned in the RGB that they were drawn in.
     """
     content = json.loads(Path(path).read_text())
     episodes = content["episodes"]
@@ -127,24 +122,24 @@ def read_episodes(path: str | os.PathLike[str]) -> Episodes:
 
 
 def _label(reading: Reading) -> dict[str, Any]:
-    """The true class of an episode; of a sequence its symbols, and those that were read."""
+    """Return the true class of an episode, or the true and the predicted symbols of a sequence."""
     if reading.end is None:
         return {"label": reading.label[0]}
-    return {"label": list(reading.label), "read": list(reading.said)}
+    return {"label": list(reading.label), "read": list(reading.predicted)}
 
 
 def _strip(glimpse: np.ndarray) -> np.ndarray:
-    """The patches `[K, G, G, C]` of a glimpse side by side, `[G, K * G, C]`."""
+    """Return the patches `[K, G, G, C]` of a glimpse side by side, `[G, K * G, C]`."""
     return np.concatenate(list(glimpse), axis=1)
 
 
 def _patches(strip: np.ndarray) -> np.ndarray:
-    """The patches `[K, G, G, C]` of a strip `[G, K * G, C]`."""
+    """Return the patches `[K, G, G, C]` of a strip `[G, K * G, C]`."""
     return np.stack(np.split(strip, strip.shape[1] // len(strip), axis=1))
 
 
 def _png(image: np.ndarray) -> str:
-    """`image` `[H, W, C]`, uint8 or float in [0, 1], as the data URI of a PNG, gray or RGB."""
+    """Return an image `[H, W, C]`, uint8 or float in [0, 1], as the data URI of a gray or RGB PNG."""
     values = image if image.shape[-1] in (1, 3) else to_rgb(image)
     if values.dtype != np.uint8:
         values = np.round(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
@@ -154,7 +149,7 @@ def _png(image: np.ndarray) -> str:
 
 
 def _pixels(uri: str) -> np.ndarray:
-    """The uint8 `[H, W, C]` of a data URI that `_png` made."""
+    """Return the uint8 image `[H, W, C]` of a data URI that `_png` made."""
     if not uri.startswith(PNG_PREFIX):
         raise ValueError(f"not an embedded PNG: {uri[:40]!r}")
     picture = np.asarray(PillowImage.open(io.BytesIO(base64.b64decode(uri.removeprefix(PNG_PREFIX)))))
@@ -162,7 +157,7 @@ def _pixels(uri: str) -> np.ndarray:
 
 
 def _rounded(values: np.ndarray, decimals: int) -> Any:
-    """`values` as nested lists of rounded numbers, None in place of what is not finite."""
+    """Return values as nested lists of rounded numbers, with None for those that are not finite."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What the page of a run shows, as plain data: facts, tables of errors, training and the configuration."""
+"""Contents of the page of a run as plain data: facts, tables of errors, training and the configuration."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -36,7 +36,7 @@ class Group(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What a group comes to on the test set, in per cent.
+    """The measured error of a group, in per cent.
 
     Attributes:
       value, low, high: the mean over seeds with its 95% interval: over seeds, of one seed over test images.
@@ -100,7 +100,7 @@ def command(results: Mapping[str, Any]) -> str:
 
 
 def measure(group: Group, readout: str = "average_probability", split: str = "test") -> Measured:
-    """Return what a group comes to by a read-out.
+    """Return the error of a group by a read-out.
 
     Networks that sample nothing have one prediction, whose read-out is "single pass". The read-out `found` is the share
     of boxes that a co-localiser found.

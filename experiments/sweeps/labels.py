@@ -1,4 +1,4 @@
-"""How the values of a sweep's axes are named and where they stand."""
+"""Names and positions of the values on a sweep's axes."""
 
 import math
 import re

@@ -12,7 +12,7 @@ from experiments.sweeps.study import Dimension
 
 
 class StoredCell(NamedTuple):
-    """What is known of a cell whose run is gone."""
+    """A cell whose run is not stored: its seed and its name."""
 
     seed: int
     id: str

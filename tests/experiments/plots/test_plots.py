@@ -13,9 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image as PillowImage
 
-from experiments.plots import heat_maps
-from experiments.plots.episodes import covered, seen_rgb
-from experiments.plots.style import UNSEEN, glimpse_colours, likeliest_classes, spread, to_pixels, to_rgb
+from experiments.plots.animation import episode_gif
+from experiments.plots.arrays import likeliest_classes, to_pixels, to_rgb
+from experiments.plots.confusions import confusion_counts, confusion_matrix
+from experiments.plots.curves import learning_curves
+from experiments.plots.episodes import covered, episode_sheet, reconstruct, reconstruct_episode, retina_sheet, seen_rgb
+from experiments.plots.locations import location_heatmaps, location_histogram
+from experiments.plots.style import UNSEEN, glimpse_colours, save_figure, spread
 
 SIDE = 4  # samples of a patch's side
 
@@ -62,7 +66,7 @@ def test_location_histogram_counts_every_location_in_its_pixel():
     width, height = 8, 4
     # By hand: x = -1 + 2 * (3.5 / 8) is in column 3, y = -1 + 2 * (1.5 / 4) in row 1.
     points = np.array([[-0.125, -0.25]] * 3 + [[1.0, 1.0], [-1.0, -1.0], [5.0, -5.0]])
-    counts = heat_maps.location_histogram(points, height, width)
+    counts = location_histogram(points, height, width)
     expected = np.zeros((4, 8), int)
     expected[1, 3], expected[3, 7], expected[0, 0], expected[0, 7] = 3, 1, 1, 1
     np.testing.assert_array_equal(counts, expected)
@@ -71,7 +75,7 @@ def test_location_histogram_counts_every_location_in_its_pixel():
 @pytest.mark.parametrize("cell", [1, 3, 5])
 def test_location_histogram_of_coarse_cells_is_a_sum_of_fine_ones(cell):
     points = np.random.default_rng(0).uniform(-1.2, 1.2, (500, 2))
-    fine, coarse = (heat_maps.location_histogram(points, 20, 31, size) for size in (1, cell))
+    fine, coarse = (location_histogram(points, 20, 31, size) for size in (1, cell))
     assert coarse.sum() == 500
     assert coarse.shape == (int(np.ceil(20 / cell)), int(np.ceil(31 / cell)))
     for (row, column), count in np.ndenumerate(coarse):
@@ -82,7 +86,7 @@ def test_location_heatmaps_share_a_scale_and_light_the_right_pixel():
     rng = np.random.default_rng(0)
     locations = rng.uniform(-0.99, 0.99, (3, 200, 2))
     locations[0] = [-1 + 2 * 2.5 / 20, -1 + 2 * 7.5 / 10]  # all in column 2, row 7
-    figure = heat_maps.location_heatmaps(locations, height=10, width=20, cell=1)
+    figure = location_heatmaps(locations, height=10, width=20, cell=1)
     maps = [axes.images[0] for axes in figure.axes if axes.images]
     assert len(maps) == 3
     hot = np.zeros((10, 20))
@@ -92,7 +96,7 @@ def test_location_heatmaps_share_a_scale_and_light_the_right_pixel():
         np.testing.assert_allclose(picture.get_array().sum(), 100.0)
         assert tuple(picture.get_extent()) == (0, 20, 10, 0)
         assert picture.norm is maps[0].norm
-    assert figure.get_suptitle() == "Where the greedy path looks"
+    assert figure.get_suptitle() == "Locations of the greedy path"
     assert "square-root scale" in figure.axes[-1].get_ylabel()
     assert maps[0].norm.vmax == max(picture.get_array().max() for picture in maps[1:])
     drawn(figure)
@@ -102,17 +106,17 @@ def test_confusion_counts_against_a_loop():
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(0, 5, (2, 300))
     expected = [[sum((labels == i) & (predictions == j)) for j in range(5)] for i in range(5)]
-    np.testing.assert_array_equal(heat_maps.confusion_counts(labels, predictions, 5), expected)
+    np.testing.assert_array_equal(confusion_counts(labels, predictions, 5), expected)
 
 
 def test_confusion_counts_reject_classes_that_do_not_exist():
     with pytest.raises(ValueError, match=r"predictions must lie in 0..2, got 1..3"):
-        heat_maps.confusion_counts(np.array([0, 1]), np.array([1, 3]), 3)
+        confusion_counts(np.array([0, 1]), np.array([1, 3]), 3)
 
 
 def test_confusion_matrix_writes_counts_and_colours_row_shares():
     labels, predictions = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1])
-    figure = heat_maps.confusion_matrix(labels, predictions, ["cat", "dog", "owl"])
+    figure = confusion_matrix(labels, predictions, ["cat", "dog", "owl"])
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[75, 25, 0], [0, 100, 0], [0, 0, 0]])
     written = {(text.get_position()[::-1]): text.get_text() for text in axes.texts}
@@ -120,14 +124,14 @@ def test_confusion_matrix_writes_counts_and_colours_row_shares():
     assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "dog", "owl"]
     assert axes.get_title("left") == "1 of 5 wrong (20.00%)"
     assert "not linear" in figure.axes[-1].get_ylabel()
-    named = heat_maps.confusion_matrix(labels, predictions, path="Greedy path")
+    named = confusion_matrix(labels, predictions, path="Greedy path")
     assert named.axes[0].get_title("left") == "Greedy path: 1 of 5 wrong (20.00%)"
     drawn(figure)
 
 
 def test_confusion_matrix_of_many_classes_has_no_numbers():
     labels = np.arange(100)
-    figure = heat_maps.confusion_matrix(labels, labels)
+    figure = confusion_matrix(labels, labels)
     assert not figure.axes[0].texts
     assert len(figure.axes[0].get_xticklabels()) <= 20
     drawn(figure)
@@ -148,17 +152,17 @@ def test_reconstruct_by_hand():
         [0.0, 0.7, 0.7, 0.8, 0.8, 0.0],
         [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
     ]
-    np.testing.assert_allclose(heat_maps.reconstruct(glimpse, boxes, 5, 6)[..., 0], expected, atol=1e-6)
+    np.testing.assert_allclose(reconstruct(glimpse, boxes, 5, 6)[..., 0], expected, atol=1e-6)
     np.testing.assert_array_equal(covered(boxes, 5, 6), np.array(expected) > 0)
 
 
 def test_reconstruct_drops_what_lies_outside():
     glimpse = np.array([[0.1, 0.2], [0.3, 0.4]])[None, :, :, None]
-    left_top = heat_maps.reconstruct(glimpse, np.array([[-2, -2, 2, 2]]), 3, 3)[..., 0]
+    left_top = reconstruct(glimpse, np.array([[-2, -2, 2, 2]]), 3, 3)[..., 0]
     np.testing.assert_allclose(left_top, [[0.4, 0.4, 0], [0.4, 0.4, 0], [0, 0, 0]], atol=1e-6)
-    right_bottom = heat_maps.reconstruct(glimpse, np.array([[1, 1, 5, 5]]), 3, 3)[..., 0]
+    right_bottom = reconstruct(glimpse, np.array([[1, 1, 5, 5]]), 3, 3)[..., 0]
     np.testing.assert_allclose(right_bottom, [[0, 0, 0], [0, 0.1, 0.1], [0, 0.1, 0.1]], atol=1e-6)
-    assert not heat_maps.reconstruct(glimpse, np.array([[7, 7, 9, 9]]), 3, 3).any()
+    assert not reconstruct(glimpse, np.array([[7, 7, 9, 9]]), 3, 3).any()
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.3, -0.4])
@@ -168,14 +172,14 @@ def test_reconstruct_of_unit_boxes_is_a_crop(shift):
     boxes = np.array([[3.0, 2.0, 7.0, 6.0]]) + shift  # a fraction of a pixel does not change the nearest sample
     expected = np.zeros_like(image)
     expected[2:6, 3:7] = crop
-    np.testing.assert_allclose(heat_maps.reconstruct(crop[None], boxes, 9, 11), expected, atol=1e-6)
+    np.testing.assert_allclose(reconstruct(crop[None], boxes, 9, 11), expected, atol=1e-6)
 
 
 def test_reconstruct_episode_keeps_the_finest_look_and_then_the_latest():
     first, second = np.full((2, 2, 1), 0.25), np.full((2, 2, 1), 0.75)
     glimpses = np.stack([np.stack([first, first]), np.stack([second, second])])
     boxes = np.array([[[0, 0, 2, 2], [0, 0, 4, 4]], [[1, 0, 3, 2], [0, 0, 4, 4]]])
-    seen = heat_maps.reconstruct_episode(glimpses, boxes, 2, 5)[..., 0]
+    seen = reconstruct_episode(glimpses, boxes, 2, 5)[..., 0]
     np.testing.assert_allclose(seen, [[0.25, 0.75, 0.75, 0.75, 0.0]] * 2)
 
 
@@ -190,7 +194,7 @@ def test_what_was_not_seen_has_a_colour_of_its_own():
 
 def test_episode_sheet_draws_boxes_and_path_where_they_belong():
     episodes = make_episodes()
-    figure = heat_maps.episode_sheet(**sheet_arguments(episodes))
+    figure = episode_sheet(**sheet_arguments(episodes))
     pictures = [axes for axes in figure.axes if axes.images and tuple(axes.images[0].get_extent()) == (0, 30, 20, 0)]
     assert len(pictures) == 2
     colours = glimpse_colours(3)
@@ -210,7 +214,7 @@ def test_episode_sheet_draws_boxes_and_path_where_they_belong():
 def test_numbers_of_glimpses_on_one_spot_stand_apart_and_are_tied_to_it():
     episodes = make_episodes(glimpses=8, images=1, height=100, width=100)
     episodes["locations"][:] = 0.0
-    figure = heat_maps.episode_sheet(**sheet_arguments(episodes))
+    figure = episode_sheet(**sheet_arguments(episodes))
     axes = figure.axes[0]
     places = np.array([text.get_position() for text in axes.texts])
     ties = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 2]
@@ -240,13 +244,13 @@ def test_spread_of_one_and_of_none():
 
 def test_boxes_can_be_seen_on_black():
     episodes = make_episodes(scales=4)
-    figure = heat_maps.episode_sheet(**sheet_arguments(episodes))
+    figure = episode_sheet(**sheet_arguments(episodes))
     boxes = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
     assert min(box.get_alpha() for box in boxes) > 0.2 and min(box.get_linewidth() for box in boxes) > 0.5
 
 
 def test_the_label_of_the_belief_leaves_the_numbers_of_glimpses_free():
-    figure = heat_maps.episode_sheet(**sheet_arguments(make_episodes(glimpses=12, images=4)))
+    figure = episode_sheet(**sheet_arguments(make_episodes(glimpses=12, images=4)))
     FigureCanvasAgg(figure).draw()
     for axes in figure.axes:
         if axes.get_ylabel() == "glimpse":
@@ -262,7 +266,7 @@ def test_episode_sheet_titles_tell_right_from_wrong():
         [0.0, 0.0, 1.0],
         [0.0, 1.0, 0.0],
     ]  # only the last belief is the prediction
-    figure = heat_maps.episode_sheet(**sheet_arguments(episodes), class_names=["cat", "dog", "owl"])
+    figure = episode_sheet(**sheet_arguments(episodes), class_names=["cat", "dog", "owl"])
     assert titles(figure) == ["✓ cat", "✗ dog, taken for owl"]
     beliefs = [axes.images[0].get_array() for axes in figure.axes if axes.get_ylabel() == "glimpse"]
     np.testing.assert_allclose(beliefs, np.swapaxes(episodes["probabilities"], 0, 1))
@@ -270,17 +274,17 @@ def test_episode_sheet_titles_tell_right_from_wrong():
 
 def test_episode_sheet_shows_at_most_so_many_images():
     episodes = sheet_arguments(make_episodes(images=5))
-    assert len(titles(heat_maps.episode_sheet(**episodes, max_images=4))) == 4
+    assert len(titles(episode_sheet(**episodes, max_images=4))) == 4
 
 
 def test_wrong_number_of_class_names():
     with pytest.raises(ValueError, match="2 class names for 4 classes"):
-        heat_maps.episode_sheet(**sheet_arguments(make_episodes()), class_names=["a", "b"])
+        episode_sheet(**sheet_arguments(make_episodes()), class_names=["a", "b"])
 
 
 def test_retina_sheet_shows_each_glimpse_and_all_together():
     episodes = make_episodes(glimpses=3, images=1)
-    figure = heat_maps.retina_sheet(**retina_arguments(episodes))
+    figure = retina_sheet(**retina_arguments(episodes))
     framed = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in framed][1:] == [
         "glimpse 1",
@@ -291,10 +295,10 @@ def test_retina_sheet_shows_each_glimpse_and_all_together():
     shown = [np.asarray(axes.images[0].get_array()) for axes in framed]
     np.testing.assert_allclose(shown[0], to_rgb(episodes["images"][0]))
     for step in range(3):
-        expected = heat_maps.reconstruct(episodes["glimpses"][step, 0], episodes["boxes"][step, 0], 20, 30)
+        expected = reconstruct(episodes["glimpses"][step, 0], episodes["boxes"][step, 0], 20, 30)
         inside = covered(episodes["boxes"][step, 0], 20, 30)
         np.testing.assert_allclose(shown[step + 1][inside], np.repeat(expected[inside], 3, axis=-1))
-    together = heat_maps.reconstruct_episode(episodes["glimpses"][:, 0], episodes["boxes"][:, 0], 20, 30)
+    together = reconstruct_episode(episodes["glimpses"][:, 0], episodes["boxes"][:, 0], 20, 30)
     inside = covered(episodes["boxes"][:, 0].reshape(-1, 4), 20, 30)
     np.testing.assert_allclose(shown[-1][inside], np.repeat(together[inside], 3, axis=-1))
     strips = [axes.images[0].get_array() for axes in figure.axes if not axes.get_title()]
@@ -305,10 +309,10 @@ def test_retina_sheet_shows_each_glimpse_and_all_together():
 @pytest.mark.parametrize("classes", [2, 55])
 def test_the_smallest_episodes_can_be_drawn(channels, classes):
     episodes = make_episodes(glimpses=1, images=1, scales=1, channels=channels, classes=classes)
-    drawn(heat_maps.episode_sheet(**sheet_arguments(episodes)))
-    drawn(heat_maps.retina_sheet(**retina_arguments(episodes)))
-    drawn(heat_maps.location_heatmaps(episodes["locations"], 20, 30))
-    gif = PillowImage.open(io.BytesIO(heat_maps.episode_gif(**episodes)))
+    drawn(episode_sheet(**sheet_arguments(episodes)))
+    drawn(retina_sheet(**retina_arguments(episodes)))
+    drawn(location_heatmaps(episodes["locations"], 20, 30))
+    gif = PillowImage.open(io.BytesIO(episode_gif(**episodes)))
     assert gif.n_frames == 1
 
 
@@ -318,7 +322,7 @@ def test_the_smallest_episodes_can_be_drawn(channels, classes):
 def test_episode_gif_has_a_frame_for_each_glimpse(tmp_path):
     episodes = make_episodes(glimpses=4, images=2)
     path = tmp_path / "plots" / "episodes.gif"
-    data = heat_maps.episode_gif(**episodes, path=path, seconds=0.5, last_seconds=2.0)
+    data = episode_gif(**episodes, path=path, seconds=0.5, last_seconds=2.0)
     assert path.read_bytes() == data
     assert [entry.name for entry in path.parent.iterdir()] == ["episodes.gif"]
     gif = PillowImage.open(io.BytesIO(data))
@@ -338,7 +342,7 @@ def test_episode_gif_has_a_frame_for_each_glimpse(tmp_path):
 
 def test_episode_gif_needs_something_to_show():
     with pytest.raises(ValueError, match="0 images"):
-        heat_maps.episode_gif(**make_episodes(images=0))
+        episode_gif(**make_episodes(images=0))
 
 
 # Style
@@ -360,12 +364,23 @@ def test_to_rgb():
 
 
 def test_save_figure_writes_a_png_and_nothing_else(tmp_path):
-    path = heat_maps.save_figure(heat_maps.learning_curves([]), tmp_path / "new" / "figure.png")
+    path = save_figure(learning_curves([]), tmp_path / "new" / "figure.png")
     assert PillowImage.open(path).format == "PNG"
     assert [entry.name for entry in path.parent.iterdir()] == ["figure.png"]
 
 
 def test_plots_leave_the_global_state_of_matplotlib_alone():
-    code = "import sys, experiments.plots.heat_maps; sys.exit('matplotlib.pyplot' in sys.modules)"
-    root = Path(heat_maps.__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+    code = "import sys, experiments.plots.agents; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("reports.run_page", "reports.episodes", "reports.results_pages", "evaluation.reading", "evaluation.overlap"),
+        *("sweeps.report", "families"),
+    ],
+)
+def test_modules_that_draw_nothing_do_not_load_matplotlib(module):
+    code = f"import sys, experiments.{module}; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The report of an agent that reads sequences, in a browser: which symbol a glimpse looks for, and what was read."""
+"""The report of an agent that reads sequences, in a browser: the symbol of each glimpse, and the predictions."""
 
 import json
 
@@ -8,7 +8,7 @@ from selenium.webdriver.common.keys import Keys
 
 from experiments.reports import run_page
 from experiments.reports.episodes import write_episodes
-from tests.experiments.evaluation.test_reading import EACH, EPISODES, LABELS, NAMES, SAID, readings
+from tests.experiments.evaluation.test_reading import EACH, EPISODES, LABELS, NAMES, PREDICTED, readings
 from tests.experiments.reports.test_viewer import press, status, wait
 
 
@@ -61,9 +61,9 @@ def tags(browser):
     return [text.text for text in browser.find_elements("css selector", "#overlay text.symbol")]
 
 
-def said(place, image):
-    right = truth(place, image) == f"true {NAMES[SAID[image][place]]}"
-    return f"{'✓' if right else '✗'} {NAMES[SAID[image][place]]}"
+def chip_text(place, image):
+    right = truth(place, image) == f"true {NAMES[PREDICTED[image][place]]}"
+    return f"{'✓' if right else '✗'} {NAMES[PREDICTED[image][place]]}"
 
 
 def truth(place, image):
@@ -76,26 +76,30 @@ def test_every_glimpse_shows_its_symbol_and_what_was_read(view, image):
     choose(view, image)
     reading = readings()[image]
     view.find_element("id", "glimpse").send_keys(Keys.HOME)
-    for step in range(reading.taken):
+    for step in range(reading.num_taken):
         place, done = step // EACH, (step + 1) // EACH
-        read = " ".join(NAMES[symbol] for symbol in SAID[image][:done] if symbol != 3) or "nothing"
+        read = " ".join(NAMES[symbol] for symbol in PREDICTED[image][:done] if symbol != 3) or "nothing"
         text = status(view)
-        assert text.startswith(f"Glimpse {step + 1} of {reading.taken}: symbol {place + 1}, {truth(place, image)}, ")
+        assert text.startswith(
+            f"Glimpse {step + 1} of {reading.num_taken}: symbol {place + 1}, {truth(place, image)}, "
+        )
         assert f", read so far: {read}, reward" in text
         found = chips(view)
-        length = max(len(SAID[image]), list(LABELS[image]).index(3) + 1)
+        length = max(len(PREDICTED[image]), list(LABELS[image]).index(3) + 1)
         assert [chip[0] for chip in found] == [f"symbol {index + 1}, {truth(index, image)}" for index in range(length)]
-        assert [chip[1] for chip in found] == [said(index, image) for index in range(done)] + ["–"] * (length - done)
+        assert [chip[1] for chip in found] == [chip_text(index, image) for index in range(done)] + ["–"] * (
+            length - done
+        )
         assert [chip[2] for chip in found] == ["step" if index == place else None for index in range(length)]
-        assert tags(view) == [" ".join(reversed(said(index, image).split())) for index in range(done)]
+        assert tags(view) == [" ".join(reversed(chip_text(index, image).split())) for index in range(done)]
         marked = [row.text for row in view.find_elements("css selector", "#belief .true")]
         expected = [] if truth(place, image) == "past the end" else [truth(place, image)]
         assert [f"true {row.split(' (true)')[0]}" for row in marked] == expected
-        if step + 1 < reading.taken:
+        if step + 1 < reading.num_taken:
             press(view, Keys.ARROW_RIGHT)
     press(view, Keys.ARROW_RIGHT)  # There is no glimpse after the end that was read.
-    assert status(view).startswith(f"Glimpse {reading.taken} of {reading.taken}: ")
-    assert view.find_element("id", "glimpse").get_attribute("max") == str(reading.taken)
+    assert status(view).startswith(f"Glimpse {reading.num_taken} of {reading.num_taken}: ")
+    assert view.find_element("id", "glimpse").get_attribute("max") == str(reading.num_taken)
 
 
 def test_a_shorter_reading_is_shown_from_a_later_glimpse_of_another(view):

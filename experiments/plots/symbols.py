@@ -1,4 +1,4 @@
-"""What figures of episodes show of sequences alone: the symbol that a glimpse looks for, and what was read."""
+"""Marks of sequences in figures of episodes: the symbol that a glimpse looks for, and the predicted symbols."""
 
 from collections.abc import Sequence
 
@@ -7,26 +7,27 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from experiments.evaluation.reading import Reading
-from experiments.plots.style import INK, RIGHT, WRONG, Labels, PixelPath
+from experiments.plots.arrays import Labels, PixelPath
+from experiments.plots.style import INK, RIGHT, WRONG
 
 
 def symbol_colour(place: int, reading: Reading) -> str:
-    """The colour of the symbol that was read at a place: whether it is right."""
-    return RIGHT if reading.right_at(place) else WRONG
+    """Return the colour of the symbol predicted at a place, by its correctness."""
+    return RIGHT if reading.is_correct_at(place) else WRONG
 
 
 def symbol_text(place: int, reading: Reading, names: Sequence[str]) -> str:
-    """The symbol that was read at a place, with a tick or a cross."""
-    tick = "✓" if reading.right_at(place) else "✗"
-    return f"{names[reading.said[place]]} {tick}"
+    """Return the symbol predicted at a place, with a tick or a cross."""
+    tick = "✓" if reading.is_correct_at(place) else "✗"
+    return f"{names[reading.predicted[place]]} {tick}"
 
 
 def glimpse_title(step: int, reading: Reading, names: Sequence[str]) -> tuple[str, str]:
-    """Title of glimpse `step`, from 0, and its colour: of a sequence with the symbol it looks for, or has read."""
+    """Return the title of glimpse `step`, from 0, and its colour; in sequences the title names the symbol."""
     if reading.end is None:
         return f"glimpse {step + 1}", INK
-    place = reading.target(step)
-    if not reading.is_last(step):
+    place = reading.target_at(step)
+    if not reading.ends_target(step):
         return f"{step + 1}, symbol {place + 1}", INK
     return f"{step + 1}, symbol {place + 1}: {symbol_text(place, reading, names)}", symbol_colour(place, reading)
 
@@ -34,21 +35,21 @@ def glimpse_title(step: int, reading: Reading, names: Sequence[str]) -> tuple[st
 def draw_symbols(
     axes: Axes, places: PixelPath, reading: Reading, names: Sequence[str], until: int | None = None
 ) -> None:
-    """Writes each symbol of a sequence beside the number of the glimpse after which it was read.
+    """Write each predicted symbol of a sequence beside the number of its last glimpse.
 
     Args:
       axes: with the image.
-      places: of the numbers, `[T, 2]` in pixels.
+      places: of the glimpse numbers, `[T, 2]` in pixels.
       reading: of the episode.
       names: of the symbols.
-      until: the last glimpse that was taken so far; if None all were.
+      until: the last glimpse taken so far; None for all.
     """
     if reading.end is None:
         return
-    read = reading.said if until is None else reading.so_far(until)
+    read = reading.predicted if until is None else reading.predicted_by(until)
     height = axes.get_ylim()[0]
     for place in range(len(read)):
-        x, y = places[(place + 1) * reading.glimpses - 1]
+        x, y = places[(place + 1) * reading.glimpses_per_target - 1]
         up, colour = y > height / 2, symbol_colour(place, reading)
         axes.annotate(
             symbol_text(place, reading, names),
@@ -67,27 +68,33 @@ def draw_symbols(
 
 
 def mark_symbols(axes: Axes, shown: Labels, reading: Reading, names: Sequence[str]) -> None:
-    """Marks on a heat map of beliefs, glimpses in rows and the classes `shown` in columns, what was to be read.
+    """Mark the symbols on a heat map of beliefs, with glimpses in rows and the classes `shown` in columns.
 
-    A line divides the glimpses of a symbol from those of the next, a frame marks the true one, and what was read stands
-    to the right.
+    A line divides the glimpses of two symbols, a frame marks the true symbol, and the predicted one stands on the
+    right.
     """
     last = len(shown) - 0.5
     for place in range(len(reading.label)):
-        top = place * reading.glimpses - 0.5
+        top = place * reading.glimpses_per_target - 0.5
         if place:
             axes.plot([-0.5, last], [top, top], color="#5b6472", linewidth=1.0)
-        if place >= len(reading.said):
+        if place >= len(reading.predicted):
             continue
-        if reading.within(place):
+        if reading.has_target(place):
             column = int(np.flatnonzero(shown == reading.label[place])[0])
             frame = Rectangle(
-                (column - 0.5, top), 1, reading.glimpses, fill=False, edgecolor=RIGHT, linewidth=1.4, zorder=5
+                (column - 0.5, top),
+                1,
+                reading.glimpses_per_target,
+                fill=False,
+                edgecolor=RIGHT,
+                linewidth=1.4,
+                zorder=5,
             )
             axes.add_patch(frame)
         axes.annotate(
             symbol_text(place, reading, names),
-            (last, top + reading.glimpses / 2),
+            (last, top + reading.glimpses_per_target / 2),
             xytext=(3, 0),
             textcoords="offset points",
             va="center",

@@ -1,4 +1,4 @@
-"""Figures of differentiable attention: where spatial transformers and soft attention read an image."""
+"""Sheets of differentiable attention: grids and outputs of spatial transformers, and soft attention weights."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from experiments.plots.style import INK, figure_of, show_image, to_pixels
+from experiments.plots.arrays import to_pixels
+from experiments.plots.style import INK, figure_of, show_image
 
 # Lines of the grid that are drawn in each direction.
 LINES = 5
@@ -22,7 +23,7 @@ def transformer_sheet(
     verdicts: Sequence[tuple[str, str]] = (),
     boxes: Float[np.ndarray, "N 4"] | None = None,
 ) -> Figure:
-    """A column for each image: the image with the grids drawn on it, and below it what each transformer saw.
+    """Draw a column for each image: the image with the sampling grids, and below it the output of each transformer.
 
     Args:
       images: the input.
@@ -55,8 +56,8 @@ def transformer_sheet(
 
 
 def _write_verdicts(axes: Sequence[Axes] | np.ndarray, verdicts: Sequence[tuple[str, str]]) -> None:
-    for above, (said, colour) in zip(axes, verdicts, strict=False):
-        above.set_title(said, color=colour, fontsize=6)
+    for above, (text, colour) in zip(axes, verdicts, strict=False):
+        above.set_title(text, color=colour, fontsize=6)
 
 
 def _draw_grid(axes: Axes, grid: Float[np.ndarray, "h w 2"], shape: tuple[int, ...], colour: str) -> None:
@@ -76,7 +77,7 @@ def attention_sheet(
     patches: Float[np.ndarray, "A N G G C"] | None = None,
     verdicts: Sequence[tuple[str, str]] = (),
 ) -> Figure:
-    """A column for each image: the image, and below it the weights of each glimpse or head over it.
+    """Draw a column for each image: the image, and below it the attention weights of each glimpse or head.
 
     Args:
       images: the input.
@@ -110,5 +111,5 @@ def attention_sheet(
     for number in range(maps.shape[1]):
         axes[1 + each * number, 0].set_ylabel(f"{'head' if patches is None else 'glimpse'} {number + 1}")
         if patches is not None:
-            axes[2 + each * number, 0].set_ylabel("what it saw")
+            axes[2 + each * number, 0].set_ylabel("patch")
     return figure

@@ -11,9 +11,9 @@ from common.data.array_cache import read_arrays
 from common.geometry.grids import regular_grid
 from common.training.step import Model
 from experiments.families.stn import StnExperiment, build
-from experiments.plots.network_pictures import _verdicts
+from experiments.plots.attention_sheets import attention_sheet, transformer_sheet
+from experiments.plots.differentiable_attention import _verdicts
 from experiments.plots.style import RIGHT, WRONG
-from experiments.plots.transformers import attention_sheet, transformer_sheet
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.soft_attention.config import PoolingConfig, SoftAttentionConfig
 from stn.soft_attention.model import make_soft_attention
@@ -52,21 +52,21 @@ def test_the_grid_of_a_second_transformer_lies_on_the_image_too(tmp_path):
 
 def test_above_each_image_stands_what_is_made_of_it_and_true_boxes_are_where_they_are():
     whole = np.tile(regular_grid(4, 6)[None], (2, 1, 1, 1))
-    said = [("✓ 3", RIGHT), ("✗ 3, taken for 5", WRONG)]
+    titles = [("✓ 3", RIGHT), ("✗ 3, taken for 5", WRONG)]
     boxes = np.array([[2.0, 3.0, 12.0, 9.0], [0.0, 0.0, 30.0, 20.0]])
-    figure = transformer_sheet(IMAGES, [whole], [np.zeros((2, 4, 6, 1))], verdicts=said, boxes=boxes)
-    for axes, (words, colour), box in zip(figure.axes[:2], said, boxes, strict=True):
+    figure = transformer_sheet(IMAGES, [whole], [np.zeros((2, 4, 6, 1))], verdicts=titles, boxes=boxes)
+    for axes, (words, colour), box in zip(figure.axes[:2], titles, boxes, strict=True):
         assert (axes.get_title(), axes.title.get_color()) == (words, colour)
         (drawn,) = axes.patches
         np.testing.assert_array_equal(drawn.get_bbox().extents, box)
     assert [axes.get_title() for axes in figure.axes[2:]] == ["", ""] and not figure.axes[2].patches
-    above = attention_sheet(IMAGES, np.ones((2, 1, 20, 30)), 1, verdicts=said).axes
-    assert [axes.get_title() for axes in above] == [*(words for words, _ in said), "", ""]
+    above = attention_sheet(IMAGES, np.ones((2, 1, 20, 30)), 1, verdicts=titles).axes
+    assert [axes.get_title() for axes in above] == [*(words for words, _ in titles), "", ""]
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, 2], [[0, 2], [1, 0], [2, 2], [1, 2]]], ids=["classes", "sequences"])
 def test_the_verdict_is_that_of_the_labels(labels):
-    """Classes a, b and c, of which the last ends sequences; class b, or a sequence of it, is always said."""
+    """Classes a, b and c, of which the last ends sequences; class b, or a sequence of it, is always predicted."""
     labels = np.array(labels, np.int32)
     source = Source(np.zeros((4, 8, 8, 1), np.uint8), labels)
     dataset = Dataset("toy", source, source, source, Plain(), tuple("abc"))
@@ -76,10 +76,10 @@ def test_the_verdict_is_that_of_the_labels(labels):
     def predict(params, key, images, kind):
         return params + jnp.tile(each, (4, *[1] * each.ndim))
 
-    said = _verdicts(Model(None, None, predict), 0.0, dataset)
+    titles = _verdicts(Model(None, None, predict), 0.0, dataset)
     right = [False, True, False, False] if labels.ndim == 1 else [False, False, False, True]
-    assert [colour == RIGHT for _, colour in said] == right
-    assert said[right.index(True)][0] == "✓ b"
+    assert [colour == RIGHT for _, colour in titles] == right
+    assert titles[right.index(True)][0] == "✓ b"
 
 
 def test_maps_lie_on_the_pixels_that_they_are_of():
@@ -97,8 +97,8 @@ def test_what_each_glimpse_saw_lies_below_its_weights():
     patches = np.arange(1.0, 7)[:, None, None].repeat(5, 1).repeat(5, 2).reshape(3, 2, 5, 5, 1)
     patches[:, :, 0] = 0
     axes = np.reshape(attention_sheet(IMAGES, maps, 1, patches).axes, (7, 2))
-    said = ["input", "glimpse 1", "what it saw", "glimpse 2", "what it saw", "glimpse 3", "what it saw"]
-    assert [row[0].get_ylabel() for row in axes] == said
+    labels = ["input", "glimpse 1", "patch", "glimpse 2", "patch", "glimpse 3", "patch"]
+    assert [row[0].get_ylabel() for row in axes] == labels
     for row in axes[2::2]:
         for each in row:
             seen = each.images[0].get_array()

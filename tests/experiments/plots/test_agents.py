@@ -1,4 +1,4 @@
-"""What is drawn of a trained agent that reads sequences: from its episodes to the figures, the report and its data."""
+"""Figures of a trained agent that reads sequences: from its episodes to the figures, the report and its data."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from common.training.evaluation import sequence_errors
 from experiments import evaluate
-from experiments.plots import agent_pictures
+from experiments.plots import agents, classifiers
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
 from tests.experiments import numbers_maker
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("small_numbers")
 
 @pytest.fixture(scope="module")
 def drawn(readers, tmp_path_factory):
-    """A run with its pictures, and the arguments that those of all test images were drawn from, by function."""
+    """Return a run with its figures, and by function the arguments of the figures of all test images."""
     folder, caught = tmp_path_factory.mktemp("drawn") / "run", {}
     shutil.copytree(readers / "forward", folder)
 
@@ -33,8 +33,12 @@ def drawn(readers, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         numbers_maker.stand_in(patch)
-        for name in ("confusion_matrix", "accuracy_by_glimpse", "error_by_length", "location_heatmaps"):
-            patch.setattr(agent_pictures, name, catching(name, getattr(agent_pictures, name)))
+        for module, names in (
+            (agents, ("error_by_glimpse", "location_heatmaps")),
+            (classifiers, ("confusion_matrix", "error_by_length")),
+        ):
+            for name in names:
+                patch.setattr(module, name, catching(name, getattr(module, name)))
         evaluate.main([str(folder), "--plots", "--episodes", "1"])
     return folder, caught
 
@@ -55,7 +59,7 @@ def test_figures_are_of_the_greedy_readings(readers, drawn):
     _, caught = drawn
     run = read_run(readers / "forward")
     agent, test = build(run.experiment, run.dataset).agent, run.dataset.test
-    played = agent_pictures.play_greedy(agent, run.params(), test.images, 40)
+    played = agents.play_greedy(agent, run.params(), test.images, 40)
     symbols = np.asarray(played.logits).argmax(-1)  # One glimpse each.
     symbols[np.cumsum(symbols == SYMBOLS, axis=1) > 0] = SYMBOLS
     (by_length,), _ = caught["error_by_length"]
@@ -63,18 +67,18 @@ def test_figures_are_of_the_greedy_readings(readers, drawn):
     results = read_json(readers / "forward" / "results.json")["test"]["greedy"]
     assert by_length == results["by_length"] and set(by_length) == {"1", "2"}
     # Confusions and errors are those up to the end of each label.
-    labels, found, counted, wrong = [], [], np.zeros(3), np.zeros(3)
-    for label, read, said in zip(test.labels, symbols, np.asarray(played.logits).argmax(-1), strict=True):
+    labels, predictions, counted, wrong = [], [], np.zeros(3), np.zeros(3)
+    for label, read, likeliest in zip(test.labels, symbols, np.asarray(played.logits).argmax(-1), strict=True):
         for place, symbol in enumerate(label):
-            labels.append(symbol), found.append(read[place])
+            labels.append(symbol), predictions.append(read[place])
             counted[place] += 1
-            wrong[place] += symbol != said[place]
+            wrong[place] += symbol != likeliest[place]
             if symbol == SYMBOLS:
                 break
     (true, predicted, names), options = caught["confusion_matrix"]
-    assert sorted(zip(true.tolist(), predicted.tolist(), strict=True)) == sorted(zip(labels, found, strict=True))
+    assert sorted(zip(true.tolist(), predicted.tolist(), strict=True)) == sorted(zip(labels, predictions, strict=True))
     assert names == ("0", "1", "2", "end") and options["path"] == "Greedy path, symbols"
-    (errors, low, high, each), _ = caught["accuracy_by_glimpse"]
+    (errors, low, high, each), _ = caught["error_by_glimpse"]
     np.testing.assert_allclose(errors, 100 * wrong / counted)
     assert each == 1 and (low <= errors).all() and (errors <= high).all()
     _, options = caught["location_heatmaps"]
@@ -89,7 +93,7 @@ def test_a_network_that_sees_the_whole_image_has_the_same_figures_of_symbols(rea
     def predict(params, key, images, kind):
         return model.predict(run.params(), key, images, "greedy")
 
-    agent_pictures.draw_baseline(model._replace(predict=predict), {}, run.dataset, tmp_path, 40)
+    classifiers.draw_classifier(model._replace(predict=predict), {}, run.dataset, tmp_path, 40)
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         *("learning_curves.png", "confusion.png", "error_by_length.png"),
     }

@@ -1,4 +1,4 @@
-"""The pictures of trained networks with differentiable attention: what is drawn into ``plots/`` after training."""
+"""Figures of networks with differentiable attention, drawn into `plots/` after training."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from experiments.evaluation.errors import TEST_SEED
 from experiments.evaluation.overlap import true_boxes
 from experiments.evaluation.reading import read_episode
 from experiments.files import write_bytes
-from experiments.plots.agent_pictures import draw_baseline
 from experiments.plots.animation import figures_gif
+from experiments.plots.attention_sheets import attention_sheet, transformer_sheet
+from experiments.plots.classifiers import draw_classifier
 from experiments.plots.episodes import verdict
 from experiments.plots.style import save_figure
-from experiments.plots.transformers import attention_sheet, transformer_sheet
 from experiments.training.history import SHOWN_IMAGES, Viewer, read_history
 from stn.colocalisation import Colocaliser
 from stn.models import StnModel
@@ -28,49 +28,49 @@ MOVING_IMAGES = 8
 
 
 def _verdicts(model: Model, params: Any, dataset: Dataset) -> list[tuple[str, str]]:
-    """What is made of the images that are shown, and whether it is right."""
+    """Return the title and its colour for each shown image: the prediction, and if it is correct."""
     shown, labels = (np.asarray(part[:SHOWN_IMAGES]) for part in (dataset.test.images, dataset.test.labels))
     predict = jax.jit(model.predict, static_argnums=3)
     scores = np.asarray(predict(params, jax.random.key(TEST_SEED), jnp.asarray(shown), "greedy"))
-    episodes = [read_episode(np.asarray(labels[index]), np.atleast_2d(said)) for index, said in enumerate(scores)]
+    episodes = [read_episode(np.asarray(labels[index]), np.atleast_2d(belief)) for index, belief in enumerate(scores)]
     return [verdict(episode, dataset.class_names) for episode in episodes]
 
 
-def _sheet(seen: dict[str, np.ndarray], images: int, title: str = "", **marks: Any) -> Figure:
-    number = sum(name.startswith("grid_") for name in seen)
-    origins, outputs = ([seen[f"{name}_{i}"][:images] for i in range(number)] for name in ("grid", "output"))
-    return transformer_sheet(seen["images"][:images], origins, outputs, title, **marks)
+def _sheet(arrays: dict[str, np.ndarray], images: int, title: str = "", **marks: Any) -> Figure:
+    number = sum(name.startswith("grid_") for name in arrays)
+    origins, outputs = ([arrays[f"{name}_{i}"][:images] for i in range(number)] for name in ("grid", "output"))
+    return transformer_sheet(arrays["images"][:images], origins, outputs, title, **marks)
 
 
 def _draw_transformers(view: Viewer, params: Any, run_dir: Path, **marks: Any) -> None:
-    """What they do now, with those marks, and an animation of what they did at each validation."""
+    """Draw the transformers at work, with marks, and an animation of the same at each validation."""
     plots = run_dir / "plots"
-    if not (seen := view(params)):
+    if not (arrays := view(params)):
         return
-    save_figure(_sheet(seen, SHOWN_IMAGES, **marks), plots / "transformers.png")
-    sheets = [_sheet(arrays, MOVING_IMAGES, f"step {step:,}") for step, arrays in read_history(run_dir)]
+    save_figure(_sheet(arrays, SHOWN_IMAGES, **marks), plots / "transformers.png")
+    sheets = [_sheet(earlier, MOVING_IMAGES, f"step {step:,}") for step, earlier in read_history(run_dir)]
     if sheets:
         write_bytes(plots / "training.gif", figures_gif(sheets))
 
 
 def draw_stn(stn: StnModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, view: Viewer) -> None:
-    """Draws what is known of every network, and what each transformer did."""
-    draw_baseline(stn.model, params, dataset, run_dir, batch_size)
+    """Draw the figures of every network, and the transformers at work."""
+    draw_classifier(stn.model, params, dataset, run_dir, batch_size)
     _draw_transformers(view, params, run_dir, verdicts=_verdicts(stn.model, params, dataset))
 
 
 def draw_colocaliser(
     finder: Colocaliser, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, view: Viewer
 ) -> None:
-    """Draws what is known of every network, and what is found in images."""
-    draw_baseline(finder.model, params, dataset, run_dir, batch_size)
+    """Draw the figures of every network, and the boxes found in the test images."""
+    draw_classifier(finder.model, params, dataset, run_dir, batch_size)
     boxes = true_boxes(dataset, "test")[:SHOWN_IMAGES]
     _draw_transformers(view, params, run_dir, verdicts=_verdicts(finder.model, params, dataset), boxes=boxes)
 
 
 def draw_soft(soft: SoftModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
-    """Draws what is known of every network, and where each glimpse or head attends."""
-    draw_baseline(soft.model, params, dataset, run_dir, batch_size)
+    """Draw the figures of every network, and the attention weights of each glimpse or head."""
+    draw_classifier(soft.model, params, dataset, run_dir, batch_size)
     shown = np.asarray(dataset.test.images)[:SHOWN_IMAGES]
     attended = jax.tree.map(np.asarray, jax.jit(soft.attend)(params, shown))
     sheet = attention_sheet(shown, attended.maps, soft.cell, attended.patches, _verdicts(soft.model, params, dataset))

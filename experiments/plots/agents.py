@@ -1,4 +1,4 @@
-"""The pictures of a trained agent: what is drawn into ``plots/`` after training."""
+"""Figures of a trained agent, drawn into `plots/` after training."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,29 +12,28 @@ from common.attention.glimpse import glimpse, glimpse_boxes, summed_area_table
 from common.attention.model import AttentionModel
 from common.attention.sequences import within
 from common.data import Dataset
-from common.training.evaluation import error_interval, make_predictor, over_batches, predicted, sequence_errors
-from common.training.step import Model
+from common.training.evaluation import error_interval, over_batches, predicted
 from experiments.evaluation.errors import TEST_SEED
 from experiments.plots.animation import episode_gif
-from experiments.plots.curves import accuracy_by_glimpse, learning_curves
+from experiments.plots.classifiers import draw_learning_curves, symbol_figures
+from experiments.plots.confusions import confusion_matrix
 from experiments.plots.episodes import episode_sheet, retina_sheet
-from experiments.plots.heat_maps import confusion_matrix, location_heatmaps
-from experiments.plots.sequences import error_by_length
+from experiments.plots.errors import error_by_glimpse
+from experiments.plots.locations import location_heatmaps
 from experiments.plots.style import save_figure
 from experiments.reports.episodes import write_episodes
 from experiments.training.history import SHOWN_IMAGES
-from experiments.training.run_directory import read_metrics
 
 
 class Played(NamedTuple):
-    """Greedy episodes on N images, as the plots take them."""
+    """Greedy episodes on N images."""
 
     locations: Any  # [N, T, 2], normalised
     logits: Any  # [N, T, num_classes]
 
 
 def play_greedy(agent: AttentionModel, params: object, images: np.ndarray, batch_size: int) -> Played:
-    """Plays the greedy policy on every image."""
+    """Play one greedy episode on every image."""
 
     @jax.jit
     def play(key: jax.Array, batch: jax.Array) -> Played:
@@ -44,13 +43,8 @@ def play_greedy(agent: AttentionModel, params: object, images: np.ndarray, batch
     return over_batches(play, jax.random.key(TEST_SEED), images, min(batch_size, len(images)))
 
 
-def draw_learning_curves(run_dir: Path) -> None:
-    """Draws ``plots/learning_curves.png`` from ``metrics.jsonl``."""
-    save_figure(learning_curves(read_metrics(run_dir)), run_dir / "plots" / "learning_curves.png")
-
-
 def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
-    """Draws everything there is to see of an agent on the test images, and the data of the report's viewer."""
+    """Draw the figures of an agent on the test images, and write the episodes for the report's viewer."""
     plots = run_dir / "plots"
     test_images, test_labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     height, width, names = dataset.height, dataset.width, dataset.class_names
@@ -80,7 +74,7 @@ def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir:
 
 
 def _class_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Figure]:
-    """The figures of all N test images where a label `[N]` is one class."""
+    """Return the figures of all N test images whose labels `[N]` are single classes."""
     guesses = played.logits.argmax(-1)
     by_glimpse = [error_interval(guess, labels) for guess in guesses.T]
     return {
@@ -91,7 +85,7 @@ def _class_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict
 
 
 def _sequence_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Figure]:
-    """The same where a label `[N, S]` is a sequence: symbols up to the end of each label, and whole sequences."""
+    """Return the figures of all N test images whose labels `[N, S]` are sequences."""
     most, end = labels.shape[1], dataset.num_classes - 1
     each = played.logits.shape[1] // most
     logits = np.asarray(played.logits)
@@ -107,36 +101,10 @@ def _sequence_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> d
     return {
         "locations": location_heatmaps(locations, dataset.height, dataset.width, taken=taken, glimpses_per_target=each),
         "error_by_glimpse": _by_glimpse(by_glimpse, each),
-        **_reading_figures(symbols, labels, dataset.class_names, "Greedy path, symbols"),
-    }
-
-
-def _reading_figures(symbols: np.ndarray, labels: np.ndarray, names: tuple[str, ...], path: str) -> dict[str, Figure]:
-    """What was read `[N, S]` against the labels `[N, S]`, by symbol up to the end of each label, and by length."""
-    counted = np.asarray(within(jnp.asarray(labels), len(names)))
-    return {
-        "confusion": confusion_matrix(labels[counted], symbols[counted], names, path=path),
-        "error_by_length": error_by_length(sequence_errors(symbols, labels, len(names) - 1)["by_length"]),
+        **symbol_figures(symbols, labels, dataset.class_names, "Greedy path, symbols"),
     }
 
 
 def _by_glimpse(entries: list[dict[str, Any]], glimpses_per_target: int | None = None) -> Figure:
     errors, low, high = (np.array([entry[name] for entry in entries]) for name in ("error", "low", "high"))
-    return accuracy_by_glimpse(errors, low, high, glimpses_per_target)
-
-
-def draw_baseline(model: Model, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
-    """Draws the learning curves and the confusion matrix of a network that sees the whole image.
-
-    Of sequences that is the confusions of symbols, and the error by length.
-    """
-    draw_learning_curves(run_dir)
-    predict = make_predictor(model.predict, 0, batch_size)
-    images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
-    predictions = np.asarray(predict(params, jax.random.key(TEST_SEED), images).greedy)
-    if dataset.end_symbol is None:
-        figures = {"confusion": confusion_matrix(labels, predictions, dataset.class_names)}
-    else:
-        figures = _reading_figures(predictions, labels, dataset.class_names, "Symbols")
-    for name, figure in figures.items():
-        save_figure(figure, run_dir / "plots" / f"{name}.png")
+    return error_by_glimpse(errors, low, high, glimpses_per_target)

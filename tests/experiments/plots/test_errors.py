@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.training.evaluation import sequence_errors
-from experiments.plots.sequences import error_by_length
+from experiments.plots.errors import error_by_length
 
 
 def test_bars_are_the_errors_in_the_order_of_length():
