@@ -12,7 +12,7 @@ import dacite
 from common.checks import require_at_least
 from common.data import Dataset, blank_task, check_resize, find_task, load_task, reverse_dataset
 from common.data.own_images.resizing import ResizeMode
-from common.training.optimizers import OptimizerConfig, validate_optimizer
+from common.training.optimizers import OptimizerConfig, check_optimizer
 from experiments.cli.console import image_progress, warnings_as_lines
 from experiments.training.augmentation import AugmentationConfig, validate_augmentation
 
@@ -135,7 +135,7 @@ def validate_budget(experiment: Experiment) -> None:
         raise ValueError(f"patience {config.patience}: must be 0 (never stop early) or more")
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**32 - 1}")
-    validate_optimizer(experiment.optimizer, config.steps)
+    check_optimizer(experiment.optimizer, config.steps)
 
 
 def validate_data(config: DataConfig) -> None:
