@@ -15,8 +15,6 @@ from pathlib import Path
 
 # Episodes are unrolled in the compiled program, which takes long to compile beyond this.
 MOST_GLIMPSES = 200
-# Compilers crash on arrays of many more.
-MOST_PARAMETERS = 10**9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +88,6 @@ def require_at_least(config: object, least: int, *names: str) -> None:
             raise ValueError(f"{name} {getattr(config, name)}: must be {Range(least)}")
 
 
-def require_at_most(config: object, most: int, *names: str) -> None:
-    """Check that these fields are at most ``most``. New configurations use `Range` instead.
-
-    Raises:
-      ValueError: the first field that is not.
-    """
-    for name in names:
-        if getattr(config, name) not in Range(most=most):
-            raise ValueError(f"{name} {getattr(config, name)}: must be {Range(most=most)}")
-
-
 def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
     """Check that fields that would have no effect are left at their defaults.
 
@@ -116,16 +103,6 @@ def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
         value = getattr(config, name)
         if value != getattr(type(config), name):
             raise ValueError(f"{name} {value!r}{why}")
-
-
-def validate_parameters(number: int) -> None:
-    """Check that a model is small enough to compile.
-
-    Raises:
-      ValueError: it has more than `MOST_PARAMETERS` parameters.
-    """
-    if number > MOST_PARAMETERS:
-        raise ValueError(f"the model has {number:,} parameters: must be at most {MOST_PARAMETERS:,}")
 
 
 def refuse_file(what: str, folder: Path) -> None:

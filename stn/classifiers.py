@@ -1,6 +1,6 @@
-"""Classification networks for distorted digits: fully connected and convolutional.
+"""Classifiers of distorted digits, fully connected and convolutional (Jaderberg et al. 2015, appendix A.4).
 
-Both take images and give features, of which a `common.networks.targets.Head` makes logits.
+Both map images to features; a `common.networks.targets.Head` maps the features to logits.
 """
 
 import flax.linen as nn
@@ -10,11 +10,11 @@ from common.networks.convolutions import Conv, max_pool
 
 
 class Fcn(nn.Module):
-    """Two ReLU layers of ``units``: the FCN of the paper (appendix A.4).
+    """Two ReLU layers of ``units``: the FCN of Jaderberg et al. 2015, appendix A.4.
 
     Attributes:
-      units: of each layer.
-      dropout: part of each layer's outputs that is dropped in training.
+      units: units of each layer.
+      dropout: fraction of each layer's outputs that is dropped in training.
     """
 
     units: int
@@ -22,7 +22,7 @@ class Fcn(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B units"]:
-        """Images to features; dropout acts only when ``train``."""
+        """Compute features; dropout acts only when ``train``."""
         x = images.reshape(images.shape[0], -1)
         for _ in range(2):
             x = nn.relu(nn.Dense(self.units)(x))
@@ -31,11 +31,11 @@ class Fcn(nn.Module):
 
 
 class Cnn(nn.Module):
-    """A 9x9 and a 7x7 convolution without padding, each with 2x2 max-pooling: the CNN of the paper (appendix A.4).
+    """A 9x9 and a 7x7 convolution without padding, each with 2x2 max-pooling (Jaderberg et al. 2015, appendix A.4).
 
     Attributes:
-      filters: of each convolution.
-      dropout: part of the features that is dropped in training.
+      filters: filters of each convolution.
+      dropout: fraction of the features that is dropped in training.
     """
 
     filters: int
@@ -43,7 +43,7 @@ class Cnn(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B F"]:
-        """Images to features; dropout acts only when ``train``."""
+        """Compute features; dropout acts only when ``train``."""
         x = max_pool(nn.relu(Conv(self.filters, 9, "VALID")(images)))
         x = max_pool(nn.relu(Conv(self.filters, 7, "VALID")(x)))
         return nn.Dropout(self.dropout, deterministic=not train)(x.reshape(x.shape[0], -1))

@@ -1,7 +1,7 @@
-"""Sampling grids: for each pixel of the output, where in the input it is read (Jaderberg et al. 2015, section 3.2).
+"""Sampling grids: the location in the input of each pixel of the output (Jaderberg et al. 2015, section 3.2).
 
 A grid is ``[h, w, 2]``, normalised ``(x, y)``. By default -1 and +1 are the outer edges of the image; with
-``align_corners`` they are the centres of its outermost pixels. All functions make the grid of one image.
+``align_corners`` they are the centres of its outermost pixels. Every function returns the grid of one image.
 """
 
 import jax.numpy as jnp
@@ -10,26 +10,26 @@ from jaxtyping import Array, Float
 
 from common.geometry.grids import centres, regular_grid
 
-# A projective map sends points of less depth than this, near its horizon or beyond, to OUTSIDE in x and y.
+# Points whose depth is below this, near the horizon of a projective map or beyond, go to OUTSIDE in x and y.
 NEAREST, OUTSIDE = 1e-3, 1e3
 
 
 def _axes(like: Array, *lengths: int, align_corners: bool) -> list[Array]:
-    """The coordinates of a regular grid, x first, each with one axis longer than 1."""
+    """Return the coordinates of a regular grid, x first, each with one axis longer than 1."""
     axes = [jnp.asarray(centres(length, align_corners), like.dtype) for length in lengths]
     return [axis.reshape([-1 if i == j else 1 for j in range(len(axes))]) for i, axis in enumerate(axes)][::-1]
 
 
 def _combine(rows: Array, axes: list[Array]) -> list[Array]:
-    """``row @ (x, y, ..., 1)`` for each row; not a matrix product, which accelerators round to half precision."""
+    """Compute ``row @ (x, y, ..., 1)`` for each row; accelerators would round a matrix product."""
     return [sum((row[i] * axis for i, axis in enumerate(axes)), start=row[-1]) for row in rows]
 
 
 def attention_matrix(theta: Float[Array, "3"]) -> Float[Array, "2 3"]:
-    """The affine map of attention: ``(scale, x, y)`` to an isotropic scale about a centre (equation 2).
+    """Return the affine map of attention ``(scale, x, y)``: an isotropic scale and a centre (equation 2).
 
-    A scale below 1 is a closer look. It is isotropic in normalised coordinates, so in pixels, too, where the output has
-    the shape of the input.
+    A scale below 1 zooms in. It is isotropic in normalised coordinates, hence also in pixels if the output has the
+    shape of the input.
     """
     scale, x, y = theta
     zero = jnp.zeros_like(scale)
@@ -37,9 +37,9 @@ def attention_matrix(theta: Float[Array, "3"]) -> Float[Array, "2 3"]:
 
 
 def rotated_attention_matrix(theta: Float[Array, "4"]) -> Float[Array, "2 3"]:
-    """The affine map of attention with rotation: ``(scale, angle, x, y)``, the angle in radians from x to y.
+    """Return the affine map of attention with rotation: ``(scale, angle, x, y)``, the angle in radians from x to y.
 
-    Rotation and scale are of normalised coordinates: of an image that is not square it is a rotation with a shear.
+    It acts on normalised coordinates, so on images that are not square it also shears.
     """
     scale, angle, x, y = theta
     cos, sin = scale * jnp.cos(angle), scale * jnp.sin(angle)
@@ -49,7 +49,7 @@ def rotated_attention_matrix(theta: Float[Array, "4"]) -> Float[Array, "2 3"]:
 def affine_grid(
     theta: Float[Array, "2 3"], height: int, width: int, align_corners: bool = False
 ) -> Float[Array, "{height} {width} 2"]:
-    """The grid of an affine map (equation 1): output ``(x, y)`` is read at ``theta @ (x, y, 1)``.
+    """Return the grid of an affine map (equation 1): output ``(x, y)`` is read at ``theta @ (x, y, 1)``.
 
     Args:
       theta: the map, in normalised coordinates.
@@ -64,9 +64,9 @@ def affine_grid(
 def projective_grid(
     theta: Float[Array, "8"], height: int, width: int, align_corners: bool = False
 ) -> Float[Array, "{height} {width} 2"]:
-    """The grid of a projective map: the 3x3 matrix of the eight numbers, row by row, and a 1.
+    """Return the grid of a projective map, a 3x3 matrix given row by row without its last entry, which is 1.
 
-    A point that the map sends beyond the horizon is read far outside the image instead, and has no gradient.
+    Points beyond the horizon of the map are read far outside the image and have no gradient.
 
     Args:
       theta: the matrix without its last entry, in normalised coordinates.
@@ -88,16 +88,16 @@ def thin_plate_grid(
     basis: Float[np.ndarray, "h w K"],
     align_corners: bool = False,
 ) -> Float[Array, "h w 2"]:
-    """The grid of a thin-plate spline: the output at control point k is read at ``theta[k]``.
+    """Return the grid of a thin-plate spline: the output at control point k is read at ``theta[k]``.
 
     Args:
-      theta: where each control point is read, normalised.
-      control: the control points, normalised positions in the output.
-      basis: from `common.geometry.grids.spline_basis` for them.
+      theta: location in the input of each control point, normalised.
+      control: the control points, normalised locations in the output.
+      basis: their basis, from `common.geometry.grids.spline_basis`.
       align_corners: as given to `common.geometry.grids.spline_basis`.
     """
     height, width, _ = basis.shape
-    # The spline of the displacements, since it maps the regular grid to itself: exact where nothing is displaced.
+    # A spline of the displacements is exact where nothing is displaced.
     moved = theta - jnp.asarray(control, theta.dtype)
     shift = jnp.einsum("hwk,kd->hwd", jnp.asarray(basis, theta.dtype), moved, precision="highest")
     return jnp.asarray(regular_grid(height, width, align_corners), theta.dtype) + shift
@@ -106,7 +106,7 @@ def thin_plate_grid(
 def affine_grid_3d(
     theta: Float[Array, "3 4"], depth: int, height: int, width: int, align_corners: bool = False
 ) -> Float[Array, "{depth} {height} {width} 3"]:
-    """The grid of an affine map of volumes: output ``(x, y, z)`` is read at ``theta @ (x, y, z, 1)``.
+    """Return the grid of an affine map of volumes: output ``(x, y, z)`` is read at ``theta @ (x, y, z, 1)``.
 
     Args:
       theta: the map, in normalised coordinates.

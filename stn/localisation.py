@@ -1,7 +1,7 @@
 """Localisation networks: from an image or a feature map to the parameters of its transformation.
 
-They start at the identity whatever the image (Jaderberg et al. 2015, section 3.1): the last layer starts at zero and
-is added to the identity's parameters, so that weight decay, too, pulls towards doing nothing.
+They start at the identity for every image (Jaderberg et al. 2015, section 3.1): the last layer starts at zero and is
+added to the parameters of the identity, so weight decay also pulls towards the identity.
 """
 
 from typing import Any
@@ -13,20 +13,19 @@ from jaxtyping import Array, Float, PyTree
 
 from common.networks.convolutions import Conv, max_pool
 
-# Parameters under a module of this name belong to localisation networks.
+# Name of the modules whose parameters belong to localisation networks.
 NAME = "localisation"
 
 
 def rate_factors(params: PyTree, factor: float) -> PyTree:
-    """Factors on the learning rate: ``factor`` for the parameters of localisation networks, 1 for all others.
+    """Return factors on the learning rate: ``factor`` for localisation networks, 1 for all other parameters.
 
-    The training step multiplies updates with them after the optimiser (`common.training.step.Model`). The paper
-    trains the localisation networks of house numbers at a tenth of the rate, for SGD, where scaling their gradients
-    would do the same. Adam divides each gradient by its own size, so there a scaled gradient would change next to
-    nothing.
+    The training step multiplies the updates by them after the optimiser (`common.training.step.Model`). The paper
+    trains the localisation networks of house numbers at a tenth of the rate of SGD, where scaling the gradients would
+    do the same. Adam divides each gradient by its own size, so scaling the gradients would have almost no effect.
 
     Returns:
-      A tree like ``params`` with floats.
+      A tree of floats with the structure of ``params``.
     """
 
     def factor_of(path: tuple, _: Any) -> float:
@@ -36,7 +35,7 @@ def rate_factors(params: PyTree, factor: float) -> PyTree:
 
 
 class _Regression(nn.Module):
-    """ReLU layers of ``units`` and the linear layer of the parameters."""
+    """ReLU layers of ``units``, then a linear layer that is added to the parameters of the identity."""
 
     identity: tuple[float, ...]
     units: int
@@ -51,7 +50,7 @@ class _Regression(nn.Module):
 
 
 def average_pool(images: Float[Array, "B H W C"], factor: int) -> Float[Array, "B h w C"]:
-    """Means over squares of ``factor`` pixels; those at the lower and right edge may be cut off."""
+    """Average squares of ``factor x factor`` pixels; those at the lower and right edge may be cut off."""
     if factor == 1:
         return images
     window = (factor, factor)
@@ -61,12 +60,12 @@ def average_pool(images: Float[Array, "B H W C"], factor: int) -> Float[Array, "
 
 
 class DenseLocalisation(nn.Module):
-    """ReLU layers on all pixels: three of 32 in the ST-FCN of the paper (appendix A.4).
+    """ReLU layers on all pixels; the ST-FCN of Jaderberg et al. 2015 has three of 32 units (appendix A.4).
 
     Attributes:
-      identity: parameters that do nothing.
-      units: of each layer.
-      layers: how many.
+      identity: parameters of the identity.
+      units: units of each layer.
+      layers: number of layers.
       downsample: factor by which the image is averaged first.
     """
 
@@ -77,7 +76,7 @@ class DenseLocalisation(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B P"]:
-        """Images or feature maps to parameters."""
+        """Compute the parameters of the transformation of each image or feature map."""
         small = average_pool(images, self.downsample)
         regression = _Regression(self.identity, self.units, self.layers, name="regression")
         return regression(small.reshape(small.shape[0], -1))
@@ -86,13 +85,14 @@ class DenseLocalisation(nn.Module):
 class ConvolutionalLocalisation(nn.Module):
     """Two 5x5 convolutions without padding, 2x2 max-pooling between them, and ReLU layers.
 
-    20 filters, one layer of 20, on an image averaged by 2, in the ST-CNN of the paper (appendix A.4).
+    The ST-CNN of Jaderberg et al. 2015 (appendix A.4) has 20 filters and one layer of 20 units, on an image averaged
+    by 2.
 
     Attributes:
-      identity: parameters that do nothing.
-      filters: of each convolution.
-      units: of each dense layer.
-      layers: how many of those.
+      identity: parameters of the identity.
+      filters: filters of each convolution.
+      units: units of each dense layer.
+      layers: number of dense layers.
       downsample: factor by which the image is averaged first.
     """
 
@@ -104,7 +104,7 @@ class ConvolutionalLocalisation(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B P"]:
-        """Images or feature maps to parameters."""
+        """Compute the parameters of the transformation of each image or feature map."""
         x = average_pool(images, self.downsample)
         x = nn.relu(Conv(self.filters, 5, "VALID")(x))
         x = max_pool(x)

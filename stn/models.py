@@ -12,30 +12,30 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.networks.multi_digit import LAYOUTS, MultiDigitCnn
 from common.networks.targets import Head, accuracy, cross_entropy
-from common.training.step import Given, Model
+from common.training.step import Model, StepInput
 from stn.classifiers import Cnn, Fcn
 from stn.config import StnConfig, TransformerConfig, output_size
 from stn.localisation import ConvolutionalLocalisation, DenseLocalisation, rate_factors
-from stn.transformer import SpatialTransformer, Transformed, in_parallel, pool, traced_back
+from stn.transformer import SpatialTransformer, TransformerOutput, in_parallel, pool, trace_back
 from stn.transforms import Transform, make_transform
 
-# Transformers on feature maps: before the second, third and fourth convolution.
+# Indices of the convolutions that have a transformer before them with place 'multi', beside the one on the image.
 INNER = (1, 2, 3)
 
 
 class StnOutput(NamedTuple):
-    """What a network makes of images.
+    """The outputs of a spatial transformer network.
 
     Attributes:
       logits: ``[B, num_classes]``, or ``[B, S, num_classes]``.
-      features: ``[B, D]``.
-      transformed: what each transformer did, in the order of the data: those on the image first, branch by branch.
-        Their images are as the network sees them, normalised.
+      features: features of the classifier, ``[B, D]``.
+      transformed: the output of each transformer: those on the image branch by branch, then those on feature maps.
+        Images are normalised, as the network sees them.
     """
 
     logits: Float[Array, "B *S num_classes"]
     features: Float[Array, "B D"]
-    transformed: tuple[Transformed, ...]
+    transformed: tuple[TransformerOutput, ...]
 
 
 class StnModel(NamedTuple):
@@ -43,15 +43,22 @@ class StnModel(NamedTuple):
 
     Attributes:
       model: its initialisation, loss and prediction.
-      look: ``(params, images [B, H, W, C]) -> StnOutput``, of images that are uint8, or floats in [0, 1].
+      forward: ``(params, images [B, H, W, C]) -> StnOutput``, without dropout; images are uint8, or floats in [0, 1].
     """
 
     model: Model
-    look: Callable[..., StnOutput]
+    forward: Callable[..., StnOutput]
 
 
 class Stn(nn.Module):
-    """The parameters of a spatial transformer network."""
+    """A spatial transformer network as a flax module.
+
+    Attributes:
+      config: the configuration.
+      units: units of fcn or filters of cnn.
+      num_classes: classes, or symbols with the end symbol.
+      num_targets: symbols S of a label, or None where a label is one class.
+    """
 
     config: StnConfig
     units: int
@@ -60,17 +67,17 @@ class Stn(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> StnOutput:
-        """Normalised images to logits."""
+        """Compute logits of normalised images; dropout acts only when ``train``."""
         config, network = self.config.transformer, self.config.network
-        done: list[Transformed] = []
+        transformed: list[TransformerOutput] = []
         x = images
         if config.place != "none":
             branches = [
                 [self._transformer(images.shape, number, step) for step in range(config.sequence)]
                 for number in range(config.parallel)
             ]
-            x, records = in_parallel(branches, images)
-            done.extend(records)
+            x, outputs = in_parallel(branches, images)
+            transformed.extend(outputs)
         if config.pooling != "sample":
             x = pool(x, config.downsample, config.pooling)
 
@@ -78,9 +85,9 @@ class Stn(nn.Module):
             if index not in INNER:
                 return features
             inner = self._inner_transformer(features.shape, index)
-            # Of several side by side on the image, through the last.
-            done.append(traced_back(inner(features), done[-1], inner.transform.align_corners))
-            return done[-1].images
+            # With several transformers side by side on the image, traced back through the last one.
+            transformed.append(trace_back(inner(features), transformed[-1], inner.transform.align_corners))
+            return transformed[-1].images
 
         classifier = {
             "fcn": lambda: Fcn(self.units, network.dropout, name="classifier"),
@@ -96,10 +103,10 @@ class Stn(nn.Module):
         }[network.network]()
         features = classifier(x, train)
         logits = Head(self.num_classes, self.num_targets, name="head")(features)
-        return StnOutput(logits, features, tuple(done))
+        return StnOutput(logits, features, tuple(transformed))
 
     def _transformer(self, shape: tuple[int, ...], number: int, step: int) -> SpatialTransformer:
-        """On the image, or on what an earlier transformer saw of it; the last of a sequence may see less."""
+        """Make a transformer on the image or on an earlier one's output; the last of a sequence may downsample."""
         config = self.config.transformer
         network, name = self.config.network, f"transformer_{number}_{step}"
         last = step == config.sequence - 1
@@ -110,7 +117,7 @@ class Stn(nn.Module):
         return SpatialTransformer(localisation_network(config, identity), transform, config.padding, fill, name=name)
 
     def _inner_transformer(self, shape: tuple[int, ...], index: int) -> SpatialTransformer:
-        """On a feature map; of constant padding, there is nothing outside of it."""
+        """Make a transformer on a feature map; constant padding is with zeros, which mean no feature."""
         config = self.config.transformer
         transform = make_family(config, *shape[1:3])
         network = DenseLocalisation(
@@ -124,14 +131,14 @@ class Stn(nn.Module):
 
 
 def make_family(config: TransformerConfig, height: int, width: int) -> Transform:
-    """The configured family of transformations for outputs of ``height x width`` pixels."""
+    """Make the configured family of transformations for outputs of ``height x width`` pixels."""
     return make_transform(
         config.transform, height, width, control=config.control_points, regularisation=config.regularisation
     )
 
 
 def localisation_network(config: TransformerConfig, identity: tuple[float, ...]) -> nn.Module:
-    """The configured localisation network for images, for a transformer to own."""
+    """Make the configured localisation network for images, as an unbound submodule of a transformer."""
     units, layers, downsample = config.localisation_units, config.localisation_layers, config.localisation_downsample
     if config.localisation == "dense":
         return DenseLocalisation(identity, units, layers, downsample, parent=None)
@@ -139,16 +146,16 @@ def localisation_network(config: TransformerConfig, identity: tuple[float, ...])
 
 
 def fit_units(count: Callable[[int], int], budget: int) -> int:
-    """The width of two hidden layers that brings the number of parameters nearest to a budget.
+    """Return the width of the hidden layers that brings the number of parameters nearest to a budget.
 
     Args:
-      count: parameters by width, of which it is a quadratic function.
-      budget: their number.
+      count: ``width -> number of parameters``, a quadratic function.
+      budget: the number of parameters to come near to.
 
     Raises:
-      ValueError: the nearest is off by more than a tenth.
+      ValueError: the nearest number differs from the budget by more than a tenth.
     """
-    # A quadratic function is known from three values.
+    # Three values determine a quadratic function.
     one, two, three = (count(units) for units in (1, 2, 3))
     curve = (three - 2 * two + one) / 2
     slope = two - one - 3 * curve
@@ -168,18 +175,18 @@ def fit_units(count: Callable[[int], int], budget: int) -> int:
 def make_stn(
     config: StnConfig, height: int, width: int, channels: int, num_classes: int, num_targets: int | None = None
 ) -> StnModel:
-    """Builds a network for images of ``height x width x channels``.
+    """Build a spatial transformer network for images of ``height x width x channels``.
 
     Args:
       config: the configuration.
       height: rows of the images.
-      width: columns.
-      channels: of the images.
+      width: columns of the images.
+      channels: channels of the images.
       num_classes: classes, or symbols with the end symbol.
       num_targets: symbols S of a label, or None where a label is one class.
 
     Raises:
-      ValueError: see `fit_units`.
+      ValueError: no network comes near the configured number of parameters (`fit_units`).
     """
     network, blank = config.network, jnp.zeros((1, height, width, channels))
 
@@ -202,21 +209,25 @@ def make_stn(
         return cast(StnOutput, module.apply({"params": params}, normalised, train, rngs=rngs))
 
     def loss(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        labels: Int[Array, " B *S"],
+        step_input: StepInput,
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         logits = apply(params, images, True, key).logits
         value = cross_entropy(logits, labels, network.label_smoothing).mean()
-        return value, ({"loss": value, "accuracy": accuracy(logits, labels)}, given.estimator_state)
+        return value, ({"loss": value, "accuracy": accuracy(logits, labels)}, step_input.estimator_state)
 
-    def look(params: PyTree, images: Array) -> StnOutput:
+    def forward(params: PyTree, images: Array) -> StnOutput:
         return apply(params, images, False)
 
     def predict(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()
     ) -> Array:
         del key, kind, hyper  # One forward pass, whatever the policy.
-        return look(params, images).logits
+        return forward(params, images).logits
 
     factor = config.transformer.localisation_rate
     factors = None if factor == 1 else functools.partial(rate_factors, factor=factor)
-    return StnModel(Model(init, loss, predict, rate_factors=factors), look)
+    return StnModel(Model(init, loss, predict, rate_factors=factors), forward)

@@ -1,4 +1,4 @@
-"""Samplers: reading an image, or a volume, at the points of a grid (Jaderberg et al. 2015, section 3.3).
+"""Samplers: read an image, or a volume, at the points of a grid (Jaderberg et al. 2015, section 3.3).
 
 Grids are normalised, see `stn.grids`.
 """
@@ -21,16 +21,16 @@ Fill = float | Float[Array, "C"] | Float[Array, ""]
 
 
 def to_index(coordinate: Float[Array, "*points"], length: int, align_corners: bool = False) -> Float[Array, "*points"]:
-    """Normalised coordinate along an axis of ``length`` pixels to a continuous index: pixel j has its centre at j.
+    """Convert normalised coordinates along an axis of ``length`` pixels to continuous indices.
 
-    Normalised coordinates of most pixel centres are not floating-point numbers, so a grid that is meant to hit a
-    centre misses it by a rounding error. Within a few roundings of a centre the index is that of the centre: the
-    identity, shifts by whole pixels, flips and quarter turns give back the pixels to the last bit. The gradient is not
-    changed by this.
+    Pixel j has its centre at index j. The normalised coordinates of most pixel centres are no floating-point numbers,
+    so a grid that should hit a centre misses it by a rounding error. Within a few rounding errors of a centre the index
+    is set to the centre: the identity, shifts by whole pixels, flips and quarter turns return the pixels to the last
+    bit. The gradient stays as it is.
 
-    By this and by rounding an index in float32 is off, and the more the longer the axis: noise in [-1, 1] is read to
-    1e-5 in small images, to 1e-4 up to a side of 60 pixels, and to 1e-3 up to 512. Coordinates of less precision are
-    taken for float32.
+    Rounding makes indices in float32 inexact, the more so the longer the axis: noise in [-1, 1] is read with an error
+    below 1e-5 in small images, 1e-4 up to a side of 60 pixels, and 1e-3 up to 512. Coordinates of lower precision are
+    converted to float32.
     """
     coordinate = coordinate.astype(jnp.promote_types(coordinate.dtype, jnp.float32))
     index = coordinate * ((length - 1 if align_corners else length) / 2) + (length - 1) / 2
@@ -48,25 +48,23 @@ def sample(
     fill: Fill = 0.0,
     align_corners: bool = False,
 ) -> Float[Array, "B *points C"]:
-    """Reads each image at the points of its grid: equation 5 of the paper, and equation 4 for the nearest pixel.
+    """Read each image at the points of its grid (Jaderberg et al. 2015, equation 5; equation 4 for ``nearest``).
 
-    Differentiable in the images and, when interpolated, in the grids, almost everywhere; where a point is at the centre
-    of a pixel the gradient in the grid is the one-sided one towards larger coordinates. With the padding ``border`` it
-    is half the slope inside at the centres of the outermost pixels, beyond which the slope is 0.
+    Differentiable in the images and, if ``bilinear``, in the grids almost everywhere. At the centre of a pixel the
+    gradient in the grid is the one-sided derivative towards larger coordinates. With the padding ``border``, at the
+    centres of the outermost pixels, it is half the slope inside, since the slope outside is 0.
 
     Args:
-      images: ``[B, H, W, C]``, or volumes ``[B, D, H, W, C]``, which are then read trilinearly.
-      grids: where to read, normalised ``(x, y)`` or ``(x, y, z)``; points may lie outside, and anywhere.
+      images: ``[B, H, W, C]``, or volumes ``[B, D, H, W, C]``, which are read trilinearly.
+      grids: points to read at, normalised ``(x, y)`` or ``(x, y, z)``; they may lie anywhere, also outside.
       interpolation: ``bilinear`` between the nearest 2**n pixels, or ``nearest`` (halves go to the even index).
-      padding: what lies outside: ``constant`` pixels of the value ``fill``, or ``border``, the nearest pixel.
-      fill: brightness of what lies outside, in the units of the images. An image whose background is not 0, for example
-        one normalised to zero mean, is given its background's value in those units, or else the edge between
-        image and outside is seen as structure.
+      padding: values outside the image: ``constant`` for ``fill``, or ``border`` for the nearest pixel.
+      fill: brightness outside the image, in the units of the images. If the background of the images is not 0, for
+        example after normalisation to zero mean, give its value, so that the image has no visible edge.
       align_corners: whether -1 and +1 are the centres of the outermost pixels.
 
     Raises:
-      ValueError: the grids have another number of coordinates than the images have axes, or there are fewer or more of
-        them; images of integers, in which neither means nor the fill may exist; or an unknown name.
+      ValueError: grids whose coordinates or number do not match the images; images of integers; an unknown name.
     """
     _check(images, grids, interpolation, padding)
     batch, *lengths, channels = images.shape
@@ -83,7 +81,7 @@ def sample(
     for axis, length in enumerate(lengths):
         # Coordinates are (x, y, z), axes (z, y, x).
         index = to_index(grids[..., len(lengths) - 1 - axis], length, align_corners)
-        # From one pixel outside on all is padding; what is not a number is sent there too.
+        # Beyond one pixel outside there is only padding; NaN is sent there too.
         indices.append(jnp.clip(jnp.where(jnp.isnan(index), -1.0, index), -margin, length - 1 + margin))
     sides = images.shape[1:-1]
 
@@ -98,11 +96,11 @@ def sample(
     # The last cell begins one pixel before the end, so that every cell has its two corners.
     lower = [jnp.floor(i).astype(jnp.int32) for i in indices]
     lower = [jnp.minimum(low, max(side - 2, 0)) for low, side in zip(lower, sides, strict=True)]
-    part = [(i - low)[..., None] for i, low in zip(indices, lower, strict=True)]
+    fractions = [(i - low)[..., None] for i, low in zip(indices, lower, strict=True)]
     steps = [stride if side > 1 else 0 for stride, side in zip(strides, sides, strict=True)]
 
     def corner(upper: tuple[int, ...]) -> Array:
-        weights = (p if up else 1 - p for up, p in zip(upper, part, strict=True))
+        weights = (p if up else 1 - p for up, p in zip(upper, fractions, strict=True))
         offset = sum(up * step for up, step in zip(upper, steps, strict=True))
         return functools.reduce(operator.mul, weights) * read(lower, offset)
 
@@ -123,7 +121,7 @@ def _check(images: Array, grids: Array, interpolation: str, padding: str) -> Non
 
 
 def _surround(images: Array, fill: Fill) -> Array:
-    """The images with a margin of one pixel of the fill."""
+    """Pad the images with a margin of one pixel of the fill."""
     fill = jnp.asarray(fill, images.dtype)
     if not fill.ndim:
         return jnp.pad(images, [(0, 0), *[(1, 1)] * (images.ndim - 2), (0, 0)], constant_values=fill)
@@ -133,14 +131,14 @@ def _surround(images: Array, fill: Fill) -> Array:
 
 
 def project(volumes: Float[Array, "*batch D H W C"], axis: int = 0) -> Float[Array, "*batch rows columns C"]:
-    """Flattens volumes by summing along one of their axes (Jaderberg et al. 2015, appendix, 3-D transformers).
+    """Project volumes to images by summing along one axis (Jaderberg et al. 2015, appendix, 3-D transformers).
 
     Args:
-      volumes: one, or several such as `sample` makes.
-      axis: 0 to look along z, 1 along y, 2 along x.
+      volumes: one volume, or several with leading axes, such as `sample` returns.
+      axis: 0 to sum along z, 1 along y, 2 along x.
 
     Raises:
-      ValueError: there is no such axis.
+      ValueError: an axis other than 0, 1 and 2.
     """
     if axis not in range(3):
         raise ValueError(f"axis {axis}: must be 0, 1 or 2")

@@ -16,15 +16,15 @@ from stn.transforms import Transform
 Pooling = Literal["average", "max"]
 
 
-class Transformed(NamedTuple):
-    """What a spatial transformer did.
+class TransformerOutput(NamedTuple):
+    """The output of a spatial transformer.
 
     Attributes:
-      parameters: of the transformation, ``[B, P]``.
-      grids: where its input was read, normalised, ``[B, h, w, 2]``.
-      images: what was read there, before any pooling, ``[B, h, w, C]``.
-      origins: where that lies on the first image of a sequence of transformers, normalised, ``[B, h, w, 2]``; what an
-        earlier transformer did not show lies at the edge of what it did.
+      parameters: parameters of the transformations, ``[B, P]``.
+      grids: points at which the input was read, normalised, ``[B, h, w, 2]``.
+      images: the values there, before any pooling, ``[B, h, w, C]``.
+      origins: the same points on the first image of a sequence of transformers, normalised, ``[B, h, w, 2]``; a point
+        outside an earlier transformer's output is at the edge of it.
     """
 
     parameters: Float[Array, "B P"]
@@ -34,13 +34,15 @@ class Transformed(NamedTuple):
 
 
 class SpatialTransformer(nn.Module):
-    """Transforms each image as its localisation network says (Jaderberg et al. 2015, figure 2).
+    """Localisation network, grid and sampler: transforms each image by its own parameters.
+
+    Jaderberg et al. 2015, figure 2.
 
     Attributes:
       localisation: ``images [B, H, W, C] -> parameters [B, P]``.
-      transform: the family of transformations, which also knows the size of the output and what its coordinates mean.
-      padding: see `stn.samplers.sample`.
-      fill: likewise, in the units of the images.
+      transform: the family of transformations, with the size of the output.
+      padding: values outside the image, see `stn.samplers.sample`.
+      fill: brightness outside the image for constant padding, in the units of the images.
     """
 
     localisation: nn.Module
@@ -48,48 +50,59 @@ class SpatialTransformer(nn.Module):
     padding: Padding = "constant"
     fill: Fill = 0.0
 
-    def __call__(self, images: Float[Array, "B H W C"]) -> Transformed:
-        """Images or feature maps to what is seen of them."""
+    def __call__(self, images: Float[Array, "B H W C"]) -> TransformerOutput:
+        """Transform images or feature maps."""
         parameters = self.localisation(images)
         grids = jax.vmap(self.transform.grid)(parameters)
         corners = self.transform.align_corners
-        seen = sample(images, grids, padding=self.padding, fill=self.fill, align_corners=corners)
-        return Transformed(parameters, grids, seen, grids)
+        outputs = sample(images, grids, padding=self.padding, fill=self.fill, align_corners=corners)
+        return TransformerOutput(parameters, grids, outputs, grids)
 
 
 def in_sequence(
     transformers: Sequence[SpatialTransformer], images: Float[Array, "B H W C"]
-) -> tuple[Float[Array, "B h w C"], tuple[Transformed, ...]]:
-    """Each transformer acts on what the one before it saw; returns what the last saw, and what each did."""
-    done: list[Transformed] = []
+) -> tuple[Float[Array, "B h w C"], tuple[TransformerOutput, ...]]:
+    """Apply transformers one after the other, each to the output of the one before.
+
+    Returns:
+      The images of the last, and the output of each.
+    """
+    outputs: list[TransformerOutput] = []
     for transformer in transformers:
-        one = transformer(images)
-        done.append(traced_back(one, done[-1], transformer.transform.align_corners) if done else one)
-        images = one.images
-    return images, tuple(done)
+        output = transformer(images)
+        outputs.append(trace_back(output, outputs[-1], transformer.transform.align_corners) if outputs else output)
+        images = output.images
+    return images, tuple(outputs)
 
 
-def traced_back(one: Transformed, before: Transformed, align_corners: bool = False) -> Transformed:
-    """What a transformer did on what an earlier one saw, or on features of that, traced back to the first image."""
-    return one._replace(origins=sample(before.origins, one.grids, padding="border", align_corners=align_corners))
+def trace_back(output: TransformerOutput, before: TransformerOutput, align_corners: bool = False) -> TransformerOutput:
+    """Compute the origins of a transformer's output on the first image of a sequence.
+
+    Args:
+      output: output of the transformer.
+      before: output of the transformer before it, whose images, or features of them, it transformed.
+      align_corners: whether -1 and +1 are the centres of the outermost pixels.
+    """
+    return output._replace(origins=sample(before.origins, output.grids, padding="border", align_corners=align_corners))
 
 
 def in_parallel(
     branches: Sequence[Sequence[SpatialTransformer]], images: Float[Array, "B H W C"]
-) -> tuple[Float[Array, "B h w channels"], tuple[Transformed, ...]]:
-    """Each branch, a sequence of transformers, acts on all channels of the images (appendix A.1).
+) -> tuple[Float[Array, "B h w channels"], tuple[TransformerOutput, ...]]:
+    """Apply branches of transformers to the same images (Jaderberg et al. 2015, appendix A.1).
 
     Returns:
-      What the n branches saw, joined along the channels, and what each transformer did, branch by branch.
+      The images of all branches, joined along the channels, and the output of each transformer, branch by branch.
     """
     results = [in_sequence(branch, images) for branch in branches]
-    return jnp.concatenate([seen for seen, _ in results], axis=-1), tuple(one for _, done in results for one in done)
+    joined = jnp.concatenate([last for last, _ in results], axis=-1)
+    return joined, tuple(output for _, outputs in results for output in outputs)
 
 
 def pool(images: Float[Array, "B H W C"], factor: int, pooling: Pooling = "average") -> Float[Array, "B h w C"]:
-    """The downsampling after a transformer: means, or largest values, over squares of ``factor`` pixels.
+    """Downsample by the average, or the largest value, of squares of ``factor x factor`` pixels.
 
-    The paper averages by 2 where digits are much smaller than the image (appendix A.4, RTS and TC).
+    Jaderberg et al. 2015 average by 2 where digits are much smaller than the image (appendix A.4, RTS and TC).
     """
     if pooling == "average" or factor == 1:
         return average_pool(images, factor)

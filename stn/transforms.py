@@ -1,4 +1,4 @@
-"""The transformations by name: how many numbers each takes, which of them do nothing, and the grid they make."""
+"""Families of transformations by name: their parameters, the identity, and the sampling grid."""
 
 import functools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Transform(NamedTuple):
     """A family of transformations with P parameters, for outputs of one size.
 
     Attributes:
-      identity: the parameters that do nothing, ``[P]``; of a translation with a scale, those of the middle.
+      identity: parameters of the identity, ``[P]``; for a translation with a scale, those of the centre.
       grid: ``theta [P] -> grid [h, w, 2]``, normalised.
       align_corners: whether -1 and +1 are the centres of the outermost pixels.
     """
@@ -39,17 +39,17 @@ def make_transform(
     regularisation: float = 0.0,
     align_corners: bool = False,
 ) -> Transform:
-    """A family of transformations by name.
+    """Make a family of transformations.
 
     Args:
       name: ``translation`` (x, y), ``attention`` (scale, x, y), ``rotated_attention`` (scale, angle, x, y), ``affine``
-        (the 2x3 matrix), ``projective`` (the 3x3 matrix without its last entry) or ``tps`` (where each control point of
-        a thin-plate spline is read); matrices row by row.
+        (the 2x3 matrix), ``projective`` (the 3x3 matrix without its last entry) or ``tps`` (the location in the input
+        of each control point of a thin-plate spline); matrices row by row.
       height: rows of the output.
       width: columns of the output.
-      scale: of translations only: parts of the input's width and height that the output shows.
-      control: of ``tps`` only: control points along each side, or rows and columns of them, at least 2.
-      regularisation: of ``tps`` only, see `common.geometry.splines.thin_plate_basis`.
+      scale: for translations only: fractions of the input's width and height that the output shows.
+      control: for ``tps`` only: control points along each side, or rows and columns of them, at least 2.
+      regularisation: for ``tps`` only, see `common.geometry.splines.thin_plate_basis`.
       align_corners: whether -1 and +1 are the centres of the outermost pixels.
 
     Raises:

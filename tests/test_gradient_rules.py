@@ -21,7 +21,7 @@ from common.attention.glimpse import make_sensor
 from common.attention.locations import FIRST_LOCATIONS
 from common.attention.rollout import unroll
 from common.policy_gradient import ADVANTAGES, REWARDS, EstimatorConfig, make_estimator, policy_loss
-from common.training.step import Given
+from common.training.step import StepInput
 
 HEIGHT, WIDTH, CLASSES, BATCH, GLIMPSES = 10, 12, 3, 6, 3
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8))
@@ -121,7 +121,7 @@ def _gradients(name):
 
     def gradient(params, **loss):
         model = SUBJECTS[name].make(_config(name, **loss)).model
-        given = Given(jnp.zeros(()), model.hyper, model.estimator_state)
+        given = StepInput(jnp.zeros(()), model.hyper, model.estimator_state)
         gradients, (metrics, _) = jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, given)
         return gradients, metrics
 

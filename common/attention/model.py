@@ -22,7 +22,7 @@ from common.policy_gradient import (
     make_estimator,
     policy_loss,
 )
-from common.training.step import Given, Model, Passes
+from common.training.step import Model, Passes, StepInput
 
 
 class AttentionHyper(NamedTuple):
@@ -125,7 +125,7 @@ def make_attention(
         agent, size = agent_of(images), images.shape[0]
         return unroll(agent, params, see, key, batch_size=size, num_glimpses=num_glimpses, policy=policy, sigma=sigma)
 
-    def rollout(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], given: Given) -> Episode:
+    def rollout(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], given: StepInput) -> Episode:
         sigma = sigma_at(config.policy.sigma_schedule, given.hyper, given.progress)
         see = make_sensor(images, retina, differentiable=estimator.pathwise)
         one = functools.partial(unroll_batch, params, images, see, sigma)
@@ -149,11 +149,15 @@ def make_attention(
     def first_learned(images: Array) -> int:
         return 1 if agent_of(images).glance is None else 0
 
-    def configured(given: Given) -> Estimator:
+    def configured(given: StepInput) -> Estimator:
         return estimator._replace(hyperparameters=given.hyper.estimator)
 
     def loss(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        labels: Int[Array, " B *S"],
+        given: StepInput,
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         episode = rollout(params, key, images, given)
         value, (metrics, estimator_state) = hybrid_loss(
@@ -172,7 +176,11 @@ def make_attention(
         return value, (metrics | {"sigma_px": sigma * width / 2}, estimator_state)
 
     def play_first(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], labels: Int[Array, " B *S"], given: Given
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        labels: Int[Array, " B *S"],
+        given: StepInput,
     ) -> tuple[Rollout, PyTree]:
         episode = rollout(params, key, images, given)
         counted = None if sequence is None else sequence.counted(episode.logits, labels)

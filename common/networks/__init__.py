@@ -1,1 +1,1 @@
-"""Networks that several models are made of: convolutions, recurrent cores, heads, glimpse networks, classifiers."""
+"""Networks that several models share: convolutions, recurrent cores, heads, glimpse networks, classifiers."""

@@ -1,9 +1,9 @@
-"""Convolutions and max-pooling whose gradients are fast on a CPU, also inside of a loop.
+"""Convolutions and max-pooling whose gradients are fast on a CPU, also inside a loop.
 
-XLA leaves the derived gradients of a convolution to generic code where they are in a loop on a CPU, as training steps
-in a scan are: they take 9 to 24 times as long as here. Here the gradient to the input is a convolution again, and
-that to the kernel a matrix product for each tap. Accelerators keep what XLA derives. All values are the same up to
-rounding.
+On a CPU, XLA compiles the gradients of a convolution in a loop, such as training steps in a scan, to generic code that
+is 9 to 24 times slower than this module. Here the gradient with respect to the input is again a convolution, and the
+gradient with respect to the kernel a matrix product for each tap. On accelerators XLA's own gradients are used. All
+values are equal up to rounding.
 """
 
 import functools
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Padding = Literal["SAME", "VALID"]
-# With so few channels one matrix product for all taps of a kernel is faster than one for each.
+# Up to this many channels one matrix product for all taps of a kernel is faster than one for each tap.
 FEW_CHANNELS = 4
 
 
@@ -27,11 +27,11 @@ def convolve(
     padding: Padding = "VALID",
     stride: int = 1,
 ) -> Float[Array, "B h w F"]:
-    """Convolution (cross-correlation).
+    """Compute a convolution (cross-correlation).
 
     Args:
       images: feature maps.
-      kernel: of an odd number of rows and columns where the padding is ``SAME`` and the stride 1.
+      kernel: kernel with an odd number of rows and columns if the padding is ``SAME`` and the stride 1.
       padding: ``VALID`` for none, so that h = (H - rows) // stride + 1 and w likewise; ``SAME`` for zeros around the
         image so that h = ceil(H / stride) and w likewise.
       stride: pixels between outputs.
@@ -73,21 +73,21 @@ def _on_cpu(images: Array, kernel: Array, margin: Margin) -> Array:
     height, width = _output_size(images, kernel.shape[:2], margin)
     if height * width > kernel.shape[0] * kernel.shape[1]:
         return _plain(images, kernel, _sides(margin))
-    # Of so small a map XLA's convolution is mostly overhead; this is a matrix product for each row of the kernel.
+    # On so small a map XLA's convolution is mostly overhead; this is a matrix product for each row of the kernel.
     wide = _widen(images, margin)
-    seen = jnp.concatenate([wide[:, :, j : j + width] for j in range(kernel.shape[1])], axis=3)
-    return sum(seen[:, i : i + height] @ row.reshape(-1, row.shape[-1]) for i, row in enumerate(kernel))
+    windows = jnp.concatenate([wide[:, :, j : j + width] for j in range(kernel.shape[1])], axis=3)
+    return sum(windows[:, i : i + height] @ row.reshape(-1, row.shape[-1]) for i, row in enumerate(kernel))
 
 
 def _strided_on_cpu(images: Array, kernel: Array, padding: Padding, stride: int) -> Array:
-    """A matrix product, whose gradients are matrix products too: strides leave but few windows."""
+    """Compute a strided convolution as one matrix product, whose gradients are matrix products too."""
     sides = jax.lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], (stride, stride), padding)
     taps = _taps(jnp.pad(images, ((0, 0), *sides, (0, 0))), kernel.shape[:2], stride)
     return jnp.stack(taps, axis=3).reshape(*taps[0].shape[:3], -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _output_size(images: Array, size: tuple[int, ...], margin: Margin) -> tuple[int, ...]:
-    return tuple(full + 2 * side - part + 1 for full, side, part in zip(images.shape[1:3], margin, size, strict=True))
+    return tuple(full + 2 * side - taps + 1 for full, side, taps in zip(images.shape[1:3], margin, size, strict=True))
 
 
 def _widen(images: Array, margin: Margin) -> Array:
@@ -95,7 +95,7 @@ def _widen(images: Array, margin: Margin) -> Array:
 
 
 def _taps(images: Array, size: tuple[int, ...], stride: int = 1) -> list[Float[Array, "B h w C"]]:
-    """What each tap of a kernel sees where the kernel lies wholly on the image, row by row."""
+    """Return the pixels under each tap of a kernel, row by row, for all places where the kernel fits on the image."""
     rows, columns = size
     last_row, last_column = images.shape[1] - rows, images.shape[2] - columns
     starts = [(i, j) for i in range(rows) for j in range(columns)]
@@ -106,33 +106,33 @@ def _forward(images: Array, kernel: Array, margin: Margin) -> tuple[Array, Any]:
     return _convolve(images, kernel, margin), (images, kernel)
 
 
-def _backward(margin: Margin, kept: Any, gradient: Array) -> tuple[Array, Array]:
+def _backward(margin: Margin, residuals: Any, gradient: Array) -> tuple[Array, Array]:
     def derived(images: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
         return jax.vjp(functools.partial(_plain, padding=_sides(margin)), images, kernel)[1](gradient)
 
     def by_hand(images: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
         return _to_images(images, kernel, gradient, margin), _to_kernel(images, kernel, gradient, margin)
 
-    return jax.lax.platform_dependent(*kept, gradient, cpu=by_hand, default=derived)
+    return jax.lax.platform_dependent(*residuals, gradient, cpu=by_hand, default=derived)
 
 
 def _to_images(images: Array, kernel: Array, gradient: Array, margin: Margin) -> Array:
-    """A convolution of the output's gradient by the kernel turned round."""
+    """Compute the gradient of the images: the output's gradient convolved with the flipped kernel."""
     mostly_zeros = math.prod(images.shape[1:3]) > 2 * math.prod(gradient.shape[1:3])
     if mostly_zeros or images.shape[-1] <= FEW_CHANNELS:
         return _spread(images, kernel, gradient, margin)
     rows, columns = kernel.shape[:2]
-    # Without the barriers XLA makes this the derived gradient again.
-    turned = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-    return _on_cpu(jax.lax.optimization_barrier(gradient), turned, (rows - 1 - margin[0], columns - 1 - margin[1]))
+    # Without the barriers XLA turns this into its own gradient again.
+    flipped = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
+    return _on_cpu(jax.lax.optimization_barrier(gradient), flipped, (rows - 1 - margin[0], columns - 1 - margin[1]))
 
 
 def _spread(images: Array, kernel: Array, gradient: Array, margin: Margin) -> Array:
-    """Each output's gradient, spread over the pixels that it came from."""
+    """Compute the gradient of the images by adding each output's gradient to the pixels under the kernel."""
     rows, columns, channels, _ = kernel.shape
     height, width = gradient.shape[1:3]
     total = jnp.moveaxis(jnp.zeros_like(_widen(images, margin)), -1, 0)
-    # One product for all taps, where it is narrow.
+    # One product for all taps if it is narrow.
     taps = jnp.einsum("ijcf,bhwf->ijcbhw", kernel, gradient) if channels <= FEW_CHANNELS else None
     for i in range(rows):
         for j in range(columns):
@@ -143,29 +143,29 @@ def _spread(images: Array, kernel: Array, gradient: Array, margin: Margin) -> Ar
 
 
 def _to_kernel(images: Array, kernel: Array, gradient: Array, margin: Margin) -> Array:
-    """A matrix product for each tap, or one for all where each would be narrow."""
+    """Compute the gradient of the kernel: a matrix product for each tap, or one for all taps if each is narrow."""
     taps = _taps(_widen(images, margin), kernel.shape[:2])
     if images.shape[-1] <= FEW_CHANNELS:
         # Taps and channels come first, so that neither factor of the product has to be transposed.
-        rows = jnp.stack([jnp.moveaxis(seen, -1, 0) for seen in taps]).reshape(-1, gradient[..., 0].size)
+        rows = jnp.stack([jnp.moveaxis(tap, -1, 0) for tap in taps]).reshape(-1, gradient[..., 0].size)
         return (rows @ gradient.reshape(-1, gradient.shape[-1])).reshape(kernel.shape)
-    # In this order of the factors, and as matrices, products of large batches take down to half the time.
+    # In this order of the factors, and as matrices, products of large batches can take half the time.
     flat = gradient.reshape(-1, gradient.shape[-1]).T
-    return jnp.stack([(flat @ seen.reshape(-1, seen.shape[-1])).T for seen in taps]).reshape(kernel.shape)
+    return jnp.stack([(flat @ tap.reshape(-1, tap.shape[-1])).T for tap in taps]).reshape(kernel.shape)
 
 
 _convolve.defvjp(_forward, _backward)
 
 
 class Conv(nn.Module):
-    """A layer of `convolve` with a bias and ``size x size`` kernels; parameters as those of `flax.linen.Conv`.
+    """A convolutional layer by `convolve`, with a bias; parameters as those of `flax.linen.Conv`.
 
     Attributes:
-      filters: F.
-      size: side of the kernels in pixels.
-      padding: that of `convolve`.
-      stride: likewise.
-      kernel_init: initialises the kernels.
+      filters: number of filters.
+      size: side of the square kernels in pixels.
+      padding: padding of `convolve`.
+      stride: stride of `convolve`.
+      kernel_init: initialiser of the kernels.
     """
 
     filters: int
@@ -176,7 +176,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "*batch H W C"]) -> Float[Array, "*batch h w filters"]:
-        """Feature maps to feature maps."""
+        """Convolve feature maps."""
         shape = (self.size, self.size, images.shape[-1], self.filters)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
@@ -187,16 +187,16 @@ class Conv(nn.Module):
 def max_pool(
     images: Float[Array, "B H W C"], size: int = 2, stride: int | None = None, padding: Padding = "SAME"
 ) -> Float[Array, "B h w C"]:
-    """The largest values of ``size x size`` windows, one every ``stride`` pixels.
+    """Return the largest values of ``size x size`` windows, one every ``stride`` pixels.
 
-    Where several values are the largest they share the gradient; XLA's own gives it to one, and is slower on a CPU.
+    Several equal largest values share the gradient. XLA's own pooling gives it to one of them and is slower on a CPU.
 
     Args:
       images: feature maps.
       size: side of a window.
       stride: pixels between windows; None for ``size``.
       padding: ``SAME`` for h = ceil(H / stride) and w likewise, where the last windows may reach beyond the image;
-        ``VALID`` for those on the image alone.
+        ``VALID`` for windows on the image alone.
     """
     stride = size if stride is None else stride
     if padding == "SAME":

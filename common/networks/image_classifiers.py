@@ -1,41 +1,42 @@
-"""The networks that see the whole image at once: fully connected and convolutional baselines."""
+"""Classifiers: fully connected and convolutional networks that read the whole image at once."""
 
 import typing
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from common.checks import Range, check_ranges
 from common.networks.convolutions import Conv, max_pool
-from common.networks.multi_digit import LAYOUTS, MOST_WIDTH, Heads, MultiDigitCnn, make_output
+from common.networks.multi_digit import LAYOUTS, Heads, MultiDigitCnn, make_output
 from common.networks.targets import accuracy
-from common.training.step import Given, Model
+from common.training.step import Model, StepInput
 
 Network = Literal["fc", "paper_cnn", "article_cnn", "cnn11", "cnn10", "addition_cnn", "article_digits"]
 NETWORKS = typing.get_args(Network)
 
 
 @dataclass(frozen=True)
-class BaselineConfig:
-    """A network that sees the whole image."""
+class ClassifierConfig:
+    """A classifier."""
 
     network: Network = "article_cnn"
     """fc: two layers of `units`. paper_cnn: 8 filters 10x10, stride 5, then `units` (Mnih et al. 2014). article_cnn:
     3x3 convolutions of 32 and 64, max-pool, dropout 0.25, dense 128, dropout 0.5. cnn11: eight 5x5 convolutions and
-    three dense layers (Goodfellow et al. 2014, Jaderberg et al. 2015). cnn10: eight and two, as dear as that of Ba et
-    al. 2014. addition_cnn: three 5x5 convolutions of 64, dense 512 (Ba et al. 2014). article_digits: six 3x3
+    three dense layers (Goodfellow et al. 2014, Jaderberg et al. 2015). cnn10: eight and two, of the cost of the network
+    of Ba et al. 2014. addition_cnn: three 5x5 convolutions of 64, dense 512 (Ba et al. 2014). article_digits: six 3x3
     convolutions of 32 to 128, dense 512."""
-    units: int = 256
+    units: Annotated[int, Range(1)] = 256
     """Units of the dense layers of fc and of paper_cnn."""
-    width: float = 1.0
+    width: Annotated[float, Range(above=0)] = 1.0
     """Factor on the filters and dense units of cnn11, cnn10, addition_cnn and article_digits."""
-    dropout: float = 0.5
-    """Dropout rate after their dense layers; after their convolutions, but for the first, it is a fifth of this."""
+    dropout: Annotated[float, Range(0, below=1)] = 0.5
+    """Dropout rate after their dense layers; a fifth of it after their convolutions, except the first."""
     heads: Heads = "end"
-    """What reads a sequence of symbols. end: softmaxes over the digits and the end symbol; length: one over the
-    lengths, and softmaxes over the digits."""
+    """Output layers for sequences. end: a softmax over the digits and the end symbol for each symbol; length: a softmax
+    over the lengths, and one over the digits for each digit."""
 
 
 class FullyConnected(nn.Module):
@@ -46,7 +47,7 @@ class FullyConnected(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
-        """Images in [0, 1] to outputs."""
+        """Compute outputs of images in [0, 1]."""
         x = images.reshape(images.shape[0], -1)
         for _ in range(2):
             x = nn.relu(nn.Dense(self.units)(x))
@@ -61,7 +62,7 @@ class PaperCnn(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
-        """Images in [0, 1] to outputs."""
+        """Compute outputs of images in [0, 1]."""
         x = nn.relu(Conv(8, 10, "VALID", stride=5)(images))
         x = nn.relu(nn.Dense(self.units)(x.reshape(x.shape[0], -1)))
         return nn.Dense(self.num_outputs)(x)
@@ -74,7 +75,7 @@ class ArticleCnn(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
-        """Images in [0, 1] to outputs; dropout acts only when ``train``."""
+        """Compute outputs of images in [0, 1]; dropout acts only when ``train``."""
         x = nn.relu(Conv(32, 3, "VALID")(images))
         x = nn.relu(Conv(64, 3, "VALID")(x))
         x = max_pool(x, padding="VALID")
@@ -84,33 +85,28 @@ class ArticleCnn(nn.Module):
         return nn.Dense(self.num_outputs)(x)
 
 
-def validate_baseline(config: BaselineConfig, height: int, width: int) -> None:
-    """Checks a configuration against the images' size in pixels.
+def check_classifier(config: ClassifierConfig, height: int, width: int) -> None:
+    """Check a configuration against the images' size in pixels.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    if config.units < 1:
-        raise ValueError(f"units {config.units}: must be at least 1")
-    if not 0 < config.width <= MOST_WIDTH:
-        raise ValueError(f"width {config.width}: must be positive and at most {MOST_WIDTH}")
-    if not 0 <= config.dropout < 1:
-        raise ValueError(f"dropout {config.dropout}: must be 0 or more and below 1")
+    check_ranges(config)
     least = {"paper_cnn": 10, "article_cnn": 6}.get(config.network, 1)
     if min(height, width) < least:
         raise ValueError(f"network {config.network!r} on {height}x{width} images: needs at least {least}x{least}")
 
 
-def make_baseline(
-    config: BaselineConfig, height: int, width: int, channels: int, num_classes: int, num_targets: int | None = None
+def make_classifier(
+    config: ClassifierConfig, height: int, width: int, channels: int, num_classes: int, num_targets: int | None = None
 ) -> Model:
-    """Builds a baseline for images of ``height x width x channels`` pixels.
+    """Build a classifier for images of ``height x width x channels`` pixels.
 
     Args:
-      config: of the network.
-      height: image rows.
-      width: image columns.
-      channels: of the images.
+      config: the configuration.
+      height: rows of the images.
+      width: columns of the images.
+      channels: channels of the images.
       num_classes: classes, or symbols of which the last is the end symbol.
       num_targets: S, the symbols of a label; None where the label is one class.
 
@@ -138,11 +134,12 @@ def make_baseline(
         key: Key[Array, ""],
         images: UInt8[Array, "B H W C"],
         labels: Int[Array, " B *S"],
-        given: Given,
+        step_input: StepInput,
     ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         outputs = apply(params, key, images, True)
         value = output.loss(outputs, labels).mean()
-        return value, ({"loss": value, "accuracy": accuracy(output.scores(outputs), labels)}, given.estimator_state)
+        metrics = {"loss": value, "accuracy": accuracy(output.scores(outputs), labels)}
+        return value, (metrics, step_input.estimator_state)
 
     def predict(
         params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: PyTree = ()

@@ -1,7 +1,7 @@
-"""Networks that read a whole number at once (Goodfellow et al. 2014), and what a network's outputs say of a label.
+"""Classifiers that read a whole number at once (Goodfellow et al. 2014), and their output layers.
 
-A sequence is labelled with S symbols ``[B, S]``, of which the last class is the end symbol; after its end it is padded
-with end symbols. All its symbols are read off one vector of features, so nothing is engineered to look at one digit.
+The label of a sequence is S symbols ``[B, S]``. The last class is the end symbol, and labels are padded with it. All
+symbols are predicted from one vector of features; no layer is designed for one digit.
 """
 
 from collections.abc import Callable
@@ -16,20 +16,19 @@ from jaxtyping import Array, Float, Int
 from common.networks.convolutions import Conv, max_pool
 from common.networks.targets import cross_entropy
 
-# Pixels lie about a quarter around their mean; the initialisation of the layers expects about 1.
+# The standard deviation of pixels is about a quarter; the initialisation of the layers expects about 1.
 INPUT_SCALE = 4.0
-MOST_WIDTH = 16
 
 
 class Layout(NamedTuple):
     """The layers of a network at width 1.
 
     Attributes:
-      filters: of each convolution.
-      kernel: side of each convolution, in pixels; zero padding preserves the size of what it sees.
-      strides: of the 2x2 max-pooling after each convolution; 0 for no pooling.
+      filters: filters of each convolution.
+      kernel: side of each kernel in pixels; zero padding keeps the size of the maps.
+      strides: stride of the 2x2 max-pooling after each convolution; 0 for no pooling.
       dense: units of each dense layer.
-      centred: whether it sees images less their mean, as Goodfellow et al. 2014 (section 5.1) do, or in [0, 1].
+      centred: whether the mean of each image is subtracted (Goodfellow et al. 2014, section 5.1).
     """
 
     filters: tuple[int, ...]
@@ -43,11 +42,11 @@ LAYOUTS = {
     # Goodfellow et al. 2014, section 5.1, with a third dense layer in place of the locally connected one, as in
     # Jaderberg et al. 2015, section 4.2, and with rectifiers throughout, without maxout and subtractive normalisation.
     "cnn11": Layout((48, 64, 128, 160, 192, 192, 192, 192), 5, (2, 1, 2, 1, 2, 1, 2, 1), (3072, 3072, 3072)),
-    # Ba et al. 2014 print what theirs costs at 54x54 and 110x110 (51 and 169 million parameters, 2.1 and 8.5 billion
-    # operations), not its layers. These have as many parameters within 4%, and as many multiply-adds within 7% where
-    # those with the zeros of padding count; without them they are 1.8 and 7.6 billion in gray.
+    # Ba et al. 2014 give the cost of their network at 54x54 and 110x110 pixels (51 and 169 million parameters, 2.1 and
+    # 8.5 billion operations) but not its layers. These layers match the parameters within 4% and, counting
+    # multiplications by padding, the operations within 7%; without padding they are 1.8 and 7.6 billion in gray.
     "cnn10": Layout((48, 64, 128, 160, 192, 192, 192, 256), 5, (0, 2, 0, 0, 2, 0, 0, 2), (3072, 3072)),
-    # Ba et al. 2014, section 4.1, name the units alone.
+    # Ba et al. 2014, section 4.1, give only the units.
     "addition_cnn": Layout((64, 64, 64), 5, (2, 2, 2), (512,)),
     # For tight crops of 32x32 pixels.
     "article_digits": Layout((32, 32, 64, 64, 128, 128), 3, (0, 2, 0, 2, 0, 2), (512,), False),
@@ -57,15 +56,15 @@ LAYOUTS = {
 class MultiDigitCnn(nn.Module):
     """Convolutions with ReLU and max-pooling, dense layers with ReLU, and a linear layer of outputs.
 
-    Dropout acts after every hidden layer but the first, at the full rate after dense layers and at a fifth of it after
-    convolutions; the papers print no rate.
+    Dropout acts after every hidden layer except the first, at the full rate after dense layers and at a fifth of it
+    after convolutions; the papers give no rate.
 
     Attributes:
-      layout: its layers at width 1.
-      num_outputs: D; None to end with the features of the last dense layer.
+      layout: the layers at width 1.
+      num_outputs: number of outputs; None to return the features of the last dense layer.
       width: factor on the filters and on the units of the dense layers.
-      dropout: rate after dense layers.
-      before: ``(index of a convolution, its input) -> what it gets instead``.
+      dropout: dropout rate after dense layers.
+      before: ``(index of a convolution, its input) -> the input to use instead``; None to leave inputs as they are.
     """
 
     layout: Layout
@@ -76,7 +75,7 @@ class MultiDigitCnn(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B outputs"]:
-        """Images in [0, 1] to outputs; dropout acts only when ``train``."""
+        """Compute outputs of images in [0, 1]; dropout acts only when ``train``."""
         x = images
         if self.layout.centred:
             x = (images - images.mean(axis=(1, 2, 3), keepdims=True)) * INPUT_SCALE
@@ -103,11 +102,11 @@ Heads = Literal["end", "length"]
 
 
 class Output(NamedTuple):
-    """What the outputs of a network, ``[B, D]``, say of labels.
+    """How the outputs of a network, ``[B, D]``, are read as labels.
 
     Attributes:
-      size: D.
-      scores: outputs to the scores of the classes ``[B, num_classes]``, or of the symbols ``[B, S, num_classes]``.
+      size: number of outputs D.
+      scores: ``outputs -> scores`` of the classes ``[B, num_classes]``, or of the symbols ``[B, S, num_classes]``.
       loss: ``(outputs, labels [B] or [B, S]) -> [B]``: negative log-likelihood of each label, in nats.
     """
 
@@ -117,18 +116,18 @@ class Output(NamedTuple):
 
 
 def make_output(heads: Heads, num_classes: int, num_targets: int | None) -> Output:
-    """How labels are read off a network's outputs.
+    """Make the output layer for labels of one class or of a sequence.
 
     Args:
-      heads: of a sequence: ``end``, S softmaxes over all symbols, the end symbol among them; ``length``, one over the
-        lengths 0 to S and S over the digits (Goodfellow et al. 2014, section 4). A softmax whose symbol no training
-        label has learns nothing, and does no harm: such are the sixth digit and the length 6 of numbers of at most five
-        digits with S = 6.
+      heads: for sequences: ``end``, S softmaxes over all symbols including the end symbol; ``length``, a softmax over
+        the lengths 0 to S and S softmaxes over the digits (Goodfellow et al. 2014, section 4). Entries that no training
+        label has are never trained, which is harmless: with S = 6 and numbers of at most five digits, these are the
+        sixth digit and the length 6.
       num_classes: classes, or symbols of which the last is the end symbol.
-      num_targets: S; None where the label is one class, for which there is one softmax.
+      num_targets: symbols S of a label; None where a label is one class, which has one softmax.
 
     Returns:
-      The output; of sequences, its scores are log-probabilities ``[B, S, num_classes]``.
+      The output layer; the scores of sequences are log-probabilities ``[B, S, num_classes]``.
     """
     if num_targets is None:
         return Output(num_classes, lambda outputs: outputs, cross_entropy)
@@ -171,18 +170,19 @@ def _length_output(num_classes: int, num_targets: int) -> Output:
 def joint_log_probs(
     lengths: Float[Array, "B lengths"], digits: Float[Array, "B S D"]
 ) -> Float[Array, "B S num_symbols"]:
-    """Log-probabilities of symbols, whose likeliest up to the first end symbol are the likeliest number.
+    """Compute log-probabilities of symbols such that the most likely symbols form the most likely number.
 
-    The joint probability of a number of n digits is ``P(n)`` times those of its digits (Goodfellow et al. 2014, section
-    4). The score of a symbol at a position is the highest joint log-probability of all numbers that have it there after
-    the same beginning, less what the beginning contributes, normalised over the symbols.
+    The joint probability of a number of n digits is ``P(n)`` times the probabilities of its digits (Goodfellow et al.
+    2014, section 4). The score of a symbol at a position is the highest joint log-probability of all numbers that
+    continue the most likely beginning with that symbol, without the beginning's own log-probability. Scores are
+    normalised over the symbols.
 
     Args:
       lengths: log-probabilities of the lengths 0 to S.
       digits: log-probabilities of the digits at each position.
 
     Returns:
-      One symbol more than there are digits: the end symbol, the last.
+      Log-probabilities of the digits and, last, of the end symbol.
     """
     before = jnp.pad(digits.max(axis=-1).cumsum(axis=-1), ((0, 0), (1, 0)))  # The best digits before each position.
     best = jax.lax.cummax(lengths + before, axis=1, reverse=True) - before  # The best rest of at least n digits.

@@ -1,1 +1,1 @@
-"""Training and evaluation of any model: steps, optimisers, checkpoints, error rates."""
+"""Training and evaluation of any model: training steps, optimisers, checkpoints, error rates."""

@@ -1,4 +1,14 @@
-"""Checkpoints of a training state: atomic, checked when read, the latest few kept. The only module that knows orbax."""
+"""Checkpoints of a training state: written atomically, checked when read, the latest few kept.
+
+Orbax writes and reads the arrays; this is the only module that knows it. Three things are written here because orbax's
+`CheckpointManager` would lose guarantees:
+
+- Digests. Orbax restores an array with a flipped bit without an error, and errors about damaged metadata do not name
+  the file. So the digests of all files are saved with them.
+- The rename. `CheckpointManager` gives a checkpoint its final name before digests of its files can be computed; a run
+  killed in between would leave a checkpoint without digests. Here one rename completes both.
+- Retention. Without the manager it is one line: delete all but the latest folders.
+"""
 
 import contextlib
 import hashlib
@@ -16,7 +26,7 @@ from common.training.step import TrainState
 
 
 class CheckpointError(ValueError):
-    """There are checkpoints, and none of them can be read."""
+    """Error: there are checkpoints, but none of them can be read."""
 
 
 def _arrays(state: TrainState) -> list[np.ndarray]:
@@ -26,7 +36,7 @@ def _arrays(state: TrainState) -> list[np.ndarray]:
 
 
 def state_digest(state: TrainState) -> str:
-    """SHA-256 over the bytes, shapes and dtypes of every leaf, in the order of the tree."""
+    """Return the SHA-256 of the bytes, shapes and dtypes of all leaves, in the order of the tree."""
     digest = hashlib.sha256()
     for array in _arrays(state):
         digest.update(f"{array.dtype}{array.shape}".encode())
@@ -37,13 +47,13 @@ def state_digest(state: TrainState) -> str:
 class Checkpoints:
     """The checkpoints of one run: a folder for each, named by its step.
 
-    A checkpoint is written beside its final place and then renamed, so a run that is killed leaves either a whole
-    checkpoint or none. ``digest.json`` in it holds the SHA-256 of its state and of its files, and the shapes of its
-    arrays: what the disk damaged, or another model wrote, is not read.
+    A checkpoint is written to a temporary folder that is then renamed, so a run that is killed leaves either a complete
+    checkpoint or none. Its ``digest.json`` holds the SHA-256 of the state and of the files, and the shapes of the
+    arrays, so that damaged checkpoints and those of other models are not read.
 
     Args:
-      directory: where they are; made when it is missing.
-      keep: how many of the latest to keep.
+      directory: folder of the checkpoints; created by the first one.
+      keep: number of latest checkpoints to keep.
     """
 
     def __init__(self, directory: Path, keep: int = 2):
@@ -51,20 +61,20 @@ class Checkpoints:
         self._keep = keep
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints, in order."""
+        """Return the steps of the checkpoints in ascending order."""
         return sorted(int(path.name) for path in self.directory.glob("*") if path.name.isdecimal())
 
     def save(self, state: TrainState) -> None:
-        """Writes a checkpoint of this step, in place of one that is there, and deletes those too old to keep.
+        """Write a checkpoint of the state's step, replacing an existing one, and delete those too old to keep.
 
         Raises:
-          OSError: it could not be written, for example because the disk is full; the earlier ones are as they were.
+          OSError: it cannot be written, for example on a full disk; earlier checkpoints are unchanged.
         """
         final, partial = self.directory / str(int(state.step)), self.directory / "partial"
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            _require_space(partial, sum(array.nbytes for array in _arrays(state)))
+            _check_space(partial, sum(array.nbytes for array in _arrays(state)))
             with _checkpointer() as checkpointer:
                 checkpointer.save(partial / "state", args=ocp.args.StandardSave(state))
             digest = {"state": state_digest(state), "files": _file_digests(partial), "shapes": _shapes(state)}
@@ -73,22 +83,22 @@ class Checkpoints:
             partial.rename(final)
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore raises the latter two.
             shutil.rmtree(partial, ignore_errors=True)
-            raise OSError(f"could not save checkpoint {str(final)!r}: {_line(error)}") from error
+            raise OSError(f"could not save checkpoint {str(final)!r}: {_one_line(error)}") from error
         for old in self.steps()[: -self._keep]:
             self._delete(old)
 
     def restore(self, like: TrainState, warn: Callable[[str], None] = print) -> TrainState | None:
-        """Reads the latest checkpoint that is whole.
+        """Read the latest checkpoint that is undamaged.
 
         Args:
           like: a state of the same structure; its values are not used.
           warn: called with one line for each checkpoint that cannot be read.
 
         Returns:
-          The state, or None where there is no checkpoint.
+          The state, or None if there is no checkpoint.
 
         Raises:
-          CheckpointError: no checkpoint of those there are can be read.
+          CheckpointError: there are checkpoints, but none can be read.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         steps = self.steps()
@@ -96,22 +106,22 @@ class Checkpoints:
             path = self.directory / str(step)
             try:
                 digest = json.loads((path / "digest.json").read_text())
-                # Checked first, because orbax prints pages about what it cannot read.
-                _require_same(digest["files"], _file_digests(path), "its file")
-                _require_same(digest["shapes"], _shapes(like), "of another model:")
+                # Checked first, because orbax logs pages about files that it cannot read.
+                _check_equal(digest["files"], _file_digests(path), "its file")
+                _check_equal(digest["shapes"], _shapes(like), "of another model:")
                 with _checkpointer() as checkpointer:
                     state = checkpointer.restore(path / "state", args=ocp.args.StandardRestore(abstract))
                 if state_digest(state) != digest["state"]:
                     raise ValueError("its state does not match its digest")
                 return state
             except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
-                warn(f"checkpoint {str(path)!r} cannot be read ({_line(error)}); trying the one before")
+                warn(f"checkpoint {str(path)!r} cannot be read ({_one_line(error)}); trying the one before")
         if steps:
             raise CheckpointError(f"{str(self.directory)!r}: no checkpoint of {len(steps)} can be read")
         return None
 
     def discard_after(self, step: int) -> None:
-        """Deletes the checkpoints of later steps, which a resumed run writes anew."""
+        """Delete the checkpoints after a step, which a resumed run writes again."""
         for later in [s for s in self.steps() if s > step]:
             self._delete(later)
 
@@ -121,7 +131,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _checkpointer() -> Iterator[ocp.Checkpointer]:
-    logger = logging.getLogger("absl")  # It would print pages about what the caller says in one line.
+    logger = logging.getLogger("absl")  # It would print pages about errors that the caller prints in one line.
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
@@ -131,8 +141,8 @@ def _checkpointer() -> Iterator[ocp.Checkpointer]:
         logger.setLevel(level)
 
 
-def _require_space(directory: Path, size: int) -> None:
-    # Checked first, because TensorStore's threads print pages about a disk that is full.
+def _check_space(directory: Path, size: int) -> None:
+    # Checked first, because TensorStore's threads print pages about a full disk.
     free = shutil.disk_usage(directory).free
     if free < size + 2**18:
         raise OSError(f"no space left on the disk: {size / 2**20:.1f} MiB are needed, {free / 2**20:.1f} are free")
@@ -151,13 +161,13 @@ def _shapes(state: TrainState) -> dict[str, str]:
     return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
 
 
-def _require_same(written: dict[str, str], found: dict[str, str], what: str) -> None:
-    for name in sorted(written | found):
-        if written.get(name) != found.get(name):
+def _check_equal(written: dict[str, str], actual: dict[str, str], subject: str) -> None:
+    for name in sorted(written | actual):
+        if written.get(name) != actual.get(name):
             raise ValueError(
-                f"{what} {name} was {written.get(name, 'absent')[:16]}, is {found.get(name, 'absent')[:16]}"
+                f"{subject} {name} was {written.get(name, 'absent')[:16]}, is {actual.get(name, 'absent')[:16]}"
             )
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.attention.sequences import within
 
-# Images and labels may lie on the host or on the device.
+# An array on the device or on the host.
 AnyArray = Array | np.ndarray
 
 METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
@@ -21,11 +21,11 @@ class Predictions(NamedTuple):
     """Predictions for N images by each method: classes ``[N]``, or sequences of S symbols ``[N, S]``.
 
     Attributes:
-      greedy: episode that follows the mean locations.
-      sampled: the first sampled episode.
-      average_probability: highest mean probability over the sampled episodes.
-      average_log_probability: highest mean log-probability over them, of each target by itself (Ba et al. 2014,
-        section 3).
+      greedy: from the episode at the mean locations.
+      sampled: from the first sampled episode.
+      average_probability: by the highest mean probability over the sampled episodes.
+      average_log_probability: by the highest mean log-probability over them, for each target separately (Ba et al.
+        2014, section 3).
     """
 
     greedy: Int[AnyArray, " N *S"]
@@ -35,7 +35,10 @@ class Predictions(NamedTuple):
 
 
 def predicted(scores: Float[Array, "B *S num_classes"]) -> Int[Array, " B *S"]:
-    """The class of the highest score; of a sequence the symbols, all end symbols (the last class) from the first on."""
+    """Return the class with the highest score, or the symbols of a sequence, with only end symbols after the first.
+
+    The end symbol is the last class.
+    """
     best = scores.argmax(-1)
     if scores.ndim == 2:
         return best
@@ -44,9 +47,9 @@ def predicted(scores: Float[Array, "B *S num_classes"]) -> Int[Array, " B *S"]:
 
 
 def log_votes(logits: Float[Array, "M B *S num_classes"]) -> Float[Array, "M B *S num_classes"]:
-    """Log-probabilities of M episodes, uniform past the first end symbol that an episode itself predicts.
+    """Compute log-probabilities of M episodes, uniform after the first end symbol that an episode predicts.
 
-    Nothing is learned about what is past the end, so nothing that an episode would say there counts in an average. An
+    Agents learn nothing about symbols after the end, so an episode's predictions there must not count in an average. An
     average ends no later than the longest of its episodes.
     """
     log_probs = jax.nn.log_softmax(logits)
@@ -59,7 +62,7 @@ def log_votes(logits: Float[Array, "M B *S num_classes"]) -> Float[Array, "M B *
 def average_over_episodes(
     logits: Float[Array, "M B *S num_classes"],
 ) -> tuple[Int[Array, " B *S"], Int[Array, " B *S"]]:
-    """Predictions of the highest mean probability, and of the highest mean log-probability, over M episodes."""
+    """Return the predictions by the highest mean probability and by the highest mean log-probability of M episodes."""
     votes = log_votes(logits)
     return predicted(jnp.exp(votes).mean(axis=0)), predicted(votes.mean(axis=0))
 
@@ -67,9 +70,9 @@ def average_over_episodes(
 def over_batches(
     function: Callable[[Key[Array, ""], Array], PyTree], key: Key[Array, ""], images: AnyArray, batch_size: int
 ) -> PyTree:
-    """Applies ``(key, images [B, ...]) -> tree of [B, ...]`` to any number of images, in batches of one size.
+    """Apply ``(key, images [B, ...]) -> tree of [B, ...]`` to any number of images, in batches of one size.
 
-    The last batch is filled up with copies of its first image, which are dropped from the result.
+    The last batch is padded with copies of its first image, which are dropped from the result.
 
     Returns:
       The tree with NumPy leaves ``[N, ...]``.
@@ -82,30 +85,30 @@ def over_batches(
             batch = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
         result = function(jax.random.fold_in(key, index), jnp.asarray(batch))
         results.append(jax.tree.map(lambda x, keep=batch_size - missing: np.asarray(x)[:keep], result))
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+    return jax.tree.map(lambda *batches: np.concatenate(batches), *results)
 
 
 def make_predictor(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Predictions]:
-    """Compiles the evaluation of all methods.
+    """Compile the evaluation of all methods.
 
     Args:
       predict: the model's logits, see `common.training.step.Model`.
-      num_episodes: sampled episodes to average over; 0 for a model that draws nothing, whose one pass is all there is.
+      num_episodes: sampled episodes to average over; 0 for a model that samples nothing, which has one forward pass.
       batch_size: images in one compiled call.
 
     Returns:
-      ``(params, key, images [N, H, W, C]) -> Predictions``; after them the model's hyperparameters may be given, in
-      place of the configured ones.
+      ``(params, key, images [N, H, W, C]) -> Predictions``. The model's hyperparameters may follow as a last argument;
+      they replace the configured ones.
     """
 
-    def of_logits(greedy: Array, sampled: Array) -> Predictions:
+    def combine(greedy: Array, sampled: Array) -> Predictions:
         return Predictions(predicted(greedy), predicted(sampled[0]), *average_over_episodes(sampled))
 
-    return _over_episodes(of_logits, predict, num_episodes, batch_size)
+    return _over_episodes(combine, predict, num_episodes, batch_size)
 
 
 class Scores(NamedTuple):
-    """Log-probabilities for N images, of classes or of each symbol, by the methods of `Predictions`."""
+    """Log-probabilities of the classes, or of each symbol, for N images by the methods of `Predictions`."""
 
     greedy: Float[AnyArray, "N *S num_classes"]
     sampled: Float[AnyArray, "N *S num_classes"]
@@ -114,7 +117,7 @@ class Scores(NamedTuple):
 
 
 def make_scorer(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Scores]:
-    """`make_predictor` of what the predictions are the highest of: log-probabilities, which models can be combined by.
+    """Compile the evaluation of log-probabilities, which the predictions of several models can be combined by.
 
     Args:
       predict: the model's logits, see `common.training.step.Model`.
@@ -122,68 +125,71 @@ def make_scorer(predict: Callable[..., Array], num_episodes: int, batch_size: in
       batch_size: images in one compiled call.
 
     Returns:
-      ``(params, key, images [N, H, W, C]) -> Scores``, of the same episodes as those of `make_predictor`, and of each
-      up to its end (`log_votes`). The mean of log-probabilities is not normalised.
+      ``(params, key, images [N, H, W, C]) -> Scores``, from the same episodes as `make_predictor`, each up to its end
+      symbol (`log_votes`). The mean of log-probabilities is not normalised.
     """
 
-    def of_logits(greedy: Array, sampled: Array) -> Scores:
+    def combine(greedy: Array, sampled: Array) -> Scores:
         votes = log_votes(sampled)
         mean = jax.nn.logsumexp(votes, axis=0) - jnp.log(num_episodes)
         return Scores(log_votes(greedy[None])[0], votes[0], mean, votes.mean(axis=0))
 
-    return _over_episodes(of_logits, predict, num_episodes, batch_size)
+    return _over_episodes(combine, predict, num_episodes, batch_size)
 
 
 def _over_episodes(
-    of_logits: Callable[[Array, Array], PyTree], predict: Callable[..., Array], num_episodes: int, batch_size: int
+    combine: Callable[[Array, Array], PyTree], predict: Callable[..., Array], num_episodes: int, batch_size: int
 ) -> Callable[..., Any]:
-    """Applies ``(greedy logits, sampled logits of num_episodes) -> tree`` to the images of a split."""
+    """Make a function that plays the episodes of a split and applies ``combine(greedy logits, sampled logits)``."""
 
     @jax.jit
-    def of_batch(params: PyTree, key: Key[Array, ""], images: Array, hyper: tuple[PyTree, ...]) -> PyTree:
+    def evaluate_batch(params: PyTree, key: Key[Array, ""], images: Array, hyper: tuple[PyTree, ...]) -> PyTree:
         *_, greedy_key = keys = jax.random.split(key, num_episodes + 1)
         greedy = predict(params, greedy_key, images, "greedy", *hyper)
         if not num_episodes:
-            return of_logits(greedy, greedy[None])
-        # One episode at a time bounds the memory whatever their number.
+            return combine(greedy, greedy[None])
+        # One episode at a time, so that memory does not grow with their number.
         sampled = jax.lax.map(lambda k: predict(params, k, images, "sampled", *hyper), keys[:-1])
-        return of_logits(greedy, sampled)
+        return combine(greedy, sampled)
 
-    def of_split(params: PyTree, key: Key[Array, ""], images: UInt8[AnyArray, "N H W C"], *hyper: PyTree) -> PyTree:
+    def evaluate(params: PyTree, key: Key[Array, ""], images: UInt8[AnyArray, "N H W C"], *hyper: PyTree) -> PyTree:
         size = min(batch_size, len(images))
-        return over_batches(lambda k, batch: of_batch(params, k, batch, hyper), key, images, size)
+        return over_batches(lambda k, batch: evaluate_batch(params, k, batch, hyper), key, images, size)
 
-    return of_split
+    return evaluate
 
 
 def error_interval(predictions: Int[AnyArray, " N *S"], labels: Int[AnyArray, " N *S"]) -> dict[str, Any]:
-    """Error in per cent with its 95% Wilson interval: ``{error, low, high, n}``; of sequences that of whole ones."""
+    """Return the error in per cent with its 95% Wilson interval; for sequences the whole-sequence error.
+
+    Returns:
+      ``{error, low, high, n}``.
+    """
     wrong = np.asarray(predictions != labels)
     return interval(int(wrong.reshape(len(wrong), -1).any(axis=1).sum()), len(wrong))
 
 
 def interval(wrong: int, total: int) -> dict[str, Any]:
-    """A share in per cent with its 95% Wilson interval: ``{error, low, high, n}``."""
-    found = scipy.stats.binomtest(wrong, total).proportion_ci(0.95, method="wilson")
-    return {"error": 100 * wrong / total, "low": 100 * found.low, "high": 100 * found.high, "n": total}
+    """Return a share in per cent with its 95% Wilson interval: ``{error, low, high, n}``."""
+    limits = scipy.stats.binomtest(wrong, total).proportion_ci(0.95, method="wilson")
+    return {"error": 100 * wrong / total, "low": 100 * limits.low, "high": 100 * limits.high, "n": total}
 
 
 def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N S"], end: int) -> dict[str, Any]:
-    """Errors of sequences in detail, each ``{error, low, high, n}``.
+    """Compute detailed errors of sequences, each ``{error, low, high, n}``.
 
     Args:
-      predictions: symbols, end symbols from the first on.
-      labels: likewise.
+      predictions: predicted symbols, padded with end symbols.
+      labels: true symbols, padded with end symbols.
       end: the end symbol.
 
     Returns:
-      ``symbol``: of the symbols before the end of the labels, if there are any, those predicted otherwise at their
-      place. ``end``: of the sequences, those predicted too long or too short. ``by_length``: whole-sequence errors by
-      the number of symbols.
+      ``symbol``: the error of symbols before the end of the labels, absent if there are none. ``end``: the share of
+      sequences that are predicted too long or too short. ``by_length``: whole-sequence errors by the number of symbols.
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     inside = labels != end
-    lengths, guessed = inside.sum(axis=1), (predictions != end).sum(axis=1)
+    lengths, predicted_lengths = inside.sum(axis=1), (predictions != end).sum(axis=1)
     wrong = (predictions != labels).any(axis=1)
     by_length = {
         str(n): interval(int(wrong[lengths == n].sum()), int((lengths == n).sum())) for n in np.unique(lengths)
@@ -191,7 +197,7 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
     symbols = int(inside.sum())
     return {
         **({"symbol": interval(int((predictions != labels)[inside].sum()), symbols)} if symbols else {}),
-        "end": interval(int((lengths != guessed).sum()), len(labels)),
+        "end": interval(int((lengths != predicted_lengths).sum()), len(labels)),
         "by_length": by_length,
     }
 
@@ -199,7 +205,7 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
 def summarise(
     predictions: Predictions, labels: Int[AnyArray, " N *S"], end: int | None = None
 ) -> dict[str, dict[str, Any]]:
-    """`error_interval` of each method; of sequences, with the end symbol, together with `sequence_errors`."""
+    """Return `error_interval` of each method and, if the end symbol of sequences is passed, `sequence_errors`."""
     summary = {name: error_interval(getattr(predictions, name), labels) for name in METHODS}
     if end is not None:
         for name in METHODS:

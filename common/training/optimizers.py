@@ -1,14 +1,15 @@
-"""Optimisers and schedules of the learning rate, by their configuration."""
+"""Optimisers and learning-rate schedules."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import optax
 import optax.contrib
 from jaxtyping import Array, PyTree
 
-from common import LARGEST, Scalar
+from common import Scalar
+from common.checks import Range, check_ranges
 
 
 @dataclass(frozen=True)
@@ -16,50 +17,42 @@ class OptimizerConfig:
     """Optimiser and schedule."""
 
     optimizer: Literal["sgd", "adam", "adadelta", "muon"] = "adam"
-    """SGD with momentum, Adam, Adadelta, or Muon (Jordan et al. 2024), which orthogonalises the updates of matrices and
-    leaves vectors to Adam: its steps take longer and do more."""
-    learning_rate: float = 1e-3
-    """Learning rate at its highest."""
-    momentum: float = 0.9
+    """SGD with momentum, Adam, Adadelta, or Muon (Jordan et al. 2024). Muon orthogonalises the updates of matrices and
+    updates vectors by Adam; its steps take longer and make more progress."""
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3
+    """Peak learning rate."""
+    momentum: Annotated[float, Range(0, below=1)] = 0.9
     """Momentum of SGD, in [0, 1)."""
     nesterov: bool = False
     """Nesterov's momentum in SGD."""
     schedule: Literal["constant", "linear", "cosine", "exponential", "step"] = "cosine"
     """Schedule of the rate: linear and cosine end at 0 with the run; exponential multiplies by `decay` every epoch;
     step divides by 10 after one third and after two thirds of the run."""
-    warmup_steps: int = 0
+    warmup_steps: Annotated[int, Range(0)] = 0
     """Steps over which the rate first rises linearly from 0."""
-    decay: float = 0.97
-    """Factor an epoch of the exponential schedule, in (0, 1]."""
-    gradient_clip: float = 5.0
+    decay: Annotated[float, Range(above=0, most=1)] = 0.97
+    """Factor of the exponential schedule for each epoch, in (0, 1]."""
+    gradient_clip: Annotated[float, Range(0)] = 5.0
     """Largest global norm of the gradient; 0 for no clipping."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Range(0)] = 0.0
     """Decoupled weight decay."""
 
 
-def validate_optimizer(config: OptimizerConfig, steps: int) -> None:
-    """Checks an optimiser's configuration for a run of ``steps`` steps.
+def check_optimizer(config: OptimizerConfig, steps: int) -> None:
+    """Check an optimiser's configuration for a run of ``steps`` steps.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    if not 0 < config.learning_rate < LARGEST:
-        raise ValueError(f"learning_rate {config.learning_rate}: must be positive and below {LARGEST:g}")
-    if not 0 <= config.momentum < 1:
-        raise ValueError(f"momentum {config.momentum}: must be at least 0 and below 1")
-    if not 0 < config.decay <= 1:
-        raise ValueError(f"decay {config.decay}: must be above 0 and at most 1")
-    for name in ("gradient_clip", "weight_decay"):
-        if not 0 <= getattr(config, name) < LARGEST:
-            raise ValueError(f"{name} {getattr(config, name)}: must be 0 or more, and below {LARGEST:g}")
-    if not 0 <= config.warmup_steps < steps:
-        raise ValueError(f"warmup_steps {config.warmup_steps}: must be 0 or more and below the run's {steps} steps")
+    check_ranges(config)
+    if config.warmup_steps >= steps:
+        raise ValueError(f"warmup_steps {config.warmup_steps}: must be below the run's {steps} steps")
 
 
 def make_schedule(
     config: OptimizerConfig, steps: int, steps_per_epoch: float, rate: Scalar | None = None
 ) -> optax.Schedule:
-    """Learning rate by step, for a run of ``steps`` steps; ``rate`` stands in for the configured one."""
+    """Make the learning-rate schedule of a run of ``steps`` steps; ``rate`` replaces the configured peak rate."""
     rate, rest = config.learning_rate if rate is None else rate, steps - config.warmup_steps
     main = {
         "constant": lambda: optax.constant_schedule(rate),
@@ -77,7 +70,7 @@ def make_schedule(
 
 
 def _as_matrices(params: PyTree) -> PyTree:
-    """How Muon sees each parameter: a kernel [..., out], also of a convolution, as a matrix; None for vectors."""
+    """Return the axes that Muon treats as a matrix: all but the last against the last; None for vectors."""
 
     def axes(leaf: Array) -> optax.contrib.MuonDimensionNumbers | None:
         last = leaf.ndim - 1
@@ -87,21 +80,21 @@ def _as_matrices(params: PyTree) -> PyTree:
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The optimiser, with clipping by global norm before it and decoupled weight decay with it.
+    """Make the optimiser: clipping by global norm, then the optimiser, then decoupled weight decay.
 
-    The step multiplies its updates by the learning rate: the rate follows the run's steps, of which one can make
-    several updates.
+    The training step multiplies its updates by the learning rate, because the rate follows the run's steps and one step
+    can make several updates.
     """
     scale = {
         "sgd": lambda: optax.trace(config.momentum, config.nesterov),
         "adam": lambda: optax.scale_by_adam(),
         "adadelta": lambda: optax.scale_by_adadelta(),
-        # Updates as large as Adam's (Liu et al. 2025), so that rates and decays of one serve the other; by -1, because
-        # this one would descend by itself.
+        # Updates are as large as Adam's (Liu et al. 2025), so both can have the same rates and decays. Its rate is -1
+        # because optax's Muon includes the sign of the descent.
         "muon": lambda: optax.contrib.muon(-1.0, consistent_rms=0.2, muon_weight_dimension_numbers=_as_matrices),
     }[config.optimizer]()
-    parts = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
-    parts.append(scale)
+    transformations = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
+    transformations.append(scale)
     if config.weight_decay:
-        parts.append(optax.add_decayed_weights(config.weight_decay))
-    return optax.chain(*parts)
+        transformations.append(optax.add_decayed_weights(config.weight_decay))
+    return optax.chain(*transformations)

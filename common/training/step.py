@@ -1,4 +1,4 @@
-"""Training: a state, and chunks of many steps in one compiled scan."""
+"""Training: the training state, the training step, and chunks of many steps in one compiled scan."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,14 +12,14 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 SampleBatch = Callable[[Key[Array, ""], Any], tuple[Array, Array]]
 
 
-class Given(NamedTuple):
-    """What a loss is given beside parameters, key and images.
+class StepInput(NamedTuple):
+    """The input of a loss that a training step adds to parameters, key, images and labels.
 
     Attributes:
-      progress: part of the run that is done, in [0, 1].
+      progress: fraction of the run that is complete, in [0, 1].
       hyper: the model's continuous hyperparameters, so that several settings can share a compiled program.
-      estimator_state: what the step before left; its structure is that of `Model.estimator_state`.
-      rollout: of several updates on the same episodes, those episodes; else None.
+      estimator_state: estimator state after the previous step, with the structure of `Model.estimator_state`.
+      rollout: the episodes to learn from, if several updates are made on the same episodes; else None.
     """
 
     progress: Float[Array, ""]
@@ -32,11 +32,11 @@ class Passes(NamedTuple):
     """Several updates on the episodes of one step.
 
     Attributes:
-      play: ``(params, key, images [B, H, W, C], labels [B], given) -> (rollout, estimator_state)``; the leaves of
-        the rollout are ``[T, M, B, ...]``.
+      play: ``(params, key, images [B, H, W, C], labels [B], StepInput) -> (rollout, estimator_state)``; the leaves
+        of the rollout are ``[T, M, B, ...]``.
       number: passes over the episodes.
-      minibatches: parts of the images that are an update each.
-      max_kl: the rest of a step's updates is skipped once the loss's metric ``kl`` exceeds it; 0 for never.
+      minibatches: updates in one pass, each on its own fraction of the images.
+      max_kl: skip the remaining updates of a step once the loss's metric ``kl`` exceeds this; 0 for never.
     """
 
     play: Callable[..., tuple[PyTree, PyTree]]
@@ -46,20 +46,20 @@ class Passes(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What the training loop and the evaluation need of a model.
+    """A model as pure functions, for training and evaluation.
 
     Attributes:
       init: ``key -> params``.
-      loss: ``(params, key, images [B, H, W, C], labels [B], given) -> (loss, (metrics, estimator_state))``; images
-        are uint8, metrics are scalars.
+      loss: ``(params, key, images [B, H, W, C], labels [B], StepInput) -> (loss, (metrics, estimator_state))``;
+        images are uint8, metrics are scalars.
       predict: ``(params, key, images [B, H, W, C], policy kind, hyper) -> scores [B, *S, num_classes]``, logits or
         log-probabilities; the kind is that of `common.attention.base.Policy`.
       hyper: the configured continuous hyperparameters.
-      estimator_state: what the first step finds in place of what a step before left.
-      passes: how several updates are made on the same episodes; None for one update on fresh episodes.
+      estimator_state: estimator state at the start of training.
+      passes: several updates on the same episodes; None for one update on fresh episodes.
       rate_factors: ``params -> tree of factors`` on the learning rate of each parameter; None for 1 everywhere.
-      frozen: keys of the parameters, a dictionary, that are held fixed: see `freeze`.
-      stochastic: predictions are random, as those of an agent that samples its locations.
+      frozen: keys of the dictionary of parameters that training does not change, see `freeze`.
+      stochastic: whether predictions are random, as those of an agent that samples its locations.
     """
 
     init: Callable[[Key[Array, ""]], PyTree]
@@ -74,44 +74,44 @@ class Model(NamedTuple):
 
 
 def freeze(model: Model, *names: str) -> Model:
-    """The model with these parts of its parameters held fixed: neither gradients nor weight decay change them.
+    """Return the model with some parameters frozen: neither gradients nor weight decay change them.
 
     Args:
-      model: its parameters are a dictionary.
-      names: keys of that.
+      model: a model whose parameters are a dictionary.
+      names: keys of the parameters to freeze.
     """
     if not names:
         return model
 
-    def loss(params: PyTree, *given: Any) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
-        return model.loss(params | {name: jax.lax.stop_gradient(params[name]) for name in names}, *given)
+    def loss(params: PyTree, *inputs: Any) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        return model.loss(params | {name: jax.lax.stop_gradient(params[name]) for name in names}, *inputs)
 
     return model._replace(loss=loss, frozen=names)
 
 
 def _without_frozen(model: Model, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The optimiser of the parameters that are not frozen: of the others it keeps no state."""
+    """Restrict the optimiser to the parameters that are not frozen; it keeps no state for the others."""
     if not model.frozen:
         return optimizer
 
-    def parts(params: PyTree) -> dict[str, str]:
+    def labels(params: PyTree) -> dict[str, str]:
         return {name: "frozen" if name in model.frozen else "trained" for name in params}
 
-    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, parts)
+    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
 
 
 class TrainState(NamedTuple):
-    """Everything that a run needs to go on.
+    """The training state: everything that a run needs to resume.
 
     Attributes:
       params: current parameters.
-      opt_state: the optimiser's state.
-      step: steps done.
-      base_key: key from which every step's key is folded.
-      estimator_state: what the last step left for the next (`Model.estimator_state`).
-      best_params: parameters of the lowest validation error so far.
-      best_error: that error in per cent; infinite before the first validation.
-      best_step: the step it was measured at.
+      opt_state: state of the optimiser.
+      step: number of steps so far.
+      base_key: key that the key of every step is folded from.
+      estimator_state: estimator state for the next step (`Model.estimator_state`).
+      best_params: parameters with the lowest validation error so far.
+      best_error: their validation error in per cent; infinite before the first validation.
+      best_step: the step of that validation.
     """
 
     params: PyTree
@@ -125,7 +125,7 @@ class TrainState(NamedTuple):
 
 
 def init_state(model: Model, optimizer: optax.GradientTransformation, seed: int | Int[Array, ""]) -> TrainState:
-    """A fresh state from a seed."""
+    """Initialise a training state from a seed."""
     init_key, base_key = jax.random.split(jax.random.key(seed))
     params = jax.jit(model.init)(init_key)
     return TrainState(
@@ -133,7 +133,7 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, seed: int 
         opt_state=_without_frozen(model, optimizer).init(params),
         step=jnp.zeros((), jnp.int32),
         base_key=base_key,
-        # Copied, because the chunk donates its state and one buffer cannot be donated twice.
+        # Copied: the chunk donates its state, and one buffer cannot be donated twice.
         estimator_state=jax.tree.map(jnp.copy, model.estimator_state),
         best_params=jax.tree.map(jnp.copy, params),
         best_error=jnp.array(jnp.inf),
@@ -142,11 +142,11 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, seed: int 
 
 
 class Hyper(NamedTuple):
-    """The continuous hyperparameters of a run: settings that differ in these alone share a compiled program.
+    """The continuous hyperparameters of a run; settings that differ only in these share a compiled program.
 
     Attributes:
-      learning_rate: at its highest.
-      model: those of the model.
+      learning_rate: the peak learning rate.
+      model: hyperparameters of the model.
     """
 
     learning_rate: Float[Array, ""]
@@ -163,18 +163,19 @@ def train_step(
     sample_batch: SampleBatch,
     total_steps: int,
 ) -> Step:
-    """One step: images made from the step's key, a gradient, an update; or several updates (`Passes`).
+    """Make the training step: sample a batch, compute the gradient, update; or several updates (`Passes`).
 
     Args:
-      model: what is trained.
+      model: the model to train.
       optimizer: from `common.training.optimizers.make_optimizer`.
-      schedule: ``highest rate -> schedule``, from `common.training.optimizers.make_schedule`.
+      schedule: ``peak rate -> schedule``, from `common.training.optimizers.make_schedule`.
       sample_batch: ``(key, source) -> (images, labels)``.
-      total_steps: of the whole run; ``progress = step / total_steps``.
+      total_steps: steps of the whole run; ``progress = step / total_steps``.
 
     Returns:
-      ``(state, source, hyper) -> (state, metrics)``; metrics gain ``grad_norm`` (before clipping) and ``param_norm``.
-      With several updates metrics are means over them, and gain ``updates``, their number.
+      ``(state, source, hyper) -> (state, metrics)``. Metrics include ``grad_norm``, before clipping, and
+      ``param_norm``. With several updates, metrics are means over the applied updates and include their number
+      ``updates``.
     """
     gradient = jax.value_and_grad(model.loss, has_aux=True)
     optimizer = _without_frozen(model, optimizer)
@@ -193,15 +194,15 @@ def train_step(
     def step(state: TrainState, source: Any, hyper: Hyper) -> tuple[TrainState, dict[str, Array]]:
         data_key, loss_key = jax.random.split(jax.random.fold_in(state.base_key, state.step))
         images, labels = sample_batch(data_key, source)
-        given = Given(state.step / total_steps, hyper.model, state.estimator_state)
+        step_input = StepInput(state.step / total_steps, hyper.model, state.estimator_state)
         rate = schedule(hyper.learning_rate)(state.step)
         if model.passes is None:
             params, opt_state, estimator_state, metrics = update(
-                state.params, state.opt_state, rate, loss_key, images, labels, given
+                state.params, state.opt_state, rate, loss_key, images, labels, step_input
             )
         else:
             params, opt_state, estimator_state, metrics = _several_updates(
-                update, model.passes, state, rate, loss_key, images, labels, given
+                update, model.passes, state, rate, loss_key, images, labels, step_input
             )
         return state._replace(
             params=params, opt_state=opt_state, step=state.step + 1, estimator_state=estimator_state
@@ -218,44 +219,48 @@ def _several_updates(
     key: Key[Array, ""],
     images: Array,
     labels: Array,
-    given: Given,
+    step_input: StepInput,
 ) -> tuple[PyTree, PyTree, PyTree, dict[str, Array]]:
+    """Play episodes once and make several updates on them."""
     play_key, order_key, loss_key = jax.random.split(key, 3)
-    rollout, estimator_state = passes.play(state.params, play_key, images, labels, given)
-    given = given._replace(estimator_state=estimator_state)
+    rollout, estimator_state = passes.play(state.params, play_key, images, labels, step_input)
+    step_input = step_input._replace(estimator_state=estimator_state)
     orders = jax.vmap(lambda key: jax.random.permutation(key, len(images)))(jax.random.split(order_key, passes.number))
-    parts = orders.reshape(passes.number * passes.minibatches, -1)
+    minibatches = orders.reshape(passes.number * passes.minibatches, -1)
 
-    def one(carry: tuple[PyTree, PyTree, Array], part: tuple[Array, Array]) -> tuple[Any, dict[str, Array]]:
-        params, opt_state, going = carry
-        index, key = part
+    def update_once(carry: tuple[PyTree, PyTree, Array], inputs: tuple[Array, Array]) -> tuple[Any, dict[str, Array]]:
+        params, opt_state, active = carry
+        index, key = inputs
         episodes = jax.tree.map(lambda leaf: leaf[:, :, index], rollout)
-        here = given._replace(rollout=episodes)
-        *updated, _, metrics = update(params, opt_state, rate, key, images[index], labels[index], here)
+        batch = images[index], labels[index], step_input._replace(rollout=episodes)
+        *updated, _, metrics = update(params, opt_state, rate, key, *batch)
         if passes.max_kl:
-            going = going & (metrics["kl"] <= passes.max_kl)
-        kept = jax.tree.map(lambda new, old: jnp.where(going, new, old), tuple(updated), (params, opt_state))
-        return (*kept, going), metrics | {"updates": going.astype(jnp.float32)}
+            active = active & (metrics["kl"] <= passes.max_kl)
+        selected = jax.tree.map(lambda new, old: jnp.where(active, new, old), tuple(updated), (params, opt_state))
+        return (*selected, active), metrics | {"updates": active.astype(jnp.float32)}
 
     begin = (state.params, state.opt_state, jnp.array(True))
-    (params, opt_state, _), metrics = jax.lax.scan(one, begin, (parts, jax.random.split(loss_key, len(parts))))
-    done = metrics.pop("updates")
-    # Of the updates that were skipped nothing is told, unless it is what skipped them that is not a number.
-    told = (done > 0) | jnp.isnan(metrics.get("kl", done))
-    mean = {name: jnp.where(told, values, 0).sum() / jnp.maximum(done.sum(), 1) for name, values in metrics.items()}
-    return params, opt_state, estimator_state, mean | {"updates": done.sum()}
+    (params, opt_state, _), metrics = jax.lax.scan(
+        update_once, begin, (minibatches, jax.random.split(loss_key, len(minibatches)))
+    )
+    applied = metrics.pop("updates")
+    # Average metrics over the applied updates; keep a NaN KL visible, since it is why updates were skipped.
+    counted = (applied > 0) | jnp.isnan(metrics.get("kl", applied))
+    mean = {name: jnp.where(counted, each, 0).sum() / jnp.maximum(applied.sum(), 1) for name, each in metrics.items()}
+    return params, opt_state, estimator_state, mean | {"updates": applied.sum()}
 
 
 def make_chunk(
     step: Callable[[TrainState, Any], tuple[TrainState, dict[str, Array]]],
 ) -> Callable[[TrainState, Any, int], tuple[TrainState, dict[str, Float[Array, " steps"]]]]:
-    """Many steps in one compiled scan.
+    """Compile many training steps into one scan.
 
     Args:
       step: ``(state, source) -> (state, metrics)``; `train_step` with its hyperparameters.
 
     Returns:
-      ``(state, source, num_steps) -> (state, metrics)`` with one entry a step in each metric. The state is donated.
+      ``(state, source, num_steps) -> (state, metrics)``, with one entry for each step in each metric. The state is
+      donated.
     """
 
     def chunk(state: TrainState, source: Any, num_steps: int) -> tuple[TrainState, dict[str, Array]]:
@@ -265,8 +270,8 @@ def make_chunk(
 
 
 def keep_best(state: TrainState, error: float) -> TrainState:
-    """Remembers the current parameters if their validation error, in per cent, is the lowest so far."""
-    # Compared as it is stored: else rounding would let an equal error count as lower.
+    """Keep the current parameters as the best ones if their validation error, in per cent, is the lowest so far."""
+    # Compared in float32, as it is stored: else rounding could make an equal error count as lower.
     if not np.float32(error) < np.asarray(state.best_error):
         return state
     return state._replace(

@@ -1,1 +1,1 @@
-"""Benchmarks: measured side by side in one run on the same machine, never as a bare time."""
+"""Benchmarks that compare programs in one run on the same machine, because times alone mean little."""

@@ -1,4 +1,4 @@
-"""Arithmetic: how much of it a compiled program needs, and how fast the machine does it at best."""
+"""Arithmetic: the operations of a compiled program, and the rate of matrix products on this machine."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +11,15 @@ PRODUCTS = 10
 
 
 def program_flops(jitted: Any, *args: Any, platform: str | None = None) -> float | None:
-    """Floating-point operations of one call of a jitted function, by XLA's cost analysis; None where it has none.
+    """Return the floating-point operations of one call of a jitted function by XLA's cost analysis, or None.
 
-    Counted before optimisation, so that matrix products that a backend hands to a library are in it. A loop's body is
-    counted once.
+    They are counted before optimisation, so that matrix products that a backend passes to a library are included. The
+    body of a loop is counted once.
 
     Args:
       jitted: the function.
       args: its arguments, or their shapes.
-      platform: counts the program as it is for this one, such as cuda; None for the one at hand.
+      platform: platform to lower the program for, such as cuda; None for the current one.
     """
     platforms = None if platform is None else (platform,)
     costs = jitted.trace(*args).lower(lowering_platforms=platforms).cost_analysis()
@@ -28,10 +28,10 @@ def program_flops(jitted: Any, *args: Any, platform: str | None = None) -> float
 
 
 def matrix_products(size: int) -> Callable[[], float]:
-    """Products of ``size x size`` float32 matrices at JAX's default precision, one after another.
+    """Make a program of products of ``size x size`` float32 matrices at JAX's default precision.
 
     Returns:
-      A function that computes some, waits for them, and returns their floating-point operations.
+      A function that computes `PRODUCTS` of them, waits for the result, and returns the floating-point operations.
     """
     left = jax.random.normal(jax.random.key(0), (size, size))
     right = jax.random.normal(jax.random.key(1), (size, size)) / size**0.5

@@ -1,6 +1,6 @@
-"""What the speed benchmark times: training in JAX and in PyTorch, and parts of JAX's training step.
+"""The programs that the speed benchmark times: training in JAX and in PyTorch, and parts of JAX's training step.
 
-Each is a function without arguments that does some work, waits until it is done, and returns how many units it was.
+Each is a function without arguments that does some work, waits for it, and returns the number of units of work.
 """
 
 from collections.abc import Callable
@@ -26,15 +26,15 @@ _POOL_BATCH = 512
 
 
 def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, float | None]:
-    """The project's compiled chunk of training steps, images made on the device included.
+    """Make the training program of this project: a compiled chunk of steps, including making the images.
 
     Args:
-      experiment: what is trained; ``log_every`` steps make a chunk.
+      experiment: the training run; a chunk has ``log_every`` steps.
       dataset: the loaded task.
 
     Returns:
-      A function that trains for a chunk and returns its episodes; and the floating-point operations of one step,
-      None where XLA does not tell.
+      A function that trains for a chunk and returns the number of episodes; and the floating-point operations of one
+      step, or None if XLA does not report them.
 
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
@@ -56,7 +56,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
 
 
 def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W C"], Int[np.ndarray, " size"]]:
-    """Training images drawn as training draws them: ``size`` images and labels, on the host."""
+    """Make ``size`` training images and labels, on the host, in the same way as training does."""
     draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.recipe, _POOL_BATCH))
     batches = -(-size // _POOL_BATCH)
     drawn = [jax.device_get(draw(key, dataset.train)) for key in jax.random.split(jax.random.key(0), batches)]
@@ -65,20 +65,22 @@ def make_pool(dataset: Dataset, size: int) -> tuple[UInt8[np.ndarray, "size H W 
 
 
 def torch_training(experiment: RamExperiment, dataset: Dataset, pool: int) -> tuple[dict[str, Work], dict[str, Any]]:
-    """PyTorch's training with the straightforward and with the tuned retina, on JAX's kind of device if PyTorch can.
+    """Make the training programs of PyTorch, with the simple and with the tuned retina.
+
+    They run on the same kind of device as JAX if PyTorch supports it.
 
     Args:
-      experiment: what is trained.
+      experiment: the training run.
       dataset: the loaded task.
-      pool: images made here, in advance, from which batches are drawn.
+      pool: number of images to make in advance and to sample batches from.
 
     Returns:
-      ``torch`` and ``torch_tuned``, which train for a step (ten on a GPU) and return its episodes; and PyTorch's
-      version, device and threads.
+      ``torch`` and ``torch_tuned``, which train for a step (ten on a GPU) and return the number of episodes; and
+      PyTorch's version, device and number of threads.
 
     Raises:
       ModuleNotFoundError: PyTorch is not installed.
-      ValueError: a configuration that the PyTorch implementation does not have.
+      ValueError: a configuration that the PyTorch implementation does not support.
     """
     from experiments.benchmarks.torch_ram import TorchTrainer, torch
 
@@ -114,24 +116,24 @@ def torch_training(experiment: RamExperiment, dataset: Dataset, pool: int) -> tu
     return contenders, {"version": torch.__version__, "device": name, "threads": torch.get_num_threads()}
 
 
-def see_all(
+def read_glimpses(
     images: UInt8[Array, "B H W C"], locations: Float[Array, "T M B 2"], retina: Retina
 ) -> Float[Array, "T M B K G G C"]:
-    """All that the sensor does in a training step: the tables of a batch, and glimpses at normalised locations."""
+    """Compute what the sensor computes in a training step: the tables of a batch, and glimpses at all locations."""
     tables = jax.vmap(summed_area_table)(images)
-    see = jax.vmap(glimpse, in_axes=(0, 0, None))
-    return jax.vmap(jax.vmap(lambda where: see(tables, where, retina)))(locations)
+    read_batch = jax.vmap(glimpse, in_axes=(0, 0, None))
+    return jax.vmap(jax.vmap(lambda batch: read_batch(tables, batch, retina)))(locations)
 
 
 def step_parts(experiment: RamExperiment, dataset: Dataset) -> dict[str, Work]:
-    """Parts of a training step, each compiled alone. A unit is what one step needs.
+    """Make programs of the parts of a training step, each compiled alone; a unit is the work of one step.
 
     Returns:
-      ``images``: making the batch; ``sensor``: the batch's tables and all glimpses, at uniform locations.
+      ``images``: makes the batch; ``sensor``: computes the batch's tables and all glimpses, at uniform locations.
     """
     model, batch_size = experiment.model, experiment.training.batch_size
     draw = jax.jit(lambda key, source: sample_batch(key, source, dataset.recipe, batch_size)[0])
-    sensor = jax.jit(see_all, static_argnums=2)
+    sensor = jax.jit(read_glimpses, static_argnums=2)
     key, retina = jax.random.key(0), make_retina(model.retina)
     batch = draw(key, dataset.train)
     shape = (model.agent.num_glimpses, model.estimator.replicates, batch_size, 2)
@@ -141,8 +143,8 @@ def step_parts(experiment: RamExperiment, dataset: Dataset) -> dict[str, Work]:
         draw(key, dataset.train).block_until_ready()
         return 1.0
 
-    def look() -> float:
+    def read() -> float:
         sensor(batch, locations, retina).block_until_ready()
         return 1.0
 
-    return {"images": make_images, "sensor": look}
+    return {"images": make_images, "sensor": read}

@@ -1,12 +1,12 @@
-"""RAM in PyTorch, as public implementations write it: what `training_speed` compares with.
+"""RAM in PyTorch, written like public implementations: the program that `training_speed` compares with.
 
-The same model, hybrid loss and optimiser as ``ram`` with its default loss; a test copies the parameters and
-finds the same glimpses, losses and gradients. Eager, with a Python loop over glimpses; the retina crops a padded
-image at each scale and average-pools it; M replicates repeat the batch M times.
+It has the model, hybrid loss and optimiser of ``ram`` with its default loss; a test copies the parameters and checks
+that glimpses, losses and gradients are the same. It runs eagerly, with a Python loop over glimpses. The retina crops a
+padded image at each scale and average-pools it. M replicates repeat the batch M times.
 
-The retina takes most of its time, and there are two: the straightforward one, as public implementations have it, pads
-the batch at each glimpse and scale and slices image after image; the tuned one, the fastest of six that were tried,
-pads once an episode and crops all images at once as windows of a strided view.
+The retina takes most of the time, so there are two. The simple one, as in public implementations, pads the batch for
+each glimpse and scale and slices one image after the other. The tuned one, the fastest of six, pads once an episode and
+crops all images at once as windows of a strided view.
 """
 
 import math
@@ -32,8 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-# The choices of `RamConfig` that this implementation is written for; sizes, sigma and loss weights are free.
-WRITTEN_FOR: dict[str, dict[str, Any]] = {
+# The only values of `RamConfig` that this implementation supports; sizes, sigma and loss weights are free.
+SUPPORTED: dict[str, dict[str, Any]] = {
     "agent": {
         "glimpse_network": "dense",
         "combine": "add",
@@ -62,28 +62,28 @@ WRITTEN_FOR: dict[str, dict[str, Any]] = {
 }
 
 
-def require_supported(config: RamConfig) -> None:
-    """Checks that a configuration is one that this implementation is written for.
+def check_supported(config: RamConfig) -> None:
+    """Check that this implementation supports a configuration.
 
     Raises:
-      ValueError: it is not; quotes the value and says what is allowed.
+      ValueError: it does not; quotes the value and says what is allowed.
     """
-    for part, fields in WRITTEN_FOR.items():
+    for group, fields in SUPPORTED.items():
         for name, allowed in fields.items():
-            value = getattr(getattr(config, part), name)
+            value = getattr(getattr(config, group), name)
             if value != allowed:
                 raise ValueError(f"{name} {value!r}: the PyTorch implementation has only {allowed!r}")
 
 
 def reach(retina: RetinaConfig) -> int:
-    """Half of the coarsest patch, in pixels: how far a glimpse at the image's edge sees beyond it."""
+    """Return half of the coarsest patch in pixels: how far a glimpse at the edge reaches beyond the image."""
     return math.ceil(retina.glimpse_size * retina.growth ** (retina.num_scales - 1) / 2)
 
 
 def upper_left(
     locations: Float[Tensor, "N 2"], extent: int, border: int, height: int, width: int
 ) -> Int[Tensor, "N 2"]:
-    """Pixel (x, y) of the first corner of patches ``extent`` pixels wide, in images padded by ``border`` pixels."""
+    """Return the first pixel (x, y) of patches ``extent`` pixels wide, in images padded by ``border`` pixels."""
     centre = (locations + 1) / 2 * locations.new_tensor([width, height])
     return torch.floor(centre - extent / 2 + 0.5).long() + border
 
@@ -91,7 +91,7 @@ def upper_left(
 def glimpse(
     images: Float[Tensor, "N C H W"], locations: Float[Tensor, "N 2"], retina: RetinaConfig
 ) -> Float[Tensor, "N K G G C"]:
-    """The straightforward retina: at each scale pads the images, slices one after the other and average-pools.
+    """Take glimpses with the simple retina: pad at each scale, slice image by image, average-pool.
 
     Args:
       images: in [0, 1].
@@ -114,7 +114,7 @@ def glimpse(
 def tuned_glimpse(
     padded: Float[Tensor, "N C H_padded W_padded"], locations: Float[Tensor, "N 2"], retina: RetinaConfig
 ) -> Float[Tensor, "N K G G C"]:
-    """The tuned retina: crops all images at once at each scale, and average-pools.
+    """Take glimpses with the tuned retina: crop all images at once at each scale, average-pool.
 
     Args:
       padded: images in [0, 1], surrounded by `reach` pixels of zeros.
@@ -135,14 +135,14 @@ def tuned_glimpse(
 
 
 class TorchEpisode(NamedTuple):
-    """What happened in an episode of T glimpses of N images. The first location is given, the T - 1 others chosen.
+    """Episodes of T glimpses on N images. The first location is fixed, the other T - 1 are actions of the policy.
 
     Attributes:
-      locations: where glimpses were taken, normalised ``[T, N, 2]``.
-      logits: belief over classes after each glimpse ``[T, N, num_classes]``.
-      means: mean of the policy that chose each location after the first ``[T - 1, N, 2]``.
-      log_probs: log-probability of those locations before they were moved onto the image ``[T - 1, N]``.
-      values: predicted return before those locations were drawn ``[T - 1, N]``.
+      locations: locations of the glimpses, normalised ``[T, N, 2]``.
+      logits: class logits after each glimpse ``[T, N, num_classes]``.
+      means: mean of the policy for each location after the first ``[T - 1, N, 2]``.
+      log_probs: log-probability of these locations before they were clipped to the image ``[T - 1, N]``.
+      values: predicted return before these locations were sampled ``[T - 1, N]``.
     """
 
     locations: Float[Tensor, "T N 2"]
@@ -153,18 +153,18 @@ class TorchEpisode(NamedTuple):
 
 
 class TorchRam(nn.Module):
-    """RAM: glimpse, core, location, action and baseline networks, unrolled over an episode.
+    """RAM: glimpse network, core, and location, action and value networks, unrolled over an episode.
 
     Args:
-      config: the agent.
+      config: configuration of the agent.
       height: rows H of the images.
       width: columns W of the images.
       channels: channels C of the images.
       num_classes: number of classes.
-      tuned: whether the retina is the tuned one.
+      tuned: whether to use the tuned retina.
 
     Raises:
-      ValueError: the configuration is not one that this implementation is written for.
+      ValueError: a configuration that this implementation does not support.
     """
 
     sigma: Tensor
@@ -173,14 +173,14 @@ class TorchRam(nn.Module):
         self, config: RamConfig, height: int, width: int, channels: int, num_classes: int, *, tuned: bool = False
     ):
         super().__init__()
-        require_supported(config)
+        check_supported(config)
         agent, self.retina, self.num_glimpses = config.agent, config.retina, config.agent.num_glimpses
         self.tuned = tuned
         values = self.retina.num_scales * self.retina.glimpse_size**2 * channels
-        self.what = nn.Linear(values, agent.glimpse_hidden)
-        self.what_out = nn.Linear(agent.glimpse_hidden, agent.glimpse_features)
-        self.where = nn.Linear(2, agent.location_hidden)
-        self.where_out = nn.Linear(agent.location_hidden, agent.glimpse_features)
+        self.glimpse = nn.Linear(values, agent.glimpse_hidden)
+        self.glimpse_out = nn.Linear(agent.glimpse_hidden, agent.glimpse_features)
+        self.location = nn.Linear(2, agent.location_hidden)
+        self.location_out = nn.Linear(agent.location_hidden, agent.glimpse_features)
         self.core = nn.LSTMCell(agent.glimpse_features, agent.core_hidden)
         self.mean = nn.Linear(agent.core_hidden, 2)
         self.logits = nn.Linear(agent.core_hidden, num_classes)
@@ -191,23 +191,23 @@ class TorchRam(nn.Module):
     def features(
         self, glimpses: Float[Tensor, "N K G G C"], locations: Float[Tensor, "N 2"]
     ) -> Float[Tensor, "N features"]:
-        """The glimpse network: glimpses in [0, 1] and normalised locations to ``relu(what + where)``."""
-        what = self.what_out(F.relu(self.what(GLIMPSE_SCALE * glimpses.flatten(1))))
-        where = self.where_out(F.relu(self.where(locations)))
-        return F.relu(what + where)
+        """Compute glimpse features ``relu(glimpse + location)`` from glimpses in [0, 1] and normalised locations."""
+        of_glimpse = self.glimpse_out(F.relu(self.glimpse(GLIMPSE_SCALE * glimpses.flatten(1))))
+        of_location = self.location_out(F.relu(self.location(locations)))
+        return F.relu(of_glimpse + of_location)
 
     def forward(
         self, images: Float[Tensor, "N C H W"], samples: Float[Tensor, "moves N 2"] | None = None
     ) -> TorchEpisode:
-        """Unrolls an episode that starts at the centre.
+        """Unroll an episode that starts at the centre.
 
         Args:
-          images: in [0, 1].
-          samples: the locations after the first, as if drawn from the policy; drawn from it when not given.
+          images: images in [0, 1].
+          samples: the locations after the first; None to sample them from the policy.
         """
-        see: Callable[[Tensor, Tensor, RetinaConfig], Tensor] = glimpse
+        take_glimpse: Callable[[Tensor, Tensor, RetinaConfig], Tensor] = glimpse
         if self.tuned:
-            see, images = tuned_glimpse, F.pad(images, (reach(self.retina),) * 4)
+            take_glimpse, images = tuned_glimpse, F.pad(images, (reach(self.retina),) * 4)
         location = images.new_zeros(len(images), 2)
         hidden = cell = images.new_zeros(len(images), self.core.hidden_size)
         locations, logits, means, log_probs, values = [], [], [], [], []
@@ -220,19 +220,19 @@ class TorchRam(nn.Module):
                 means.append(mean)
                 log_probs.append(policy.log_prob(sample).sum(-1))
                 values.append(self.value(hidden.detach()).squeeze(-1))
-            seen = see(images, location, self.retina)
-            hidden, cell = self.core(self.features(seen, location), (hidden, cell))
+            patches = take_glimpse(images, location, self.retina)
+            hidden, cell = self.core(self.features(patches, location), (hidden, cell))
             locations.append(location)
             logits.append(self.logits(hidden))
         return TorchEpisode(*(torch.stack(x) for x in (locations, logits, means, log_probs, values)))
 
 
 def hybrid_loss(weights: LossConfig, episode: TorchEpisode, labels: Int[Tensor, " N"]) -> Float[Tensor, ""]:
-    """Cross-entropy at every glimpse, REINFORCE with the learned baseline, and the baseline's squared error.
+    """Compute the hybrid loss: cross-entropy at every glimpse, REINFORCE with a learned baseline, and value error.
 
     Args:
-      weights: for the weights of the three.
-      episode: T glimpses of N images.
+      weights: the weights of the three terms.
+      episode: T glimpses on N images.
       labels: true classes.
     """
     glimpses = len(episode.logits)
@@ -240,27 +240,27 @@ def hybrid_loss(weights: LossConfig, episode: TorchEpisode, labels: Int[Tensor, 
     reward = (episode.logits[-1].detach().argmax(-1) == labels).float()
     advantage = reward - episode.values.detach()
     policy = -(episode.log_probs * advantage).sum(0).mean()
-    baseline = F.mse_loss(episode.values, reward.expand_as(episode.values))
+    value_error = F.mse_loss(episode.values, reward.expand_as(episode.values))
     return (
         weights.classification_weight * classification
         + weights.policy_weight * policy
-        + weights.value_weight * baseline
+        + weights.value_weight * value_error
     )
 
 
 class TorchTrainer:
-    """Trains on batches drawn from images in memory: Adam, with the gradient's norm clipped.
+    """Training by Adam on batches sampled from images in memory, with the norm of the gradient clipped.
 
     Args:
       config: the agent and its loss, with M replicates.
-      optimizer: Adam's rate, constant, and the largest norm.
+      optimizer: the constant learning rate and the largest norm.
       images: uint8 ``[pool, H, W, C]``, kept on the device.
       labels: ``[pool]``.
       num_classes: number of classes.
       batch_size: images B in a batch.
-      device: of PyTorch.
-      seed: of parameters, batches and locations.
-      tuned: whether the retina is the tuned one.
+      device: device of PyTorch.
+      seed: seed of parameters, batches and locations.
+      tuned: whether to use the tuned retina.
     """
 
     def __init__(
@@ -286,7 +286,7 @@ class TorchTrainer:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=optimizer.learning_rate)
 
     def step(self) -> Float[Tensor, ""]:
-        """One step. Returns the loss, which a GPU may still be computing."""
+        """Make one training step and return the loss, which a GPU may still be computing."""
         index = torch.randint(len(self.labels), (self.batch_size,), device=self.images.device)
         replicates = self.replicates
         images = (self.images[index].float() / 255).repeat(replicates, 1, 1, 1)

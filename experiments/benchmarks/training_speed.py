@@ -1,10 +1,10 @@
-"""How fast RAM trains, beside PyTorch: ``python -m experiments.benchmarks.training_speed [flags]``.
+"""Measure the training speed of RAM in JAX and in PyTorch: ``python -m experiments.benchmarks.training_speed``.
 
-JAX runs the chunk of training steps that `experiments.ram` runs, images made on the device included. PyTorch runs
-`torch_ram`, on images that were made in advance and lie in memory, with a straightforward retina as public
-implementations have it and with one that was tuned. All take turns, so that whatever else the machine does meets each
-of them; compiling and the first steps are not timed. They need an idle machine nevertheless: threads of PyTorch wait
-for one another several times an operation, so a busy core costs it much more than it costs JAX.
+JAX runs the chunk of training steps that `experiments.ram` runs, including making the images. PyTorch runs `torch_ram`
+on images that were made in advance, with the simple retina of public implementations and with a tuned one. The programs
+take turns, so that other programs on the machine affect all of them alike; compilation and the first steps are not
+timed. Use an idle machine all the same: PyTorch's threads wait for each other several times in each operation, so a
+busy core slows PyTorch much more than JAX.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from common.attention.config import RetinaConfig
-from common.checks import require_at_least
+from common.checks import Range, check_ranges
 from common.data import TASKS, find_task, load_task
 from common.policy_gradient import EstimatorConfig
 from common.training.optimizers import OptimizerConfig
@@ -39,23 +39,23 @@ from ram.config import AgentConfig, RamConfig
 console = Console(stderr=True)
 
 TRAINING = ("jax", "torch", "torch_tuned")
-# The other programs are short and steady: part of a turn's seconds that each is timed for.
+# The other programs are short and steady: the fraction of a turn's seconds that each is timed for.
 SHORT_TURN = 0.1
-# Average number of running programs, over the last minute, above which the machine counts as busy.
+# Load average of the last minute above which the machine counts as busy.
 BUSY = 1.0
 
 
 @dataclass(frozen=True)
 class SpeedConfig:
-    """What is measured."""
+    """The training runs to measure, and how."""
 
     task: str = "cluttered100"
     """Task made from MNIST: mnist28, translated60, cluttered60, cluttered100 or augmented100."""
-    batch_size: int = 128
+    batch_size: Annotated[int, Range(1)] = 128
     """Images B in a batch."""
-    replicates: tuple[int, ...] = (1, 10)
-    """Numbers M of replicates of each image; each is measured. Rates are in episodes a second, B * M a step; for M = 1
-    that is images a second."""
+    replicates: Annotated[tuple[int, ...], Range(1)] = (1, 10)
+    """Numbers M of replicates of each image; each is measured. Rates are in episodes per second, B * M in a step; with
+    M = 1 these are images per second."""
     glimpse_size: int = 12
     """Side G of each scale's patch, in samples."""
     num_scales: int = 4
@@ -64,39 +64,34 @@ class SpeedConfig:
     """Number T of glimpses of an episode."""
     core_hidden: int = 256
     """Units of the LSTM."""
-    seconds: float = 10.0
-    """Seconds, at least, of a turn; only whole chunks of steps are timed."""
-    rounds: int = 3
+    seconds: Annotated[float, Range(above=0)] = 10.0
+    """Least seconds of a turn; only whole chunks of steps are timed."""
+    rounds: Annotated[int, Range(1)] = 3
     """Rounds, in each of which JAX and PyTorch take a turn; the median over rounds is reported."""
-    chunk_steps: int = 100
-    """Training steps of one compiled call of JAX; `experiments.ram` does 100."""
-    pool: int = 8192
+    chunk_steps: Annotated[int, Range(1)] = 100
+    """Training steps in one compiled call of JAX; `experiments.ram` has 100."""
+    pool: Annotated[int, Range(1)] = 8192
     """Images made in advance for PyTorch."""
-    product_size: int = 1024
-    """Side of the square float32 matrices whose product's rate the arithmetic is compared with."""
+    product_size: Annotated[int, Range(1)] = 1024
+    """Side of square float32 matrices; the arithmetic of training is compared with the rate of their products."""
     torch: bool = True
     """Measure PyTorch, an extra (pip install '.[benchmark]'); with --no-torch JAX alone."""
     output: Path | None = None
-    """JSON file for the results of every round, overwritten; only the table is printed when it is not given."""
+    """JSON file for the results of every round, overwritten; without it only the table is printed."""
 
 
-def validate(config: SpeedConfig) -> None:
-    """Checks what is not checked with the training run, before anything is measured.
+def check_speed(config: SpeedConfig) -> None:
+    """Check the settings that the training run does not check, before anything is measured.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
     """
-    require_at_least(config, 1, "batch_size", "rounds", "chunk_steps", "pool", "product_size")
+    check_ranges(config)
     if config.task not in TASKS or config.task == "images":
-        find_task(config.task)  # Says which task may have been meant.
+        find_task(config.task)  # Raises with a suggestion for a misspelt name.
         raise ValueError(f"task {config.task!r}: must be one made from MNIST")
     if not config.replicates:
         raise ValueError("replicates (): give at least one number")
-    for replicates in config.replicates:
-        if replicates < 1:
-            raise ValueError(f"replicates {replicates}: must be at least 1")
-    if not 0 < config.seconds < float("inf"):
-        raise ValueError(f"seconds {config.seconds}: must be positive and finite")
     if config.torch and config.num_glimpses < 2:
         raise ValueError(f"num_glimpses {config.num_glimpses}: PyTorch is compared with at least 2")
     if config.output is not None and (config.output.is_dir() or not config.output.parent.is_dir()):
@@ -104,18 +99,18 @@ def validate(config: SpeedConfig) -> None:
 
 
 def busy_warning(load: float, compared: bool) -> str:
-    """What to say when ``load`` programs, on average over the last minute, were running before the benchmark.
+    """Format the warning about a busy machine.
 
     Args:
-      load: how many.
+      load: load average of the last minute before the benchmark.
       compared: whether PyTorch is measured too.
     """
-    wrong = "the ratio flatters JAX" if compared else "the rates are too low"
-    return f"the machine is busy (load {load:.1f}): measure again when it is idle; until then {wrong}"
+    consequence = "the ratio flatters JAX" if compared else "the rates are too low"
+    return f"the machine is busy (load {load:.1f}): measure again when it is idle; until then {consequence}"
 
 
 def make_experiment(config: SpeedConfig, replicates: int) -> RamExperiment:
-    """The training run that is measured: RAM's hybrid loss, Adam at a constant rate, gradients clipped."""
+    """Make the training run to measure: RAM's hybrid loss, Adam at a constant rate, clipped gradients."""
     return RamExperiment(
         data=DataConfig(task=config.task),
         model=RamConfig(
@@ -129,19 +124,19 @@ def make_experiment(config: SpeedConfig, replicates: int) -> RamExperiment:
 
 
 def measure_rate(work: Work, seconds: float) -> float:
-    """Units of work a second, over as many calls as together take at least ``seconds``."""
-    begun, done, elapsed = time.perf_counter(), 0.0, 0.0
+    """Measure units of work per second, over enough calls to take at least ``seconds``."""
+    start, units, elapsed = time.perf_counter(), 0.0, 0.0
     while elapsed < seconds:
-        done += work()
-        elapsed = time.perf_counter() - begun
-    return done / elapsed
+        units += work()
+        elapsed = time.perf_counter() - start
+    return units / elapsed
 
 
 def take_turns(contenders: dict[str, Work], config: SpeedConfig, title: str) -> dict[str, list[float]]:
-    """Warms each program up, then times all of them in every round.
+    """Warm up each program, then measure all of them in every round.
 
     Returns:
-      For each program its rate in every round, units a second.
+      The rate of each program in every round, in units per second.
     """
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -161,17 +156,17 @@ def take_turns(contenders: dict[str, Work], config: SpeedConfig, title: str) -> 
 
 
 def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) -> dict[str, Any]:
-    """The figures of one number of replicates.
+    """Summarise the measurements with one number of replicates.
 
     Args:
-      rates: by round, ``jax`` and, if measured, ``torch`` and ``torch_tuned`` in episodes a second, ``product`` in
-        floating-point operations a second, ``images`` and ``sensor`` in steps' worth a second.
-      batch: episodes of a step, B * M.
-      flops: floating-point operations of a step, None if unknown.
+      rates: rates by round: ``jax`` and, if measured, ``torch`` and ``torch_tuned`` in episodes per second; ``product``
+        in floating-point operations per second; ``images`` and ``sensor`` in steps per second.
+      batch: episodes in a step, B * M.
+      flops: floating-point operations of a step, or None if unknown.
 
     Returns:
-      Rates, and shares of JAX's training step; ``ratio`` is of the medians, JAX over PyTorch, ``ratio_tuned`` the
-      same with the tuned retina.
+      Rates, and shares of JAX's training step; ``ratio`` is the median of JAX divided by that of PyTorch,
+      ``ratio_tuned`` the same with the tuned retina.
     """
     median = {name: statistics.median(values) for name, values in rates.items()}
     rounded = {name: {"median": median[name], "rounds": rates[name]} for name in rates}
@@ -197,18 +192,18 @@ def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) ->
 
 
 def measure(config: SpeedConfig) -> dict[str, Any]:
-    """Measures everything.
+    """Measure all programs with each number of replicates.
 
     Returns:
-      What is written as JSON.
+      The results, as written to the JSON file.
 
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
-      ModuleNotFoundError: PyTorch is asked for and not installed.
+      ModuleNotFoundError: PyTorch is to be measured and is not installed.
     """
-    validate(config)
+    check_speed(config)
     if config.torch:
-        # An error before anything takes long.
+        # Fail early if PyTorch is missing.
         importlib.import_module("experiments.benchmarks.torch_ram")
     load = os.getloadavg()[0]
     if load > BUSY:
@@ -242,7 +237,7 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
 
 
 def make_table(record: dict[str, Any]) -> Table:
-    """The results of `measure` for people, a column for each number of replicates."""
+    """Format the results of `measure` as a table with a column for each number of replicates."""
     settings, results = record["settings"], record["results"]
     title = f"{settings['task']}, batch {settings['batch_size']}, medians of {settings['rounds']} rounds"
     facts = [record["device"], f"arithmetic by {record['flops_source']}"]
@@ -281,7 +276,7 @@ def make_table(record: dict[str, Any]) -> Table:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     args = sys.argv[1:] if args is None else args
     description = "Measures how fast RAM trains: JAX and PyTorch in turn, on this machine."
     config = parse(SpeedConfig, "python -m experiments.benchmarks.training_speed", args, description)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from common.data import Dataset, Source, find_task, fixed_corners
 from common.training.evaluation import interval, over_batches
-from stn.colocalisation import Colocaliser, boxes_of, overlap
+from stn.colocalisation import Colocaliser, bounding_boxes, overlap
 
 # A box is found if its overlap with the true box is larger (Jaderberg et al. 2015, appendix A.2).
 ENOUGH = 0.5
@@ -43,7 +43,7 @@ def overlaps(finder: Colocaliser, params: Any, dataset: Dataset) -> dict[str, di
     @jax.jit
     def find(key: Array, images: Array) -> Array:
         del key
-        return boxes_of(finder.find(params, images).grids, dataset.height, dataset.width)
+        return bounding_boxes(finder.find(params, images).grids, dataset.height, dataset.width)
 
     results = {}
     for split in ("validation", "test"):

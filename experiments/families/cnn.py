@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.data import Dataset
-from common.networks.image_classifiers import BaselineConfig, make_baseline, validate_baseline
+from common.networks.image_classifiers import ClassifierConfig, check_classifier, make_classifier
 from common.training.optimizers import OptimizerConfig
 from common.training.step import Model
 from experiments.families.base import Built, Family, describe
@@ -17,7 +17,7 @@ from experiments.training.config import DataConfig, Experiment, one_pass
 class CnnExperiment(Experiment):
     """A classifier that sees the whole image, on a task."""
 
-    model: BaselineConfig = BaselineConfig()
+    model: ClassifierConfig = ClassifierConfig()
 
 
 def build(experiment: CnnExperiment, dataset: Dataset) -> Built:
@@ -26,8 +26,8 @@ def build(experiment: CnnExperiment, dataset: Dataset) -> Built:
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
-    validate_baseline(experiment.model, dataset.height, dataset.width)
-    model = make_baseline(experiment.model, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
+    check_classifier(experiment.model, dataset.height, dataset.width)
+    model = make_classifier(experiment.model, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
     draw = functools.partial(_draw, model, dataset, experiment.training.eval_batch_size)
     return Built(model, f"{describe(dataset)}; {experiment.model.network}", draw)
 
@@ -38,7 +38,7 @@ def _draw(model: Model, dataset: Dataset, batch_size: int, params: Any, run_dir:
     draw_classifier(model, params, dataset, run_dir, batch_size)
 
 
-def _cnn(task: str, model: BaselineConfig, optimizer: OptimizerConfig, steps: int, **data: Any) -> CnnExperiment:
+def _cnn(task: str, model: ClassifierConfig, optimizer: OptimizerConfig, steps: int, **data: Any) -> CnnExperiment:
     return CnnExperiment(
         data=DataConfig(task=task, **data),
         model=model,
@@ -54,49 +54,49 @@ NUMBERS = OptimizerConfig(learning_rate=5e-4)
 PRESETS: dict[str, tuple[str, CnnExperiment]] = {
     "augmented100": (
         "The article's CNN on augmented100 (its error: 49.1%). About half an hour on two CPU cores; not run yet.",
-        _cnn("augmented100", BaselineConfig("article_cnn"), ADADELTA, 5_000),
+        _cnn("augmented100", ClassifierConfig("article_cnn"), ADADELTA, 5_000),
     ),
     "mnist28": (
         "The 2-layer CNN of Mnih et al. 2014 (1.21% error). 1 min on one CPU core: 1.6% error.",
-        _cnn("mnist28", BaselineConfig("paper_cnn", 256), OptimizerConfig(), 20_000),
+        _cnn("mnist28", ClassifierConfig("paper_cnn", 256), OptimizerConfig(), 20_000),
     ),
     "translated60": (
         "The 2-layer CNN of Mnih et al. 2014 (1.62% error). 11 min on one CPU core: 2.1% error.",
-        _cnn("translated60", BaselineConfig("paper_cnn", 256), OptimizerConfig(), 40_000),
+        _cnn("translated60", ClassifierConfig("paper_cnn", 256), OptimizerConfig(), 40_000),
     ),
     "cluttered60": (
         "The 2-layer CNN of Mnih et al. 2014 (8.09% error). 11 min on one CPU core: 9.2% error.",
-        _cnn("cluttered60", BaselineConfig("paper_cnn", 256), OptimizerConfig(), 40_000),
+        _cnn("cluttered60", ClassifierConfig("paper_cnn", 256), OptimizerConfig(), 40_000),
     ),
     "cluttered100": (
         "The 2-layer CNN of Mnih et al. 2014 (14.35% error). Minutes; not run yet.",
-        _cnn("cluttered100", BaselineConfig("paper_cnn", 86), OptimizerConfig(), 40_000),
+        _cnn("cluttered100", ClassifierConfig("paper_cnn", 86), OptimizerConfig(), 40_000),
     ),
     "pairs100": (
         "Two digits on 100x100 as a set, three convolutions. Hours on a CPU; not run yet.",
-        _cnn("pairs100", BaselineConfig("addition_cnn"), OptimizerConfig(), 20_000),
+        _cnn("pairs100", ClassifierConfig("addition_cnn"), OptimizerConfig(), 20_000),
     ),
     "addition100": (
         "The sum of two digits on 100x100 (Ba et al. 2014: 3.2% error). Hours on a CPU; not run yet.",
-        _cnn("addition100", BaselineConfig("addition_cnn"), OptimizerConfig(), 20_000),
+        _cnn("addition100", ClassifierConfig("addition_cnn"), OptimizerConfig(), 20_000),
     ),
     "house_numbers": (
         "House numbers of 1 to 5 digits, 54x54 in gray, by the 11-layer CNN. For a GPU; not run yet.",
-        _cnn("house_numbers", BaselineConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
+        _cnn("house_numbers", ClassifierConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_cnn10": (
         "The same by a CNN of about the cost of that of Ba et al. 2014. For a GPU; not run yet.",
-        _cnn("house_numbers", BaselineConfig("cnn10"), NUMBERS, 60_000, grayscale=True),
+        _cnn("house_numbers", ClassifierConfig("cnn10"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_110": (
         "The same in a wider view, 110x110, by the 11-layer CNN. For a GPU; not run yet.",
-        _cnn("house_numbers_110", BaselineConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
+        _cnn("house_numbers_110", ClassifierConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_32": (
         "House numbers on 32x32 in gray, the 11-layer CNN at half its width. 102 min on one CPU core: 9.1% error.",
         _cnn(
             "house_numbers",
-            BaselineConfig("cnn11", width=0.5, dropout=0.25),
+            ClassifierConfig("cnn11", width=0.5, dropout=0.25),
             NUMBERS,
             10_000,
             resize=32,
@@ -105,19 +105,19 @@ PRESETS: dict[str, tuple[str, CnnExperiment]] = {
     ),
     "svhn": (
         "SVHN's numbers, 54x54 in gray, by the 11-layer CNN (Goodfellow et al. 2014: 3.96%): give --data. Not run yet.",
-        _cnn("svhn_numbers", BaselineConfig("cnn11"), NUMBERS, 150_000, grayscale=True),
+        _cnn("svhn_numbers", ClassifierConfig("cnn11"), NUMBERS, 150_000, grayscale=True),
     ),
     "svhn_110": (
         "The same in a wider view, 110x110 (Ba et al. 2014: 5.60% error): give --data. Not run yet.",
-        _cnn("svhn_numbers_110", BaselineConfig("cnn11"), NUMBERS, 150_000, grayscale=True),
+        _cnn("svhn_numbers_110", ClassifierConfig("cnn11"), NUMBERS, 150_000, grayscale=True),
     ),
     "svhn_32": (
         "SVHN's numbers in tight gray crops of 32x32, five labels, by a smaller CNN: give --data. Not run yet.",
-        _cnn("svhn_numbers_32", BaselineConfig("article_digits"), NUMBERS, 40_000),
+        _cnn("svhn_numbers_32", ClassifierConfig("article_digits"), NUMBERS, 40_000),
     ),
     "images": (
         "Your own images as they are, the article's CNN: give --data.",
-        _cnn("images", BaselineConfig(), ADADELTA, 2_000),
+        _cnn("images", ClassifierConfig(), ADADELTA, 2_000),
     ),
 }
 

@@ -17,11 +17,10 @@ from stn.colocalisation import (
     ENCODER,
     ColocalisationConfig,
     Colocaliser,
+    check_colocalisation,
     make_colocaliser,
-    validate_colocalisation,
 )
-from stn.config import NetworkConfig, StnConfig, TransformerConfig
-from stn.config import validate as validate_stn
+from stn.config import NetworkConfig, StnConfig, TransformerConfig, check_stn
 from stn.models import make_stn
 
 # The network that compares crops: the one of the preset mnist28_cnn of experiments.stn.
@@ -51,9 +50,9 @@ def build(experiment: ColocalisationExperiment, dataset: Dataset) -> Built:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     config, (height, width, channels) = experiment.model, dataset.image_shape
-    validate_colocalisation(config, height, width)
+    check_colocalisation(config, height, width)
     try:
-        validate_stn(ENCODER_CONFIG, config.crop, config.crop)
+        check_stn(ENCODER_CONFIG, config.crop, config.crop)
     except ValueError as error:
         raise ValueError(f"crop {config.crop}: {error}") from error
     if experiment.training.batch_size < 2:

@@ -10,7 +10,7 @@ from common.data import Dataset
 from common.training.optimizers import OptimizerConfig
 from experiments.families.base import Built, Family, describe
 from experiments.training.config import DataConfig, Experiment, one_pass
-from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, validate_soft
+from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, check_soft_attention
 from stn.soft_attention.model import SoftModel, make_soft_attention
 
 
@@ -28,7 +28,7 @@ def build(experiment: SoftExperiment, dataset: Dataset) -> Built:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     config = experiment.model
-    validate_soft(config, dataset.height, dataset.width)
+    check_soft_attention(config, dataset.height, dataset.width)
     soft = make_soft_attention(config, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
     bank, pooling = config.filter_bank, config.pooling
     attention = {

@@ -16,10 +16,9 @@ from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import DataConfig, Experiment, one_pass
 from experiments.training.history import Viewer, keep_history, transformer_viewer
-from stn.config import NetworkConfig, StnConfig, TransformerConfig
-from stn.config import validate as validate_stn
+from stn.config import NetworkConfig, StnConfig, TransformerConfig, check_stn
 from stn.models import StnModel, make_stn
-from stn.transformer import Transformed
+from stn.transformer import TransformerOutput
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def build(experiment: StnExperiment, dataset: Dataset) -> Built:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     config = experiment.model
-    validate_stn(config, dataset.height, dataset.width)
+    check_stn(config, dataset.height, dataset.width)
     stn = make_stn(config, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
     transformer = config.transformer
     number = _number_on_image(config)
@@ -60,9 +59,9 @@ def _number_on_image(config: StnConfig) -> int:
     return 0 if transformer.place == "none" else transformer.parallel * transformer.sequence
 
 
-def _transformed(stn: StnModel, config: StnConfig, params: Any, images: Array) -> list[Transformed]:
+def _transformed(stn: StnModel, config: StnConfig, params: Any, images: Array) -> list[TransformerOutput]:
     """Return what each transformer made of the images, with values from 0 to 1; of features the mean over filters."""
-    outputs, number = stn.look(params, images).transformed, _number_on_image(config)
+    outputs, number = stn.forward(params, images).transformed, _number_on_image(config)
     network = config.network
     on_image = [one._replace(images=one.images * network.input_std + network.input_mean) for one in outputs[:number]]
     return on_image + [one._replace(images=_mean_feature(one.images)) for one in outputs[number:]]

@@ -20,7 +20,7 @@ from common.attention.model import AttentionHyper, AttentionModel
 from common.names import unknown
 from common.policy_gradient import ADVANTAGE, SURROGATE, Estimator, EstimatorConfig, policy_loss
 from common.policy_gradient.advantages import returns_to_go
-from common.training.step import Given
+from common.training.step import StepInput
 
 NETWORK, VALUE_NETWORK = "location_network", "baseline_network"
 
@@ -88,7 +88,7 @@ class Setting(NamedTuple):
 
 
 def _play(ram: AttentionModel, params: PyTree, key: Key[Array, ""], setting: Setting) -> Any:
-    return ram.rollout(params, key, setting.images, Given(jnp.zeros(()), setting.hyper))
+    return ram.rollout(params, key, setting.images, StepInput(jnp.zeros(()), setting.hyper))
 
 
 def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Callable[..., Array]:

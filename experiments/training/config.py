@@ -12,7 +12,7 @@ import dacite
 from common.checks import Range, check_ranges
 from common.data import Dataset, blank_task, check_resize, find_task, load_task, reverse_dataset
 from common.data.own_images.resizing import ResizeMode
-from common.training.optimizers import OptimizerConfig, validate_optimizer
+from common.training.optimizers import OptimizerConfig, check_optimizer
 from experiments.cli.console import image_progress, warnings_as_lines
 from experiments.training.augmentation import AugmentationConfig
 
@@ -131,7 +131,7 @@ def validate_budget(experiment: Experiment) -> None:
     """
     config = experiment.training
     check_ranges(config)
-    validate_optimizer(experiment.optimizer, config.steps)
+    check_optimizer(experiment.optimizer, config.steps)
 
 
 def validate_data(config: DataConfig) -> None:

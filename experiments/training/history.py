@@ -10,7 +10,7 @@ import numpy as np
 
 from common.data import Dataset
 from common.data.array_cache import read_arrays, write_arrays
-from stn.transformer import Transformed
+from stn.transformer import TransformerOutput
 
 # Test images that figures of a run show.
 SHOWN_IMAGES = 12
@@ -20,7 +20,9 @@ HISTORY = "history"
 Viewer = Callable[[Any], dict[str, np.ndarray]]
 
 
-def transformer_viewer(transformed: Callable[[Any, jax.Array], Sequence[Transformed]], dataset: Dataset) -> Viewer:
+def transformer_viewer(
+    transformed: Callable[[Any, jax.Array], Sequence[TransformerOutput]], dataset: Dataset
+) -> Viewer:
     """Return a function that shows the transformers at work on the first test images.
 
     Args:

@@ -1,9 +1,9 @@
 """Configuration of soft attention. Every field is a flag of the command line."""
 
 from dataclasses import dataclass
-from typing import Literal, get_type_hints
+from typing import Annotated, Literal, get_type_hints
 
-from common.checks import MOST_GLIMPSES, refuse_settings, require_at_least, require_at_most
+from common.checks import MOST_GLIMPSES, Range, check_ranges, refuse_settings
 from common.networks.cores import TransformerCore
 from common.networks.glimpse_networks import require_readable
 
@@ -14,41 +14,41 @@ class PoolingConfig:
 
     scores: Literal["additive", "dot_product"] = "additive"
     """Scores of the places: a hidden layer on feature and query, or scaled dot products."""
-    heads: int = 1
+    heads: Annotated[int, Range(1)] = 1
     """Attention heads, each with weights of its own."""
-    size: int = 64
+    size: Annotated[int, Range(1)] = 64
     """Units of a head."""
-    filters: int = 16
+    filters: Annotated[int, Range(1)] = 16
     """Filters of the first 3x3 convolution; each further one has twice as many."""
-    layers: int = 3
+    layers: Annotated[int, Range(1)] = 3
     """Number of convolutions, each followed by 2x2 max-pooling."""
-    hidden: int = 128
-    """Units of the layer on what the heads saw."""
+    hidden: Annotated[int, Range(1)] = 128
+    """Units of the dense layer on the heads' outputs."""
 
 
 @dataclass(frozen=True)
 class FilterBankConfig:
     """The differentiable retina and its recurrent core."""
 
-    num_glimpses: int = 8
+    num_glimpses: Annotated[int, Range(1, MOST_GLIMPSES)] = 8
     """Number T of glimpses."""
-    glimpse_size: int = 12
+    glimpse_size: Annotated[int, Range(1)] = 12
     """Filters N along each side of the retina."""
     relative_sigma: bool = True
-    """Width of the filters in units of half their stride, so that a closer look is sharper; else in pixels (DRAW)."""
+    """Width of the filters in units of half their stride, so that zooming in sharpens; else in pixels (DRAW)."""
     glimpse_network: Literal["dense", "conv"] = "dense"
-    """What reads a glimpse: one dense layer, or convolutions 5x5, 3x3, 3x3 without pooling and a dense layer."""
-    conv_channels: int = 16
+    """Glimpse network: one dense layer, or convolutions 5x5, 3x3, 3x3 without pooling and a dense layer."""
+    conv_channels: Annotated[int, Range(1)] = 16
     """Filters of the first two convolutions on a glimpse; the third has twice as many."""
-    units: int = 256
-    """Units of the layer that joins what was seen and where."""
+    units: Annotated[int, Range(1)] = 256
+    """Units of the layer that joins the glimpse and its window."""
     core: Literal["rnn", "lstm", "gru", "transformer"] = "lstm"
     """Recurrent core."""
-    core_hidden: int = 256
+    core_hidden: Annotated[int, Range(1)] = 256
     """Units of the core."""
-    window_clip: float = 0.0
-    """Largest derivative of an image's loss by each number of a window; 0 for no limit. Through the
-    chain of glimpses those of a few images explode and drown the others."""
+    window_clip: Annotated[float, Range(0)] = 0.0
+    """Largest derivative of an image's loss by each number of a window; 0 for no limit. Without a limit the derivatives
+    of a few images can explode through the chain of glimpses and drown the others."""
     classify_at: Literal["last", "every"] = "every"
     """Cross-entropy after the last glimpse only, or the mean over all glimpses."""
 
@@ -64,12 +64,12 @@ class SoftAttentionConfig:
     filter_bank: FilterBankConfig = FilterBankConfig()
 
 
-# Of the transformer core.
+# Heads of the transformer core.
 HEADS = TransformerCore.num_heads
 
 
-def validate_soft(config: SoftAttentionConfig, height: int, width: int) -> None:
-    """Checks a configuration against the images' size in pixels.
+def check_soft_attention(config: SoftAttentionConfig, height: int, width: int) -> None:
+    """Check a configuration against the images' size in pixels.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
@@ -78,25 +78,23 @@ def validate_soft(config: SoftAttentionConfig, height: int, width: int) -> None:
         refuse_settings(
             config.filter_bank, get_type_hints(FilterBankConfig), " with attention 'pooling': is for 'filter_bank'"
         )
-        _validate_pooling(config.pooling, height, width)
+        _check_pooling(config.pooling, height, width)
     else:
         refuse_settings(
             config.pooling, get_type_hints(PoolingConfig), " with attention 'filter_bank': is for 'pooling'"
         )
-        _validate_filter_bank(config.filter_bank)
+        _check_filter_bank(config.filter_bank)
 
 
-def _validate_pooling(config: PoolingConfig, height: int, width: int) -> None:
-    require_at_least(config, 1, "heads", "size", "filters", "layers", "hidden")
+def _check_pooling(config: PoolingConfig, height: int, width: int) -> None:
+    check_ranges(config)
     most = min(height, width).bit_length() - 1
     if config.layers > most:
         raise ValueError(f"layers {config.layers}: {height}x{width} images can be halved {most} times at most")
 
 
-def _validate_filter_bank(config: FilterBankConfig) -> None:
-    require_at_least(config, 1, "num_glimpses", "glimpse_size", "conv_channels", "units", "core_hidden")
-    require_at_most(config, MOST_GLIMPSES, "num_glimpses")
-    require_at_least(config, 0, "window_clip")
+def _check_filter_bank(config: FilterBankConfig) -> None:
+    check_ranges(config)
     if config.glimpse_network == "dense":
         refuse_settings(config, ("conv_channels",), " with glimpse_network 'dense': it has no convolutions")
     require_readable(config.glimpse_network, config.glimpse_size)

@@ -1,4 +1,4 @@
-"""Soft attention over a grid of features: each head looks everywhere, and weighs what it sees."""
+"""Soft attention over a grid of features: each head computes a weighted mean of the features of all places."""
 
 import flax.linen as nn
 import jax
@@ -7,11 +7,11 @@ from jaxtyping import Array, Float
 
 
 class AdditivePooling(nn.Module):
-    """Additive scores, ``v . tanh(W feature + U query)`` (Bahdanau et al. 2015, appendix A.1.2), for each head.
+    """Additive attention: scores ``v . tanh(W feature + U query)`` (Bahdanau et al. 2015, appendix A.1.2).
 
     Attributes:
       heads: number of heads, each with W, U and v of its own.
-      size: units of a head's hidden layer.
+      size: units of each head's hidden layer.
     """
 
     heads: int
@@ -21,7 +21,7 @@ class AdditivePooling(nn.Module):
     def __call__(
         self, features: Float[Array, "B N D"], query: Float[Array, "B Q"]
     ) -> tuple[Float[Array, "B seen"], Float[Array, "B heads N"]]:
-        """Features at N places and a query to their weighted means, head by head, and the weights."""
+        """Compute the weighted means of features at N places, head by head, and the weights."""
         hidden = nn.Dense(self.heads * self.size, name="feature")(features)
         hidden = hidden + nn.Dense(self.heads * self.size, use_bias=False, name="query")(query)[:, None]
         hidden = jnp.tanh(hidden).reshape(*features.shape[:2], self.heads, self.size)
@@ -31,11 +31,11 @@ class AdditivePooling(nn.Module):
 
 
 class DotProductPooling(nn.Module):
-    """Scaled dot products of a query with keys, and means of values (Vaswani et al. 2017, equation 1), for each head.
+    """Scaled dot-product attention with one query (Vaswani et al. 2017, equation 1).
 
     Attributes:
       heads: number of heads.
-      size: units of a head's query, keys and values.
+      size: units of each head's query, keys and values.
     """
 
     heads: int
@@ -45,7 +45,7 @@ class DotProductPooling(nn.Module):
     def __call__(
         self, features: Float[Array, "B N D"], query: Float[Array, "B Q"]
     ) -> tuple[Float[Array, "B seen"], Float[Array, "B heads N"]]:
-        """Features at N places and a query to the weighted means of values, head by head, and the weights."""
+        """Compute the weighted means of values at N places, head by head, and the weights."""
 
         def project(x: Array, name: str) -> Array:
             return nn.Dense(self.heads * self.size, name=name)(x).reshape(*x.shape[:-1], self.heads, self.size)

@@ -17,7 +17,7 @@ from common.attention.objective import Weights
 from common.attention.rollout import unroll
 from common.networks.glimpse_networks import GLIMPSE_SCALE
 from common.policy_gradient import EstimatorConfig
-from common.training.step import Given
+from common.training.step import StepInput
 from dram.agent import Dram, make_agent, make_dram
 from dram.config import AgentConfig, DramConfig
 from dram.networks import coarse
@@ -62,7 +62,7 @@ def _params(config):
 
 
 def _given(model, rollout=None):
-    return Given(jnp.zeros(()), model.hyper, model.estimator_state, rollout)
+    return StepInput(jnp.zeros(()), model.hyper, model.estimator_state, rollout)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig
 from common.training.evaluation import error_interval, make_predictor, sequence_errors
 from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
-from common.training.step import Given, Hyper, init_state, make_chunk, train_step
+from common.training.step import Hyper, StepInput, init_state, make_chunk, train_step
 from dram.agent import make_dram
 from dram.config import AgentConfig, DramConfig
 
@@ -48,7 +48,7 @@ def _compiled(config):
 
     def loss(params, key, images, labels, sigma):
         hyper = model.hyper._replace(sigma=jnp.broadcast_to(sigma, (2,)))
-        return model.loss(params, key, images, labels, Given(jnp.zeros(()), hyper, model.estimator_state))
+        return model.loss(params, key, images, labels, StepInput(jnp.zeros(()), hyper, model.estimator_state))
 
     return jax.value_and_grad(loss, has_aux=True)
 
@@ -131,7 +131,7 @@ def test_finite_at_the_extremes():
 def test_several_updates_on_the_same_episodes():
     config = _config(surrogate="ppo_clip", passes=2, minibatches=2)
     dram, params = _make(config), _params(config)
-    given = Given(jnp.zeros(()), dram.model.hyper, dram.model.estimator_state)
+    given = StepInput(jnp.zeros(()), dram.model.hyper, dram.model.estimator_state)
     rollout, _ = jax.jit(dram.model.passes.play)(params, KEY, IMAGES, LABELS, given)
     assert rollout.counted.shape == rollout.advantages.shape == (EACH * TARGETS, 2, BATCH)
     np.testing.assert_array_equal(np.asarray(rollout.advantages)[np.asarray(rollout.counted) == 0], 0)

@@ -9,7 +9,7 @@ import pytest
 
 from common.attention.config import RetinaConfig
 from common.data import find_task
-from common.networks.image_classifiers import BaselineConfig
+from common.networks.image_classifiers import ClassifierConfig
 from dram.config import AgentConfig as DramAgentConfig
 from dram.config import DramConfig
 from experiments import cost
@@ -75,7 +75,7 @@ def test_dram_by_hand(convolutions):
 
 @pytest.mark.parametrize("sides", [(30, 15, 8, 4), (12, 6, 3, 2)])
 def test_convolutions_by_hand(sides):
-    experiment = CnnExperiment(data=NUMBERS, model=BaselineConfig("addition_cnn", width=0.25))
+    experiment = CnnExperiment(data=NUMBERS, model=ClassifierConfig("addition_cnn", width=0.25))
     products, channels = 0, 3
     for side in sides[:-1]:
         products += 2 * padded(side, 5) ** 2 * channels * 16
@@ -107,7 +107,7 @@ def test_glimpses_after_the_end_symbol_cost_nothing():
 
 
 def test_count_is_that_of_the_compiled_program():
-    experiment = CnnExperiment(data=NUMBERS, model=BaselineConfig("addition_cnn", width=0.1))
+    experiment = CnnExperiment(data=NUMBERS, model=ClassifierConfig("addition_cnn", width=0.1))
     dataset = shapes_of(NUMBERS, 30)  # No map so small that a CPU would multiply its padding.
     model = build(experiment, dataset).model
     params = jax.eval_shape(model.init, jax.random.key(0))
@@ -127,7 +127,7 @@ def test_networks_of_other_kinds_are_counted(model):
 
 
 def test_costs_of_a_network_grow_with_the_image_and_those_of_an_agent_do_not():
-    network = CnnExperiment(data=NUMBERS, model=BaselineConfig("cnn10"))
+    network = CnnExperiment(data=NUMBERS, model=ClassifierConfig("cnn10"))
     assert flops_of(network, 110) > 4 * flops_of(network, 54)
     agent = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
     assert flops_of(agent, 110) < 1.1 * flops_of(agent, 54)
@@ -151,7 +151,7 @@ def rows(out):
 
 def test_table_of_runs_and_presets(tmp_path, capsys):
     data = dataclasses.replace(NUMBERS, resize=16, grayscale=True)
-    experiment = CnnExperiment(data=data, model=BaselineConfig("fc", units=10))
+    experiment = CnnExperiment(data=data, model=ClassifierConfig("fc", units=10))
     (tmp_path / "run").mkdir()
     identity = {"family": "cnn", "preset": "house_numbers", "config": to_json(experiment)}
     write_json(tmp_path / "run" / "config.json", identity)

@@ -16,7 +16,7 @@ from common.networks.cores import CORES
 from common.policy_gradient import EstimatorConfig, make_estimator
 from common.policy_gradient.advantages import returns_to_go
 from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
-from common.training.step import Given, Hyper, init_state, make_chunk, train_step
+from common.training.step import Hyper, StepInput, init_state, make_chunk, train_step
 from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
 
@@ -44,7 +44,7 @@ def _config(agent=None, policy=None, **loss):
 
 
 def _given(model, progress=0.0):
-    return Given(jnp.array(progress), model.hyper, model.estimator_state)
+    return StepInput(jnp.array(progress), model.hyper, model.estimator_state)
 
 
 def _make(config):

@@ -13,7 +13,7 @@ from common.policy_gradient import EstimatorConfig, validate_estimator
 from common.policy_gradient.advantages import compares_replicates
 from common.policy_gradient.registry import ADVANTAGES
 from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
-from common.training.step import Given, Hyper, init_state, train_step
+from common.training.step import Hyper, StepInput, init_state, train_step
 from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
 
@@ -42,7 +42,7 @@ def _params(learned_sigma="no"):
 
 
 def _given(model, rollout=None):
-    return Given(jnp.zeros(()), model.hyper, model.estimator_state, rollout)
+    return StepInput(jnp.zeros(()), model.hyper, model.estimator_state, rollout)
 
 
 def _gradient(ram, params, rollout=None):
@@ -160,7 +160,7 @@ def test_pathwise_gradient_equals_finite_differences():
 
         @jax.jit
         def loss(params):
-            return ram.model.loss(params, KEY, IMAGES, LABELS, Given(jnp.zeros(()), hyper))[0]
+            return ram.model.loss(params, KEY, IMAGES, LABELS, StepInput(jnp.zeros(()), hyper))[0]
 
         # Along the gradient of the location network, where the loss changes most.
         network = params["location_network"]

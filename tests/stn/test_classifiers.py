@@ -24,7 +24,7 @@ def test_dropout_acts_in_training_only(name):
     assert (features(DROPPED[name], True) != features(DROPPED[name], True, key=2)).any()
 
 
-def test_half_of_the_features_of_the_cnn_are_dropped_and_the_others_doubled():
+def test_dropout_of_one_half_drops_half_the_features_and_doubles_the_others():
     whole, part = features(KEPT["cnn"], True), features(DROPPED["cnn"], True)
     seen = whole > 0
     kept = part[seen] != 0

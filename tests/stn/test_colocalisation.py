@@ -9,16 +9,16 @@ import optax
 import pytest
 
 from common.training.optimizers import OptimizerConfig, make_optimizer
-from common.training.step import Given, Hyper, init_state, train_step
+from common.training.step import Hyper, StepInput, init_state, train_step
 from stn.colocalisation import (
     ENCODER,
     ColocalisationConfig,
-    boxes_of,
+    bounding_boxes,
+    check_colocalisation,
     make_colocaliser,
     overlap,
     relative_to,
     triplet_hinge,
-    validate_colocalisation,
 )
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.localisation import NAME
@@ -44,7 +44,7 @@ def pictures(count=6, height=HEIGHT):
     return images.astype(jnp.uint8), jnp.arange(count) % 2
 
 
-def test_hinge_of_each_pair():
+def test_the_triplet_hinge_equals_its_formula():
     rng = np.random.default_rng(0)
     crops, elsewhere = rng.normal(size=(2, 5, 3)).astype(np.float32)
     crops, elsewhere = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (crops, elsewhere))
@@ -60,7 +60,7 @@ def test_hinge_of_each_pair():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_short_vectors_are_far_from_their_like_too():
+def test_short_vectors_are_far_from_equal_ones():
     """Two empty crops are no company, and half as long vectors a quarter of it: near is 2, and 2 - 2 / 4."""
     along, across = np.eye(2, dtype=np.float32)
     for length, near in ((0.0, 2.0), (0.5, 1.5), (1.0, 0.0)):
@@ -71,7 +71,7 @@ def test_short_vectors_are_far_from_their_like_too():
         np.testing.assert_allclose(found[[0, 1], [1, 0]], np.maximum(near - far + 1, 0), atol=1e-6)
 
 
-def test_what_is_like_an_empty_crop_is_like_nothing():
+def test_crops_like_an_empty_crop_are_far_from_all_others():
     empty = jnp.array([[1.0, 2.0]])
     crops = jnp.array([[1.0, 2.0], [1.0, 5.0], [4.0, -2.0]])  # As far from the empty crop as 0, 3 and 5.
     elsewhere = jnp.array([[1.0, 2.0], [1.0, 6.0], [1.0, 2.0]])  # 0, 4 and 0: squared, 16/3 on average.
@@ -93,10 +93,10 @@ def test_what_is_like_an_empty_crop_is_like_nothing():
         ((0.1, -0.25), (11, 1, 33, 23)),  # A tenth of half the width is 2 pixels, a quarter of half the height 4.
     ],
 )
-def test_box_of_a_crop(parameters, box):
+def test_bounding_boxes_of_translated_crops(parameters, box):
     transform = make_transform("translation", 22, 22, scale=(22 / WIDTH, 22 / HEIGHT))
     grid = transform.grid(jnp.array(parameters))[None]
-    np.testing.assert_allclose(boxes_of(grid, HEIGHT, WIDTH), [box], atol=1e-4)
+    np.testing.assert_allclose(bounding_boxes(grid, HEIGHT, WIDTH), [box], atol=1e-4)
 
 
 def test_overlap_counts_pixels():
@@ -118,20 +118,20 @@ def test_overlap_counts_pixels():
 
 # One scale for both axes is of a square crop in a square image alone.
 @pytest.mark.parametrize("transform, height", [("translation", HEIGHT), ("attention", WIDTH), ("affine", HEIGHT)])
-def test_it_starts_in_the_middle_at_the_size_of_a_crop(transform, height):
+def test_crops_start_in_the_middle_at_the_scale_of_the_image(transform, height):
     made, (images, _) = make(height, transform=transform), pictures(2, height)
     found = jax.jit(made.find)(jax.jit(made.model.init)(jax.random.key(0)), images)
     top = (height - 22) // 2
-    np.testing.assert_allclose(boxes_of(found.grids, height, WIDTH), [[9, top, 31, top + 22]] * 2, atol=1e-3)
+    np.testing.assert_allclose(bounding_boxes(found.grids, height, WIDTH), [[9, top, 31, top + 22]] * 2, atol=1e-3)
     np.testing.assert_allclose(found.images, images[:, top : top + 22, 9:31] / 255, atol=1e-4)
 
 
-def test_only_the_localisation_learns():
+def test_only_the_localisation_network_is_trained():
     made, (images, labels) = make(), pictures()
     params = jax.jit(made.model.init)(jax.random.key(0))
 
     def loss(params):
-        return made.model.loss(params, jax.random.key(2), images, labels, Given(jnp.zeros(())))[0]
+        return made.model.loss(params, jax.random.key(2), images, labels, StepInput(jnp.zeros(())))[0]
 
     gradient = jax.jit(jax.grad(loss))(params)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[ENCODER])) == 0
@@ -149,18 +149,18 @@ def test_only_the_localisation_learns():
     assert optax.tree.size(state.opt_state) < 3 * optax.tree.size(params[NAME])
 
 
-def test_crops_elsewhere_are_anywhere_on_the_image(monkeypatch):
+def test_random_crops_are_uniform_over_the_image(monkeypatch):
     made, (images, labels) = make(), pictures(200)
     seen = []
 
     def watch(images, grids, **settings):
-        seen.append(np.asarray(boxes_of(grids, HEIGHT, WIDTH)))
+        seen.append(np.asarray(bounding_boxes(grids, HEIGHT, WIDTH)))
         return sample(images, grids, **settings)
 
     monkeypatch.setattr("stn.colocalisation.sample", watch)
     params = jax.jit(made.model.init)(jax.random.key(0))
     for key in (1, 2):
-        made.model.loss(params, jax.random.key(key), images, labels, Given(jnp.zeros(())))
+        made.model.loss(params, jax.random.key(key), images, labels, StepInput(jnp.zeros(())))
     first, second = seen
     assert not np.allclose(first, second)
     for axis, side in ((0, WIDTH), (1, HEIGHT)):
@@ -184,51 +184,51 @@ def loss_by_hand(images, labels, margin, background, key):
         "elsewhere": sample(images / 255.0, there, fill=background),
         "empty": jnp.full((1, 22, 22, 1), background),
     }
-    seen = {name: encoder.look(params[ENCODER], crop).features for name, crop in crops.items()}
+    seen = {name: encoder.forward(params[ENCODER], crop).features for name, crop in crops.items()}
     hinges = triplet_hinge(*relative_to(seen["empty"], seen["found"], seen["elsewhere"]), labels, margin)
     pairs = sum(a == b for i, a in enumerate(labels.tolist()) for j, b in enumerate(labels.tolist()) if i != j)
-    found = jax.jit(made.model.loss)(params, key, images, labels, Given(jnp.zeros(())))[0]
+    found = jax.jit(made.model.loss)(params, key, images, labels, StepInput(jnp.zeros(())))[0]
     return float(found), float(hinges.sum()) / pairs
 
 
 @pytest.mark.parametrize("margin, background", [(1.0, 0.0), (0.3, 0.0), (2.0, 0.6)])
-def test_the_loss_of_margin_and_background(margin, background):
+def test_the_loss_depends_on_margin_and_background(margin, background):
     found, expected = loss_by_hand(*pictures(), margin, background, jax.random.key(3))
     assert found == pytest.approx(expected, rel=1e-3) and found > 0
 
 
-def test_what_lies_outside_a_found_crop():
+def test_crops_outside_the_image_show_the_background():
     made, (images, _) = make(background=0.6), pictures(2)
     params = jax.jit(made.model.init)(jax.random.key(0))
     params[NAME]["localisation"]["regression"]["parameters"]["bias"] = jnp.array([4.0, 0.0])
     np.testing.assert_allclose(jax.jit(made.find)(params, images).images, 0.6, rtol=1e-6)
 
 
-def test_the_layers_of_the_localisation_network():
+def test_the_localisation_network_has_the_configured_layers():
     made = make(layers=3)
     regression = jax.eval_shape(made.model.init, jax.random.key(0))[NAME]["localisation"]["regression"]
     assert sorted(regression) == ["Dense_0", "Dense_1", "Dense_2", "parameters"]
 
 
-def test_images_that_share_nothing_teach_nothing():
+def test_the_loss_is_zero_if_all_labels_differ():
     made, (images, _) = make(), pictures()
     params = jax.jit(made.model.init)(jax.random.key(0))
     labels = jnp.arange(len(images))
-    value, (metrics, _) = jax.jit(made.model.loss)(params, jax.random.key(2), images, labels, Given(jnp.zeros(())))
+    value, (metrics, _) = jax.jit(made.model.loss)(params, jax.random.key(2), images, labels, StepInput(jnp.zeros(())))
     assert value == 0 and metrics["violated"] == 0
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"crop": 33}, "crop 33: must fit the 32x40 image, so at most 32"),
         ({"crop": 0}, "crop 0: must be at least 1"),
-        ({"layers": 51}, "layers 51: must be at most 50"),
+        ({"layers": -1}, "layers -1: must be at least 0"),
         ({"transform": "attention"}, "transform 'attention' on 32x40 images: needs square ones"),
         ({"margin": -1.0}, "margin -1.0: must be at least 0"),
         ({"downsample": 3}, "downsample 3 of 32x40 images: what is left must be at least 13x13"),
     ],
 )
-def test_bad_configurations(changes, said):
-    with pytest.raises(ValueError, match=said):
-        validate_colocalisation(dataclasses.replace(CONFIG, **changes), HEIGHT, WIDTH)
+def test_bad_configurations_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_colocalisation(dataclasses.replace(CONFIG, **changes), HEIGHT, WIDTH)

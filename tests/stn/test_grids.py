@@ -45,7 +45,7 @@ def test_centres_by_hand():
     np.testing.assert_allclose(grid[1, 0], [-0.75, 0.5])
 
 
-def test_attention_is_a_closer_look_about_a_centre():
+def test_attention_scales_about_a_centre():
     grid = grids.affine_grid(grids.attention_matrix(jnp.array([0.5, 0.25, -0.5])), 6, 8)
     expected = 0.5 * regular_grid(6, 8) + [0.25, -0.5]
     np.testing.assert_allclose(grid, expected, atol=1e-6)
@@ -74,7 +74,7 @@ def test_projective_without_perspective_is_affine():
     )
 
 
-def test_beyond_the_horizon_nothing_is_seen():
+def test_points_beyond_the_horizon_are_outside_the_image():
     """The horizon x = -0.5 of a strong perspective: what lies behind it is read outside, with finite gradients."""
     theta = jnp.array([1.0, 0, 0.1, 0, 1, 0, 2, 0])
     grid = PROJECTIVE(theta, 4, 8)
@@ -84,7 +84,7 @@ def test_beyond_the_horizon_nothing_is_seen():
     assert np.isfinite(jacobian).all()
 
 
-def test_what_is_straight_behind_the_horizon_is_not_seen_either():
+def test_points_straight_behind_the_horizon_are_outside_the_image():
     """A point of which only the depth is negative would else be read in the middle of the image."""
     theta = jnp.array([1.0, 0, 0.75, 0, 1, 0, 2, 0])
     grid = PROJECTIVE(theta, 1, 8)
@@ -108,7 +108,7 @@ def test_thin_plate_equals_scipy(regularisation, align_corners, x64):
     np.testing.assert_allclose(made, expected, atol=1e-9)
 
 
-def test_thin_plate_meets_its_control_points():
+def test_a_thin_plate_spline_passes_through_its_control_points():
     control = control_grid(3, 4)
     theta = (control + 0.1 * RNG.normal(size=control.shape)).astype(np.float32)
     # With corners aligned, a grid of 3x4 pixels has its centres on the control points.
@@ -130,7 +130,7 @@ def test_identities_are_the_regular_grid():
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 4), (4, 0)])
-def test_a_control_grid_without_extent_is_refused(rows, columns):
+def test_a_control_grid_below_2x2_is_refused(rows, columns):
     with pytest.raises(ValueError, match=f"^control grid {rows}x{columns}: must be at least 2x2$"):
         control_grid(rows, columns)
 

@@ -9,7 +9,7 @@ from jax.scipy.ndimage import map_coordinates
 
 from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
 from common.training.step import Hyper, init_state, make_chunk, train_step
-from stn.colocalisation import ENCODER, ColocalisationConfig, boxes_of, make_colocaliser, overlap
+from stn.colocalisation import ENCODER, ColocalisationConfig, bounding_boxes, make_colocaliser, overlap
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.models import make_stn
 from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
@@ -57,7 +57,7 @@ def _train(model, steps, draw, params=None, rate=3e-3):
     return chunk(state, None, steps)[0].params
 
 
-def test_a_colocaliser_finds_what_images_share():
+def test_a_colocaliser_finds_the_shared_object():
     encoder = make_stn(
         StnConfig(TransformerConfig(place="none"), NetworkConfig("fcn", units=64)), CROP, CROP, 1, num_classes=3
     )
@@ -69,7 +69,7 @@ def test_a_colocaliser_finds_what_images_share():
     params = _train(finder.model, 600, lambda key: draw(key, batch=48), lambda fresh: fresh | {ENCODER: eyes})
     images, _, corners = draw(jax.random.key(1), batch=300)
     true = jnp.concatenate([corners[:, ::-1], corners[:, ::-1] + CROP], axis=1).astype(float)
-    found = overlap(boxes_of(finder.find(params, images).grids, SIDE, SIDE), true) > 0.5
+    found = overlap(bounding_boxes(finder.find(params, images).grids, SIDE, SIDE), true) > 0.5
     assert found.mean() > 0.9, float(found.mean())
 
 
@@ -82,7 +82,7 @@ def _train_soft(config, side):
     return jax.jit(made.attend)(params, images), kinds, corners + CROP / 2
 
 
-def test_attention_pooling_learns_to_look_at_the_sign():
+def test_attention_pooling_learns_to_attend_to_the_sign():
     config = SoftAttentionConfig("pooling", PoolingConfig("additive", filters=8, layers=2, size=8, hidden=16))
     attended, kinds, middles = _train_soft(config, SIDE)
     assert (attended.logits[-1].argmax(-1) == kinds).mean() > 0.95
@@ -94,7 +94,7 @@ def test_attention_pooling_learns_to_look_at_the_sign():
     assert on_sign > 0.5, float(on_sign)
 
 
-def test_differentiable_ram_learns_to_go_to_the_sign():
+def test_differentiable_ram_learns_to_move_to_the_sign():
     # The first look, at the whole image, has a filter every eight pixels, too few to tell signs of eight.
     config = SoftAttentionConfig("filter_bank", filter_bank=FilterBankConfig(4, 6, units=64, core_hidden=64))
     attended, kinds, middles = _train_soft(config, 48)

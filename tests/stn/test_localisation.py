@@ -18,13 +18,13 @@ def _init(network, images):
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=["dense", "convolutional"])
-def test_they_start_at_the_identity_whatever_the_image(network):
+def test_localisation_starts_at_the_identity_for_every_image(network):
     images = jax.random.uniform(jax.random.key(1), (5, 28, 28, 2))
     params = _init(network, images)
     np.testing.assert_array_equal(jax.jit(network.apply)({"params": params}, images), np.tile(IDENTITY, (5, 1)))
 
 
-def test_they_depend_on_the_image_once_the_last_layer_does():
+def test_localisation_depends_on_the_image_once_its_last_layer_is_not_zero():
     images = jax.random.uniform(jax.random.key(1), (2, 28, 28, 1))
     for network in NETWORKS:
         params = _init(network, images)
@@ -53,14 +53,14 @@ def test_average_pool_by_hand():
     np.testing.assert_array_equal(average_pool(image, 1), image)
 
 
-def test_rate_factors_are_of_localisation_networks_only():
+def test_rate_factors_scale_only_localisation_networks():
     params = {"transformer_0_0": {"localisation": {"Conv_0": {"bias": 1.0}}}, "classifier": {"bias": 2.0}}
     expected = {"transformer_0_0": {"localisation": {"Conv_0": {"bias": 0.1}}}, "classifier": {"bias": 1.0}}
     assert rate_factors(params, 0.1) == expected
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_the_factor_acts_after_the_optimiser(optimizer):
+def test_rate_factors_act_after_the_optimiser(optimizer):
     """So that it is a factor on the learning rate for Adam too, whose updates do not shrink with the gradient."""
     params = {"localisation": jnp.ones(3), "rest": jnp.ones(3)}
 

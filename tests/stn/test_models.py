@@ -14,13 +14,13 @@ from scipy.signal import correlate
 
 from common.data.blank import blank_task
 from common.networks.cores import CORES
-from common.networks.image_classifiers import BaselineConfig, make_baseline
-from common.training.step import Given
+from common.networks.image_classifiers import ClassifierConfig, make_classifier
+from common.training.step import StepInput
 from experiments.families.soft_attention import PRESETS as SOFT_PRESETS
 from experiments.families.stn import PRESETS as STN_PRESETS
-from stn.config import NetworkConfig, StnConfig, TransformerConfig, validate
+from stn.config import NetworkConfig, StnConfig, TransformerConfig, check_stn
 from stn.models import fit_units, make_stn
-from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, validate_soft
+from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, check_soft_attention
 from stn.soft_attention.model import GlimpseReader, make_soft_attention
 from tests.experiments.family_of import build
 
@@ -34,7 +34,7 @@ def fresh(made):
 
 def gradient_of(model, params):
     def loss(params):
-        return model.loss(params, jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))[0]
+        return model.loss(params, jax.random.key(1), IMAGES, LABELS, StepInput(jnp.zeros(())))[0]
 
     return jax.jit(jax.grad(loss))(params)
 
@@ -45,7 +45,7 @@ def shapes_of(experiment):
 
 
 @pytest.mark.parametrize("name", [n for n, (_, e) in STN_PRESETS.items() if e.model.network.network != "cnn11"])
-def test_networks_have_about_the_parameters_of_the_paper(name):
+def test_presets_have_about_the_parameters_of_the_paper(name):
     experiment = STN_PRESETS[name][1]
     made = build(experiment, shapes_of(experiment))
     count = optax.tree.size(jax.eval_shape(made.model.init, jax.random.key(0)))
@@ -53,7 +53,7 @@ def test_networks_have_about_the_parameters_of_the_paper(name):
 
 
 @pytest.mark.parametrize("presets", [STN_PRESETS, SOFT_PRESETS], ids=["stn", "soft_attention"])
-def test_every_preset_gives_scores_of_its_labels(presets):
+def test_every_preset_predicts_scores_for_its_labels(presets):
     for name, (_, experiment) in presets.items():
         dataset = shapes_of(experiment)
         model = build(experiment, dataset).model
@@ -65,7 +65,7 @@ def test_every_preset_gives_scores_of_its_labels(presets):
 
 
 @pytest.mark.parametrize("budget", [50, 1_000, 400_000])
-def test_width_nearest_to_a_budget(budget):
+def test_fit_units_finds_the_width_nearest_to_a_budget(budget):
     def count(units):
         return 3 * units**2 + 40 * units + 7
 
@@ -82,14 +82,14 @@ def test_a_budget_that_no_network_meets_is_refused():
 
 
 @pytest.mark.parametrize("transform", ["attention", "rotated_attention", "affine", "projective", "tps"])
-def test_a_fresh_transformer_sees_the_image_as_it_is(transform):
+def test_every_fresh_transformer_is_the_identity(transform):
     config = StnConfig(TransformerConfig(transform=transform, localisation_filters=2), NetworkConfig("fcn", units=3))
     made = make_stn(config, 28, 28, 1, 10)
-    (done,) = jax.jit(made.look)(fresh(made), IMAGES).transformed
+    (done,) = jax.jit(made.forward)(fresh(made), IMAGES).transformed
     np.testing.assert_allclose(done.images, IMAGES / 255, atol=2e-5)
 
 
-def test_the_background_is_in_the_units_of_the_image():
+def test_the_background_is_normalised_like_the_image():
     """Zooming out shows the background, not what zero is after normalisation."""
     transformer = TransformerConfig(transform="attention", localisation_filters=2, background=0.25)
     network = NetworkConfig("fcn", units=3, input_mean=0.5, input_std=0.2)
@@ -101,7 +101,7 @@ def test_the_background_is_in_the_units_of_the_image():
         return leaf.at[0].set(3.0) if "regression" in name and leaf.shape == (3,) else leaf
 
     gray = jnp.full((1, 28, 28, 1), 64, jnp.uint8)
-    (done,) = jax.jit(made.look)(jax.tree_util.tree_map_with_path(zoom_out, params), gray).transformed
+    (done,) = jax.jit(made.forward)(jax.tree_util.tree_map_with_path(zoom_out, params), gray).transformed
     corner, middle = done.images[0, 0, 0, 0], done.images[0, 14, 14, 0]
     assert corner == pytest.approx((0.25 - 0.5) / 0.2) and middle == pytest.approx((64 / 255 - 0.5) / 0.2, rel=1e-4)
 
@@ -110,20 +110,20 @@ def test_the_background_is_in_the_units_of_the_image():
     "place, parallel, sequence, number, network",
     [("input", 2, 2, 4, "fcn"), ("multi", 1, 1, 4, "cnn11"), ("none", 1, 1, 0, "fcn")],
 )
-def test_all_transformers_learn(place, parallel, sequence, number, network):
+def test_gradients_reach_all_transformers(place, parallel, sequence, number, network):
     transformer = TransformerConfig(place, parallel, sequence, localisation_filters=2, localisation_units=3)
     made = make_stn(StnConfig(transformer, NetworkConfig(network, units=3, width=0.03, dropout=0.0)), 28, 28, 1, 10)
     params = fresh(made)
-    assert len(jax.eval_shape(made.look, params, IMAGES).transformed) == number
+    assert len(jax.eval_shape(made.forward, params, IMAGES).transformed) == number
     gradient = gradient_of(made.model, params)
     flows = {name: sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(part)) for name, part in gradient.items()}
     assert sum("transformer" in name for name in flows) == number and min(flows.values()) > 0
 
 
 @pytest.mark.parametrize("place, num_targets", [("none", None), ("none", 2), ("input", 2), ("multi", 2)])
-def test_with_transformers_at_the_identity_the_eleven_layers_are_those_of_the_baseline(place, num_targets):
+def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, num_targets):
     """So that the two differ in their transformers alone; all of these start as the identity."""
-    baseline = make_baseline(BaselineConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)
+    baseline = make_classifier(ClassifierConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)
     transformer = TransformerConfig(place, localisation_filters=2, localisation_units=3, padding="border")
     network = NetworkConfig("cnn11", width=0.03, input_mean=0.5)
     made = make_stn(StnConfig(transformer, network), 28, 28, 1, 10, num_targets)
@@ -134,7 +134,7 @@ def test_with_transformers_at_the_identity_the_eleven_layers_are_those_of_the_ba
 
     def outcome(model, params):
         def loss(params):
-            return model.loss(params, jax.random.key(1), IMAGES, labels, Given(jnp.zeros(())))[0]
+            return model.loss(params, jax.random.key(1), IMAGES, labels, StepInput(jnp.zeros(())))[0]
 
         return jax.nn.log_softmax(model.predict(params, jax.random.key(0), IMAGES, "greedy")), jax.grad(loss)(params)
 
@@ -146,18 +146,18 @@ def test_with_transformers_at_the_identity_the_eleven_layers_are_those_of_the_ba
 
 
 @pytest.mark.parametrize("pooling, reduce", [("average", np.mean), ("max", np.max)])
-def test_without_transformers_the_image_is_made_smaller_all_the_same(pooling, reduce):
+def test_the_image_is_downsampled_also_without_transformers(pooling, reduce):
     """So that leaving them out changes nothing else."""
     transformer = TransformerConfig("none", downsample=2, pooling=pooling)
     smaller = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
     plain = make_stn(StnConfig(TransformerConfig("none"), NetworkConfig("fcn", units=3)), 14, 14, 1, 10)
     params = fresh(plain)
     squares = reduce(np.asarray(IMAGES / 255).reshape(4, 14, 2, 14, 2, 1), axis=(2, 4))
-    logits = jax.jit(plain.look)(params, squares).logits
-    np.testing.assert_allclose(jax.jit(smaller.look)(params, IMAGES).logits, logits, atol=1e-5)
+    logits = jax.jit(plain.forward)(params, squares).logits
+    np.testing.assert_allclose(jax.jit(smaller.forward)(params, IMAGES).logits, logits, atol=1e-5)
 
 
-def test_localisation_may_learn_more_slowly():
+def test_localisation_rate_scales_only_localisation_networks():
     transformer = TransformerConfig(localisation_rate=0.1, localisation_filters=2)
     made = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
     factors = made.model.rate_factors(fresh(made))
@@ -167,12 +167,10 @@ def test_localisation_may_learn_more_slowly():
 
 
 @pytest.mark.parametrize(
-    "transformer, network, said",
+    "transformer, network, message",
     [
-        ({"control_points": 1}, {}, "control_points 1: must be from 2 to 32"),
-        ({"control_points": 300}, {}, "control_points 300: must be from 2 to 32"),
-        ({}, {"parameters": 10**18}, f"parameters {10**18}: must be at most 1000000000"),
-        ({}, {"width": 17.0}, "width 17.0: must be positive and at most 16"),
+        ({"control_points": 1}, {}, "control_points 1: must be at least 2"),
+        ({}, {"width": 0.0}, "width 0.0: must be above 0"),
         ({}, {"width": 0.5}, "width 0.5: only cnn11 has one, so give --parameters or --units instead"),
         ({}, {"network": "cnn11", "units": 8}, "units 8: cnn11 has its own size, so give --width instead"),
         ({}, {"network": "cnn11", "parameters": 10**6}, "parameters 1000000: cnn11 has its own size"),
@@ -180,34 +178,29 @@ def test_localisation_may_learn_more_slowly():
         ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
         ({"background": 0.5, "padding": "border"}, {}, "background 0.5 with padding 'border': nothing shows it"),
         ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is made smaller"),
-        ({"localisation_layers": 51}, {}, "localisation_layers 51: must be at most 50"),
+        ({"localisation_layers": -1}, {}, "localisation_layers -1: must be at least 0"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
-        ({"parallel": 51}, {}, "parallel 51 times sequence 1: must be at most 50 transformers"),
-        ({"sequence": 51}, {}, "parallel 1 times sequence 51: must be at most 50 transformers"),
-        ({"parallel": 17, "sequence": 3}, {}, "parallel 17 times sequence 3: must be at most 50 transformers"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
         ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network cnn11 has room for them"),
         ({"place": "none", "downsample": 2, "pooling": "sample"}, {}, "pooling 'sample' with place 'none'"),
-        ({}, {"input_std": 0.0}, "input_std 0.0: must be positive and below"),
-        ({}, {"input_std": 1e-45}, "input_std 1e-45: must be at least 1e-06"),
-        ({"localisation_units": 10**9}, {}, f"localisation_units {10**9}: must be at most 10000"),
-        ({"localisation_filters": 10**9}, {}, f"localisation_filters {10**9}: must be at most 10000"),
+        ({}, {"input_std": 0.0}, "input_std 0.0: must be above 0"),
+        ({}, {"input_mean": math.inf}, "input_mean inf: must be a finite number"),
         ({}, {"dropout": 1.0}, "dropout 1.0: must be at least 0 and below 1"),
         ({}, {"label_smoothing": -0.1}, "label_smoothing -0.1: must be at least 0 and below 1"),
         ({"downsample": 2}, {}, "network 'cnn' on 14x14 (downsample 2) images: needs at least 21x21"),
     ],
 )
-def test_bad_configurations(transformer, network, said):
-    with pytest.raises(ValueError, match=re.escape(said)):
-        validate(StnConfig(TransformerConfig(**transformer), NetworkConfig(**network)), 28, 28)
+def test_bad_configurations_are_refused(transformer, network, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_stn(StnConfig(TransformerConfig(**transformer), NetworkConfig(**network)), 28, 28)
 
 
-def test_smoothed_labels_change_the_loss_and_not_what_is_seen():
+def test_label_smoothing_changes_the_loss_but_not_the_predictions():
     made = [
         make_stn(StnConfig(network=NetworkConfig("fcn", units=3, label_smoothing=part)), 28, 28, 1, 10)
         for part in (0.0, 0.2)
     ]
-    params, given = fresh(made[0]), Given(jnp.zeros(()))
+    params, given = fresh(made[0]), StepInput(jnp.zeros(()))
     hard, smooth = (one.model.loss(params, jax.random.key(0), IMAGES, LABELS, given)[0] for one in made)
     logits, of_smooth = (one.model.predict(params, jax.random.key(0), IMAGES, "mean") for one in made)
     spread = -jax.nn.log_softmax(logits).mean()
@@ -222,7 +215,7 @@ def soft(**changes):
     return made, fresh(made)
 
 
-def test_differentiable_ram_says_where_it_looks():
+def test_differentiable_ram_returns_maps_and_windows():
     made, params = soft()
     attended = jax.jit(made.attend)(params, IMAGES)
     assert attended.logits.shape == (3, 4, 10) and attended.patches.shape == (3, 4, 5, 5, 1)
@@ -234,7 +227,7 @@ def test_differentiable_ram_says_where_it_looks():
     assert strides[0, 0] == pytest.approx(27 / 4)
 
 
-def test_filters_may_be_as_wide_in_every_window():
+def test_sigma_is_relative_to_the_stride_or_in_pixels():
     """In pixels, as in the paper, or in half strides; the first window is that of zeros."""
     for relative in (True, False):
         made, params = soft(relative_sigma=relative)
@@ -250,44 +243,46 @@ def test_filters_may_be_as_wide_in_every_window():
         np.testing.assert_allclose(windows.sigma, np.full((3, 4), expected), rtol=1e-5)
 
 
-def test_the_convolutions_that_read_what_differentiable_ram_sees():
+def test_kernel_shapes_of_the_convolutional_glimpse_network():
     _, params = soft(glimpse_network="conv", conv_channels=3, glimpse_size=12)
     kernels = {name: layer["kernel"].shape for name, layer in params["what"].items()}
     assert [kernels[f"what_{index}"] for index in range(3)] == [(5, 5, 1, 3), (3, 3, 3, 3), (3, 3, 3, 6)]
 
 
 @pytest.mark.parametrize("name", CORES)
-def test_the_core_of_differentiable_ram(name):
+def test_differentiable_ram_has_the_configured_core(name):
     _, params = soft(core=name, core_hidden=8)
     core, features = CORES[name](hidden=8, num_glimpses=3), jnp.zeros((4, 6))
     alone = jax.eval_shape(lambda key: core.init(key, core.initial_state((4,)), features), jax.random.key(0))
     assert jax.tree.map(jnp.shape, params["core"]) == jax.tree.map(jnp.shape, alone["params"])
 
 
-def test_the_loss_is_of_the_last_glimpse_or_of_every_one():
+def test_the_loss_is_at_the_last_or_at_every_glimpse():
     every, params = soft()
     last, _ = soft(classify_at="last")
     logits = np.asarray(jax.jit(every.attend)(params, IMAGES).logits, float)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     each = -log_probs[:, np.arange(4), np.asarray(LABELS)].mean(axis=1)
-    given = (jax.random.key(1), IMAGES, LABELS, Given(jnp.zeros(())))
+    given = (jax.random.key(1), IMAGES, LABELS, StepInput(jnp.zeros(())))
     losses = [float(jax.jit(made.model.loss)(params, *given)[0]) for made in (every, last)]
     np.testing.assert_allclose(losses, [each.mean(), each[-1]], rtol=1e-5)
 
 
-def test_the_windows_learn_without_a_policy_gradient():
+def test_gradients_of_the_loss_reach_the_windows():
     made, params = soft(classify_at="last")
     gradient = gradient_of(made.model, params)
     assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
 
 
-def test_no_image_moves_the_window_by_more_than_the_limit():
+def test_window_clip_limits_the_gradient_of_each_image():
     """Of one glimpse, whose window is the bias: its derivative is the mean of what each image alone would give, cut."""
 
     def derivative(most, chosen):
         made, _ = soft(num_glimpses=1, window_clip=most)
         images, labels, key = IMAGES[chosen], LABELS[chosen], jax.random.key(1)
-        loss = jax.jit(jax.grad(lambda params: made.model.loss(params, key, images, labels, Given(jnp.zeros(())))[0]))
+        loss = jax.jit(
+            jax.grad(lambda params: made.model.loss(params, key, images, labels, StepInput(jnp.zeros(())))[0])
+        )
         return np.asarray(loss(params)["window"]["bias"])
 
     _, params = soft(num_glimpses=1)
@@ -299,7 +294,7 @@ def test_no_image_moves_the_window_by_more_than_the_limit():
     assert not np.allclose(expected, alone.mean(axis=0), rtol=1e-2)
 
 
-def test_convolutions_read_what_the_retina_saw():
+def test_the_glimpse_reader_equals_scipy():
     reader = GlimpseReader(channels=2, units=3)
     patches = np.random.default_rng(3).uniform(size=(2, 10, 10, 2))
     params = reader.init(jax.random.key(4), jnp.zeros(patches.shape))["params"]
@@ -317,7 +312,7 @@ def test_convolutions_read_what_the_retina_saw():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_differentiable_ram_learns_to_read_with_convolutions():
+def test_gradients_reach_the_convolutional_glimpse_network():
     made, params = soft(glimpse_network="conv", glimpse_size=9, conv_channels=8)
     gradient = gradient_of(made.model, params)
     for name in ("what_0", "what_1", "what_2", "what"):
@@ -327,7 +322,7 @@ def test_differentiable_ram_learns_to_read_with_convolutions():
     with pytest.raises(
         ValueError, match="glimpse_size 8 with glimpse_network 'conv': its convolutions need at least 9"
     ):
-        validate_soft(SoftAttentionConfig(filter_bank=config), 28, 28)
+        check_soft_attention(SoftAttentionConfig(filter_bank=config), 28, 28)
 
 
 @pytest.mark.parametrize("scores, heads", [("additive", 1), ("dot_product", 2)])

@@ -59,14 +59,14 @@ def test_bilinear_equals_scipy(shape, padding, fill, align_corners):
 
 
 @pytest.mark.parametrize(("side", "most"), [(60, 1e-5), (512, 1e-4)])
-def test_what_the_rounding_of_coordinates_costs_in_large_images(side, most):
+def test_rounding_of_coordinates_in_large_images_costs_little(side, most):
     shape = (1, side, side, 1)
     images, points = _images(shape), _grids(shape, (50, 50))
     np.testing.assert_allclose(SAMPLE(images, points), _scipy(images, points, "constant", 0.0, False), atol=most)
 
 
 @pytest.mark.parametrize(("side", "most"), [(8, 1e-5), (60, 1e-4), (512, 1e-3)])
-def test_what_reading_pixels_near_their_centres_at_their_centres_costs(side, most):
+def test_snapping_to_pixel_centres_costs_little(side, most):
     """Where an index is taken for that of a centre: points within a few roundings of all of them."""
     missed = 4 * np.finfo(np.float32).eps * np.random.default_rng(2).uniform(-1, 1, (side, side, 2))
     images, points = _images((1, side, side, 1)), (regular_grid(side, side) + missed)[None].astype(np.float32)
@@ -75,7 +75,7 @@ def test_what_reading_pixels_near_their_centres_at_their_centres_costs(side, mos
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
-def test_coarse_grids_are_read_where_they_are(dtype, interpolation):
+def test_half_precision_grids_are_read_as_float32(dtype, interpolation):
     """Their own precision would take most points between pixels for the centre of one."""
     images, points = _images((1, 60, 60, 1)), jnp.asarray(_grids((1, 60, 60, 1), (20, 20)), dtype)
     expected = SAMPLE(images, points.astype(jnp.float32), interpolation=interpolation)
@@ -151,7 +151,7 @@ def test_the_identity_is_the_identity_to_the_last_bit(side, padding, align_corne
         np.testing.assert_array_equal(transform(images, interpolation), images)
 
 
-def test_identities_of_every_kind_and_of_volumes():
+def test_the_identity_of_other_transformations_and_of_volumes_is_exact():
     images, volumes = _images((1, 42, 33, 2)), _images((1, 6, 7, 5, 2))
     control = control_grid(4, 4)
     made = [
@@ -184,7 +184,7 @@ def test_zooming_in_twice_by_hand():
     np.testing.assert_allclose(SAMPLE(image, grid)[0, 0, :, 0], [0.75, 1.25, 1.75, 2.25], atol=1e-6)
 
 
-def test_padding_in_the_units_of_the_image():
+def test_constant_padding_is_in_the_units_of_the_image():
     """An image of mean 0.13 and deviation 0.31 seen from afar: the same as normalising what is seen of the image."""
     image = np.zeros((1, 20, 20, 1), np.float32)
     image[0, 6:14, 6:14] = RNG.uniform(size=(8, 8, 1))
@@ -233,7 +233,7 @@ def test_gradients_equal_finite_differences(shape, x64):
 
 @pytest.mark.parametrize("padding", ["constant", "border"])
 @pytest.mark.parametrize("far", [1e6, -1e30, 3e38, float("inf"), float("-inf"), float("nan")])
-def test_far_outside_all_is_padding_and_gradients_are_finite(far, padding):
+def test_points_far_outside_read_padding_and_have_no_gradient(far, padding):
     image = _images((1, 5, 4, 1))
     points = jnp.full((1, 1, 2), far)
     expected = {"constant": 0.25, "border": image[0, -1 if far > 0 else 0, -1 if far > 0 else 0, 0]}[padding]
@@ -278,7 +278,7 @@ def test_projection_sums_along_an_axis():
 
 
 @pytest.mark.parametrize(
-    "images, grids, names, said",
+    "images, grids, names, message",
     [
         (jnp.ones((1, 4, 4, 1)), jnp.ones((1, 5, 3)), {}, "grid of 3 coordinates: the image has 2 axes"),
         (jnp.ones((2, 4, 4, 1)), jnp.ones((1, 5, 2)), {}, "1 grids: must be as many as the images, 2"),
@@ -294,6 +294,6 @@ def test_projection_sums_along_an_axis():
         ),
     ],
 )
-def test_mistakes_are_quoted(unchecked, images, grids, names, said):
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+def test_errors_quote_the_bad_value(unchecked, images, grids, names, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         sample(images, grids, **names)

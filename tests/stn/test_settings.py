@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.training.step import Given
+from common.training.step import StepInput
 from experiments.families.stn import PRESETS as STN_PRESETS
 from stn.config import NetworkConfig, StnConfig, TransformerConfig
 from stn.models import make_stn
@@ -26,7 +26,7 @@ def look(made, change):
     """What one transformer does whose parameters, whatever the image, are ``change`` away from the identity."""
     params = jax.jit(made.model.init)(jax.random.key(0))
     params["transformer_0_0"]["localisation"]["regression"]["parameters"]["bias"] = jnp.asarray(change, jnp.float32)
-    (done,) = jax.jit(made.look)(params, IMAGES).transformed
+    (done,) = jax.jit(made.forward)(params, IMAGES).transformed
     return done
 
 
@@ -40,14 +40,14 @@ def kernels(made):
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_the_family(name):
+def test_transform_sets_the_family(name):
     change = np.random.default_rng(1).uniform(-0.1, 0.1, COUNTS[name])
     done, family = look(make(transform=name), change), make_transform(name, 28, 28)
     np.testing.assert_allclose(done.parameters, np.tile(family.identity + change, (2, 1)), rtol=1e-6)
     np.testing.assert_allclose(done.grids[1], family.grid(jnp.asarray(family.identity + change)), atol=1e-5)
 
 
-def test_the_spline():
+def test_control_points_and_regularisation_set_the_spline():
     change = np.random.default_rng(1).uniform(-0.2, 0.2, 2 * 3**2)
     grids = []
     for regularisation in (0.0, 0.5):
@@ -59,12 +59,12 @@ def test_the_spline():
 
 
 @pytest.mark.parametrize("padding, outside", [("border", IMAGES[:, 0, 0, 0] / 255), ("constant", [0.0, 0.0])])
-def test_the_padding(padding, outside):
+def test_padding_sets_the_values_outside_the_image(padding, outside):
     done = look(make(transform="attention", padding=padding), [2.0, 0, 0])
     np.testing.assert_allclose(done.images[:, 0, 0, 0], outside, atol=1e-6)
 
 
-def test_the_output_may_be_sampled_more_coarsely():
+def test_pooling_sample_reads_fewer_points():
     """From afar, where means of what is sampled finely are other values."""
     coarse, fine = (look(make(downsample=2, pooling=pooling), [2.0, 0, 0, 0, 2, 0]) for pooling in ("sample", "max"))
     assert coarse.images.shape == (2, 14, 14, 1) and fine.images.shape == (2, 28, 28, 1)
@@ -73,7 +73,7 @@ def test_the_output_may_be_sampled_more_coarsely():
 
 
 @pytest.mark.parametrize("downsample, side, last", [(1, 28, 8), (2, 14, 1)])
-def test_the_convolutional_localisation_network(downsample, side, last):
+def test_kernel_shapes_of_the_convolutional_localisation_network(downsample, side, last):
     """``side`` pixels see the first convolution; ``last`` are behind the second, 5x5 both, with a pooling between."""
     assert ((side - 4) // 2 - 4) == last
     settings = {"localisation_filters": 3, "localisation_units": 7, "localisation_layers": 2}
@@ -82,12 +82,12 @@ def test_the_convolutional_localisation_network(downsample, side, last):
 
 
 @pytest.mark.parametrize("downsample, pixels", [(1, 784), (2, 196)])
-def test_the_dense_localisation_network(downsample, pixels):
+def test_kernel_shapes_of_the_dense_localisation_network(downsample, pixels):
     settings = {"localisation_units": 7, "localisation_layers": 3, "localisation_downsample": downsample}
     assert kernels(make(localisation="dense", **settings)) == [(pixels, 7), (7, 7), (7, 7), (7, 6)]
 
 
-def test_localisation_networks_of_the_paper():
+def test_presets_have_the_localisation_networks_of_the_paper():
     """Appendix A.4: three layers of 32 on the image, or two convolutions of 20 filters on half of it and 20 units."""
     for preset, expected in (
         ("E_st_fcn", [(784, 32), (32, 32), (32, 32), (32, 6)]),
@@ -97,7 +97,7 @@ def test_localisation_networks_of_the_paper():
 
 
 @pytest.mark.parametrize("downsample", [1, 2])
-def test_localisation_networks_on_feature_maps(downsample):
+def test_kernel_shapes_of_localisation_networks_on_feature_maps(downsample):
     settings = TransformerConfig(
         "multi",
         localisation="dense",
@@ -116,25 +116,25 @@ def test_localisation_networks_on_feature_maps(downsample):
 
 
 @pytest.mark.parametrize("padding", ["constant", "border"])
-def test_the_padding_of_feature_maps(padding):
+def test_padding_sets_the_values_outside_feature_maps(padding):
     """Three times as much is seen as there is: outside of features are zeros, or the outermost ones."""
     settings = TransformerConfig("multi", transform="attention", localisation="dense", padding=padding)
     made = make_stn(StnConfig(settings, NetworkConfig("cnn11", width=0.125)), 28, 28, 1, 10)
     params = jax.jit(made.model.init)(jax.random.key(0))
     params["feature_transformer_1"]["localisation"]["regression"]["parameters"]["bias"] = jnp.array([2.0, 0, 0])
-    _, done, *_ = jax.jit(made.look)(params, IMAGES).transformed
+    _, done, *_ = jax.jit(made.forward)(params, IMAGES).transformed
     corner = np.asarray(done.images[:, 0, 0])
     assert np.asarray(done.images).any() and corner.any() == (padding == "border")
 
 
-def test_the_network_sees_what_was_sampled_more_coarsely():
+def test_downsample_makes_the_classifiers_input_smaller():
     for pooling in ("sample", "average"):
         params = jax.eval_shape(make(downsample=2, pooling=pooling).model.init, jax.random.key(0))
         assert params["classifier"]["Dense_0"]["kernel"].shape == (14 * 14, 3), pooling
 
 
 @pytest.mark.parametrize("network", ["fcn", "cnn", "cnn11"])
-def test_dropout_in_training(network):
+def test_dropout_depends_on_the_key_in_training(network):
     """The loss of the same images is another for each key, and without dropout the same."""
     size = {"width": 0.125} if network == "cnn11" else {"units": 20}
     for dropout in (0.5, 0.0):
@@ -142,7 +142,7 @@ def test_dropout_in_training(network):
         made = make_stn(config, 28, 28, 1, 10)
         params, loss = jax.jit(made.model.init)(jax.random.key(0)), jax.jit(made.model.loss)
         first, second = (
-            loss(params, jax.random.key(key), IMAGES, jnp.arange(2), Given(jnp.zeros(())))[0] for key in (1, 2)
+            loss(params, jax.random.key(key), IMAGES, jnp.arange(2), StepInput(jnp.zeros(())))[0] for key in (1, 2)
         )
         assert (first != second) == (dropout > 0)
 
@@ -151,13 +151,13 @@ def test_dropout_in_training(network):
     "network, expected",
     [("fcn", [(784, 3), (3, 3)]), ("cnn", [(9, 9, 1, 3), (7, 7, 3, 3)])],
 )
-def test_the_layers_of_the_classification_network(network, expected):
+def test_kernel_shapes_of_the_classifiers(network, expected):
     config = StnConfig(TransformerConfig("none"), NetworkConfig(network, units=3))
     params = jax.eval_shape(make_stn(config, 28, 28, 1, 10).model.init, jax.random.key(0))["classifier"]
     assert [layer["kernel"].shape for _, layer in sorted(params.items())] == expected
 
 
-def test_presets_differ_from_the_defaults_where_the_paper_does():
+def test_presets_with_small_digits_downsample():
     """Made smaller behind the transformer where digits are small in the image."""
     smaller = {name for name, (_, e) in STN_PRESETS.items() if e.model.transformer.downsample == 2}
     assert smaller == {"RTS", "RTS_st_fcn", "tc60", "addition", "addition_fcn", "addition_cnn"}

@@ -44,7 +44,7 @@ class Several(nn.Module):
         return self.join(self.transformers, images)
 
 
-def test_at_the_start_it_does_nothing():
+def test_a_fresh_transformer_is_the_identity():
     transform = make_transform("affine", 12, 12)
     module = SpatialTransformer(DenseLocalisation(tuple(transform.identity.tolist()), parent=None), transform)
     params = jax.jit(module.init)(jax.random.key(1), IMAGES)
@@ -54,7 +54,7 @@ def test_at_the_start_it_does_nothing():
     assert made.parameters.shape == (3, 6) and made.grids.shape == (3, 12, 12, 2)
 
 
-def test_it_reads_the_image_at_its_grid():
+def test_a_transformer_reads_the_image_at_its_grid():
     module = _fixed(0.5, 0.1, -0.2, size=(5, 7), padding="border")
     made = _apply(module, IMAGES)
     np.testing.assert_allclose(made.grids[0, 2, 3], [0.1, -0.2], atol=1e-6)
@@ -68,7 +68,7 @@ def test_it_reads_the_image_at_its_grid():
             np.testing.assert_allclose(seen[..., channel], expected, atol=1e-5)
 
 
-def test_sequences_compose():
+def test_a_sequence_composes_its_transformers():
     """Half the image of half the image is a quarter of it; whole pixels, so that nothing is blurred."""
     halves = _fixed(0.5, 0.5, 0.5, size=(6, 6)), _fixed(0.5, -0.5, 0.5, size=(3, 3))
     seen, done = _apply(Several(in_sequence, halves), IMAGES)
@@ -82,7 +82,7 @@ def test_sequences_compose():
     np.testing.assert_array_equal(done[0].origins, done[0].grids)
 
 
-def test_what_an_earlier_transformer_hid_lies_at_the_edge_of_what_it_showed():
+def test_origins_outside_an_earlier_output_are_at_its_edge():
     half, outside = _fixed(0.5, 0.5, 0.0, size=(6, 6)), _fixed(1.0, -2.0, 0.0, size=(6, 6))
     _, done = _apply(Several(in_sequence, (half, outside)), IMAGES)
     np.testing.assert_allclose(done[1].origins[0, :, 0, 0], 1 / 12, atol=1e-6)
@@ -90,13 +90,13 @@ def test_what_an_earlier_transformer_hid_lies_at_the_edge_of_what_it_showed():
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("name", ["attention", "affine", "projective"])
-def test_it_reads_in_the_coordinates_of_its_transform(name, align_corners):
+def test_a_transformer_has_the_coordinates_of_its_transform(name, align_corners):
     transform = make_transform(name, 12, 12, align_corners=align_corners)
     module = SpatialTransformer(Fixed(tuple(transform.identity.tolist())), transform)
     np.testing.assert_array_equal(_apply(module, IMAGES).images, IMAGES)
 
 
-def test_branches_see_all_channels_and_are_joined():
+def test_parallel_branches_read_all_channels_and_are_joined():
     branches = (_fixed(0.5, -0.5, -0.5, size=(6, 6)),), (_fixed(0.5, 0.5, 0.5, size=(6, 6)),)
     seen, done = _apply(Several(in_parallel, branches), IMAGES)
     assert seen.shape == (3, 6, 6, 4) and len(done) == 2
@@ -113,7 +113,7 @@ def test_pooling_by_hand():
 
 
 @pytest.mark.parametrize("pooling, reduce", [("average", np.mean), ("max", np.max)])
-def test_squares_are_cut_off_at_the_far_edges_alone(pooling, reduce):
+def test_only_squares_at_the_far_edges_are_cut_off(pooling, reduce):
     image = np.random.default_rng(1).normal(size=(1, 7, 8, 1))
     squares = [[reduce(image[0, i : i + 3, j : j + 3]) for j in (0, 3, 6)] for i in (0, 3, 6)]
     np.testing.assert_allclose(pool(jnp.asarray(image), 3, pooling)[0, ..., 0], squares, rtol=1e-5)

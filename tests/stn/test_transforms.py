@@ -18,7 +18,7 @@ COUNTS = {"translation": 2, "attention": 3, "rotated_attention": 4, "affine": 6,
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("name", COUNTS)
-def test_identities(name, align_corners):
+def test_identity_parameters_give_the_regular_grid(name, align_corners):
     transform = make_transform(name, 5, 8, control=3, align_corners=align_corners)
     assert transform.identity.shape == (COUNTS[name],)
     grid = jax.jit(transform.grid)(jnp.asarray(transform.identity, jnp.float32))
@@ -34,7 +34,7 @@ def test_translations_have_a_fixed_scale():
     np.testing.assert_allclose(transform.grid(jnp.array([0.1, -0.3])), expected, atol=1e-6)
 
 
-def test_control_points_go_where_they_are_sent():
+def test_a_moved_control_point_moves_the_grid_near_it():
     """The upper right one, moved to the left, pulls what is read near the upper right corner to the left."""
     transform = make_transform("tps", 20, 20, control=2)
     theta = jnp.asarray(transform.identity, jnp.float32).reshape(4, 2)
@@ -67,14 +67,14 @@ def test_gradients_to_image_and_parameters_equal_finite_differences(name, paddin
     check_grads(jax.jit(seen), (theta, image), order=1, modes=["rev"], eps=1e-6)
 
 
-def test_control_points_in_rows_and_columns():
+def test_rows_and_columns_of_control_points_can_differ():
     """A spline goes through its control points, which here are the pixels of the output."""
     transform = make_transform("tps", 3, 2, control=(3, 2), align_corners=True)
     theta = transform.identity + np.random.default_rng(0).normal(0, 0.2, 12)
     np.testing.assert_allclose(transform.grid(jnp.asarray(theta, jnp.float32)), theta.reshape(3, 2, 2), atol=1e-5)
 
 
-def test_mistakes_are_quoted(unchecked):
+def test_errors_quote_the_bad_value(unchecked):
     with pytest.raises(
         ValueError, match="^unknown transform 'afine': did you mean 'affine'. choose from translation, "
     ):

@@ -29,7 +29,7 @@ SHAPES = [
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("loop", [False, True])
-def test_values_and_gradients_are_those_of_the_plain_convolution(shape, padding, loop):
+def test_values_and_gradients_equal_xla(shape, padding, loop):
     images, kernel = (jnp.asarray(RNG.normal(size=s), jnp.float32) for s in shape)
     if padding == "VALID" and shape[1][0] > shape[0][1]:
         pytest.skip("no output")
@@ -58,7 +58,7 @@ def test_gradients_equal_finite_differences(x64, padding):
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("height, width, side, stride", [(16, 16, 3, 2), (9, 7, 3, 2), (12, 15, 4, 3), (10, 10, 10, 5)])
-def test_strides_are_those_of_xla(padding, height, width, side, stride):
+def test_strided_convolutions_equal_xla(padding, height, width, side, stride):
     images = jnp.asarray(RNG.normal(size=(2, height, width, 3)), jnp.float32)
     kernel = jnp.asarray(RNG.normal(size=(side, side, 3, 4)), jnp.float32)
 
@@ -75,20 +75,20 @@ def test_strides_are_those_of_xla(padding, height, width, side, stride):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_it_maps_over_images_and_kernels():
+def test_convolutions_can_be_mapped_over_images_and_kernels():
     images, kernels = RNG.normal(size=(3, 2, 6, 6, 2)), RNG.normal(size=(3, 3, 3, 2, 4))
     mapped = jax.jit(jax.vmap(lambda x, k: convolve(x, k, "SAME")))(jnp.asarray(images), jnp.asarray(kernels))
     for one, x, k in zip(mapped, images, kernels, strict=True):
         np.testing.assert_allclose(one, _plain(jnp.asarray(x), jnp.asarray(k), "SAME"), rtol=1e-4, atol=1e-4)
 
 
-def test_a_kernel_without_a_middle_has_no_same_size():
+def test_same_padding_refuses_kernels_with_even_sides():
     with pytest.raises(ValueError, match="kernel of 2x3 with padding 'SAME': its sides must be odd"):
         convolve(jnp.ones((1, 5, 5, 1)), jnp.ones((2, 3, 1, 1)), "SAME")
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-def test_the_layer_is_that_of_flax(padding):
+def test_the_layer_equals_flax(padding):
     images = jnp.asarray(RNG.normal(size=(2, 3, 6, 5, 2)), jnp.float32)
     ours, theirs = Conv(3, 3, padding), nn.Conv(3, (3, 3), padding=padding)
     params = theirs.init(jax.random.key(0), images)
@@ -100,7 +100,7 @@ def test_the_layer_is_that_of_flax(padding):
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("size, stride", [(2, 2), (2, 1), (3, 2), (2, None)])
 @pytest.mark.parametrize("height, width", [(6, 8), (5, 7)])
-def test_pooling_is_that_of_xla(padding, size, stride, height, width):
+def test_pooling_equals_xla(padding, size, stride, height, width):
     images = jnp.asarray(RNG.normal(size=(2, height, width, 3)), jnp.float32)
     steps = stride or size
 
@@ -120,7 +120,7 @@ def test_pooling_is_that_of_xla(padding, size, stride, height, width):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_equal_values_share_the_gradient_of_a_window():
+def test_equal_largest_values_share_the_gradient():
     gradient = jax.grad(lambda x: max_pool(x).sum())(jnp.zeros((1, 4, 4, 1)))
     np.testing.assert_allclose(gradient.reshape(2, 2, 2, 2).sum(axis=(1, 3)), 1.0)
     assert (gradient > 0).all()

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from common.networks.image_classifiers import BaselineConfig, make_baseline, validate_baseline
-from common.training.step import Given, Model
+from common.networks.image_classifiers import ClassifierConfig, check_classifier, make_classifier
+from common.training.step import Model, StepInput
 
 
 def images_of(batch, height, width, channels=1, seed=0):
@@ -17,7 +17,7 @@ def images_of(batch, height, width, channels=1, seed=0):
 
 def make(network, height=28, width=28, channels=1, classes=10, units=256, seed=0):
     """The baseline with its functions compiled, and its parameters."""
-    model = make_baseline(BaselineConfig(network, units), height, width, channels, classes)
+    model = make_classifier(ClassifierConfig(network, units), height, width, channels, classes)
     compiled = Model(jax.jit(model.init), jax.jit(model.loss), jax.jit(model.predict, static_argnums=3))
     return compiled, compiled.init(jax.random.key(seed))
 
@@ -36,7 +36,7 @@ COUNTS = [
 
 @pytest.mark.parametrize("network, shape, units, count", COUNTS)
 def test_parameter_count_and_output_shape(network, shape, units, count):
-    model = make_baseline(BaselineConfig(network, units), *shape, 10)
+    model = make_classifier(ClassifierConfig(network, units), *shape, 10)
     params = jax.eval_shape(model.init, jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
     images = jax.ShapeDtypeStruct((6, *shape), jnp.uint8)
@@ -77,7 +77,7 @@ def test_dropout_acts_in_training_only():
     model, params = make("article_cnn", 8, 8)
     images, labels = images_of(4, 8, 8), jnp.arange(4)
     keys = jax.random.split(jax.random.key(1), 3)
-    losses = [float(model.loss(params, key, images, labels, Given(jnp.zeros(())))[0]) for key in [*keys, keys[0]]]
+    losses = [float(model.loss(params, key, images, labels, StepInput(jnp.zeros(())))[0]) for key in [*keys, keys[0]]]
     assert len(set(losses[:3])) == 3, "another key, another mask"
     assert losses[3] == losses[0]
     predictions = [
@@ -90,41 +90,41 @@ def test_dropout_acts_in_training_only():
 def test_networks_without_dropout_do_not_depend_on_the_key(network):
     model, params = make(network, 12, 12, units=8)
     images, labels = images_of(4, 12, 12), jnp.arange(4)
-    losses = [model.loss(params, jax.random.key(seed), images, labels, Given(jnp.zeros(())))[0] for seed in (1, 2)]
+    losses = [model.loss(params, jax.random.key(seed), images, labels, StepInput(jnp.zeros(())))[0] for seed in (1, 2)]
     assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("network, smallest", [("fc", 1), ("paper_cnn", 10), ("article_cnn", 6)])
-def test_smallest_images(network, smallest):
-    config = BaselineConfig(network, 8)
-    validate_baseline(config, smallest, smallest + 3)
-    params = jax.eval_shape(make_baseline(config, smallest, smallest + 3, 1, 10).init, jax.random.key(0))
+def test_images_below_the_smallest_size_are_refused(network, smallest):
+    config = ClassifierConfig(network, 8)
+    check_classifier(config, smallest, smallest + 3)
+    params = jax.eval_shape(make_classifier(config, smallest, smallest + 3, 1, 10).init, jax.random.key(0))
     assert all(leaf.size for leaf in jax.tree.leaves(params))
     if smallest > 1:
         small = smallest - 1
         with pytest.raises(ValueError, match=rf"^network '{network}' on {small}x20 images: needs at least {smallest}"):
-            validate_baseline(config, small, 20)
+            check_classifier(config, small, 20)
 
 
 @pytest.mark.parametrize("units", [0, -1])
-def test_units_must_be_positive(units):
+def test_units_below_one_are_refused(units):
     with pytest.raises(ValueError, match=f"^units {units}: must be at least 1$"):
-        validate_baseline(BaselineConfig("fc", units), 28, 28)
+        check_classifier(ClassifierConfig("fc", units), 28, 28)
 
 
-def test_loss_is_the_mean_cross_entropy_and_counts_hits():
+def test_loss_is_the_mean_cross_entropy_and_accuracy_counts_hits():
     model, params = make("fc", 4, 4, units=8, classes=3)
     images, labels = images_of(5, 4, 4), jnp.array([0, 1, 2, 0, 1])
     logits = np.asarray(model.predict(params, jax.random.key(0), images, "greedy"), np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    loss, (metrics, _) = model.loss(params, jax.random.key(0), images, labels, Given(jnp.zeros(())))
+    loss, (metrics, _) = model.loss(params, jax.random.key(0), images, labels, StepInput(jnp.zeros(())))
     assert float(loss) == pytest.approx(-log_probs[np.arange(5), np.asarray(labels)].mean(), rel=1e-5)
     assert metrics["loss"] == loss
     assert float(metrics["accuracy"]) == pytest.approx((logits.argmax(-1) == np.asarray(labels)).mean())
 
 
 @pytest.mark.parametrize("network, size", [("fc", 4), ("paper_cnn", 10), ("article_cnn", 6)])
-def test_learns_16_random_images_by_heart(network, size):
+def test_classifiers_memorise_16_random_images(network, size):
     model, params = make(network, size, size, units=32, classes=4)
     images, labels = images_of(16, size, size), jnp.arange(16) % 4
     optimizer = optax.adam(3e-3)
@@ -132,7 +132,7 @@ def test_learns_16_random_images_by_heart(network, size):
     def step(carry, key):
         params, opt_state = carry
         (loss, _), grads = jax.value_and_grad(model.loss, has_aux=True)(
-            params, key, images, labels, Given(jnp.zeros(()))
+            params, key, images, labels, StepInput(jnp.zeros(()))
         )
         updates, opt_state = optimizer.update(grads, opt_state)
         return (optax.apply_updates(params, updates), opt_state), loss

@@ -8,12 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from common.networks.image_classifiers import BaselineConfig, make_baseline, validate_baseline
+from common.networks.image_classifiers import ClassifierConfig, check_classifier, make_classifier
 from common.networks.multi_digit import LAYOUTS, joint_log_probs, make_output
 from common.training.evaluation import average_over_episodes, predicted
-from common.training.step import Given
+from common.training.step import StepInput
 
-GIVEN = Given(jnp.zeros(()))
+GIVEN = StepInput(jnp.zeros(()))
 
 
 def images_of(*shape, seed=0):
@@ -43,7 +43,7 @@ COUNTS = [
 
 
 def parameters(network, shape, **config):
-    model = make_baseline(BaselineConfig(network, **config), *shape, 11, 6)
+    model = make_classifier(ClassifierConfig(network, **config), *shape, 11, 6)
     return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
 
 
@@ -56,7 +56,7 @@ def test_parameter_counts_by_hand(network, width, shape, count):
 
 
 @pytest.mark.parametrize("side, millions, billions", [(54, 51, 2.1), (110, 169, 8.5)])
-def test_the_ten_layers_cost_what_the_paper_prints(side, millions, billions):
+def test_cnn10_has_the_cost_of_the_paper(side, millions, billions):
     layout = LAYOUTS["cnn10"]
     assert len(layout.filters) + len(layout.dense) == 10
     assert parameters("cnn10", (side, side, 3)) / 1e6 == pytest.approx(millions, rel=0.04)
@@ -73,7 +73,7 @@ def test_the_ten_layers_cost_what_the_paper_prints(side, millions, billions):
 def test_forward_pass_against_pytorch(network):
     torch = pytest.importorskip("torch")
     functional, layout = torch.nn.functional, LAYOUTS[network]
-    model = make_baseline(BaselineConfig(network, width=0.04, heads="end"), 13, 10, 3, 4, 2)
+    model = make_classifier(ClassifierConfig(network, width=0.04, heads="end"), 13, 10, 3, 4, 2)
     params = jax.jit(model.init)(jax.random.key(0))
     images = images_of(2, 13, 10, 3)
     x = torch.tensor(np.asarray(images) / 255.0).permute(0, 3, 1, 2)
@@ -99,8 +99,8 @@ def test_forward_pass_against_pytorch(network):
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_brightness_of_an_image_does_not_matter_and_dropout_acts_in_training_only():
-    model = make_baseline(BaselineConfig("addition_cnn", width=0.1), 8, 8, 1, 5)
+def test_predictions_ignore_brightness_and_dropout_acts_in_training_only():
+    model = make_classifier(ClassifierConfig("addition_cnn", width=0.1), 8, 8, 1, 5)
     params, images = model.init(jax.random.key(0)), images_of(3, 8, 8, 1) // 2
     predict, loss = jax.jit(model.predict, static_argnums=3), jax.jit(model.loss)
     dark, bright = (predict(params, jax.random.key(1), i, "greedy") for i in (images, images + jnp.uint8(100)))
@@ -111,14 +111,14 @@ def test_brightness_of_an_image_does_not_matter_and_dropout_acts_in_training_onl
     assert losses[0] == losses[2] != losses[1]
 
 
-@pytest.mark.parametrize("name, value", [("width", 0.0), ("width", np.nan), ("width", 17.0), ("dropout", 1.0)])
-def test_numbers_out_of_range(name, value):
+@pytest.mark.parametrize("name, value", [("width", 0.0), ("width", np.nan), ("dropout", 1.0)])
+def test_numbers_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"^{name} {value}: must be "):
-        validate_baseline(BaselineConfig("cnn11", **{name: value}), 32, 32)
+        check_classifier(ClassifierConfig("cnn11", **{name: value}), 32, 32)
 
 
 def test_no_layer_is_empty_at_a_small_width():
-    model = make_baseline(BaselineConfig("article_digits", width=1e-6), 1, 1, 1, 11, 6)
+    model = make_classifier(ClassifierConfig("article_digits", width=1e-6), 1, 1, 1, 11, 6)
     assert all(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
 
 
@@ -146,7 +146,7 @@ def joint(lengths, digits, number):
     return lengths[len(number)] + sum(digits[place, digit] for place, digit in enumerate(number))
 
 
-def test_likeliest_number_by_trying_all():
+def test_the_most_likely_number_is_decoded():
     lengths, digits = random_log_probs(200)
     found = np.asarray(predicted(joint_log_probs(lengths, digits)))
     numbers = list(all_numbers())
@@ -165,7 +165,7 @@ def test_likeliest_number_by_trying_all():
     assert (np.asarray(predicted(alone)) != expected).any()
 
 
-def test_score_of_a_symbol_is_that_of_the_best_number_that_goes_on_with_it():
+def test_the_score_of_a_symbol_is_that_of_the_best_number_with_it():
     lengths, digits = random_log_probs(1, seed=3)
     scores = np.asarray(joint_log_probs(lengths, digits))[0]
     np.testing.assert_allclose(np.exp(scores).sum(axis=-1), 1, rtol=1e-5)
@@ -216,7 +216,7 @@ def test_loss_with_a_length_by_hand():
 
 
 @pytest.mark.parametrize("heads", ["end", "length"])
-def test_average_of_the_same_is_the_same(heads):
+def test_the_average_of_equal_scores_predicts_the_same(heads):
     output = make_output(heads, DIGITS + 1, TARGETS)
     scores = output.scores(jax.random.normal(jax.random.key(0), (50, output.size)))
     for average in average_over_episodes(jnp.stack([scores] * 3)):
@@ -235,9 +235,9 @@ def draw_numbers(key, batch):
 
 
 @pytest.mark.parametrize("heads, network", [("end", "addition_cnn"), ("length", "fc")])
-def test_learns_to_read_numbers(heads, network):
-    config = BaselineConfig(network, units=32, width=0.25, dropout=0.1, heads=heads)
-    model, optimizer = make_baseline(config, 6, 6, 1, 4, 3), optax.adam(5e-3)
+def test_classifiers_learn_to_read_numbers(heads, network):
+    config = ClassifierConfig(network, units=32, width=0.25, dropout=0.1, heads=heads)
+    model, optimizer = make_classifier(config, 6, 6, 1, 4, 3), optax.adam(5e-3)
 
     def step(carry, key):
         params, opt_state = carry

@@ -47,7 +47,7 @@ def folder(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "checkpoints")
 
 
-def test_state_comes_back_to_the_bit_with_its_structure(folder):
+def test_a_state_is_restored_to_the_bit(folder):
     expected = state_at(4)
     restored = Checkpoints(folder).restore(state_at(0))
     assert jax.tree.structure(restored) == jax.tree.structure(expected)
@@ -59,7 +59,7 @@ def test_state_comes_back_to_the_bit_with_its_structure(folder):
     assert jax.random.bits(restored.base_key) == jax.random.bits(expected.base_key)
 
 
-def test_digest_tells_values_shapes_and_types_apart():
+def test_the_digest_depends_on_values_shapes_and_types():
     state = state_at(2)
     kernel = state.params["dense"]["kernel"]
     changed = [
@@ -74,7 +74,7 @@ def test_digest_tells_values_shapes_and_types_apart():
     assert state_digest(state) == state_digest(jax.tree.map(jnp.copy, state))
 
 
-def test_only_the_latest_are_kept(tmp_path):
+def test_only_the_latest_checkpoints_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path / "new" / "checkpoints", keep=2)
     assert checkpoints.steps() == [] and checkpoints.restore(state_at(0)) is None
     assert not (tmp_path / "new").exists(), "reading makes no folder"
@@ -102,7 +102,7 @@ def empty(path):
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty, lambda path: path.unlink()])
-def test_damage_to_any_file_is_noticed_and_the_checkpoint_before_is_read(saved, tmp_path, capfd, damage):
+def test_damage_to_any_file_is_detected_and_the_checkpoint_before_is_read(saved, tmp_path, capfd, damage):
     names = [path.relative_to(saved) for path in files_of(saved / "4")]
     assert {"digest.json", "_CHECKPOINT_METADATA", "manifest.ocdbt"} <= {name.name for name in names}
     assert any("d" in name.parts for name in names), "the arrays"
@@ -118,7 +118,7 @@ def test_damage_to_any_file_is_noticed_and_the_checkpoint_before_is_read(saved, 
     assert capfd.readouterr() == ("", ""), "nothing but the one line"
 
 
-def test_empty_folder_is_a_damaged_checkpoint_and_can_be_saved_over(folder):
+def test_an_empty_folder_is_a_damaged_checkpoint_and_can_be_replaced(folder):
     shutil.rmtree(folder / "4")
     (folder / "4").mkdir()
     checkpoints, warnings = Checkpoints(folder), []
@@ -128,7 +128,7 @@ def test_empty_folder_is_a_damaged_checkpoint_and_can_be_saved_over(folder):
     assert state_digest(restored) == state_digest(state_at(4)) and checkpoints.steps() == [2, 4]
 
 
-def test_all_damaged(folder):
+def test_an_error_is_raised_if_all_checkpoints_are_damaged(folder):
     for step in ("2", "4"):
         truncate(folder / step / "state" / "manifest.ocdbt")
     warnings = []
@@ -137,20 +137,20 @@ def test_all_damaged(folder):
     assert str(folder) in str(error.value) and len(warnings) == 2
 
 
-def test_state_of_another_model_is_not_read(folder, capfd):
+def test_checkpoints_of_another_model_are_not_read(folder, capfd):
     more = state_at(0)._replace(params={**state_at(0).params, "shift": jnp.zeros(2)})
-    for like, said in [
+    for like, message in [
         (state_at(0, size=4), "['dense']['kernel'] was float32[5, 3], is float32[5, 4]"),
         (more, ".params['shift'] was absent, is float32[2]"),
     ]:
         warnings = []
         with pytest.raises(CheckpointError):
             Checkpoints(folder).restore(like, warnings.append)
-        assert len(warnings) == 2 and all("of another model" in line and said in line for line in warnings)
+        assert len(warnings) == 2 and all("of another model" in line and message in line for line in warnings)
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_a_kill_leaves_half_written_is_not_read(folder):
+def test_a_partial_checkpoint_of_a_killed_run_is_not_read(folder):
     (folder / "4").rename(folder / "partial")
     checkpoints = Checkpoints(folder)
     assert checkpoints.steps() == [2] and int(checkpoints.restore(state_at(0), pytest.fail).step) == 2
@@ -159,7 +159,7 @@ def test_what_a_kill_leaves_half_written_is_not_read(folder):
 
 
 @pytest.mark.parametrize("kind", [OSError, ValueError])
-def test_failed_write_leaves_the_earlier_checkpoints(folder, monkeypatch, kind):
+def test_a_failed_write_leaves_earlier_checkpoints_unchanged(folder, monkeypatch, kind):
     def save(self, directory, *args, **kwargs):
         directory.mkdir()
         (directory / "half").write_bytes(b"half")
@@ -176,7 +176,7 @@ def test_failed_write_leaves_the_earlier_checkpoints(folder, monkeypatch, kind):
     assert checkpoints.steps() == [4, 6]
 
 
-def test_full_disk(small_disk, capfd):
+def test_a_full_disk_is_one_line_and_leaves_earlier_checkpoints(small_disk, capfd):
     size = 25_000  # 2 MB of parameters, best parameters, and moments.
     checkpoints = Checkpoints(small_disk(3) / "checkpoints", keep=1)
     checkpoints.save(state_at(2, size))

@@ -116,7 +116,7 @@ IMAGES = np.random.default_rng(1).integers(0, CLASSES, (50, 2, 2, 1), dtype=np.u
 TRUTH = IMAGES[:, 0, 0, 0]
 
 
-def test_greedy_is_asked_for_by_its_kind_and_has_no_noise():
+def test_greedy_predictions_have_no_noise():
     predict = make_predictor(_predict, num_episodes=3, batch_size=16)
     first, second = (predict(jnp.float32(1e-3), jax.random.key(seed), IMAGES) for seed in (0, 1))
     np.testing.assert_array_equal(first.greedy, TRUTH)
@@ -133,7 +133,7 @@ def test_predictions_depend_on_the_key_alone():
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
 
 
-def test_a_model_that_draws_nothing_is_asked_once():
+def test_a_deterministic_model_is_evaluated_once():
     asked = []
 
     def predict(params, key, images, kind):
@@ -146,7 +146,7 @@ def test_a_model_that_draws_nothing_is_asked_once():
         np.testing.assert_array_equal(getattr(predictions, name), TRUTH)
 
 
-def test_a_batch_larger_than_the_split_will_do():
+def test_a_batch_can_be_larger_than_the_split():
     predictions = make_predictor(_predict, num_episodes=2, batch_size=1_000)(jnp.float32(1.0), KEY, IMAGES)
     np.testing.assert_array_equal(predictions.greedy, TRUTH)
 
@@ -162,7 +162,7 @@ def test_more_episodes_average_the_noise_away():
     assert many["average_probability"] == many["average_log_probability"] == 0
 
 
-def test_episodes_of_the_average_are_different():
+def test_averaged_episodes_differ():
     predict = make_predictor(lambda p, key, images, kind: _predict(0.0, key, images, kind), 3, 50)
     predictions = predict(None, KEY, IMAGES)
     assert (predictions.sampled != predictions.average_probability).any()
@@ -203,7 +203,7 @@ def test_a_predicted_sequence_ends_at_its_first_end_symbol():
     np.testing.assert_array_equal(predicted(jnp.asarray(scores[:, 0])), scores[:, 0].argmax(-1))
 
 
-def test_what_is_said_after_the_end_does_not_matter():
+def test_scores_after_the_end_do_not_change_predictions():
     scores = np.random.default_rng(0).normal(size=(50, TARGETS, CLASSES)).astype(np.float32)
     scores[:, 1, END] = 10.0
     changed = scores.copy()
@@ -211,7 +211,7 @@ def test_what_is_said_after_the_end_does_not_matter():
     np.testing.assert_array_equal(predicted(jnp.asarray(changed)), predicted(jnp.asarray(scores)))
 
 
-def test_averages_are_of_each_target_by_itself_up_to_the_end_of_each_episode():
+def test_averages_are_separate_for_each_target_up_to_each_episodes_end():
     logits = np.random.default_rng(0).normal(0, 3, (5, 60, TARGETS, CLASSES))
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     for episode in probabilities.reshape(-1, TARGETS, CLASSES):
@@ -225,7 +225,7 @@ def test_averages_are_of_each_target_by_itself_up_to_the_end_of_each_episode():
     assert (np.asarray(by_probability) != np.asarray(by_log)).any()
 
 
-def test_an_episode_has_no_say_past_its_own_end():
+def test_episodes_do_not_vote_after_their_own_end():
     def beliefs(*symbols, sure=0.95):
         return [[sure if symbol == each else (1 - sure) / 3 for each in range(4)] for symbol in symbols]
 
@@ -283,7 +283,7 @@ def test_errors_of_sequences_by_hand():
     assert by_length == {"1": (100, 1), "2": (0, 1), "3": (100, 1), "4": (100, 1)}
 
 
-def test_errors_of_sequences_under_a_change_of_order_and_of_names():
+def test_sequence_errors_do_not_depend_on_order_or_names_of_symbols():
     labels, predictions = _sequences(60), _read(60)
     found = sequence_errors(predictions, labels, END)
     order, names = np.random.default_rng(3).permutation(60), np.array([2, 0, 1, END])
@@ -297,13 +297,13 @@ def test_errors_of_sequences_under_a_change_of_order_and_of_names():
     assert {entry["error"] for entry in perfect["by_length"].values()} == {0}
 
 
-def test_where_no_label_has_a_symbol_none_is_counted():
+def test_symbol_errors_are_absent_if_no_label_has_symbols():
     labels = np.full((3, 2), END)
     found = sequence_errors(np.array([[END, END], [0, END], [0, 1]]), labels, END)
     assert "symbol" not in found and found["end"]["n"] == 3 and found["by_length"]["0"]["n"] == 3
 
 
-def test_summarise_tells_more_of_sequences():
+def test_summaries_of_sequences_include_detailed_errors():
     labels, predictions = _sequences(20), _read(20)
     summary = summarise(Predictions(predictions, labels, predictions, predictions), labels, END)
     assert tuple(summary) == METHODS
@@ -312,7 +312,7 @@ def test_summarise_tells_more_of_sequences():
         assert entry == error_interval(guesses, labels) | sequence_errors(guesses, labels, END)
 
 
-def test_the_predictor_of_sequences():
+def test_the_predictor_predicts_sequences():
     def predict(params, key, images, kind):
         # The first two pixels as a sequence, and then the end; with noise unless greedy.
         symbols = jnp.concatenate([images[:, 0, :2, 0], jnp.full((len(images), 1), END)], axis=1)

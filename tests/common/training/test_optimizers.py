@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule, validate_optimizer
+from common.training.optimizers import OptimizerConfig, check_optimizer, make_optimizer, make_schedule
 
 RATE = 0.5
 
@@ -32,23 +32,23 @@ def test_cosine_schedule_ends_at_zero():
     assert rates[0] == RATE and rates[5] == pytest.approx(RATE / 2) and rates[-1] == pytest.approx(0, abs=1e-7)
 
 
-def test_exponential_schedule_falls_once_an_epoch():
+def test_the_exponential_schedule_falls_once_per_epoch():
     rates = _rates(schedule="exponential", decay=0.9, steps_per_epoch=3.9)
     np.testing.assert_allclose(rates, RATE * 0.9 ** (np.arange(11) // 4), rtol=1e-6)
 
 
-def test_exponential_schedule_of_an_epoch_shorter_than_a_step():
+def test_the_exponential_schedule_with_epochs_shorter_than_a_step():
     rates = _rates(schedule="exponential", decay=0.9, steps_per_epoch=0.2)
     np.testing.assert_allclose(rates, RATE * 0.9 ** np.arange(11), rtol=1e-6)
 
 
-def test_step_schedule_falls_twice_by_ten():
+def test_the_step_schedule_divides_by_ten_twice():
     expected = RATE * np.repeat([1, 0.1, 0.01], [3, 3, 4])
     np.testing.assert_allclose(_rates(steps=9, schedule="step"), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "exponential", "step"])
-def test_warmup_rises_from_zero_and_the_rest_follows(schedule):
+def test_warmup_rises_from_zero_and_the_schedule_follows(schedule):
     rates = _rates(steps=12, schedule=schedule, warmup_steps=4, decay=0.9)
     np.testing.assert_allclose(rates[:5], RATE * np.arange(5) / 4, atol=1e-7)
     np.testing.assert_allclose(rates[4:], _rates(steps=8, schedule=schedule, decay=0.9), atol=1e-7)
@@ -153,7 +153,7 @@ def test_muon_is_nearly_the_nearest_orthogonal_matrix():
     np.testing.assert_allclose(np.abs(updates["bias"]), np.abs(updates["bias"][0]), rtol=1e-5)
 
 
-def test_momentum_is_that_of_the_configuration():
+def test_sgd_has_the_configured_momentum():
     expected = START - RATE * np.cumsum(list(_sgd(0.5)), axis=0)
     np.testing.assert_allclose(_trajectory(optimizer="sgd", momentum=0.5, gradient_clip=0.0), expected, rtol=1e-5)
 
@@ -200,9 +200,9 @@ GOOD = OptimizerConfig()
         ("warmup_steps", 100),
     ],
 )
-def test_a_bad_optimizer_is_quoted(field, value):
+def test_bad_optimizer_settings_are_quoted(field, value):
     with pytest.raises(ValueError) as error:
-        validate_optimizer(replace(GOOD, **{field: value}), 100)
+        check_optimizer(replace(GOOD, **{field: value}), 100)
     assert f"{field} {value}" in str(error.value) and "\n" not in str(error.value)
 
 
@@ -210,8 +210,8 @@ def test_a_bad_optimizer_is_quoted(field, value):
     "fields",
     [{}, {"gradient_clip": 0.0}, {"momentum": 0.0}, {"decay": 1.0}, {"warmup_steps": 99}, {"weight_decay": 0.1}],
 )
-def test_a_good_optimizer_passes(fields):
-    validate_optimizer(replace(GOOD, **fields), 100)
+def test_good_optimizer_settings_pass(fields):
+    check_optimizer(replace(GOOD, **fields), 100)
 
 
 # A noisy linear classifier, of images made from the step's key.

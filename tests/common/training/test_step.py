@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
-from common.training.step import Given, Hyper, Model, freeze, init_state, keep_best, make_chunk, train_step
+from common.training.step import Hyper, Model, StepInput, freeze, init_state, keep_best, make_chunk, train_step
 
 RATE = 0.5
 
@@ -89,7 +89,7 @@ def test_a_step_equals_its_formula():
     def expected(state):
         data_key, loss_key = jax.random.split(jax.random.fold_in(state.base_key, 5))
         images, labels = _sample_batch(data_key, SOURCE)
-        given = Given(jnp.array(5 / TOTAL))
+        given = StepInput(jnp.array(5 / TOTAL))
         loss, gradients = jax.value_and_grad(lambda p: _loss(p, loss_key, images, labels, given)[0])(state.params)
         updates, _ = OPTIMIZER.update(gradients, state.opt_state, state.params)
         rate = 0.1 * (1 + jnp.cos(jnp.pi * 5 / TOTAL)) / 2
@@ -108,7 +108,7 @@ def test_a_step_equals_its_formula():
 
 
 @pytest.mark.parametrize("of_others", [None, 0.5])
-def test_neither_gradients_nor_weight_decay_change_what_is_frozen(of_others):
+def test_gradients_and_weight_decay_do_not_change_frozen_parameters(of_others):
     optimizer = make_optimizer(OptimizerConfig(gradient_clip=0.0, weight_decay=0.3))
 
     def after(model):
@@ -150,7 +150,7 @@ def test_seeds_differ_and_repeat():
     assert (np.asarray(first.params["weights"]) != np.asarray(second.params["weights"])).all()
 
 
-def test_a_fresh_state_has_no_best():
+def test_a_fresh_state_has_no_best_error():
     state = init_state(MODEL, OPTIMIZER, 0)
     assert float(state.best_error) == math.inf and int(state.best_step) == int(state.step) == 0
     _assert_same_bits(state.best_params, state.params)
@@ -175,7 +175,7 @@ def test_keep_best_keeps_the_lowest_error():
     assert int(state.best_step) == 4 and int(state.step) == 6
 
 
-def test_keeping_the_best_does_not_change_the_training():
+def test_keeping_the_best_parameters_does_not_change_training():
     state, _ = _run(4)
     state, _ = CHUNK(keep_best(state, 1.0), SOURCE, 4)
     _assert_same_bits((state.params, state.opt_state), (lambda s: (s.params, s.opt_state))(_run(TOTAL)[0]))
@@ -187,7 +187,7 @@ def test_a_chunk_donates_its_state():
     assert state.params["weights"].is_deleted()
 
 
-def test_an_equal_error_is_not_lower_whatever_float32_makes_of_it():
+def test_an_equal_error_is_not_lower_after_rounding_to_float32():
     error = 100 * 260 / 6000
     state = keep_best(init_state(MODEL, OPTIMIZER, 3)._replace(step=jnp.int32(1)), error)
     assert int(keep_best(state._replace(step=jnp.int32(2)), error).best_step) == 1

@@ -19,7 +19,7 @@ from common.attention.config import LossConfig, PolicyConfig, RetinaConfig, make
 from common.attention.glimpse import glimpse, summed_area_table
 from common.policy_gradient import EstimatorConfig
 from common.training.optimizers import OptimizerConfig
-from common.training.step import Given
+from common.training.step import StepInput
 from experiments.benchmarks import convolution_speed, training_speed
 from experiments.benchmarks.arithmetic import matrix_products, program_flops
 from experiments.benchmarks.training_speed import SpeedConfig, make_experiment, make_table, measure_rate, summarise
@@ -73,17 +73,17 @@ def torch_ram(torch):
 def to_torch(tree):
     """Flax parameters, or gradients, under the names and in the layout of `TorchRam`.
 
-    Flax's LSTM has no bias on the input, PyTorch's has one beside the recurrent one. Their gradients are the same.
+    Flax's LSTM has one bias, PyTorch's has two, on the input and on the hidden state. Their gradients are the same.
     """
     networks = {
-        name: tree[part][name]
-        for part, names in {
-            "glimpse_network": ("what", "what_out", "where", "where_out"),
-            "location_network": ("mean",),
-            "action_network": ("logits",),
-        }.items()
-        for name in names
-    } | {"baseline": tree["baseline_network"]["value"]}
+        "glimpse": tree["glimpse_network"]["what"],
+        "glimpse_out": tree["glimpse_network"]["what_out"],
+        "location": tree["glimpse_network"]["where"],
+        "location_out": tree["glimpse_network"]["where_out"],
+        "mean": tree["location_network"]["mean"],
+        "logits": tree["action_network"]["logits"],
+        "value": tree["baseline_network"]["value"],
+    }
     arrays = {}
     for name, dense in networks.items():
         arrays |= {f"{name}.weight": dense["kernel"].T, f"{name}.bias": dense["bias"]}
@@ -106,7 +106,7 @@ def images():
 
 
 @pytest.mark.parametrize("retina", [RetinaConfig(6, 3), RetinaConfig(5, 3), RetinaConfig(7, 1), RetinaConfig(4, 3, 3)])
-def test_glimpses_are_those_of_the_sensor(torch, torch_ram, images, retina):
+def test_glimpses_equal_the_sensor(torch, torch_ram, images, retina):
     locations = np.random.default_rng(1).uniform(-1, 1, (BATCH, 2)).astype(np.float32)
     locations[:5] = [(0, 0), (-1, -1), (1, 1), (-1, 1), (1, -1)]
     ours = jax.vmap(lambda image, where: glimpse(summed_area_table(image), where, make_retina(retina)))(
@@ -131,18 +131,18 @@ def ours(images):
         )
         keys = jax.random.split(key, REPLICATES)
         episode = jax.vmap(lambda key: ram.play(params, key, images, "sampled"), out_axes=1)(keys)
-        # Half of the labels are what the first replicate says, so that some are rewarded and some are not.
-        said = episode.logits[-1, 0].argmax(-1)
-        labels = (said + jnp.arange(BATCH) % 2) % CLASSES
+        # Half of the labels are the first replicate's predictions, so that some are rewarded and some are not.
+        predictions = episode.logits[-1, 0].argmax(-1)
+        labels = (predictions + jnp.arange(BATCH) % 2) % CLASSES
         loss = jax.value_and_grad(ram.model.loss, has_aux=True)
-        (value, (metrics, _)), grads = loss(params, key, images, labels, Given(jnp.zeros(()), ram.model.hyper))
+        (value, (metrics, _)), grads = loss(params, key, images, labels, StepInput(jnp.zeros(()), ram.model.hyper))
         return params, labels, episode, value, metrics, grads
 
     return jax.device_get(everything(jax.random.key(1), jnp.array(images)))
 
 
 @pytest.mark.parametrize("tuned", [False, True])
-def test_episode_loss_and_gradients_are_those_of_the_agent(torch, torch_ram, images, ours, tuned):
+def test_episode_loss_and_gradients_equal_the_agent(torch, torch_ram, images, ours, tuned):
     params, labels, episode, value, metrics, grads = ours
     assert 0.1 < metrics["reward"] < 0.9
     model = torch_ram.TorchRam(CONFIG, HEIGHT, WIDTH, CHANNELS, CLASSES, tuned=tuned)
@@ -154,10 +154,10 @@ def test_episode_loss_and_gradients_are_those_of_the_agent(torch, torch_ram, ima
     loss = torch_ram.hybrid_loss(CONFIG.loss, theirs, torch.tensor(labels).long().repeat(REPLICATES))
     loss.backward()
 
-    for name, first in {"locations": 0, "logits": 0, "means": 1, "log_probs": 1, "baselines": 1}.items():
-        found = getattr(theirs, name).detach().numpy()
-        expected = getattr(episode, name)[first:].reshape(found.shape)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+    for name, first in {"locations": 0, "logits": 0, "means": 1, "log_probs": 1, "values": 1}.items():
+        actual = getattr(theirs, name).detach().numpy()
+        expected = getattr(episode, name)[first:].reshape(actual.shape)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5, err_msg=name)
     np.testing.assert_allclose(loss.item(), value, rtol=1e-5)
     gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
     expected = to_torch(grads)
@@ -169,7 +169,7 @@ def test_episode_loss_and_gradients_are_those_of_the_agent(torch, torch_ram, ima
         np.testing.assert_allclose(gradients[name], gradient, rtol=1e-4, atol=1e-4 * largest, err_msg=name)
 
 
-def test_given_no_locations_they_are_drawn_from_the_policy(torch, torch_ram, images):
+def test_locations_are_sampled_from_the_policy_by_default(torch, torch_ram, images):
     torch.manual_seed(0)
     model = torch_ram.TorchRam(CONFIG, HEIGHT, WIDTH, CHANNELS, CLASSES)
     episode = model(channels_first(torch, images, 100))
@@ -198,13 +198,13 @@ def test_torch_trainer_learns(torch_ram):
     assert np.mean(losses[-10:]) < 0.3 * classification
 
 
-def test_what_torch_does_not_have_is_an_error(torch_ram):
+def test_configurations_that_torch_does_not_support_are_refused(torch_ram):
     with pytest.raises(ValueError, match="core 'gru': the PyTorch implementation has only 'lstm'"):
-        torch_ram.require_supported(RamConfig(agent=AgentConfig(core="gru")))
-    torch_ram.require_supported(make_experiment(SpeedConfig(), 10).model)
+        torch_ram.check_supported(RamConfig(agent=AgentConfig(core="gru")))
+    torch_ram.check_supported(make_experiment(SpeedConfig(), 10).model)
 
 
-def test_without_torch_one_line_says_what_to_install(monkeypatch, capsys):
+def test_without_torch_the_error_is_one_line(monkeypatch, capsys):
     # The command line is parsed before, because the parser looks for torch among the modules.
     monkeypatch.setattr(training_speed, "parse", lambda *args: TINY)
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -228,7 +228,7 @@ def as_flags(config):
 
 
 @pytest.mark.parametrize("compared", [False, True])
-def test_training_speed_measures(compared, tmp_path, capsys, monkeypatch, request):
+def test_training_speed_writes_its_results(compared, tmp_path, capsys, monkeypatch, request):
     if compared:
         request.getfixturevalue("torch")
     elif HAS_TORCH:
@@ -253,7 +253,7 @@ def test_training_speed_measures(compared, tmp_path, capsys, monkeypatch, reques
     "flags, message",
     [
         (["--rounds", "0"], "rounds 0: must be at least 1"),
-        (["--seconds", "0"], "seconds 0.0: must be positive and finite"),
+        (["--seconds", "0"], "seconds 0.0: must be above 0"),
         (["--batch-size", "0"], "batch_size 0: must be at least 1"),
         (["--replicates", "0"], "replicates 0: must be at least 1"),
         (["--replicates", "1", "0"], "replicates 0: must be at least 1"),
@@ -271,7 +271,7 @@ def test_bad_flags_are_one_line(flags, message, capsys, monkeypatch, tmp_path):
     assert message in error and error.count("\n") == 1 and "loading" not in error
 
 
-def test_ctrl_c_of_a_process_is_one_line():
+def test_ctrl_c_prints_one_line():
     """As typed in a shell: Ctrl-C just ends the program while Python imports, and no longer when it measures."""
     flags = ["--no-torch", "--task", "mnist28", "--batch-size", "2", "--seconds", "1e6"]
     process = subprocess.Popen(
@@ -315,7 +315,7 @@ def test_summary_is_the_arithmetic_of_medians():
     assert "the machine is busy (load 3.0)" in alone.caption and "ratio" not in alone.caption
 
 
-def test_rate_counts_whole_calls():
+def test_the_rate_counts_whole_calls():
     calls = []
 
     def work():
@@ -326,7 +326,7 @@ def test_rate_counts_whole_calls():
     assert rate <= 2 * len(calls) / 0.01
 
 
-def test_flops_of_a_program_are_those_of_its_products():
+def test_the_flops_of_a_program_are_those_of_its_matrix_products():
     left, right = jnp.ones((8, 16)), jnp.ones((16, 32))
     assert program_flops(jax.jit(jnp.dot), left, right) == 2 * 8 * 16 * 32
     experiment = make_experiment(SpeedConfig(batch_size=32, num_glimpses=2), 1)
@@ -336,7 +336,7 @@ def test_flops_of_a_program_are_those_of_its_products():
     images, labels = jnp.zeros((32, 28, 28, 1), jnp.uint8), jnp.zeros(32, jnp.int32)
 
     def step(params, _):
-        given = Given(jnp.zeros(()), ram.model.hyper)
+        given = StepInput(jnp.zeros(()), ram.model.hyper)
         return jax.grad(lambda params: ram.model.loss(params, key, images, labels, given)[0])(params), None
 
     chunk = jax.jit(lambda params: jax.lax.scan(step, params, length=7))
@@ -354,7 +354,7 @@ def test_matrix_products_count_their_operations():
     assert flops > 0 and flops % (2 * 16**3) == 0
 
 
-def test_convolutions_are_measured(tmp_path, monkeypatch, capsys):
+def test_convolution_speed_writes_its_results(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         convolution_speed, "LAYERS", (convolution_speed.Layer(4, 2, 3), convolution_speed.Layer(4, 2, 0))
     )

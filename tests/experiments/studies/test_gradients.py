@@ -10,7 +10,7 @@ import pytest
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig, make_estimator
-from common.training.step import Given
+from common.training.step import StepInput
 from experiments.studies.gradients import (
     ESTIMATORS,
     NETWORK,
@@ -141,7 +141,7 @@ def test_an_estimate_is_the_gradient_of_the_agents_loss():
         estimator=EstimatorConfig("log_probability", "leave_one_out", replicates=2),
     )
     ram, setting = make_ram(config, HEIGHT, WIDTH, 1, CLASSES), _setting()
-    given = Given(jnp.zeros(()), ram.model.hyper, ram.model.estimator_state)
+    given = StepInput(jnp.zeros(()), ram.model.hyper, ram.model.estimator_state)
     gradient = jax.jit(jax.grad(ram.model.loss, has_aux=True))(setting.params, KEY, IMAGES, LABELS, given)[0]
     expected = jax.flatten_util.ravel_pytree(gradient[NETWORK])[0]
     found = make_gradients(ram, [ram.estimator])(setting, [()], KEY[None])

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from common.data.mnist import MNIST_PATH, load_mnist
-from common.networks.image_classifiers import BaselineConfig
+from common.networks.image_classifiers import ClassifierConfig
 from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate, ram
 from experiments.families.cnn import CnnExperiment
@@ -369,7 +369,7 @@ def test_saved_configuration_is_the_preset_with_the_flags(go):
     go(cnn, CNN)
     saved = read_json(Path("run/config.json"))["config"]
     assert json.loads(json.dumps(to_json(CnnExperiment()))).keys() == saved.keys()
-    assert saved["training"]["steps"] == 4 and saved["model"] == to_json(BaselineConfig("fc", 8))
+    assert saved["training"]["steps"] == 4 and saved["model"] == to_json(ClassifierConfig("fc", 8))
 
 
 def test_default_folder_names_the_run(images, tmp_path, monkeypatch):

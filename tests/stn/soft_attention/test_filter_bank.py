@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from common.attention.glimpse import Retina, make_sensor
-from stn.soft_attention.filter_bank import Window, attention_map, filters_of, make_window, read
+from stn.soft_attention.filter_bank import Window, attention_map, make_window, read, window_filters
 
 HEIGHT, WIDTH, SIZE = 9, 12, 4
 IMAGE = np.random.default_rng(0).uniform(size=(HEIGHT, WIDTH, 2)).astype(np.float32)
@@ -47,16 +47,16 @@ def test_sharp_filters_a_pixel_apart_are_a_crop():
     np.testing.assert_allclose(read(image, seen, 4), sensor(location)[0, 0], atol=1e-4)
 
 
-def test_zeros_are_the_whole_image():
+def test_zero_parameters_give_the_whole_image():
     seen = make_window(jnp.zeros(5), SIZE, HEIGHT, WIDTH)
-    rows, columns = filters_of(seen, SIZE, HEIGHT, WIDTH)
+    rows, columns = window_filters(seen, SIZE, HEIGHT, WIDTH)
     # Along the longer side the outermost filters lie on the outermost pixels.
     assert columns.argmax(axis=1).tolist()[::3] == [0, WIDTH - 1]
     np.testing.assert_allclose(seen.sigma, seen.stride / 2)
     assert rows.shape == (SIZE, HEIGHT)
 
 
-def test_logarithms():
+def test_window_parameters_are_logarithms():
     raw = jnp.array([0.1, 0.2, 2.0, -1.0, 0.5])
     paper = make_window(raw, SIZE, HEIGHT, WIDTH, relative=False)
     np.testing.assert_allclose(paper.sigma, np.exp(1.0), rtol=1e-6)
@@ -64,7 +64,7 @@ def test_logarithms():
     np.testing.assert_allclose(paper.intensity, np.exp(0.5), rtol=1e-6)
 
 
-def test_the_map_shows_what_the_retina_sees():
+def test_the_map_holds_the_weights_of_the_mean_of_a_patch():
     """The mean of a patch is the mean of the image, weighted by the map."""
     seen = window(intensity=1.0)
     weights = np.asarray(attention_map(seen, SIZE, HEIGHT, WIDTH))
@@ -84,7 +84,7 @@ def test_gradients_equal_finite_differences(relative, x64):
 
 
 @pytest.mark.parametrize("extreme", [-1e30, -1e3, 1e3, 1e30])
-def test_extremes_are_finite(extreme):
+def test_extreme_windows_have_finite_values_and_gradients(extreme):
     def value(raw):
         seen = make_window(raw, SIZE, HEIGHT, WIDTH)
         return read(jnp.asarray(IMAGE), seen, SIZE).sum()

@@ -74,7 +74,7 @@ def test_the_order_of_the_places_does_not_matter(name):
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_weights_are_shares_whatever_the_scores(name):
+def test_weights_add_up_to_one_for_large_scores(name):
     _, weights, _ = _pool(name, scale=300.0)
     assert (weights >= 0).all() and np.isfinite(weights).all()
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
