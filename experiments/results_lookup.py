@@ -53,6 +53,21 @@ def best_result(family: str, preset: str, index: Path = INDEX) -> BestResult | N
     return BestResult(**numbers, seeds=len(best["seeds"]))
 
 
+def describe_result(family: str, preset: str, index: Path = INDEX) -> str:
+    """Describe our best stored result of a preset in a sentence; "Not run yet." where there is none.
+
+    Without the repository's results, as in an installed package, the sentence is empty.
+    """
+    if not index.is_file():
+        return ""
+    result = best_result(family, preset, index)
+    if result is None:
+        return "Not run yet."
+    seeds = "1 seed" if result.seeds == 1 else f"{result.seeds} seeds"
+    measure = result.readout if result.readout.startswith("boxes") else f"error, {result.readout}"
+    return f"Ours: {result.error:.2f}% {measure} ({seeds}, {result.minutes:.0f} min, {result.device})."
+
+
 @cache
 def _entries(index: Path) -> list[dict[str, Any]]:
     return json.loads(index.read_text()) if index.is_file() else []

@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 from common.attention.model import AttentionModel
 from common.data import Dataset
 from common.training.step import Model
+from experiments.results_lookup import describe_result
 from experiments.training.config import Experiment
 
 
@@ -86,6 +87,16 @@ class Family:
     build: Callable[[Any, Dataset], Built]
     sources: Mapping[str, Source] = field(default_factory=lambda: INIT_FROM)
     check_start: Callable[[Any], None] = lambda experiment: None
+
+    def described_presets(self) -> dict[str, tuple[str, Experiment]]:
+        """Return the presets with our best stored result at the end of each line; images of your own have none."""
+        return {
+            name: (
+                text if experiment.data.task == "images" else f"{text} {describe_result(self.name, name)}".rstrip(),
+                experiment,
+            )
+            for name, (text, experiment) in self.presets.items()
+        }
 
     @property
     def command(self) -> str:

@@ -53,47 +53,47 @@ NUMBERS = OptimizerConfig(learning_rate=5e-4)
 
 PRESETS: dict[str, tuple[str, CnnExperiment]] = {
     "augmented100": (
-        "The article's CNN on augmented100 (its error: 49.1%). About half an hour on two CPU cores; not run yet.",
+        "The article's CNN on augmented100 (its error: 49.1%).",
         _cnn("augmented100", ClassifierConfig("article_cnn"), ADADELTA, 5_000),
     ),
     "mnist28": (
-        "The 2-layer CNN of Mnih et al. 2014 (1.21% error). 1 min on one CPU core: 1.6% error.",
+        "The 2-layer CNN of Mnih et al. 2014 (1.21% error).",
         _cnn("mnist28", ClassifierConfig("paper_cnn", 256), OptimizerConfig(), 20_000),
     ),
     "translated60": (
-        "The 2-layer CNN of Mnih et al. 2014 (1.62% error). 11 min on one CPU core: 2.1% error.",
+        "The 2-layer CNN of Mnih et al. 2014 (1.62% error).",
         _cnn("translated60", ClassifierConfig("paper_cnn", 256), OptimizerConfig(), 40_000),
     ),
     "cluttered60": (
-        "The 2-layer CNN of Mnih et al. 2014 (8.09% error). 11 min on one CPU core: 9.2% error.",
+        "The 2-layer CNN of Mnih et al. 2014 (8.09% error).",
         _cnn("cluttered60", ClassifierConfig("paper_cnn", 256), OptimizerConfig(), 40_000),
     ),
     "cluttered100": (
-        "The 2-layer CNN of Mnih et al. 2014 (14.35% error). Minutes; not run yet.",
+        "The 2-layer CNN of Mnih et al. 2014 (14.35% error).",
         _cnn("cluttered100", ClassifierConfig("paper_cnn", 86), OptimizerConfig(), 40_000),
     ),
     "pairs100": (
-        "Two digits on 100x100 as a set, three convolutions. Hours on a CPU; not run yet.",
+        "Two digits on 100x100 as a set, three convolutions.",
         _cnn("pairs100", ClassifierConfig("addition_cnn"), OptimizerConfig(), 20_000),
     ),
     "addition100": (
-        "The sum of two digits on 100x100 (Ba et al. 2014: 3.2% error). Hours on a CPU; not run yet.",
+        "The sum of two digits on 100x100 (Ba et al. 2014: 3.2% error).",
         _cnn("addition100", ClassifierConfig("addition_cnn"), OptimizerConfig(), 20_000),
     ),
     "house_numbers": (
-        "House numbers of 1 to 5 digits, 54x54 in gray, by the 11-layer CNN. For a GPU; not run yet.",
+        "House numbers of 1 to 5 digits, 54x54 in gray, by the 11-layer CNN. For a GPU.",
         _cnn("house_numbers", ClassifierConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_cnn10": (
-        "The same by a CNN of about the cost of that of Ba et al. 2014. For a GPU; not run yet.",
+        "The same by a CNN of about the cost of that of Ba et al. 2014. For a GPU.",
         _cnn("house_numbers", ClassifierConfig("cnn10"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_110": (
-        "The same in a wider view, 110x110, by the 11-layer CNN. For a GPU; not run yet.",
+        "The same in a wider view, 110x110, by the 11-layer CNN. For a GPU.",
         _cnn("house_numbers_110", ClassifierConfig("cnn11"), NUMBERS, 60_000, grayscale=True),
     ),
     "house_numbers_32": (
-        "House numbers on 32x32 in gray, the 11-layer CNN at half its width. 102 min on one CPU core: 9.1% error.",
+        "House numbers on 32x32 in gray, the 11-layer CNN at half its width.",
         _cnn(
             "house_numbers",
             ClassifierConfig("cnn11", width=0.5, dropout=0.25),
@@ -104,15 +104,15 @@ PRESETS: dict[str, tuple[str, CnnExperiment]] = {
         ),
     ),
     "svhn": (
-        "SVHN's numbers, 54x54 in gray, by the 11-layer CNN (Goodfellow et al. 2014: 3.96%): give --data. Not run yet.",
+        "SVHN's numbers, 54x54 in gray, by the 11-layer CNN (Goodfellow et al. 2014: 3.96%): give --data.",
         _cnn("svhn_numbers", ClassifierConfig("cnn11"), NUMBERS, 150_000, grayscale=True),
     ),
     "svhn_110": (
-        "The same in a wider view, 110x110 (Ba et al. 2014: 5.60% error): give --data. Not run yet.",
+        "The same in a wider view, 110x110 (Ba et al. 2014: 5.60% error): give --data.",
         _cnn("svhn_numbers_110", ClassifierConfig("cnn11"), NUMBERS, 150_000, grayscale=True),
     ),
     "svhn_32": (
-        "SVHN's numbers in tight gray crops of 32x32, five labels, by a smaller CNN: give --data. Not run yet.",
+        "SVHN's numbers in tight gray crops of 32x32, five labels, by a smaller CNN: give --data.",
         _cnn("svhn_numbers_32", ClassifierConfig("article_digits"), NUMBERS, 40_000),
     ),
     "images": (

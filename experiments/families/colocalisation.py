@@ -121,11 +121,11 @@ def _colocalisation(task: str) -> ColocalisationExperiment:
 
 PRESETS: dict[str, tuple[str, ColocalisationExperiment]] = {
     "T84": (
-        "The digit that images share, 84x84 (Jaderberg et al. 2015: found in 100%). Give --encoder-from. 8 min: 99.3%.",
+        "The digit that images share, 84x84 (Jaderberg et al. 2015: found in 100%). Give --encoder-from.",
         _colocalisation("T84"),
     ),
     "TC84": (
-        "The same among 16 distractors (Jaderberg et al. 2015: 75 to 94%). --init-from a run of T84. 12 min: 93.1%.",
+        "The same among 16 distractors (Jaderberg et al. 2015: 75 to 94%). --init-from a run of T84.",
         _colocalisation("TC84"),
     ),
 }

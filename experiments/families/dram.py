@@ -145,55 +145,55 @@ def _small_numbers(
 
 PRESETS: dict[str, tuple[str, DramExperiment]] = {
     "pairs100": (
-        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5%). 100 min on a CPU: 5.6%; twice over: 4.8%.",
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 5%).",
         _dram("pairs100", glimpses_per_target=4),
     ),
     "pairs100_no_context": (
-        "The same without the context network (Ba et al. 2014: 7% error). By Adam, with a dense glimpse network: 38%.",
+        "The same without the context network (Ba et al. 2014: 7% error).",
         _dram("pairs100", glimpses_per_target=4, context=False),
     ),
     "pairs100_sequence": (
-        "The same digits read from left to right, 2 glimpses a digit and 2 for the end. Not run yet.",
+        "The same digits read from left to right, 2 glimpses a digit and 2 for the end.",
         _dram("pairs100_sequence", glimpses_per_target=2),
     ),
     "pairs100_sequence_backward": (
-        "The same read from right to left, to be combined with it (experiments.forward_backward). Not run yet.",
+        "The same read from right to left, to be combined with it (experiments.forward_backward).",
         _dram("pairs100_sequence", glimpses_per_target=2, reverse=True),
     ),
     "addition100": (
-        "The sum of two digits on 100x100, 4 glimpses (Ba et al. 2014: 2.5%). 110 min on one CPU core: 2.2% error.",
+        "The sum of two digits on 100x100, 4 glimpses (Ba et al. 2014: 2.5%).",
         _dram("addition100", glimpses_per_target=4),
     ),
     "house_numbers": (
-        "Rendered house numbers on 54x54, 3 glimpses a symbol (Ba et al. 2014 on SVHN: 5.1% error). Not run yet.",
+        "Rendered house numbers on 54x54, 3 glimpses a symbol (Ba et al. 2014 on SVHN: 5.1% error).",
         _numbers("house_numbers"),
     ),
     "house_numbers_backward": (
-        "The same read from right to left; take --glimpse-network-from a run of the former. Not run yet.",
+        "The same read from right to left; take --glimpse-network-from a run of the former.",
         _numbers("house_numbers", reverse=True),
     ),
     "house_numbers_110": (
-        "The same in a wider view, 110x110; start it with --init-from a run on 54x54. Not run yet.",
+        "The same in a wider view, 110x110; start it with --init-from a run on 54x54.",
         _numbers("house_numbers_110"),
     ),
     "house_numbers_32": (
-        "House numbers on 32x32 in gray, 1 glimpse a symbol. 48 min on one CPU core: 9.5% error.",
+        "House numbers on 32x32 in gray, 1 glimpse a symbol.",
         _small_numbers(),
     ),
     "house_numbers_32_backward": (
-        "The same from right to left; take --glimpse-network-from a run of it. 17 min (24,000 steps): 10.5% error.",
+        "The same from right to left; take --glimpse-network-from a run of it.",
         _small_numbers(reverse=True),
     ),
     "house_numbers_65": (
-        "House numbers, 65x65, wider view; with --init-from a run on 32x32 and --steps 8000, 16 min: 9.9% error.",
+        "House numbers, 65x65, wider view; with --init-from a run on 32x32 and --steps 8000.",
         _small_numbers("house_numbers_110", 65, 20_000),
     ),
     "svhn": (
-        "SVHN's full numbers on 54x54 (Ba et al. 2014: 5.1% error), give --data; backward with --reverse. Not run yet.",
+        "SVHN's full numbers on 54x54 (Ba et al. 2014: 5.1% error), give --data; backward with --reverse.",
         _numbers("svhn_numbers"),
     ),
     "svhn_110": (
-        "The same in a wider view, 110x110 (Ba et al. 2014: 5.1% error with focus, fine-tuned). Not run yet.",
+        "The same in a wider view, 110x110 (Ba et al. 2014: 5.1% error with focus, fine-tuned).",
         _numbers("svhn_numbers_110"),
     ),
 }

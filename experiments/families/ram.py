@@ -64,27 +64,27 @@ SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12,
 
 PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
-        "augmented100 in a hurry, 8 glimpses (the article: 20.3% error). 9 min on two CPU cores: 6.7% error.",
+        "augmented100 in a hurry, 8 glimpses (the article: 20.3% error).",
         _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256),
     ),
     "mnist28": (
-        "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error). 13 min on one CPU core: 0.8% error.",
+        "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error).",
         _ram("mnist28", SMALL, "5px", "1.5px", 30_000, glimpses=7, shift=2),
     ),
     "translated60": (
-        "Translated MNIST 60x60, 8 glimpses (Mnih et al. 2014: 1.20% error). 48 min on one CPU core; not run yet.",
+        "Translated MNIST 60x60, 8 glimpses (Mnih et al. 2014: 1.20% error).",
         _ram("translated60", MEDIUM, "15px", "3px", 60_000),
     ),
     "cluttered60": (
-        "Cluttered MNIST 60x60, 8 glimpses (Mnih et al. 2014: 4.04% error). 39 min on one CPU core: 3.9% error.",
+        "Cluttered MNIST 60x60, 8 glimpses (Mnih et al. 2014: 4.04% error).",
         _ram("cluttered60", MEDIUM, "15px", "3px", 48_000),
     ),
     "cluttered100": (
-        "Cluttered MNIST 100x100, 8 glimpses (Mnih et al. 2014: 8.11% error). 63 min on one CPU core: 4.3% error.",
+        "Cluttered MNIST 100x100, 8 glimpses (Mnih et al. 2014: 8.11% error).",
         _ram("cluttered100", LARGE, "25px", "4px", 60_000),
     ),
     "pairs100": (
-        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error). 15 min on one CPU core: 34% error.",
+        "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error).",
         _ram("pairs100", MEDIUM, "10px", "4px", 40_000, glimpses=4, policy_weight=0.1, rate=1e-3),
     ),
     "images": (

@@ -64,23 +64,23 @@ def _differentiable_ram(task: str, glimpses: int = 8) -> SoftExperiment:
 
 PRESETS: dict[str, tuple[str, SoftExperiment]] = {
     "cluttered100": (
-        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36%). 108 min: 1.8% error.",
+        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36%).",
         _differentiable_ram("cluttered100"),
     ),
     "cluttered100_4": (
-        "The same with 4 glimpses. Not run yet.",
+        "The same with 4 glimpses.",
         _differentiable_ram("cluttered100", glimpses=4),
     ),
     "cluttered60": (
-        "Differentiable RAM on 60x60, 8 glimpses. Not run yet.",
+        "Differentiable RAM on 60x60, 8 glimpses.",
         _differentiable_ram("cluttered60"),
     ),
     "cluttered60_additive": (
-        "Attention pooling over the features of a CNN, additive scores. Not run yet.",
+        "Attention pooling over the features of a CNN, additive scores.",
         _pooling("cluttered60", PoolingConfig()),
     ),
     "cluttered60_dot_product": (
-        "The same with scaled dot products and four heads. Not run yet.",
+        "The same with scaled dot products and four heads.",
         _pooling("cluttered60", PoolingConfig("dot_product", heads=4, size=16)),
     ),
 }

@@ -126,11 +126,10 @@ SMALLER, SMALLER_DENSE = TransformerConfig(downsample=2), dataclasses.replace(DE
 NO_TRANSFORMER = TransformerConfig(place="none")
 FCN, CNN = NetworkConfig("fcn"), NetworkConfig("cnn")
 PAPER = "Jaderberg et al. 2015"
-SMOOTH = "with --optimizer muon --label-smoothing 0.1"
 
 PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "mnist28_cnn": (
-        "The CNN on digits moved by up to 12 pixels, which experiments.colocalisation sees with. 8 min: 1.9% error.",
+        "The CNN on digits moved by up to 12 pixels, which experiments.colocalisation sees with.",
         dataclasses.replace(
             _stn("mnist28", NO_TRANSFORMER, CNN),
             # Of digits in the middle alone it makes crops that cut them off look more alike than whole ones.
@@ -139,97 +138,96 @@ PRESETS: dict[str, tuple[str, StnExperiment]] = {
         ),
     ),
     "R": (
-        f"ST-CNN, affine, on rotated MNIST ({PAPER}: 0.7% error). 33 min: 0.8%; 111 min: 0.55% {SMOOTH}.",
+        f"ST-CNN, affine, on rotated MNIST ({PAPER}: 0.7% error).",
         _stn("distorted/R", TransformerConfig(), CNN),
     ),
     "R_cnn": (
-        f"The CNN alone on rotated MNIST ({PAPER}: 1.2% error). 70 min: 1.4%; 90 min: 0.83% {SMOOTH}.",
+        f"The CNN alone on rotated MNIST ({PAPER}: 1.2% error).",
         _stn("distorted/R", NO_TRANSFORMER, CNN),
     ),
     "RTS": (
-        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%). 22 min: 0.8%; 119 min: 0.53% {SMOOTH}"
-        " --steps 30000.",
+        f"ST-CNN, affine, on rotated, scaled and moved MNIST ({PAPER}: 0.5%).",
         _stn("distorted/RTS", SMALLER, CNN),
     ),
     "RTS_cnn": (
-        f"The CNN alone on the images of RTS ({PAPER}: 0.8%). 124 min: 1.2% {SMOOTH} --steps 4000.",
+        f"The CNN alone on the images of RTS ({PAPER}: 0.8%).",
         _stn("distorted/RTS", NO_TRANSFORMER, CNN),
     ),
     "RTS_st_fcn": (
-        f"ST-FCN, affine, on the images of RTS ({PAPER}: 0.8%). 9 min: 1.4%.",
+        f"ST-FCN, affine, on the images of RTS ({PAPER}: 0.8%).",
         _stn("distorted/RTS", SMALLER_DENSE, FCN),
     ),
     "RTS_fcn": (
-        f"The FCN alone on the images of RTS ({PAPER}: 5.2%). 4 min: 6.7%.",
+        f"The FCN alone on the images of RTS ({PAPER}: 5.2%).",
         _stn("distorted/RTS", NO_TRANSFORMER, FCN),
     ),
     "P": (
-        f"ST-CNN, affine, on MNIST in perspective ({PAPER}: 0.8%). 72 min: 0.8%; 53 min: 0.72% {SMOOTH} --steps 10000.",
+        f"ST-CNN, affine, on MNIST in perspective ({PAPER}: 0.8%).",
         _stn("distorted/P", TransformerConfig(), CNN),
     ),
     "P_cnn": (
-        f"The CNN alone on MNIST in perspective ({PAPER}: 1.5%). 55 min: 0.9%; 50 min: 0.84% {SMOOTH} --steps 10000.",
+        f"The CNN alone on MNIST in perspective ({PAPER}: 1.5%).",
         _stn("distorted/P", NO_TRANSFORMER, CNN),
     ),
     "E": (
-        f"ST-CNN, affine, on elastically bent MNIST ({PAPER}: 1.2%). 33 min: 0.8%.",
+        f"ST-CNN, affine, on elastically bent MNIST ({PAPER}: 1.2%).",
         _stn("distorted/E", TransformerConfig(), CNN),
     ),
     "E_cnn": (
-        f"The CNN alone on elastically bent MNIST ({PAPER}: 1.4%). 71 min: 1.0%.",
+        f"The CNN alone on elastically bent MNIST ({PAPER}: 1.4%).",
         _stn("distorted/E", NO_TRANSFORMER, CNN),
     ),
     "E_tps": (
-        f"ST-CNN, thin-plate spline, on the images of E ({PAPER}: 1.1%). 79 min: 0.7%.",
+        f"ST-CNN, thin-plate spline, on the images of E ({PAPER}: 1.1%).",
         _stn("distorted/E", TransformerConfig(transform="tps"), CNN),
     ),
-    "E_st_fcn": (f"ST-FCN, affine, on the images of E ({PAPER}: 2.7%). 5 min: 1.4%.", _stn("distorted/E", DENSE, FCN)),
+    "E_st_fcn": (f"ST-FCN, affine, on the images of E ({PAPER}: 2.7%).", _stn("distorted/E", DENSE, FCN)),
     "E_fcn": (
-        f"The FCN alone on the images of E ({PAPER}: 3.2%). 2 min: 2.4%.",
+        f"The FCN alone on the images of E ({PAPER}: 3.2%).",
         _stn("distorted/E", NO_TRANSFORMER, FCN),
     ),
     "tc60": (
-        f"ST-CNN, affine, on translated, cluttered MNIST ({PAPER}: 1.7%). 61 min: 1.0%.",
+        f"ST-CNN, affine, on translated, cluttered MNIST ({PAPER}: 1.7%).",
         _stn("tc60", SMALLER, CNN),
     ),
     "tc60_cnn": (
-        f"The CNN alone on the images of tc60 ({PAPER}: 3.5%). Not run yet.",
+        f"The CNN alone on the images of tc60 ({PAPER}: 3.5%).",
         _stn("tc60", NO_TRANSFORMER, CNN),
     ),
     "addition": (
-        f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%). 26 min: 6.9%.",
+        f"Two parallel ST-FCN, affine, on the sum of two channels ({PAPER}: 9.0%).",
         _sums(dataclasses.replace(SMALLER_DENSE, parallel=2), FCN),
     ),
     "addition_fcn": (
-        f"The FCN alone on the images of addition, averaged by 2 ({PAPER}: 47.7%). 16 min: 45%.",
+        f"The FCN alone on the images of addition, averaged by 2 ({PAPER}: 47.7%).",
         _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), FCN),
     ),
     "addition_cnn": (
-        f"The CNN alone on the images of addition, averaged by 2 ({PAPER}: 14.7%). 22 min: 22%.",
+        f"The CNN alone on the images of addition, averaged by 2 ({PAPER}: 14.7%).",
         _sums(dataclasses.replace(NO_TRANSFORMER, downsample=2), CNN),
     ),
     "house_numbers_single": (
-        "experiments.cnn house_numbers with one affine transformer, on the image. For a GPU; not run yet.",
+        "experiments.cnn house_numbers with one affine transformer, on the image. For a GPU.",
         _stn_numbers("house_numbers", "input"),
     ),
     "house_numbers": (
-        "experiments.cnn house_numbers with one before each of the first four convolutions. For a GPU; not run yet.",
+        "experiments.cnn house_numbers with one before each of the first four convolutions. For a GPU.",
         _stn_numbers("house_numbers", "multi"),
     ),
     "house_numbers_32": (
-        "experiments.cnn house_numbers_32 likewise with four, for a CPU. 141 min: 9.5% error.",
+        "experiments.cnn house_numbers_32 likewise with four, for a CPU.",
         _stn_numbers("house_numbers_32", "multi"),
     ),
     "house_numbers_32_single": (
-        "experiments.cnn house_numbers_32 with one, on the image. Not run yet.",
+        "experiments.cnn house_numbers_32 with one, on the image.",
         _stn_numbers("house_numbers_32", "input"),
     ),
     "svhn_single": (
-        f"experiments.cnn svhn with one transformer ({PAPER}: 3.7% on 64x64): give --data. Not run yet.",
+        f"experiments.cnn svhn with one transformer ({PAPER}: 3.7% on 64x64): give --data.",
         _stn_numbers("svhn", "input"),
     ),
     "svhn": (
-        f"The same with four transformers ({PAPER}: 3.6% on 64x64): give --data. Not run yet.",
+        f"The same with four transformers ({PAPER}: 3.6% on 64x64): give --data.",
         _stn_numbers("svhn", "multi"),
     ),
 }

@@ -163,7 +163,7 @@ def _plain_switches(args: Sequence[str], fields: Mapping[str, Field]) -> list[st
 
 def _command(family: Family, base: Any, fields: Mapping[str, Field]) -> type:
     """The class of the whole command line of a model, with the values of a preset as defaults."""
-    presets = "; ".join(f"{name}: {said}" for name, (said, _) in family.presets.items())
+    presets = "; ".join(f"{name}: {said}" for name, (said, _) in family.described_presets().items())
 
     def said(text: str, metavar: str) -> Any:
         return tyro.conf.arg(help=text, metavar=metavar)

@@ -45,7 +45,9 @@ def train_command(family: Family) -> Callable[..., None]:
 
     def main(args: Sequence[str] | None = None) -> None:
         args = sys.argv[1:] if args is None else args
-        preset, experiment = parse_preset(f"python -m {family.command}", family.description, family.presets, args)
+        preset, experiment = parse_preset(
+            f"python -m {family.command}", family.description, family.described_presets(), args
+        )
         run(family, experiment, preset, resume_command(family.command, args))
 
     return main
