@@ -108,7 +108,10 @@ WRONG = [
     (["--reward", "math:pi"], ["'math:pi'", "not a function"]),
     (["--advantage", "leave_one_out"], ["'leave_one_out'", "replicates 1", "at least 2"]),
     (["--glimpses", "3"], ["--glimpses", "perhaps you meant", "--num-glimpses"]),
-    (["--validation-fraction", "0.5", "--test-fraction", "0.5"], ["add up to 1.0", "less than 1"]),
+    (
+        ["--validation-fraction", "0.5", "--test-fraction", "0.5"],
+        ["validation_fraction 0.5 and test_fraction 0.5", "less than 1"],
+    ),
     (["--data", "absent.npz"], ["absent.npz", "no file"]),
     (["--run-dir", "file"], ["'file' is a file"]),
     (["--run-dir", "file/below"], ["'file/below'", "not a folder that can be written"]),
