@@ -44,7 +44,7 @@ PANELS = (
         ),
     ),
     Panel("Policy loss", "policy loss", (("policy_loss", "policy"),)),
-    Panel("Baseline loss", "baseline loss", (("value_loss", "baseline"),)),
+    Panel("Value loss", "value loss", (("value_loss", "value network"),)),
     Panel("Reward", "reward an episode", (("reward", "reward"),)),
     Panel("Policy entropy", "entropy (nats)", (("entropy", "entropy"),)),
     Panel("Gradient norm", "global norm", (("grad_norm", "norm"),), log=True),

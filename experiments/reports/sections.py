@@ -26,7 +26,6 @@ COUNTS = ("steps", "episodes", "parameters")
 UNITS = {"seconds": "s", "sigma_px": "px", "entropy": "nats", "images_per_second": "images/s"}
 WORDS = {
     "accuracy": "training accuracy",
-    "baseline_loss": "value loss",
     "grad_norm": "gradient norm",
     "param_norm": "parameter norm",
     "sigma_px": "sigma",

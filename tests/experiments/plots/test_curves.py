@@ -74,10 +74,10 @@ FULL = [
 ]
 
 
-def test_policy_and_baseline_loss_have_panels_of_their_own():
+def test_policy_and_value_loss_have_panels_of_their_own():
     figure = learning_curves(FULL)
-    assert {"Loss", "Policy loss", "Baseline loss"} <= set(titles(figure))
-    for name, key in (("policy", "policy_loss"), ("baseline", "value_loss")):
+    assert {"Loss", "Policy loss", "Value loss"} <= set(titles(figure))
+    for name, key in (("policy", "policy_loss"), ("value network", "value_loss")):
         drawn_line = line(figure, name)
         assert [each.get_label() for each in drawn_line.axes.lines] == [name]
         np.testing.assert_allclose(drawn_line.get_ydata(), FULL[0][key])
