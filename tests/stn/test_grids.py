@@ -1,5 +1,6 @@
-"""Grids against PyTorch's, against plain NumPy, and against maps whose image is known."""
+"""Grids against PyTorch, SciPy, NumPy and known maps."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ AFFINE = jax.jit(grids.affine_grid, static_argnums=(1, 2, 3))
 PROJECTIVE = jax.jit(grids.projective_grid, static_argnums=(1, 2, 3))
 
 
-# One row of pixels has no corners to align, and PyTorch warns of it.
+# One row of pixels has no corners to align, and PyTorch warns about it.
 @pytest.mark.parametrize(("height", "width", "align_corners"), [(5, 7, False), (5, 7, True), (1, 6, False)])
 def test_affine_equals_pytorch(height, width, align_corners):
     torch = pytest.importorskip("torch")
@@ -75,24 +76,24 @@ def test_projective_without_perspective_is_affine():
 
 
 def test_points_beyond_the_horizon_are_outside_the_image():
-    """The horizon x = -0.5 of a strong perspective: what lies behind it is read outside, with finite gradients."""
+    """Points behind the horizon x = -0.5 of a strong perspective are read outside, with finite gradients."""
     theta = jnp.array([1.0, 0, 0.1, 0, 1, 0, 2, 0])
     grid = PROJECTIVE(theta, 4, 8)
-    assert np.isfinite(grid).all()
     assert (np.abs(grid[:, :2]).max(axis=-1) > 1).all()
     jacobian = jax.jit(jax.jacobian(lambda t: grids.projective_grid(t, 4, 8)))(theta)
-    assert np.isfinite(jacobian).all()
+    chex.assert_tree_all_finite((grid, jacobian))
 
 
 def test_points_straight_behind_the_horizon_are_outside_the_image():
-    """A point of which only the depth is negative would else be read in the middle of the image."""
+    """Without the check of depth they would be read in the middle of the image."""
     theta = jnp.array([1.0, 0, 0.75, 0, 1, 0, 2, 0])
     grid = PROJECTIVE(theta, 1, 8)
     behind = 2 * centres(8) + 1 < 0
     assert behind[1] and abs(centres(8)[1] + 0.75) < 0.2
     assert (np.abs(grid[0, behind]) > 1).all() and (np.abs(grid[0, ~behind, 1]) < 1e-6).all()
     jacobian = jax.jit(jax.jacobian(lambda t: grids.projective_grid(t, 1, 8)))(theta)
-    assert np.isfinite(jacobian).all() and not jacobian[0, behind].any()
+    chex.assert_tree_all_finite(jacobian)
+    assert not jacobian[0, behind].any()
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -1,10 +1,11 @@
-"""Whole networks: their size, what they start as, and where gradients go."""
+"""Whole networks: their size, their outputs at initialisation, and their gradients."""
 
 import dataclasses
 import functools
 import math
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,7 +91,7 @@ def test_every_fresh_transformer_is_the_identity(transform):
 
 
 def test_the_background_is_normalised_like_the_image():
-    """Zooming out shows the background, not what zero is after normalisation."""
+    """Zooming out shows the background, not zeros in normalised units."""
     transformer = TransformerConfig(transform="attention", localisation_filters=2, background=0.25)
     network = NetworkConfig("fcn", units=3, input_mean=0.5, input_std=0.2)
     made = make_stn(StnConfig(transformer, network), 28, 28, 1, 10)
@@ -122,12 +123,12 @@ def test_gradients_reach_all_transformers(place, parallel, sequence, number, net
 
 @pytest.mark.parametrize("place, num_targets", [("none", None), ("none", 2), ("input", 2), ("multi", 2)])
 def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, num_targets):
-    """So that the two differ in their transformers alone; all of these start as the identity."""
-    baseline = make_classifier(ClassifierConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)
+    """The two differ only in their transformers, which all start at the identity."""
+    classifier = make_classifier(ClassifierConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)
     transformer = TransformerConfig(place, localisation_filters=2, localisation_units=3, padding="border")
     network = NetworkConfig("cnn11", width=0.03, input_mean=0.5)
     made = make_stn(StnConfig(transformer, network), 28, 28, 1, 10, num_targets)
-    layers = jax.jit(baseline.init)(jax.random.key(0))
+    layers = jax.jit(classifier.init)(jax.random.key(0))
     last = layers.pop("Dense_3")
     params = fresh(made) | {"classifier": layers, "head": {"logits": last}}
     labels = LABELS if num_targets is None else jnp.stack([LABELS, jnp.full_like(LABELS, 9)], axis=-1)
@@ -139,15 +140,15 @@ def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, nu
         return jax.nn.log_softmax(model.predict(params, jax.random.key(0), IMAGES, "greedy")), jax.grad(loss)(params)
 
     scores, gradient = jax.jit(functools.partial(outcome, made.model))(params)
-    expected, of_layers = jax.jit(functools.partial(outcome, baseline))(layers | {"Dense_3": last})
+    expected, of_layers = jax.jit(functools.partial(outcome, classifier))(layers | {"Dense_3": last})
     np.testing.assert_allclose(scores, expected, atol=1e-5)
-    found = gradient["classifier"] | {"Dense_3": gradient["head"]["logits"]}
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, of_layers)
+    actual = gradient["classifier"] | {"Dense_3": gradient["head"]["logits"]}
+    chex.assert_trees_all_close(actual, of_layers, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling, reduce", [("average", np.mean), ("max", np.max)])
 def test_the_image_is_downsampled_also_without_transformers(pooling, reduce):
-    """So that leaving them out changes nothing else."""
+    """Leaving the transformers out must change nothing else."""
     transformer = TransformerConfig("none", downsample=2, pooling=pooling)
     smaller = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
     plain = make_stn(StnConfig(TransformerConfig("none"), NetworkConfig("fcn", units=3)), 14, 14, 1, 10)
@@ -228,7 +229,7 @@ def test_differentiable_ram_returns_maps_and_windows():
 
 
 def test_sigma_is_relative_to_the_stride_or_in_pixels():
-    """In pixels, as in the paper, or in half strides; the first window is that of zeros."""
+    """Sigma is in pixels, as in the paper, or in half strides; the first window has zero parameters."""
     for relative in (True, False):
         made, params = soft(relative_sigma=relative)
         windows = jax.jit(made.attend)(params, IMAGES).windows
@@ -254,7 +255,7 @@ def test_differentiable_ram_has_the_configured_core(name):
     _, params = soft(core=name, core_hidden=8)
     core, features = CORES[name](hidden=8, num_glimpses=3), jnp.zeros((4, 6))
     alone = jax.eval_shape(lambda key: core.init(key, core.initial_state((4,)), features), jax.random.key(0))
-    assert jax.tree.map(jnp.shape, params["core"]) == jax.tree.map(jnp.shape, alone["params"])
+    chex.assert_trees_all_equal_shapes_and_dtypes(params["core"], alone["params"])
 
 
 def test_the_loss_is_at_the_last_or_at_every_glimpse():
@@ -275,7 +276,7 @@ def test_gradients_of_the_loss_reach_the_windows():
 
 
 def test_window_clip_limits_the_gradient_of_each_image():
-    """Of one glimpse, whose window is the bias: its derivative is the mean of what each image alone would give, cut."""
+    """With one glimpse the window is the bias: its gradient is the mean of the clipped gradients of each image."""
 
     def derivative(most, chosen):
         made, _ = soft(num_glimpses=1, window_clip=most)
