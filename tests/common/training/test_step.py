@@ -191,8 +191,11 @@ def test_keeping_the_best_parameters_does_not_change_training():
 
 
 def test_a_chunk_traces_its_step_once_for_each_length():
-    traced = chex.assert_max_traces(STEP, n=2)
-    chunk, state = make_chunk(lambda state, source: traced(state, source)), init_state(MODEL, OPTIMIZER, 0)
+    @chex.assert_max_traces(n=2)
+    def step(state, source):
+        return STEP(state, source)
+
+    chunk, state = make_chunk(step), init_state(MODEL, OPTIMIZER, 0)
     for length in (2, 2, 2, 1, 1):
         state, _ = chunk(state, SOURCE, length)
     assert int(state.step) == TOTAL
