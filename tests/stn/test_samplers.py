@@ -57,8 +57,8 @@ def _scipy(images, points, padding, fill, align_corners, order=1):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bilinear_equals_scipy(shape, padding, fill, align_corners):
     images, points = _images(shape), _grids(shape)
-    made = SAMPLE(images, points, padding=padding, fill=fill, align_corners=align_corners)
-    np.testing.assert_allclose(made, _scipy(images, points, padding, fill, align_corners), atol=1e-5)
+    actual = SAMPLE(images, points, padding=padding, fill=fill, align_corners=align_corners)
+    np.testing.assert_allclose(actual, _scipy(images, points, padding, fill, align_corners), atol=1e-5)
 
 
 @pytest.mark.parametrize(("side", "most"), [(60, 1e-5), (512, 1e-4)])
@@ -90,8 +90,8 @@ def test_nearest_goes_to_the_even_index_at_halves(padding, outside):
     row = jnp.arange(1.0, 9.0)[None, None, :, None]
     index = np.array([-0.5, 0.5, 1.5, 2.5, 6.5, 7.5])
     grid = np.stack([(2 * index + 1 - 8) / 8, np.zeros(6)], axis=-1)[None, None]
-    made = SAMPLE(row, jnp.asarray(grid, jnp.float32), interpolation="nearest", padding=padding, fill=9.0)
-    np.testing.assert_array_equal(made.ravel(), [1, 1, 3, 3, 7, outside])
+    actual = SAMPLE(row, jnp.asarray(grid, jnp.float32), interpolation="nearest", padding=padding, fill=9.0)
+    np.testing.assert_array_equal(actual.ravel(), [1, 1, 3, 3, 7, outside])
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -108,8 +108,8 @@ def test_equals_pytorch(shape, interpolation, padding, theirs, align_corners):
         padding_mode=theirs,
         align_corners=align_corners,
     )
-    made = SAMPLE(images, points, interpolation=interpolation, padding=padding, align_corners=align_corners)
-    np.testing.assert_allclose(made, np.moveaxis(expected.numpy(), 1, -1), atol=1e-5)
+    actual = SAMPLE(images, points, interpolation=interpolation, padding=padding, align_corners=align_corners)
+    np.testing.assert_allclose(actual, np.moveaxis(expected.numpy(), 1, -1), atol=1e-5)
 
 
 def test_gradients_equal_pytorch():
@@ -121,13 +121,13 @@ def test_gradients_equal_pytorch():
         points = jax.vmap(lambda t: grids.affine_grid(t, 5, 6))(theta)
         return (weights * sample(images, points)).sum()
 
-    made = jax.jit(jax.grad(value, (0, 1)))(images, theta)
+    actual = jax.jit(jax.grad(value, (0, 1)))(images, theta)
     theirs = [torch.from_numpy(x.copy()).requires_grad_() for x in (np.moveaxis(images, -1, 1), theta)]
     points = torch.nn.functional.affine_grid(theirs[1], [2, 2, 5, 6], align_corners=False)
     seen = torch.nn.functional.grid_sample(theirs[0], points, align_corners=False)
     (seen * torch.from_numpy(np.moveaxis(weights, -1, 1).copy())).sum().backward()
-    np.testing.assert_allclose(made[0], np.moveaxis(theirs[0].grad.numpy(), 1, -1), atol=1e-5)
-    np.testing.assert_allclose(made[1], theirs[1].grad, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(actual[0], np.moveaxis(theirs[0].grad.numpy(), 1, -1), atol=1e-5)
+    np.testing.assert_allclose(actual[1], theirs[1].grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -202,8 +202,8 @@ def test_constant_padding_is_in_the_units_of_the_image():
     mean, deviation = 0.13, 0.31
     expected = (SAMPLE(image, grid) - mean) / deviation
     normalised = (image - mean) / deviation
-    made = SAMPLE(normalised, grid, fill=(0 - mean) / deviation)
-    np.testing.assert_allclose(made, expected, atol=1e-5)
+    actual = SAMPLE(normalised, grid, fill=(0 - mean) / deviation)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
     # With zeros outside, the edge of the image stands out.
     assert np.abs(SAMPLE(normalised, grid) - expected).max() > 0.4
 

@@ -259,11 +259,11 @@ def test_errors_of_sequences_equal_loops():
         ends.append(length != guessed)
         lengths.setdefault(str(length), []).append(label != prediction)
     whole = sum(lengths.values(), [])
-    found = sequence_errors(predictions, labels, END)
+    errors = sequence_errors(predictions, labels, END)
     expected = {"symbol": symbols, "end": ends}
-    assert tuple(found) == ("symbol", "end", "by_length") and list(found["by_length"]) == sorted(lengths)
-    pairs = [(found[name], wrong) for name, wrong in expected.items()]
-    pairs += [(found["by_length"][length], wrong) for length, wrong in lengths.items()]
+    assert tuple(errors) == ("symbol", "end", "by_length") and list(errors["by_length"]) == sorted(lengths)
+    pairs = [(errors[name], wrong) for name, wrong in expected.items()]
+    pairs += [(errors["by_length"][length], wrong) for length, wrong in lengths.items()]
     pairs.append((error_interval(predictions, labels), whole))
     for entry, wrong in pairs:
         low, high = _wilson(sum(wrong), len(wrong))
@@ -276,23 +276,23 @@ def test_errors_of_sequences_by_hand():
     labels = np.array([[0, 1, END, END], [2, 2, 2, END], [1, END, END, END], [0, 1, 2, 0]])
     # Right; one symbol wrong; too long; too short.
     predictions = np.array([[0, 1, END, END], [2, 0, 2, END], [1, 1, END, END], [0, 1, 2, END]])
-    found = sequence_errors(predictions, labels, END)
+    errors = sequence_errors(predictions, labels, END)
     assert error_interval(predictions, labels)["error"] == 75
-    assert (found["symbol"]["error"], found["symbol"]["n"]) == (20, 2 + 3 + 1 + 4)
-    assert (found["end"]["error"], found["end"]["n"]) == (50, 4)
-    by_length = {length: (entry["error"], entry["n"]) for length, entry in found["by_length"].items()}
+    assert (errors["symbol"]["error"], errors["symbol"]["n"]) == (20, 2 + 3 + 1 + 4)
+    assert (errors["end"]["error"], errors["end"]["n"]) == (50, 4)
+    by_length = {length: (entry["error"], entry["n"]) for length, entry in errors["by_length"].items()}
     assert by_length == {"1": (100, 1), "2": (0, 1), "3": (100, 1), "4": (100, 1)}
 
 
 def test_sequence_errors_do_not_depend_on_order_or_names_of_symbols():
     labels, predictions = _sequences(60), _read(60)
-    found = sequence_errors(predictions, labels, END)
+    errors = sequence_errors(predictions, labels, END)
     order, names = np.random.default_rng(3).permutation(60), np.array([2, 0, 1, END])
-    assert sequence_errors(predictions[order], labels[order], END) == found
-    assert sequence_errors(names[predictions], names[labels], END) == found
+    assert sequence_errors(predictions[order], labels[order], END) == errors
+    assert sequence_errors(names[predictions], names[labels], END) == errors
     # More room for longer sequences changes nothing.
     wider = [np.pad(part, ((0, 0), (0, 2)), constant_values=END) for part in (predictions, labels)]
-    assert sequence_errors(*wider, END) == found
+    assert sequence_errors(*wider, END) == errors
     perfect = sequence_errors(labels, labels, END)
     assert perfect["symbol"]["error"] == perfect["end"]["error"] == 0
     assert {entry["error"] for entry in perfect["by_length"].values()} == {0}
@@ -300,8 +300,8 @@ def test_sequence_errors_do_not_depend_on_order_or_names_of_symbols():
 
 def test_symbol_errors_are_absent_if_no_label_has_symbols():
     labels = np.full((3, 2), END)
-    found = sequence_errors(np.array([[END, END], [0, END], [0, 1]]), labels, END)
-    assert "symbol" not in found and found["end"]["n"] == 3 and found["by_length"]["0"]["n"] == 3
+    errors = sequence_errors(np.array([[END, END], [0, END], [0, 1]]), labels, END)
+    assert "symbol" not in errors and errors["end"]["n"] == 3 and errors["by_length"]["0"]["n"] == 3
 
 
 def test_summaries_of_sequences_include_detailed_errors():
