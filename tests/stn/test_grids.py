@@ -1,5 +1,6 @@
-"""Grids against PyTorch's, against plain NumPy, and against maps whose image is known."""
+"""Grids against PyTorch, SciPy, NumPy and known maps."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,15 +17,15 @@ AFFINE = jax.jit(grids.affine_grid, static_argnums=(1, 2, 3))
 PROJECTIVE = jax.jit(grids.projective_grid, static_argnums=(1, 2, 3))
 
 
-# One row of pixels has no corners to align, and PyTorch warns of it.
+# One row of pixels has no corners to align, and PyTorch warns about it.
 @pytest.mark.parametrize(("height", "width", "align_corners"), [(5, 7, False), (5, 7, True), (1, 6, False)])
 def test_affine_equals_pytorch(height, width, align_corners):
     torch = pytest.importorskip("torch")
     theta = RNG.normal(size=(3, 2, 3)).astype(np.float32)
     size = [3, 1, height, width]
     expected = torch.nn.functional.affine_grid(torch.from_numpy(theta), size, align_corners=align_corners)
-    made = [AFFINE(jnp.asarray(one), height, width, align_corners) for one in theta]
-    np.testing.assert_allclose(np.stack(made), expected, atol=1e-6)
+    actual = [AFFINE(jnp.asarray(one), height, width, align_corners) for one in theta]
+    np.testing.assert_allclose(np.stack(actual), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -32,8 +33,8 @@ def test_affine_3d_equals_pytorch(align_corners):
     torch = pytest.importorskip("torch")
     theta = RNG.normal(size=(1, 3, 4)).astype(np.float32)
     expected = torch.nn.functional.affine_grid(torch.from_numpy(theta), [1, 1, 3, 5, 4], align_corners=align_corners)
-    made = grids.affine_grid_3d(jnp.asarray(theta[0]), 3, 5, 4, align_corners)
-    np.testing.assert_allclose(made, expected[0], atol=1e-6)
+    actual = grids.affine_grid_3d(jnp.asarray(theta[0]), 3, 5, 4, align_corners)
+    np.testing.assert_allclose(actual, expected[0], atol=1e-6)
 
 
 def test_centres_by_hand():
@@ -62,8 +63,8 @@ def test_projective_equals_homogeneous_coordinates():
     theta = np.append(np.eye(3).ravel()[:8] + 0.2 * RNG.normal(size=8), 1).reshape(3, 3)
     points = np.concatenate([regular_grid(5, 6), np.ones((5, 6, 1))], axis=-1) @ theta.T
     assert points[..., 2].min() > 0
-    made = grids.projective_grid(jnp.asarray(theta.ravel()[:8], jnp.float32), 5, 6)
-    np.testing.assert_allclose(made, points[..., :2] / points[..., 2:], atol=1e-5)
+    actual = grids.projective_grid(jnp.asarray(theta.ravel()[:8], jnp.float32), 5, 6)
+    np.testing.assert_allclose(actual, points[..., :2] / points[..., 2:], atol=1e-5)
 
 
 def test_projective_without_perspective_is_affine():
@@ -75,24 +76,24 @@ def test_projective_without_perspective_is_affine():
 
 
 def test_points_beyond_the_horizon_are_outside_the_image():
-    """The horizon x = -0.5 of a strong perspective: what lies behind it is read outside, with finite gradients."""
+    """Points behind the horizon x = -0.5 of a strong perspective are read outside, with finite gradients."""
     theta = jnp.array([1.0, 0, 0.1, 0, 1, 0, 2, 0])
     grid = PROJECTIVE(theta, 4, 8)
-    assert np.isfinite(grid).all()
     assert (np.abs(grid[:, :2]).max(axis=-1) > 1).all()
     jacobian = jax.jit(jax.jacobian(lambda t: grids.projective_grid(t, 4, 8)))(theta)
-    assert np.isfinite(jacobian).all()
+    chex.assert_tree_all_finite((grid, jacobian))
 
 
 def test_points_straight_behind_the_horizon_are_outside_the_image():
-    """A point of which only the depth is negative would else be read in the middle of the image."""
+    """Without the check of depth they would be read in the middle of the image."""
     theta = jnp.array([1.0, 0, 0.75, 0, 1, 0, 2, 0])
     grid = PROJECTIVE(theta, 1, 8)
     behind = 2 * centres(8) + 1 < 0
     assert behind[1] and abs(centres(8)[1] + 0.75) < 0.2
     assert (np.abs(grid[0, behind]) > 1).all() and (np.abs(grid[0, ~behind, 1]) < 1e-6).all()
     jacobian = jax.jit(jax.jacobian(lambda t: grids.projective_grid(t, 1, 8)))(theta)
-    assert np.isfinite(jacobian).all() and not jacobian[0, behind].any()
+    chex.assert_tree_all_finite(jacobian)
+    assert not jacobian[0, behind].any()
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -104,8 +105,8 @@ def test_thin_plate_equals_scipy(regularisation, align_corners, x64):
     expected = spline(regular_grid(5, 6, align_corners).reshape(-1, 2)).reshape(5, 6, 2)
     points = regular_grid(5, 6, align_corners).reshape(-1, 2)
     basis = thin_plate_basis(control, points, regularisation).reshape(5, 6, 7)
-    made = grids.thin_plate_grid(jnp.asarray(theta), control, basis, align_corners)
-    np.testing.assert_allclose(made, expected, atol=1e-9)
+    actual = grids.thin_plate_grid(jnp.asarray(theta), control, basis, align_corners)
+    np.testing.assert_allclose(actual, expected, atol=1e-9)
 
 
 def test_a_thin_plate_spline_passes_through_its_control_points():
@@ -113,19 +114,19 @@ def test_a_thin_plate_spline_passes_through_its_control_points():
     theta = (control + 0.1 * RNG.normal(size=control.shape)).astype(np.float32)
     # With corners aligned, a grid of 3x4 pixels has its centres on the control points.
     basis = spline_basis(3, 4, 3, 4, align_corners=True)
-    made = grids.thin_plate_grid(jnp.asarray(theta), control, basis, align_corners=True)
-    np.testing.assert_allclose(made.reshape(-1, 2), theta, atol=1e-6)
+    actual = grids.thin_plate_grid(jnp.asarray(theta), control, basis, align_corners=True)
+    np.testing.assert_allclose(actual.reshape(-1, 2), theta, atol=1e-6)
 
 
 def test_identities_are_the_regular_grid():
     expected = regular_grid(9, 7).astype(np.float32)
     control = control_grid(4, 4)
-    made = {
+    actual = {
         "affine": grids.affine_grid(jnp.asarray(IDENTITY), 9, 7),
         "projective": grids.projective_grid(jnp.asarray(np.eye(3, dtype=np.float32).ravel()[:8]), 9, 7),
         "tps": grids.thin_plate_grid(jnp.asarray(control, jnp.float32), control, spline_basis(4, 4, 9, 7)),
     }
-    for name, grid in made.items():
+    for name, grid in actual.items():
         np.testing.assert_array_equal(grid, expected, err_msg=name)
 
 

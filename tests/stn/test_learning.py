@@ -1,4 +1,4 @@
-"""Differentiable attention learns: a co-localiser to find what images share, soft attention to read where it looks."""
+"""Differentiable attention learns: a co-localiser finds the shared object, soft attention reads it."""
 
 import functools
 
@@ -18,11 +18,11 @@ from stn.soft_attention.model import make_soft_attention
 pytestmark = pytest.mark.slow
 
 SIDE, CROP = 24, 12
-"""Of the images and of what they have in common, in pixels."""
+"""Sides of the images and of the shared object, in pixels."""
 
 
 def _sign(kind):
-    """One of three signs of 8x8 in the middle of 12x12 pixels: a ring, a cross and a bar, as bright on the whole."""
+    """Draw a ring, a cross or a bar of 8x8 in the middle of 12x12 pixels, all of the same total brightness."""
     across, down = jnp.meshgrid(jnp.arange(CROP) - 5.5, jnp.arange(CROP) - 5.5)
     ring = jnp.abs(jnp.maximum(jnp.abs(across), jnp.abs(down)) - 3) < 1
     cross = (jnp.minimum(jnp.abs(across), jnp.abs(down)) < 1) & (jnp.maximum(jnp.abs(across), jnp.abs(down)) < 4)
@@ -32,7 +32,7 @@ def _sign(kind):
 
 
 def _paint(kind, corner, side):
-    """A sign whose upper left corner is at (row, column), on a black image."""
+    """Draw a sign whose upper left corner is at (row, column), on a black image."""
     rows, columns = jnp.meshgrid(jnp.arange(side), jnp.arange(side), indexing="ij")
     return map_coordinates(_sign(kind), [rows - corner[0], columns - corner[1]], order=0, mode="constant")
 
@@ -46,7 +46,7 @@ def _draw(key, side, low, high, batch):
 
 
 def _train(model, steps, draw, params=None, rate=3e-3):
-    """The parameters after so many steps of Adam, from those given."""
+    """Return the parameters after ``steps`` steps of Adam; ``params`` maps fresh ones to initial ones."""
     config = OptimizerConfig(learning_rate=rate)
     optimizer, schedule = make_optimizer(config), functools.partial(make_schedule, config, steps, 1.0)
     step = train_step(model, optimizer, schedule, lambda key, source: draw(key)[:2], steps)
@@ -61,25 +61,25 @@ def test_a_colocaliser_finds_the_shared_object():
     encoder = make_stn(
         StnConfig(TransformerConfig(place="none"), NetworkConfig("fcn", units=64)), CROP, CROP, 1, num_classes=3
     )
-    # Crops of every kind, of a part of a sign, and of none.
-    eyes = _train(encoder.model, 500, lambda key: _draw(key, CROP, -6, 6, 64))
+    # Crops of whole signs, of parts of signs, and without signs.
+    encoder_params = _train(encoder.model, 500, lambda key: _draw(key, CROP, -6, 6, 64))
     config = ColocalisationConfig(crop=CROP, filters=8, units=16, downsample=1)
     finder = make_colocaliser(config, encoder, SIDE, SIDE, 1)
     draw = functools.partial(_draw, side=SIDE, low=0, high=SIDE - CROP)
-    params = _train(finder.model, 600, lambda key: draw(key, batch=48), lambda fresh: fresh | {ENCODER: eyes})
+    params = _train(finder.model, 600, lambda key: draw(key, batch=48), lambda fresh: fresh | {ENCODER: encoder_params})
     images, _, corners = draw(jax.random.key(1), batch=300)
     true = jnp.concatenate([corners[:, ::-1], corners[:, ::-1] + CROP], axis=1).astype(float)
-    found = overlap(bounding_boxes(finder.find(params, images).grids, SIDE, SIDE), true) > 0.5
-    assert found.mean() > 0.9, float(found.mean())
+    overlaps_half = overlap(bounding_boxes(finder.find(params, images).grids, SIDE, SIDE), true) > 0.5
+    assert overlaps_half.mean() > 0.9, float(overlaps_half.mean())
 
 
 def _train_soft(config, side):
-    """A trained reader, what it attends to in 300 images, their kinds, and the middles of their signs in pixels."""
-    made = make_soft_attention(config, side, side, 1, 3)
+    """Train a model; return its attention in 300 images, their classes, and the middles of their signs in pixels."""
+    net = make_soft_attention(config, side, side, 1, 3)
     draw = functools.partial(_draw, side=side, low=0, high=side - CROP)
-    params = _train(made.model, 1500, lambda key: draw(key, batch=64))
+    params = _train(net.model, 1500, lambda key: draw(key, batch=64))
     images, kinds, corners = draw(jax.random.key(1), batch=300)
-    return jax.jit(made.attend)(params, images), kinds, corners + CROP / 2
+    return jax.jit(net.attend)(params, images), kinds, corners + CROP / 2
 
 
 def test_attention_pooling_learns_to_attend_to_the_sign():
@@ -90,12 +90,12 @@ def test_attention_pooling_learns_to_attend_to_the_sign():
     rows, columns = jnp.meshgrid(*(jnp.arange(length) for length in look.shape[1:]), indexing="ij")
     places = SIDE / look.shape[1] * (jnp.stack([rows, columns]) + 0.5)
     inside = (jnp.abs(places[None] - middles[:, :, None, None]) < CROP / 2).all(axis=1)
-    on_sign = (look * inside).sum(axis=(1, 2)).mean()  # Of all places a quarter are there at most.
+    on_sign = (look * inside).sum(axis=(1, 2)).mean()  # At most a quarter of all places are on the sign.
     assert on_sign > 0.5, float(on_sign)
 
 
 def test_differentiable_ram_learns_to_move_to_the_sign():
-    # The first look, at the whole image, has a filter every eight pixels, too few to tell signs of eight.
+    # The first window covers the whole image with a filter every eight pixels, too few to tell signs of eight apart.
     config = SoftAttentionConfig("filter_bank", filter_bank=FilterBankConfig(4, 6, units=64, core_hidden=64))
     attended, kinds, middles = _train_soft(config, 48)
     right = [(logits.argmax(-1) == kinds).mean() for logits in attended.logits]
@@ -103,4 +103,4 @@ def test_differentiable_ram_learns_to_move_to_the_sign():
     places = jnp.arange(48) + 0.5
     centres = [attended.maps[:, 1].sum(2) @ places, attended.maps[:, 1].sum(1) @ places]
     follows = [jnp.corrcoef(centre, middle)[0, 1] for centre, middle in zip(centres, middles.T, strict=True)]
-    assert min(follows) > 0.4, follows  # The first look is at the same place in all images.
+    assert min(follows) > 0.4, follows  # The first window is the same in all images.

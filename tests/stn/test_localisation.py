@@ -48,8 +48,8 @@ def test_parameter_counts_of_the_paper():
 
 def test_average_pool_by_hand():
     image = jnp.arange(15.0).reshape(1, 3, 5, 1)
-    made = average_pool(image, 2)[0, ..., 0]
-    np.testing.assert_allclose(made, [[3, 5, 6.5], [10.5, 12.5, 14]])
+    actual = average_pool(image, 2)[0, ..., 0]
+    np.testing.assert_allclose(actual, [[3, 5, 6.5], [10.5, 12.5, 14]])
     np.testing.assert_array_equal(average_pool(image, 1), image)
 
 
@@ -61,21 +61,21 @@ def test_rate_factors_scale_only_localisation_networks():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_rate_factors_act_after_the_optimiser(optimizer):
-    """So that it is a factor on the learning rate for Adam too, whose updates do not shrink with the gradient."""
+    """They must scale the learning rate of Adam too, whose updates do not shrink with the gradient."""
     params = {"localisation": jnp.ones(3), "rest": jnp.ones(3)}
 
-    def loss(params, key, images, labels, given):
-        return sum(jnp.sum(leaf * jnp.arange(1.0, 4.0)) for leaf in jax.tree.leaves(params)), (
-            {},
-            given.estimator_state,
-        )
+    def loss(params, key, images, labels, step_input):
+        value = sum(jnp.sum(leaf * jnp.arange(1.0, 4.0)) for leaf in jax.tree.leaves(params))
+        return value, ({}, step_input.estimator_state)
 
     moved = []
     for factors in (None, lambda tree: rate_factors(tree, 0.1)):
         model = Model(lambda key: params, loss, lambda *_: None, rate_factors=factors)
-        made = make_optimizer(OptimizerConfig(optimizer=optimizer, gradient_clip=0.0))
-        step = train_step(model, made, lambda rate: lambda step: rate, lambda key, _: (jnp.zeros(1), jnp.zeros(1)), 10)
-        state, _ = jax.jit(step)(init_state(model, made, 0), None, Hyper(jnp.array(0.01), ()))
+        updates = make_optimizer(OptimizerConfig(optimizer=optimizer, gradient_clip=0.0))
+        step = train_step(
+            model, updates, lambda rate: lambda step: rate, lambda key, _: (jnp.zeros(1), jnp.zeros(1)), 10
+        )
+        state, _ = jax.jit(step)(init_state(model, updates, 0), None, Hyper(jnp.array(0.01), ()))
         moved.append(jax.tree.map(lambda new: np.asarray(new) - 1, state.params))
     np.testing.assert_allclose(moved[1]["localisation"], 0.1 * moved[0]["localisation"], rtol=1e-4)
     np.testing.assert_allclose(moved[1]["rest"], moved[0]["rest"])

@@ -1,10 +1,11 @@
-"""Whole networks: their size, what they start as, and where gradients go."""
+"""Whole networks: their size, their outputs at initialisation, and their gradients."""
 
 import dataclasses
 import functools
 import math
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +29,8 @@ IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), d
 LABELS = jnp.arange(4)
 
 
-def fresh(made):
-    return jax.jit(made.model.init)(jax.random.key(0))
+def fresh(net):
+    return jax.jit(net.model.init)(jax.random.key(0))
 
 
 def gradient_of(model, params):
@@ -47,8 +48,8 @@ def shapes_of(experiment):
 @pytest.mark.parametrize("name", [n for n, (_, e) in STN_PRESETS.items() if e.model.network.network != "cnn11"])
 def test_presets_have_about_the_parameters_of_the_paper(name):
     experiment = STN_PRESETS[name][1]
-    made = build(experiment, shapes_of(experiment))
-    count = optax.tree.size(jax.eval_shape(made.model.init, jax.random.key(0)))
+    net = build(experiment, shapes_of(experiment))
+    count = optax.tree.size(jax.eval_shape(net.model.init, jax.random.key(0)))
     assert abs(count - 400_000) < 0.03 * 400_000
 
 
@@ -84,25 +85,25 @@ def test_a_budget_that_no_network_meets_is_refused():
 @pytest.mark.parametrize("transform", ["attention", "rotated_attention", "affine", "projective", "tps"])
 def test_every_fresh_transformer_is_the_identity(transform):
     config = StnConfig(TransformerConfig(transform=transform, localisation_filters=2), NetworkConfig("fcn", units=3))
-    made = make_stn(config, 28, 28, 1, 10)
-    (done,) = jax.jit(made.forward)(fresh(made), IMAGES).transformed
-    np.testing.assert_allclose(done.images, IMAGES / 255, atol=2e-5)
+    net = make_stn(config, 28, 28, 1, 10)
+    (output,) = jax.jit(net.forward)(fresh(net), IMAGES).transformed
+    np.testing.assert_allclose(output.images, IMAGES / 255, atol=2e-5)
 
 
 def test_the_background_is_normalised_like_the_image():
-    """Zooming out shows the background, not what zero is after normalisation."""
+    """Zooming out shows the background, not zeros in normalised units."""
     transformer = TransformerConfig(transform="attention", localisation_filters=2, background=0.25)
     network = NetworkConfig("fcn", units=3, input_mean=0.5, input_std=0.2)
-    made = make_stn(StnConfig(transformer, network), 28, 28, 1, 10)
-    params = fresh(made)
+    net = make_stn(StnConfig(transformer, network), 28, 28, 1, 10)
+    params = fresh(net)
 
     def zoom_out(path, leaf):
         name = jax.tree_util.keystr(path)
         return leaf.at[0].set(3.0) if "regression" in name and leaf.shape == (3,) else leaf
 
     gray = jnp.full((1, 28, 28, 1), 64, jnp.uint8)
-    (done,) = jax.jit(made.forward)(jax.tree_util.tree_map_with_path(zoom_out, params), gray).transformed
-    corner, middle = done.images[0, 0, 0, 0], done.images[0, 14, 14, 0]
+    (output,) = jax.jit(net.forward)(jax.tree_util.tree_map_with_path(zoom_out, params), gray).transformed
+    corner, middle = output.images[0, 0, 0, 0], output.images[0, 14, 14, 0]
     assert corner == pytest.approx((0.25 - 0.5) / 0.2) and middle == pytest.approx((64 / 255 - 0.5) / 0.2, rel=1e-4)
 
 
@@ -112,24 +113,24 @@ def test_the_background_is_normalised_like_the_image():
 )
 def test_gradients_reach_all_transformers(place, parallel, sequence, number, network):
     transformer = TransformerConfig(place, parallel, sequence, localisation_filters=2, localisation_units=3)
-    made = make_stn(StnConfig(transformer, NetworkConfig(network, units=3, width=0.03, dropout=0.0)), 28, 28, 1, 10)
-    params = fresh(made)
-    assert len(jax.eval_shape(made.forward, params, IMAGES).transformed) == number
-    gradient = gradient_of(made.model, params)
+    net = make_stn(StnConfig(transformer, NetworkConfig(network, units=3, width=0.03, dropout=0.0)), 28, 28, 1, 10)
+    params = fresh(net)
+    assert len(jax.eval_shape(net.forward, params, IMAGES).transformed) == number
+    gradient = gradient_of(net.model, params)
     flows = {name: sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(part)) for name, part in gradient.items()}
     assert sum("transformer" in name for name in flows) == number and min(flows.values()) > 0
 
 
 @pytest.mark.parametrize("place, num_targets", [("none", None), ("none", 2), ("input", 2), ("multi", 2)])
 def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, num_targets):
-    """So that the two differ in their transformers alone; all of these start as the identity."""
-    baseline = make_classifier(ClassifierConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)
+    """The two differ only in their transformers, which all start at the identity."""
+    classifier = make_classifier(ClassifierConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)
     transformer = TransformerConfig(place, localisation_filters=2, localisation_units=3, padding="border")
     network = NetworkConfig("cnn11", width=0.03, input_mean=0.5)
-    made = make_stn(StnConfig(transformer, network), 28, 28, 1, 10, num_targets)
-    layers = jax.jit(baseline.init)(jax.random.key(0))
+    net = make_stn(StnConfig(transformer, network), 28, 28, 1, 10, num_targets)
+    layers = jax.jit(classifier.init)(jax.random.key(0))
     last = layers.pop("Dense_3")
-    params = fresh(made) | {"classifier": layers, "head": {"logits": last}}
+    params = fresh(net) | {"classifier": layers, "head": {"logits": last}}
     labels = LABELS if num_targets is None else jnp.stack([LABELS, jnp.full_like(LABELS, 9)], axis=-1)
 
     def outcome(model, params):
@@ -138,16 +139,16 @@ def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, nu
 
         return jax.nn.log_softmax(model.predict(params, jax.random.key(0), IMAGES, "greedy")), jax.grad(loss)(params)
 
-    scores, gradient = jax.jit(functools.partial(outcome, made.model))(params)
-    expected, of_layers = jax.jit(functools.partial(outcome, baseline))(layers | {"Dense_3": last})
+    scores, gradient = jax.jit(functools.partial(outcome, net.model))(params)
+    expected, of_layers = jax.jit(functools.partial(outcome, classifier))(layers | {"Dense_3": last})
     np.testing.assert_allclose(scores, expected, atol=1e-5)
-    found = gradient["classifier"] | {"Dense_3": gradient["head"]["logits"]}
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, of_layers)
+    actual = gradient["classifier"] | {"Dense_3": gradient["head"]["logits"]}
+    chex.assert_trees_all_close(actual, of_layers, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling, reduce", [("average", np.mean), ("max", np.max)])
 def test_the_image_is_downsampled_also_without_transformers(pooling, reduce):
-    """So that leaving them out changes nothing else."""
+    """Leaving the transformers out must change nothing else."""
     transformer = TransformerConfig("none", downsample=2, pooling=pooling)
     smaller = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
     plain = make_stn(StnConfig(TransformerConfig("none"), NetworkConfig("fcn", units=3)), 14, 14, 1, 10)
@@ -159,11 +160,11 @@ def test_the_image_is_downsampled_also_without_transformers(pooling, reduce):
 
 def test_localisation_rate_scales_only_localisation_networks():
     transformer = TransformerConfig(localisation_rate=0.1, localisation_filters=2)
-    made = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
-    factors = made.model.rate_factors(fresh(made))
-    found = {jax.tree_util.keystr(path): factor for path, factor in jax.tree_util.tree_leaves_with_path(factors)}
-    assert set(found.values()) == {0.1, 1.0}
-    assert all((factor == 0.1) == ("localisation" in name) for name, factor in found.items())
+    net = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
+    factors = net.model.rate_factors(fresh(net))
+    by_name = {jax.tree_util.keystr(path): factor for path, factor in jax.tree_util.tree_leaves_with_path(factors)}
+    assert set(by_name.values()) == {0.1, 1.0}
+    assert all((factor == 0.1) == ("localisation" in name) for name, factor in by_name.items())
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_localisation_rate_scales_only_localisation_networks():
         ({}, {"units": 8, "parameters": 10**5}, "parameters 100000 with units 8: give one of them"),
         ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
         ({"background": 0.5, "padding": "border"}, {}, "background 0.5 with padding 'border': nothing shows it"),
-        ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is made smaller"),
+        ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is net smaller"),
         ({"localisation_layers": -1}, {}, "localisation_layers -1: must be at least 0"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
@@ -196,13 +197,13 @@ def test_bad_configurations_are_refused(transformer, network, message):
 
 
 def test_label_smoothing_changes_the_loss_but_not_the_predictions():
-    made = [
-        make_stn(StnConfig(network=NetworkConfig("fcn", units=3, label_smoothing=part)), 28, 28, 1, 10)
-        for part in (0.0, 0.2)
+    nets = [
+        make_stn(StnConfig(network=NetworkConfig("fcn", units=3, label_smoothing=smoothing)), 28, 28, 1, 10)
+        for smoothing in (0.0, 0.2)
     ]
-    params, given = fresh(made[0]), StepInput(jnp.zeros(()))
-    hard, smooth = (one.model.loss(params, jax.random.key(0), IMAGES, LABELS, given)[0] for one in made)
-    logits, of_smooth = (one.model.predict(params, jax.random.key(0), IMAGES, "mean") for one in made)
+    params, step_input = fresh(nets[0]), StepInput(jnp.zeros(()))
+    hard, smooth = (net.model.loss(params, jax.random.key(0), IMAGES, LABELS, step_input)[0] for net in nets)
+    logits, of_smooth = (net.model.predict(params, jax.random.key(0), IMAGES, "mean") for net in nets)
     spread = -jax.nn.log_softmax(logits).mean()
     assert smooth == pytest.approx(float(0.8 * hard + 0.2 * spread), rel=1e-5) and smooth != hard
     np.testing.assert_array_equal(logits, of_smooth)
@@ -211,13 +212,13 @@ def test_label_smoothing_changes_the_loss_but_not_the_predictions():
 def soft(**changes):
     bank = FilterBankConfig(num_glimpses=3, glimpse_size=5, units=6, core_hidden=7)
     config = SoftAttentionConfig("filter_bank", filter_bank=dataclasses.replace(bank, **changes))
-    made = make_soft_attention(config, 28, 28, 1, 10)
-    return made, fresh(made)
+    net = make_soft_attention(config, 28, 28, 1, 10)
+    return net, fresh(net)
 
 
 def test_differentiable_ram_returns_maps_and_windows():
-    made, params = soft()
-    attended = jax.jit(made.attend)(params, IMAGES)
+    net, params = soft()
+    attended = jax.jit(net.attend)(params, IMAGES)
     assert attended.logits.shape == (3, 4, 10) and attended.patches.shape == (3, 4, 5, 5, 1)
     assert attended.maps.shape == (4, 3, 28, 28)
     np.testing.assert_allclose(attended.maps.sum(axis=(2, 3)), 1, rtol=1e-4)
@@ -228,15 +229,15 @@ def test_differentiable_ram_returns_maps_and_windows():
 
 
 def test_sigma_is_relative_to_the_stride_or_in_pixels():
-    """In pixels, as in the paper, or in half strides; the first window is that of zeros."""
+    """Sigma is in pixels, as in the paper, or in half strides; the first window has zero parameters."""
     for relative in (True, False):
-        made, params = soft(relative_sigma=relative)
-        windows = jax.jit(made.attend)(params, IMAGES).windows
+        net, params = soft(relative_sigma=relative)
+        windows = jax.jit(net.attend)(params, IMAGES).windows
         np.testing.assert_allclose(windows.sigma[0], windows.stride[0] / 2 if relative else 1.0, rtol=1e-6)
         # In all windows the logarithm of the variance is what the core's output gives, here always 0.6.
         params["window"] = jax.tree.map(jnp.zeros_like, params["window"])
         params["window"]["bias"] = jnp.array([0.0, 0, 0.6, -0.8, 0])
-        windows = jax.jit(made.attend)(params, IMAGES).windows
+        windows = jax.jit(net.attend)(params, IMAGES).windows
         stride = 27 / 4 * math.exp(-0.8)
         np.testing.assert_allclose(windows.stride, np.full((3, 4), stride), rtol=1e-5)
         expected = math.exp(0.3) * (stride / 2 if relative else 1.0)
@@ -254,7 +255,7 @@ def test_differentiable_ram_has_the_configured_core(name):
     _, params = soft(core=name, core_hidden=8)
     core, features = CORES[name](hidden=8, num_glimpses=3), jnp.zeros((4, 6))
     alone = jax.eval_shape(lambda key: core.init(key, core.initial_state((4,)), features), jax.random.key(0))
-    assert jax.tree.map(jnp.shape, params["core"]) == jax.tree.map(jnp.shape, alone["params"])
+    chex.assert_trees_all_equal_shapes_and_dtypes(params["core"], alone["params"])
 
 
 def test_the_loss_is_at_the_last_or_at_every_glimpse():
@@ -263,25 +264,25 @@ def test_the_loss_is_at_the_last_or_at_every_glimpse():
     logits = np.asarray(jax.jit(every.attend)(params, IMAGES).logits, float)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     each = -log_probs[:, np.arange(4), np.asarray(LABELS)].mean(axis=1)
-    given = (jax.random.key(1), IMAGES, LABELS, StepInput(jnp.zeros(())))
-    losses = [float(jax.jit(made.model.loss)(params, *given)[0]) for made in (every, last)]
+    inputs = (jax.random.key(1), IMAGES, LABELS, StepInput(jnp.zeros(())))
+    losses = [float(jax.jit(net.model.loss)(params, *inputs)[0]) for net in (every, last)]
     np.testing.assert_allclose(losses, [each.mean(), each[-1]], rtol=1e-5)
 
 
 def test_gradients_of_the_loss_reach_the_windows():
-    made, params = soft(classify_at="last")
-    gradient = gradient_of(made.model, params)
+    net, params = soft(classify_at="last")
+    gradient = gradient_of(net.model, params)
     assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
 
 
 def test_window_clip_limits_the_gradient_of_each_image():
-    """Of one glimpse, whose window is the bias: its derivative is the mean of what each image alone would give, cut."""
+    """With one glimpse the window is the bias: its gradient is the mean of the clipped gradients of each image."""
 
     def derivative(most, chosen):
-        made, _ = soft(num_glimpses=1, window_clip=most)
+        net, _ = soft(num_glimpses=1, window_clip=most)
         images, labels, key = IMAGES[chosen], LABELS[chosen], jax.random.key(1)
         loss = jax.jit(
-            jax.grad(lambda params: made.model.loss(params, key, images, labels, StepInput(jnp.zeros(())))[0])
+            jax.grad(lambda params: net.model.loss(params, key, images, labels, StepInput(jnp.zeros(())))[0])
         )
         return np.asarray(loss(params)["window"]["bias"])
 
@@ -298,23 +299,23 @@ def test_the_glimpse_reader_equals_scipy():
     reader = GlimpseReader(channels=2, units=3)
     patches = np.random.default_rng(3).uniform(size=(2, 10, 10, 2))
     params = reader.init(jax.random.key(4), jnp.zeros(patches.shape))["params"]
-    found = jax.jit(reader.apply)({"params": params}, jnp.asarray(patches, jnp.float32))
+    actual = jax.jit(reader.apply)({"params": params}, jnp.asarray(patches, jnp.float32))
     features = 4 * patches
     for layer in range(3):
         kernel, bias = (np.asarray(params[f"what_{layer}"][name], float) for name in ("kernel", "bias"))
-        made = [correlate(x, kernel[..., f], "valid")[..., 0] for x in features for f in range(kernel.shape[-1])]
-        features = np.stack(made).reshape(2, kernel.shape[-1], *made[0].shape).transpose(0, 2, 3, 1)
+        maps = [correlate(x, kernel[..., f], "valid")[..., 0] for x in features for f in range(kernel.shape[-1])]
+        features = np.stack(maps).reshape(2, kernel.shape[-1], *maps[0].shape).transpose(0, 2, 3, 1)
         features = np.maximum(features + bias, 0)
     assert features.shape == (2, 2, 2, 4)
     expected = features.reshape(2, -1) @ np.asarray(params["what"]["kernel"], float) + np.asarray(
         params["what"]["bias"]
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_reach_the_convolutional_glimpse_network():
-    made, params = soft(glimpse_network="conv", glimpse_size=9, conv_channels=8)
-    gradient = gradient_of(made.model, params)
+    net, params = soft(glimpse_network="conv", glimpse_size=9, conv_channels=8)
+    gradient = gradient_of(net.model, params)
     for name in ("what_0", "what_1", "what_2", "what"):
         assert float(jnp.abs(gradient["what"][name]["kernel"]).sum()) > 0, name
     assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
@@ -328,11 +329,11 @@ def test_gradients_reach_the_convolutional_glimpse_network():
 @pytest.mark.parametrize("scores, heads", [("additive", 1), ("dot_product", 2)])
 def test_pooling_maps_lie_over_the_feature_grid(scores, heads):
     pooling = PoolingConfig(scores, heads=heads, size=4, filters=2, layers=2, hidden=5)
-    made = make_soft_attention(SoftAttentionConfig("pooling", pooling), 28, 28, 1, 10)
-    params = fresh(made)
+    net = make_soft_attention(SoftAttentionConfig("pooling", pooling), 28, 28, 1, 10)
+    params = fresh(net)
     assert set(params["pooling"]) == {"query"} | (
         {"key", "value"} if scores == "dot_product" else {"feature", "vector"}
     )
-    attended = jax.jit(made.attend)(params, IMAGES)
+    attended = jax.jit(net.attend)(params, IMAGES)
     assert attended.logits.shape == (1, 4, 10) and attended.maps.shape == (4, heads, 7, 7)
     np.testing.assert_allclose(attended.maps.sum(axis=(2, 3)), 1, rtol=1e-5)

@@ -1,18 +1,21 @@
-"""Samplers against SciPy and PyTorch, finite differences, and maps that must give the pixels back to the last bit."""
+"""Samplers against SciPy, PyTorch and finite differences, and maps that return the pixels to the last bit."""
 
 import functools
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl.testing import parameterized
 from scipy import ndimage
 
 from common.attention.glimpse import Retina, bilinear_glimpse
-from common.geometry.grids import control_grid, regular_grid, spline_basis
+from common.geometry.grids import regular_grid
 from stn import grids
 from stn.samplers import project, sample
+from stn.transforms import make_transform
 
 RNG = np.random.default_rng(0)
 SHAPES = [(2, 8, 8, 1), (2, 7, 12, 3), (1, 1, 5, 2), (2, 4, 5, 6, 2)]
@@ -25,7 +28,7 @@ def _images(shape, seed=0):
 
 
 def _grids(shape, points=(5, 6), seed=1):
-    """Points of a grid for images of a shape, inside, at the edge and outside."""
+    """Draw points inside, at the edge of and outside images of a shape."""
     return np.random.default_rng(seed).uniform(-1.5, 1.5, (shape[0], *points, len(shape) - 2)).astype(np.float32)
 
 
@@ -54,8 +57,8 @@ def _scipy(images, points, padding, fill, align_corners, order=1):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bilinear_equals_scipy(shape, padding, fill, align_corners):
     images, points = _images(shape), _grids(shape)
-    made = SAMPLE(images, points, padding=padding, fill=fill, align_corners=align_corners)
-    np.testing.assert_allclose(made, _scipy(images, points, padding, fill, align_corners), atol=1e-5)
+    actual = SAMPLE(images, points, padding=padding, fill=fill, align_corners=align_corners)
+    np.testing.assert_allclose(actual, _scipy(images, points, padding, fill, align_corners), atol=1e-5)
 
 
 @pytest.mark.parametrize(("side", "most"), [(60, 1e-5), (512, 1e-4)])
@@ -67,27 +70,19 @@ def test_rounding_of_coordinates_in_large_images_costs_little(side, most):
 
 @pytest.mark.parametrize(("side", "most"), [(8, 1e-5), (60, 1e-4), (512, 1e-3)])
 def test_snapping_to_pixel_centres_costs_little(side, most):
-    """Where an index is taken for that of a centre: points within a few roundings of all of them."""
-    missed = 4 * np.finfo(np.float32).eps * np.random.default_rng(2).uniform(-1, 1, (side, side, 2))
-    images, points = _images((1, side, side, 1)), (regular_grid(side, side) + missed)[None].astype(np.float32)
+    """Points within a few rounding errors of all pixel centres, where indices are set to the centre."""
+    noise = 4 * np.finfo(np.float32).eps * np.random.default_rng(2).uniform(-1, 1, (side, side, 2))
+    images, points = _images((1, side, side, 1)), (regular_grid(side, side) + noise)[None].astype(np.float32)
     np.testing.assert_allclose(SAMPLE(images, points), _scipy(images, points, "border", 0.0, False), atol=most)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
 def test_half_precision_grids_are_read_as_float32(dtype, interpolation):
-    """Their own precision would take most points between pixels for the centre of one."""
+    """In half precision most points between pixels would be set to the centre of one."""
     images, points = _images((1, 60, 60, 1)), jnp.asarray(_grids((1, 60, 60, 1), (20, 20)), dtype)
     expected = SAMPLE(images, points.astype(jnp.float32), interpolation=interpolation)
     np.testing.assert_allclose(SAMPLE(images, points, interpolation=interpolation), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("padding", ["constant", "border"])
-def test_nearest_equals_scipy(padding):
-    shape = (2, 7, 12, 3)
-    images, points = _images(shape), _grids(shape)
-    made = SAMPLE(images, points, interpolation="nearest", padding=padding, fill=0.5)
-    np.testing.assert_allclose(made, _scipy(images, points, padding, 0.5, False, order=0), atol=1e-6)
 
 
 @pytest.mark.parametrize(("padding", "outside"), [("constant", 9.0), ("border", 8.0)])
@@ -95,8 +90,8 @@ def test_nearest_goes_to_the_even_index_at_halves(padding, outside):
     row = jnp.arange(1.0, 9.0)[None, None, :, None]
     index = np.array([-0.5, 0.5, 1.5, 2.5, 6.5, 7.5])
     grid = np.stack([(2 * index + 1 - 8) / 8, np.zeros(6)], axis=-1)[None, None]
-    made = SAMPLE(row, jnp.asarray(grid, jnp.float32), interpolation="nearest", padding=padding, fill=9.0)
-    np.testing.assert_array_equal(made.ravel(), [1, 1, 3, 3, 7, outside])
+    actual = SAMPLE(row, jnp.asarray(grid, jnp.float32), interpolation="nearest", padding=padding, fill=9.0)
+    np.testing.assert_array_equal(actual.ravel(), [1, 1, 3, 3, 7, outside])
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -113,8 +108,8 @@ def test_equals_pytorch(shape, interpolation, padding, theirs, align_corners):
         padding_mode=theirs,
         align_corners=align_corners,
     )
-    made = SAMPLE(images, points, interpolation=interpolation, padding=padding, align_corners=align_corners)
-    np.testing.assert_allclose(made, np.moveaxis(expected.numpy(), 1, -1), atol=1e-5)
+    actual = SAMPLE(images, points, interpolation=interpolation, padding=padding, align_corners=align_corners)
+    np.testing.assert_allclose(actual, np.moveaxis(expected.numpy(), 1, -1), atol=1e-5)
 
 
 def test_gradients_equal_pytorch():
@@ -126,13 +121,13 @@ def test_gradients_equal_pytorch():
         points = jax.vmap(lambda t: grids.affine_grid(t, 5, 6))(theta)
         return (weights * sample(images, points)).sum()
 
-    made = jax.jit(jax.grad(value, (0, 1)))(images, theta)
+    actual = jax.jit(jax.grad(value, (0, 1)))(images, theta)
     theirs = [torch.from_numpy(x.copy()).requires_grad_() for x in (np.moveaxis(images, -1, 1), theta)]
     points = torch.nn.functional.affine_grid(theirs[1], [2, 2, 5, 6], align_corners=False)
     seen = torch.nn.functional.grid_sample(theirs[0], points, align_corners=False)
     (seen * torch.from_numpy(np.moveaxis(weights, -1, 1).copy())).sum().backward()
-    np.testing.assert_allclose(made[0], np.moveaxis(theirs[0].grad.numpy(), 1, -1), atol=1e-5)
-    np.testing.assert_allclose(made[1], theirs[1].grad, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(actual[0], np.moveaxis(theirs[0].grad.numpy(), 1, -1), atol=1e-5)
+    np.testing.assert_allclose(actual[1], theirs[1].grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -151,17 +146,32 @@ def test_the_identity_is_the_identity_to_the_last_bit(side, padding, align_corne
         np.testing.assert_array_equal(transform(images, interpolation), images)
 
 
-def test_the_identity_of_other_transformations_and_of_volumes_is_exact():
-    images, volumes = _images((1, 42, 33, 2)), _images((1, 6, 7, 5, 2))
-    control = control_grid(4, 4)
-    made = [
-        grids.projective_grid(jnp.asarray(np.eye(3, dtype=np.float32).ravel()[:8]), 42, 33),
-        grids.thin_plate_grid(jnp.asarray(control, jnp.float32), control, spline_basis(4, 4, 42, 33)),
-    ]
-    for grid in made:
-        np.testing.assert_array_equal(SAMPLE(images, grid[None]), images)
+def test_the_identity_of_volumes_is_exact():
+    volumes = _images((1, 6, 7, 5, 2))
     grid = grids.affine_grid_3d(jnp.asarray(np.eye(3, 4, dtype=np.float32)), 6, 7, 5)
     np.testing.assert_array_equal(SAMPLE(volumes, grid[None]), volumes)
+
+
+class SamplerVariants(chex.TestCase):
+    """Sampling gives the same values compiled and op by op."""
+
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.product(interpolation=["bilinear", "nearest"], padding=["constant", "border"])
+    def test_compiled_and_uncompiled_sampling_equals_scipy(self, interpolation, padding):
+        images, points = map(jnp.asarray, (_images((2, 7, 12, 3)), _grids((2, 7, 12, 3))))
+        read = self.variant(functools.partial(sample, interpolation=interpolation, padding=padding, fill=0.5))
+        expected = _scipy(
+            *map(np.asarray, (images, points)), padding, 0.5, False, order={"bilinear": 1, "nearest": 0}[interpolation]
+        )
+        chex.assert_trees_all_close(np.asarray(read(images, points), float), expected, atol=1e-5)
+
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters("affine", "projective", "tps")
+    def test_compiled_and_uncompiled_identities_are_exact(self, name):
+        images, transform = jnp.asarray(_images((1, 20, 31, 2))), make_transform(name, 20, 31)
+        theta = jnp.asarray(transform.identity, jnp.float32)
+        read = self.variant(lambda images, theta: sample(images, transform.grid(theta)[None]))
+        chex.assert_trees_all_equal(read(images, theta), images, strict=True)
 
 
 def test_whole_pixels_flips_and_quarter_turns_move_pixels():
@@ -178,22 +188,22 @@ def test_whole_pixels_flips_and_quarter_turns_move_pixels():
 
 
 def test_zooming_in_twice_by_hand():
-    """The middle half of [0, 1, 2, 3] at twice the resolution: quarters of the way between pixel centres."""
+    """Read the middle half of [0, 1, 2, 3] at twice the resolution, a quarter of a pixel beside the centres."""
     image = jnp.arange(4.0).reshape(1, 1, 4, 1)
     grid = grids.affine_grid(jnp.array([[0.5, 0, 0], [0, 1, 0]]), 1, 4)[None]
     np.testing.assert_allclose(SAMPLE(image, grid)[0, 0, :, 0], [0.75, 1.25, 1.75, 2.25], atol=1e-6)
 
 
 def test_constant_padding_is_in_the_units_of_the_image():
-    """An image of mean 0.13 and deviation 0.31 seen from afar: the same as normalising what is seen of the image."""
+    """Zooming out of a normalised image equals normalising after zooming out."""
     image = np.zeros((1, 20, 20, 1), np.float32)
     image[0, 6:14, 6:14] = RNG.uniform(size=(8, 8, 1))
     grid = grids.affine_grid(jnp.array([[1.7, 0.2, 0.3], [0.1, 1.6, 0.2]]), 20, 20)[None]
     mean, deviation = 0.13, 0.31
     expected = (SAMPLE(image, grid) - mean) / deviation
     normalised = (image - mean) / deviation
-    made = SAMPLE(normalised, grid, fill=(0 - mean) / deviation)
-    np.testing.assert_allclose(made, expected, atol=1e-5)
+    actual = SAMPLE(normalised, grid, fill=(0 - mean) / deviation)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
     # With zeros outside, the edge of the image stands out.
     assert np.abs(SAMPLE(normalised, grid) - expected).max() > 0.4
 
@@ -243,7 +253,7 @@ def test_points_far_outside_read_padding_and_have_no_gradient(far, padding):
 
 
 def test_attention_equals_the_bilinear_retina():
-    """A closer look of the spatial transformer is the finest patch of the differentiable retina."""
+    """Zooming in with a spatial transformer equals the finest patch of the differentiable retina."""
     image, retina = np.abs(_images((20, 24, 2))), Retina(6, 1)
     location = jnp.array([0.31, -0.52])
     theta = jnp.array([[6 / 24, 0, location[0]], [0, 6 / 20, location[1]]])

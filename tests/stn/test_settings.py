@@ -1,4 +1,4 @@
-"""Every setting of a spatial transformer network reaches what it is for."""
+"""Every setting of a spatial transformer network has its effect."""
 
 import dataclasses
 import math
@@ -22,17 +22,17 @@ def make(**transformer):
     return make_stn(StnConfig(TransformerConfig(**transformer), NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
 
 
-def look(made, change):
-    """What one transformer does whose parameters, whatever the image, are ``change`` away from the identity."""
-    params = jax.jit(made.model.init)(jax.random.key(0))
+def transform_output(net, change):
+    """Return the output of one transformer whose parameters are the identity plus ``change`` for every image."""
+    params = jax.jit(net.model.init)(jax.random.key(0))
     params["transformer_0_0"]["localisation"]["regression"]["parameters"]["bias"] = jnp.asarray(change, jnp.float32)
-    (done,) = jax.jit(made.forward)(params, IMAGES).transformed
-    return done
+    (output,) = jax.jit(net.forward)(params, IMAGES).transformed
+    return output
 
 
-def kernels(made):
-    """The shapes of the localisation network's kernels, from the image on."""
-    localisation = jax.eval_shape(made.model.init, jax.random.key(0))["transformer_0_0"]["localisation"]
+def kernels(net):
+    """Return the shapes of the localisation network's kernels, from the image on."""
+    localisation = jax.eval_shape(net.model.init, jax.random.key(0))["transformer_0_0"]["localisation"]
     regression = localisation.pop("regression")
     last = regression.pop("parameters")
     layers = [part[name] for part in (localisation, regression) for name in sorted(part)]
@@ -42,43 +42,45 @@ def kernels(made):
 @pytest.mark.parametrize("name", COUNTS)
 def test_transform_sets_the_family(name):
     change = np.random.default_rng(1).uniform(-0.1, 0.1, COUNTS[name])
-    done, family = look(make(transform=name), change), make_transform(name, 28, 28)
-    np.testing.assert_allclose(done.parameters, np.tile(family.identity + change, (2, 1)), rtol=1e-6)
-    np.testing.assert_allclose(done.grids[1], family.grid(jnp.asarray(family.identity + change)), atol=1e-5)
+    output, family = transform_output(make(transform=name), change), make_transform(name, 28, 28)
+    np.testing.assert_allclose(output.parameters, np.tile(family.identity + change, (2, 1)), rtol=1e-6)
+    np.testing.assert_allclose(output.grids[1], family.grid(jnp.asarray(family.identity + change)), atol=1e-5)
 
 
 def test_control_points_and_regularisation_set_the_spline():
     change = np.random.default_rng(1).uniform(-0.2, 0.2, 2 * 3**2)
     grids = []
     for regularisation in (0.0, 0.5):
-        done = look(make(transform="tps", control_points=3, regularisation=regularisation), change)
+        output = transform_output(make(transform="tps", control_points=3, regularisation=regularisation), change)
         family = make_transform("tps", 28, 28, control=3, regularisation=regularisation)
-        np.testing.assert_allclose(done.grids[0], family.grid(jnp.asarray(family.identity + change)), atol=1e-5)
-        grids.append(done.grids[0])
+        np.testing.assert_allclose(output.grids[0], family.grid(jnp.asarray(family.identity + change)), atol=1e-5)
+        grids.append(output.grids[0])
     assert jnp.abs(grids[1] - grids[0]).max() > 0.01
 
 
 @pytest.mark.parametrize("padding, outside", [("border", IMAGES[:, 0, 0, 0] / 255), ("constant", [0.0, 0.0])])
 def test_padding_sets_the_values_outside_the_image(padding, outside):
-    done = look(make(transform="attention", padding=padding), [2.0, 0, 0])
-    np.testing.assert_allclose(done.images[:, 0, 0, 0], outside, atol=1e-6)
+    output = transform_output(make(transform="attention", padding=padding), [2.0, 0, 0])
+    np.testing.assert_allclose(output.images[:, 0, 0, 0], outside, atol=1e-6)
 
 
 def test_pooling_sample_reads_fewer_points():
-    """From afar, where means of what is sampled finely are other values."""
-    coarse, fine = (look(make(downsample=2, pooling=pooling), [2.0, 0, 0, 0, 2, 0]) for pooling in ("sample", "max"))
+    """Zooming out, where averages of finer samples have other values."""
+    coarse, fine = (
+        transform_output(make(downsample=2, pooling=pooling), [2.0, 0, 0, 0, 2, 0]) for pooling in ("sample", "max")
+    )
     assert coarse.images.shape == (2, 14, 14, 1) and fine.images.shape == (2, 28, 28, 1)
-    # Both show three times as much as the image; pixel centres of the one lie in the middle of four of the other's.
+    # Each coarse point lies in the middle of four fine points.
     np.testing.assert_allclose(coarse.grids[0], fine.grids[0].reshape(14, 2, 14, 2, 2).mean((1, 3)), atol=1e-5)
 
 
 @pytest.mark.parametrize("downsample, side, last", [(1, 28, 8), (2, 14, 1)])
 def test_kernel_shapes_of_the_convolutional_localisation_network(downsample, side, last):
-    """``side`` pixels see the first convolution; ``last`` are behind the second, 5x5 both, with a pooling between."""
+    """The first 5x5 convolution reads ``side`` pixels; ``last`` are left after a pooling and the second one."""
     assert ((side - 4) // 2 - 4) == last
     settings = {"localisation_filters": 3, "localisation_units": 7, "localisation_layers": 2}
-    found = kernels(make(localisation_downsample=downsample, **settings))
-    assert found == [(5, 5, 1, 3), (5, 5, 3, 3), (3 * last**2, 7), (7, 7), (7, 6)]
+    shapes = kernels(make(localisation_downsample=downsample, **settings))
+    assert shapes == [(5, 5, 1, 3), (5, 5, 3, 3), (3 * last**2, 7), (7, 7), (7, 6)]
 
 
 @pytest.mark.parametrize("downsample, pixels", [(1, 784), (2, 196)])
@@ -105,9 +107,9 @@ def test_kernel_shapes_of_localisation_networks_on_feature_maps(downsample):
         localisation_layers=2,
         localisation_downsample=downsample,
     )
-    made = make_stn(StnConfig(settings, NetworkConfig("cnn11", width=0.125)), 28, 28, 1, 10)
-    params = jax.eval_shape(made.model.init, jax.random.key(0))
-    # The first two see the 14 pixels that a pooling leaves, the last half of them.
+    net = make_stn(StnConfig(settings, NetworkConfig("cnn11", width=0.125)), 28, 28, 1, 10)
+    params = jax.eval_shape(net.model.init, jax.random.key(0))
+    # The first two read the 14 pixels that a pooling leaves, the last reads 7.
     for index, side in ((1, 14), (2, 14), (3, 7)):
         part = params[f"feature_transformer_{index}"]["localisation"]["regression"]
         units = [leaf["kernel"].shape for _, leaf in sorted(part.items())]
@@ -117,14 +119,14 @@ def test_kernel_shapes_of_localisation_networks_on_feature_maps(downsample):
 
 @pytest.mark.parametrize("padding", ["constant", "border"])
 def test_padding_sets_the_values_outside_feature_maps(padding):
-    """Three times as much is seen as there is: outside of features are zeros, or the outermost ones."""
+    """Zooming out of features shows zeros, or the outermost features."""
     settings = TransformerConfig("multi", transform="attention", localisation="dense", padding=padding)
-    made = make_stn(StnConfig(settings, NetworkConfig("cnn11", width=0.125)), 28, 28, 1, 10)
-    params = jax.jit(made.model.init)(jax.random.key(0))
+    net = make_stn(StnConfig(settings, NetworkConfig("cnn11", width=0.125)), 28, 28, 1, 10)
+    params = jax.jit(net.model.init)(jax.random.key(0))
     params["feature_transformer_1"]["localisation"]["regression"]["parameters"]["bias"] = jnp.array([2.0, 0, 0])
-    _, done, *_ = jax.jit(made.forward)(params, IMAGES).transformed
-    corner = np.asarray(done.images[:, 0, 0])
-    assert np.asarray(done.images).any() and corner.any() == (padding == "border")
+    _, output, *_ = jax.jit(net.forward)(params, IMAGES).transformed
+    corner = np.asarray(output.images[:, 0, 0])
+    assert np.asarray(output.images).any() and corner.any() == (padding == "border")
 
 
 def test_downsample_makes_the_classifiers_input_smaller():
@@ -135,12 +137,12 @@ def test_downsample_makes_the_classifiers_input_smaller():
 
 @pytest.mark.parametrize("network", ["fcn", "cnn", "cnn11"])
 def test_dropout_depends_on_the_key_in_training(network):
-    """The loss of the same images is another for each key, and without dropout the same."""
+    """The loss of the same images depends on the key, and without dropout it does not."""
     size = {"width": 0.125} if network == "cnn11" else {"units": 20}
     for dropout in (0.5, 0.0):
         config = StnConfig(TransformerConfig("none"), NetworkConfig(network, dropout=dropout, **size))
-        made = make_stn(config, 28, 28, 1, 10)
-        params, loss = jax.jit(made.model.init)(jax.random.key(0)), jax.jit(made.model.loss)
+        net = make_stn(config, 28, 28, 1, 10)
+        params, loss = jax.jit(net.model.init)(jax.random.key(0)), jax.jit(net.model.loss)
         first, second = (
             loss(params, jax.random.key(key), IMAGES, jnp.arange(2), StepInput(jnp.zeros(())))[0] for key in (1, 2)
         )
@@ -158,7 +160,7 @@ def test_kernel_shapes_of_the_classifiers(network, expected):
 
 
 def test_presets_with_small_digits_downsample():
-    """Made smaller behind the transformer where digits are small in the image."""
+    """Presets whose digits are small in the image downsample after the transformer."""
     smaller = {name for name, (_, e) in STN_PRESETS.items() if e.model.transformer.downsample == 2}
     assert smaller == {"RTS", "RTS_st_fcn", "tc60", "addition", "addition_fcn", "addition_cnn"}
     small = dataclasses.replace(STN_PRESETS["RTS"][1].model.transformer, downsample=1)

@@ -35,7 +35,7 @@ def test_translations_have_a_fixed_scale():
 
 
 def test_a_moved_control_point_moves_the_grid_near_it():
-    """The upper right one, moved to the left, pulls what is read near the upper right corner to the left."""
+    """Moving the upper right one to the left moves the points near the upper right corner to the left."""
     transform = make_transform("tps", 20, 20, control=2)
     theta = jnp.asarray(transform.identity, jnp.float32).reshape(4, 2)
     np.testing.assert_array_equal(theta, [[-1, -1], [1, -1], [-1, 1], [1, 1]])
@@ -56,7 +56,7 @@ def test_regularised_splines_bend_less():
 def test_gradients_to_image_and_parameters_equal_finite_differences(name, padding, align_corners, x64):
     rng = np.random.default_rng(1)
     transform = make_transform(name, 5, 6, control=3, align_corners=align_corners)
-    # Some of the points lie outside, and none on the centre of a pixel, where there is a kink.
+    # Some points lie outside, and none at the centre of a pixel, where the gradient is not continuous.
     theta = jnp.asarray(1.1 * transform.identity + rng.uniform(-0.1, 0.1, transform.identity.shape))
     image = jnp.asarray(rng.uniform(size=(7, 9, 2)))
 
@@ -68,7 +68,7 @@ def test_gradients_to_image_and_parameters_equal_finite_differences(name, paddin
 
 
 def test_rows_and_columns_of_control_points_can_differ():
-    """A spline goes through its control points, which here are the pixels of the output."""
+    """A spline passes through its control points, which here are the pixels of the output."""
     transform = make_transform("tps", 3, 2, control=(3, 2), align_corners=True)
     theta = transform.identity + np.random.default_rng(0).normal(0, 0.2, 12)
     np.testing.assert_allclose(transform.grid(jnp.asarray(theta, jnp.float32)), theta.reshape(3, 2, 2), atol=1e-5)

@@ -1,5 +1,6 @@
 """Convolutions and pooling against XLA's own, in value and gradient, and finite differences."""
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -39,15 +40,14 @@ def test_values_and_gradients_equal_xla(shape, padding, loop):
             return jnp.sin(function(images, kernel, padding)).sum()
 
         one = jax.value_and_grad(value, (0, 1))
-        if loop:  # Where XLA compiles them in another way.
+        if loop:  # XLA compiles gradients in loops differently.
             return jax.jit(
                 lambda *x: jax.lax.scan(lambda _, scale: (0, one(scale * x[0], x[1])), 0, jnp.arange(3.0))[1]
             )
         return jax.jit(one)
 
-    made, expected = (gradients(function)(images, kernel) for function in (convolve, _plain))
-    for one, other in zip(jax.tree.leaves(made), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    actual, expected = (gradients(function)(images, kernel) for function in (convolve, _plain))
+    chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -67,12 +67,10 @@ def test_strided_convolutions_equal_xla(padding, height, width, side, stride):
         return jax.lax.conv_general_dilated(images, kernel, (stride, stride), padding, dimension_numbers=numbers)
 
     def gradients(function):
-        one = jax.value_and_grad(lambda *x: jnp.sin(function(*x)).sum(), (0, 1))
-        return jax.tree.leaves(jax.jit(one)(images, kernel))
+        return jax.jit(jax.value_and_grad(lambda *x: jnp.sin(function(*x)).sum(), (0, 1)))(images, kernel)
 
     ours = gradients(lambda *x: convolve(*x, padding, stride))
-    for one, other in zip(ours, gradients(theirs), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    chex.assert_trees_all_close(ours, gradients(theirs), rtol=1e-3, atol=1e-4)
 
 
 def test_convolutions_can_be_mapped_over_images_and_kernels():
@@ -93,7 +91,7 @@ def test_the_layer_equals_flax(padding):
     ours, theirs = Conv(3, 3, padding), nn.Conv(3, (3, 3), padding=padding)
     params = theirs.init(jax.random.key(0), images)
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)
-    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(0), images)) == jax.tree.map(jnp.shape, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(ours.init(jax.random.key(0), images), params)
     np.testing.assert_allclose(ours.apply(params, images), theirs.apply(params, images), rtol=1e-4, atol=1e-4)
 
 
@@ -116,8 +114,7 @@ def test_pooling_equals_xla(padding, size, stride, height, width):
 
     ours = jax.jit(lambda x: max_pool(x, size, stride, padding))
     np.testing.assert_array_equal(ours(images), theirs(images))
-    for one, other in zip(gradient(ours), gradient(theirs), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(gradient(ours), gradient(theirs), rtol=1e-5, atol=1e-6)
 
 
 def test_equal_largest_values_share_the_gradient():

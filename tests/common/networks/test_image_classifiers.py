@@ -1,4 +1,4 @@
-"""The networks that see the whole image, against parameter counts by hand and forward passes in NumPy."""
+"""Classifiers against parameter counts by hand and forward passes in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def images_of(batch, height, width, channels=1, seed=0):
 
 
 def make(network, height=28, width=28, channels=1, classes=10, units=256, seed=0):
-    """The baseline with its functions compiled, and its parameters."""
+    """Return a classifier with compiled functions, and its parameters."""
     model = make_classifier(ClassifierConfig(network, units), height, width, channels, classes)
     compiled = Model(jax.jit(model.init), jax.jit(model.loss), jax.jit(model.predict, static_argnums=3))
     return compiled, compiled.init(jax.random.key(seed))
@@ -55,7 +55,7 @@ def test_fully_connected_by_hand():
 
 
 def test_paper_cnn_by_hand():
-    """Its 8 filters of 10x10 move by 5 pixels and see no padding."""
+    """Its 8 filters of 10x10 have stride 5 and no padding."""
     model, params = make("paper_cnn", 17, 21, units=6, classes=3)
     images = images_of(2, 17, 21)
     kernel, bias = np.asarray(params["Conv_0"]["kernel"]), np.asarray(params["Conv_0"]["bias"])

@@ -1,4 +1,4 @@
-"""Networks that read a whole number: counts by hand, PyTorch, and all numbers one by one."""
+"""Classifiers of whole numbers against counts by hand, PyTorch, and an enumeration of all numbers."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from common.networks.multi_digit import LAYOUTS, joint_log_probs, make_output
 from common.training.evaluation import average_over_episodes, predicted
 from common.training.step import StepInput
 
-GIVEN = StepInput(jnp.zeros(()))
+STEP_INPUT = StepInput(jnp.zeros(()))
 
 
 def images_of(*shape, seed=0):
@@ -86,7 +86,7 @@ def test_forward_pass_against_pytorch(network):
         kernel, bias = weights(f"Conv_{index}")
         x = functional.relu(functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, padding=2))
         if stride:
-            # What would lie beyond the lower and the right edge is no larger than anything.
+            # Padding at the lower and right edge must never be the largest value.
             down, right = (1 if stride == 1 or side % 2 else 0 for side in x.shape[2:])
             x = functional.max_pool2d(functional.pad(x, (0, right, 0, down), value=-torch.inf), 2, stride)
     x = x.permute(0, 2, 3, 1).reshape(2, -1)
@@ -95,8 +95,8 @@ def test_forward_pass_against_pytorch(network):
         x = x @ kernel + bias
         x = functional.relu(x) if index < len(layout.dense) else x
     expected = functional.log_softmax(x.reshape(2, 2, 4), dim=-1)
-    found = jax.jit(model.predict, static_argnums=3)(params, jax.random.key(0), images, "greedy")
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4)
+    actual = jax.jit(model.predict, static_argnums=3)(params, jax.random.key(0), images, "greedy")
+    np.testing.assert_allclose(actual, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_predictions_ignore_brightness_and_dropout_acts_in_training_only():
@@ -107,7 +107,7 @@ def test_predictions_ignore_brightness_and_dropout_acts_in_training_only():
     assert dark.shape == (3, 5), "one class"
     np.testing.assert_allclose(dark, bright, atol=1e-4)
     np.testing.assert_array_equal(dark, predict(params, jax.random.key(2), images, "sampled"))
-    losses = [float(loss(params, jax.random.key(seed), images, jnp.arange(3), GIVEN)[0]) for seed in (1, 2, 1)]
+    losses = [float(loss(params, jax.random.key(seed), images, jnp.arange(3), STEP_INPUT)[0]) for seed in (1, 2, 1)]
     assert losses[0] == losses[2] != losses[1]
 
 
@@ -129,7 +129,7 @@ END = DIGITS
 
 
 def all_numbers():
-    """Every number of up to three digits in base three, with its label."""
+    """Yield every number of up to three digits in base three, with its label."""
     for length in range(TARGETS + 1):
         for digits in itertools.product(range(DIGITS), repeat=length):
             yield digits, [*digits, *[END] * (TARGETS - length)]
@@ -142,13 +142,13 @@ def random_log_probs(batch, seed=0):
 
 
 def joint(lengths, digits, number):
-    """Joint log-probability of one number under the heads of one image."""
+    """Return the joint log-probability of one number under the heads of one image."""
     return lengths[len(number)] + sum(digits[place, digit] for place, digit in enumerate(number))
 
 
 def test_the_most_likely_number_is_decoded():
     lengths, digits = random_log_probs(200)
-    found = np.asarray(predicted(joint_log_probs(lengths, digits)))
+    actual = np.asarray(predicted(joint_log_probs(lengths, digits)))
     numbers = list(all_numbers())
     scores = np.array(
         [
@@ -157,9 +157,9 @@ def test_the_most_likely_number_is_decoded():
         ]
     )
     expected = np.array([label for _, label in numbers])[scores.argmax(axis=1)]
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(actual, expected)
     assert set((expected != END).sum(axis=1)) == {0, 1, 2, 3}, "all lengths are met"
-    # The symbols that are likeliest each by itself are other numbers.
+    # The symbols that are most likely separately form other numbers.
     marginal = jnp.log(jnp.cumsum(jnp.exp(lengths), axis=1))[:, :-1, None]
     alone = jnp.concatenate([digits + jnp.log1p(-jnp.exp(marginal)), marginal], axis=-1)
     assert (np.asarray(predicted(alone)) != expected).any()
@@ -224,7 +224,7 @@ def test_the_average_of_equal_scores_predicts_the_same(heads):
 
 
 def draw_numbers(key, batch):
-    """Up to three digits, each a bar at a height of its own on a dark ground, read from left to right."""
+    """Draw up to three digits from left to right, each a bar at its own height on a dark background."""
     keys = jax.random.split(key, 3)
     digits = jax.random.randint(keys[0], (batch, TARGETS), 0, DIGITS)
     length = jax.random.randint(keys[1], (batch, 1), 0, TARGETS + 1)
@@ -242,7 +242,7 @@ def test_classifiers_learn_to_read_numbers(heads, network):
     def step(carry, key):
         params, opt_state = carry
         (loss, (metrics, _)), grads = jax.value_and_grad(model.loss, has_aux=True)(
-            params, key, *draw_numbers(key, 32), GIVEN
+            params, key, *draw_numbers(key, 32), STEP_INPUT
         )
         updates, opt_state = optimizer.update(grads, opt_state)
         return (optax.apply_updates(params, updates), opt_state), (loss, metrics["accuracy"])

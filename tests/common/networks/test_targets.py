@@ -47,8 +47,8 @@ def test_smoothing_spreads_part_of_each_label_over_all_classes(labels):
     log_probs = _log_probs(logits.astype(float))
     right = np.take_along_axis(log_probs, labels[..., None], -1)[..., 0]
     each = -(0.7 * right + 0.3 * log_probs.mean(-1)) * np.asarray(counted_symbols(jnp.asarray(labels), 11))
-    found = cross_entropy(jnp.asarray(logits), jnp.asarray(labels), 0.3)
-    np.testing.assert_allclose(found, each.reshape(4, -1).sum(-1), rtol=1e-5)
+    actual = cross_entropy(jnp.asarray(logits), jnp.asarray(labels), 0.3)
+    np.testing.assert_allclose(actual, each.reshape(4, -1).sum(-1), rtol=1e-5)
 
 
 def test_symbols_after_the_end_do_not_count():

@@ -1,4 +1,4 @@
-"""Checkpoints: they come back to the bit, damage of any kind is noticed, and a failed write harms nothing."""
+"""Checkpoints: states are restored to the bit, any damage is detected, and a failed write changes nothing."""
 
 import errno
 import functools
@@ -34,7 +34,7 @@ def files_of(folder):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A folder with the checkpoints 2 and 4, to be copied."""
+    """Make a folder with the checkpoints 2 and 4, to be copied."""
     folder = tmp_path_factory.mktemp("saved")
     checkpoints = Checkpoints(folder)
     for step in (2, 4):

@@ -1,7 +1,8 @@
-"""Averages, batches and intervals by hand; the predictor with a noisy model of known answers."""
+"""Averages, batches and intervals by hand; the predictor with a noisy model whose answers are known."""
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +107,7 @@ def test_each_batch_has_its_own_key():
 
 
 def _predict(params, key, images, kind):
-    """Logits in favour of the first pixel, with noise unless greedy."""
+    """Return logits in favour of the class in the first pixel, with noise unless greedy."""
     noise = jax.random.normal(key, (images.shape[0], CLASSES))
     certain = params * jax.nn.one_hot(images[:, 0, 0, 0], CLASSES)
     return certain if kind == "greedy" else certain + noise
@@ -125,23 +126,23 @@ def test_greedy_predictions_have_no_noise():
         assert (getattr(first, name) != getattr(second, name)).any()
 
 
-def test_predictions_depend_on_the_key_alone():
-    predict = make_predictor(_predict, num_episodes=3, batch_size=16)
-    first, again = predict(jnp.float32(1.0), KEY, IMAGES), predict(jnp.float32(1.0), KEY, IMAGES)
-    for name in METHODS:
-        assert getattr(first, name).shape == (50,)
-        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+def test_predictions_depend_on_the_key_alone_and_are_compiled_once():
+    """One trace for the greedy episode and one for the sampled ones, whatever the number of batches and calls."""
+    predict = make_predictor(chex.assert_max_traces(_predict, n=2), num_episodes=3, batch_size=16)
+    first, second = predict(jnp.float32(1.0), KEY, IMAGES), predict(jnp.float32(1.0), KEY, IMAGES)
+    chex.assert_tree_shape_prefix(first, (50,))
+    chex.assert_trees_all_equal(first, second, strict=True)
 
 
 def test_a_deterministic_model_is_evaluated_once():
-    asked = []
+    kinds = []
 
     def predict(params, key, images, kind):
-        asked.append(kind)
+        kinds.append(kind)
         return jax.nn.one_hot(images[:, 0, 0, 0], CLASSES)
 
     predictions = make_predictor(predict, num_episodes=0, batch_size=16)(None, KEY, IMAGES)
-    assert asked == ["greedy"]
+    assert kinds == ["greedy"]
     for name in METHODS:
         np.testing.assert_array_equal(getattr(predictions, name), TRUTH)
 
@@ -174,7 +175,7 @@ TARGETS, END = 4, CLASSES - 1
 
 
 def _cut(symbols):
-    """End symbols from the first on."""
+    """Replace all symbols after the first end symbol by end symbols."""
     kept = []
     for symbol in symbols:
         kept.append(END if END in kept else int(symbol))
@@ -188,7 +189,7 @@ def _sequences(count, seed=0):
 
 
 def _read(count, seed=1):
-    """Predictions that are often right, and else wrong, too long or too short."""
+    """Make predictions that are often right, and else wrong, too long or too short."""
     rng, labels = np.random.default_rng(seed), _sequences(count)
     noisy = np.where(rng.uniform(size=labels.shape) < 0.85, labels, rng.integers(0, CLASSES, labels.shape))
     return np.array([_cut(row) for row in noisy])
@@ -199,7 +200,7 @@ def test_a_predicted_sequence_ends_at_its_first_end_symbol():
     expected = [_cut(row.argmax(-1)) for row in scores]
     assert any(END in row[:-1] for row in expected) and any(END not in row for row in expected)
     np.testing.assert_array_equal(predicted(jnp.asarray(scores)), expected)
-    # Of classes the last is one like the others.
+    # For labels of one class the last class is not special.
     np.testing.assert_array_equal(predicted(jnp.asarray(scores[:, 0])), scores[:, 0].argmax(-1))
 
 
@@ -229,7 +230,7 @@ def test_episodes_do_not_vote_after_their_own_end():
     def beliefs(*symbols, sure=0.95):
         return [[sure if symbol == each else (1 - sure) / 3 for each in range(4)] for symbol in symbols]
 
-    # One reads 1, 2; the other 1 alone, and past its end would say 2, again and again, as it never learned not to.
+    # One reads 1, 2. The other reads 1 only, and would predict 2 after its end, where it was not trained.
     reads_on = [*beliefs(1), *beliefs(2, sure=0.6), *beliefs(3, sure=0.8), *beliefs(0, sure=0.99)]
     ends = [*beliefs(1), *beliefs(3, sure=0.4), *beliefs(2), *beliefs(2)]
     episodes = jnp.log(jnp.array([[reads_on], [ends]], jnp.float32))
@@ -258,11 +259,11 @@ def test_errors_of_sequences_equal_loops():
         ends.append(length != guessed)
         lengths.setdefault(str(length), []).append(label != prediction)
     whole = sum(lengths.values(), [])
-    found = sequence_errors(predictions, labels, END)
+    errors = sequence_errors(predictions, labels, END)
     expected = {"symbol": symbols, "end": ends}
-    assert tuple(found) == ("symbol", "end", "by_length") and list(found["by_length"]) == sorted(lengths)
-    pairs = [(found[name], wrong) for name, wrong in expected.items()]
-    pairs += [(found["by_length"][length], wrong) for length, wrong in lengths.items()]
+    assert tuple(errors) == ("symbol", "end", "by_length") and list(errors["by_length"]) == sorted(lengths)
+    pairs = [(errors[name], wrong) for name, wrong in expected.items()]
+    pairs += [(errors["by_length"][length], wrong) for length, wrong in lengths.items()]
     pairs.append((error_interval(predictions, labels), whole))
     for entry, wrong in pairs:
         low, high = _wilson(sum(wrong), len(wrong))
@@ -275,23 +276,23 @@ def test_errors_of_sequences_by_hand():
     labels = np.array([[0, 1, END, END], [2, 2, 2, END], [1, END, END, END], [0, 1, 2, 0]])
     # Right; one symbol wrong; too long; too short.
     predictions = np.array([[0, 1, END, END], [2, 0, 2, END], [1, 1, END, END], [0, 1, 2, END]])
-    found = sequence_errors(predictions, labels, END)
+    errors = sequence_errors(predictions, labels, END)
     assert error_interval(predictions, labels)["error"] == 75
-    assert (found["symbol"]["error"], found["symbol"]["n"]) == (20, 2 + 3 + 1 + 4)
-    assert (found["end"]["error"], found["end"]["n"]) == (50, 4)
-    by_length = {length: (entry["error"], entry["n"]) for length, entry in found["by_length"].items()}
+    assert (errors["symbol"]["error"], errors["symbol"]["n"]) == (20, 2 + 3 + 1 + 4)
+    assert (errors["end"]["error"], errors["end"]["n"]) == (50, 4)
+    by_length = {length: (entry["error"], entry["n"]) for length, entry in errors["by_length"].items()}
     assert by_length == {"1": (100, 1), "2": (0, 1), "3": (100, 1), "4": (100, 1)}
 
 
 def test_sequence_errors_do_not_depend_on_order_or_names_of_symbols():
     labels, predictions = _sequences(60), _read(60)
-    found = sequence_errors(predictions, labels, END)
+    errors = sequence_errors(predictions, labels, END)
     order, names = np.random.default_rng(3).permutation(60), np.array([2, 0, 1, END])
-    assert sequence_errors(predictions[order], labels[order], END) == found
-    assert sequence_errors(names[predictions], names[labels], END) == found
+    assert sequence_errors(predictions[order], labels[order], END) == errors
+    assert sequence_errors(names[predictions], names[labels], END) == errors
     # More room for longer sequences changes nothing.
     wider = [np.pad(part, ((0, 0), (0, 2)), constant_values=END) for part in (predictions, labels)]
-    assert sequence_errors(*wider, END) == found
+    assert sequence_errors(*wider, END) == errors
     perfect = sequence_errors(labels, labels, END)
     assert perfect["symbol"]["error"] == perfect["end"]["error"] == 0
     assert {entry["error"] for entry in perfect["by_length"].values()} == {0}
@@ -299,8 +300,8 @@ def test_sequence_errors_do_not_depend_on_order_or_names_of_symbols():
 
 def test_symbol_errors_are_absent_if_no_label_has_symbols():
     labels = np.full((3, 2), END)
-    found = sequence_errors(np.array([[END, END], [0, END], [0, 1]]), labels, END)
-    assert "symbol" not in found and found["end"]["n"] == 3 and found["by_length"]["0"]["n"] == 3
+    errors = sequence_errors(np.array([[END, END], [0, END], [0, 1]]), labels, END)
+    assert "symbol" not in errors and errors["end"]["n"] == 3 and errors["by_length"]["0"]["n"] == 3
 
 
 def test_summaries_of_sequences_include_detailed_errors():

@@ -1,4 +1,4 @@
-"""Schedules and optimisers by hand."""
+"""Schedules and optimisers against their formulas."""
 
 import math
 from dataclasses import replace
@@ -59,7 +59,7 @@ START = np.array([1.0, -2.0, 0.5])
 
 
 def _trajectory(**fields):
-    """Parameters after each of the gradients, from `START`."""
+    """Return the parameters after each of the gradients, from `START`."""
     optimizer = make_optimizer(OptimizerConfig(**fields))
     params, path = jnp.asarray(START, jnp.float32), []
     state = optimizer.init(params)
@@ -159,7 +159,7 @@ def test_sgd_has_the_configured_momentum():
 
 
 def test_nesterov_momentum_looks_ahead():
-    """Sutskever et al. (2013) as Bengio et al. (2012) rewrite it: the gradient and the trace it leaves behind."""
+    """Sutskever et al. (2013) as Bengio et al. (2012) rewrite it: the gradient plus the decayed trace."""
     ahead = np.asarray(GRADIENTS) + 0.5 * np.asarray(list(_sgd(0.5)))
     expected = START - RATE * np.cumsum(ahead, axis=0)
     path = _trajectory(optimizer="sgd", momentum=0.5, nesterov=True, gradient_clip=0.0)
@@ -212,6 +212,3 @@ def test_bad_optimizer_settings_are_quoted(field, value):
 )
 def test_good_optimizer_settings_pass(fields):
     check_optimizer(replace(GOOD, **fields), 100)
-
-
-# A noisy linear classifier, of images made from the step's key.

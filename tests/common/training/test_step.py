@@ -1,8 +1,9 @@
-"""A step by hand; chunks of steps against single steps, to the last bit."""
+"""The training step against its formula; chunks of steps against single steps, to the last bit."""
 
 import functools
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,12 +41,17 @@ def _sample_batch(key, source):
     return images, (images[:, 0, 0, 0] % 3 + source[0].astype(jnp.uint8)).astype(jnp.int32)
 
 
-def _loss(params, key, images, labels, given):
+def _loss(params, key, images, labels, step_input):
     inputs = images.reshape(5, 6) / 255.0 + 0.1 * jax.random.normal(key, (5, 6))
     logits = jnp.tanh(inputs @ params["weights"]) + params["bias"][None]
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    metrics = {"loss": loss, "progress": given.progress, "noise": jax.random.normal(key), "ink": images.sum() / 255.0}
-    return loss, (metrics, given.estimator_state)
+    metrics = {
+        "loss": loss,
+        "progress": step_input.progress,
+        "noise": jax.random.normal(key),
+        "ink": images.sum() / 255.0,
+    }
+    return loss, (metrics, step_input.estimator_state)
 
 
 MODEL = Model(_init, _loss, lambda *args: None)
@@ -62,14 +68,17 @@ def _run(*lengths, seed=0):
     return state, {name: np.concatenate([m[name] for m in metrics]) for name in metrics[0]}
 
 
-def _leaves(tree):
-    is_key = lambda leaf: jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
-    return [np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in jax.tree.leaves(tree)]
+def _on_host(tree):
+    """Copy a tree to the host, so that donating its buffers does not change it; keys become their data."""
+
+    def copy(leaf):
+        return np.array(jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+
+    return jax.tree.map(copy, tree)
 
 
 def _assert_same_bits(first, second):
-    for a, b in zip(_leaves(first), _leaves(second), strict=True):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(_on_host(first), _on_host(second), strict=True)
 
 
 @pytest.mark.parametrize("lengths", [(1,) * TOTAL, (4, 4), (2, 2, 4)])
@@ -89,8 +98,8 @@ def test_a_step_equals_its_formula():
     def expected(state):
         data_key, loss_key = jax.random.split(jax.random.fold_in(state.base_key, 5))
         images, labels = _sample_batch(data_key, SOURCE)
-        given = StepInput(jnp.array(5 / TOTAL))
-        loss, gradients = jax.value_and_grad(lambda p: _loss(p, loss_key, images, labels, given)[0])(state.params)
+        step_input = StepInput(jnp.array(5 / TOTAL))
+        loss, gradients = jax.value_and_grad(lambda p: _loss(p, loss_key, images, labels, step_input)[0])(state.params)
         updates, _ = OPTIMIZER.update(gradients, state.opt_state, state.params)
         rate = 0.1 * (1 + jnp.cos(jnp.pi * 5 / TOTAL)) / 2
         return loss, gradients, jax.tree.map(lambda p, update: p - rate * update, state.params, updates)
@@ -107,8 +116,8 @@ def test_a_step_equals_its_formula():
     assert int(after.step) == 6
 
 
-@pytest.mark.parametrize("of_others", [None, 0.5])
-def test_gradients_and_weight_decay_do_not_change_frozen_parameters(of_others):
+@pytest.mark.parametrize("rate_factor", [None, 0.5])
+def test_gradients_and_weight_decay_do_not_change_frozen_parameters(rate_factor):
     optimizer = make_optimizer(OptimizerConfig(gradient_clip=0.0, weight_decay=0.3))
 
     def after(model):
@@ -116,12 +125,12 @@ def test_gradients_and_weight_decay_do_not_change_frozen_parameters(of_others):
         state, _ = jax.jit(step)(init_state(model, optimizer, 0), SOURCE, Hyper(jnp.array(0.1), ()))
         return state.params
 
-    factors = None if of_others is None else lambda params: jax.tree.map(lambda _: of_others, params)
+    factors = None if rate_factor is None else lambda params: jax.tree.map(lambda _: rate_factor, params)
     model = MODEL._replace(rate_factors=factors)
     start, free, held = init_state(model, optimizer, 0).params, after(model), after(freeze(model, "weights"))
     _assert_same_bits(held["weights"], start["weights"])
     assert np.abs(free["weights"] - start["weights"]).min() > 1e-3
-    # Gradients are not clipped here, so that of the rest is what it would be.
+    # Gradients are not clipped here, so the others do not depend on the frozen ones.
     np.testing.assert_allclose(held["bias"], free["bias"], rtol=1e-6)
     assert np.abs(free["bias"]).min() > 1e-3
 
@@ -159,7 +168,7 @@ def test_a_fresh_state_has_no_best_error():
 def test_keep_best_keeps_the_lowest_error():
     state, _ = _run(2)
     state = keep_best(state, 30.0)
-    first = _leaves(state.params)
+    first = _on_host(state.params)
     _assert_same_bits(state.best_params, state.params)
     # The chunk donates its state: what is kept must not share its buffers.
     state, _ = CHUNK(state, SOURCE, 2)
@@ -179,6 +188,17 @@ def test_keeping_the_best_parameters_does_not_change_training():
     state, _ = _run(4)
     state, _ = CHUNK(keep_best(state, 1.0), SOURCE, 4)
     _assert_same_bits((state.params, state.opt_state), (lambda s: (s.params, s.opt_state))(_run(TOTAL)[0]))
+
+
+def test_a_chunk_traces_its_step_once_for_each_length():
+    @chex.assert_max_traces(n=2)
+    def step(state, source):
+        return STEP(state, source)
+
+    chunk, state = make_chunk(step), init_state(MODEL, OPTIMIZER, 0)
+    for length in (2, 2, 2, 1, 1):
+        state, _ = chunk(state, SOURCE, length)
+    assert int(state.step) == TOTAL
 
 
 def test_a_chunk_donates_its_state():

@@ -1,4 +1,4 @@
-"""The speed benchmark compares the same arithmetic: PyTorch's RAM is an independent oracle of the JAX agent."""
+"""Benchmarks: PyTorch's RAM computes the same as the JAX agent, and results are measured and summarised."""
 
 import dataclasses
 import importlib.util
@@ -27,7 +27,7 @@ from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
 
 ROOT = Path(__file__).parents[3]
-# Neither square nor of one channel, so that a swapped axis shows.
+# Neither square nor with one channel, so that swapped axes are detected.
 HEIGHT, WIDTH, CHANNELS, CLASSES, BATCH, REPLICATES = 40, 30, 2, 5, 12, 2
 CONFIG = RamConfig(
     RetinaConfig(glimpse_size=6, num_scales=3),
@@ -96,7 +96,7 @@ def to_torch(tree):
 
 
 def channels_first(torch, images, replicates=1):
-    """uint8 ``[B, H, W, C]`` to floats in [0, 1], ``[M * B, C, H, W]``."""
+    """Convert uint8 ``[B, H, W, C]`` to floats in [0, 1], ``[M * B, C, H, W]``."""
     return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).repeat(replicates, 1, 1, 1)
 
 
@@ -120,12 +120,12 @@ def test_glimpses_equal_the_sensor(torch, torch_ram, images, retina):
 
 @pytest.fixture
 def ours(images):
-    """The agent's parameters, labels, episodes ``[T, M, B]``, loss and gradients."""
+    """Compute the agent's parameters, labels, episodes ``[T, M, B]``, loss and gradients."""
     ram = make_ram(CONFIG, HEIGHT, WIDTH, CHANNELS, CLASSES)
 
     @jax.jit
     def everything(key, images):
-        # Biases start at zero, where a lost one would not show.
+        # Biases start at zero, which would hide a missing one.
         params = jax.tree.map(
             lambda leaf: leaf + 0.05 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), ram.model.init(key)
         )
@@ -216,7 +216,7 @@ def test_without_torch_the_error_is_one_line(monkeypatch, capsys):
 
 
 def as_flags(config):
-    """The flags that give a configuration."""
+    """Return the flags of a configuration."""
     flags = []
     for name, value in dataclasses.asdict(config).items():
         name = name.replace("_", "-")
@@ -232,7 +232,7 @@ def test_training_speed_writes_its_results(compared, tmp_path, capsys, monkeypat
     if compared:
         request.getfixturevalue("torch")
     elif HAS_TORCH:
-        # The real one is measured beside PyTorch.
+        # With PyTorch installed, the other case measures the real one.
         monkeypatch.setattr(training_speed, "jax_training", lambda *_: ((lambda: 16.0), 1e6))
     config = dataclasses.replace(TINY, torch=compared, output=tmp_path / "speed.json")
     training_speed.main(as_flags(config))
@@ -272,7 +272,7 @@ def test_bad_flags_are_one_line(flags, message, capsys, monkeypatch, tmp_path):
 
 
 def test_ctrl_c_prints_one_line():
-    """As typed in a shell: Ctrl-C just ends the program while Python imports, and no longer when it measures."""
+    """A process that is measuring stops on Ctrl-C with one line."""
     flags = ["--no-torch", "--task", "mnist28", "--batch-size", "2", "--seconds", "1e6"]
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.benchmarks.training_speed", *flags],
@@ -336,13 +336,13 @@ def test_the_flops_of_a_program_are_those_of_its_matrix_products():
     images, labels = jnp.zeros((32, 28, 28, 1), jnp.uint8), jnp.zeros(32, jnp.int32)
 
     def step(params, _):
-        given = StepInput(jnp.zeros(()), ram.model.hyper)
-        return jax.grad(lambda params: ram.model.loss(params, key, images, labels, given)[0])(params), None
+        step_input = StepInput(jnp.zeros(()), ram.model.hyper)
+        return jax.grad(lambda params: ram.model.loss(params, key, images, labels, step_input)[0])(params), None
 
     chunk = jax.jit(lambda params: jax.lax.scan(step, params, length=7))
     flops = program_flops(chunk, shapes)
-    # Forward, and as much each for the gradients of weights and inputs; glimpses, locations and the first state, being
-    # given, need none.
+    # Forward, and as much each for the gradients of weights and of inputs; glimpses, locations and the first state need
+    # no gradients.
     forward = 32 * 2 * 2 * (576 * 128 + 2 * 128 + 2 * 128 * 256 + 512 * 1024 + 256 * 13)
     without = 32 * 2 * 2 * (576 * 128 + 2 * 128) + 32 * 2 * 256 * 1024
     # The rest, such as the LSTM's gates, is little; a body of a loop is counted once.

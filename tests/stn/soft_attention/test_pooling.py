@@ -1,4 +1,4 @@
-"""Attention pooling against NumPy, and what it must not depend on."""
+"""Attention pooling against NumPy, and its invariances."""
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,9 @@ def test_additive_scores_by_hand():
     seen, weights, params = _pool("additive")
     for image in range(2):
         for head in range(3):
-            part = slice(6 * head, 6 * head + 6)
+            columns = slice(6 * head, 6 * head + 6)
             hidden = _dense(params["feature"], FEATURES[image]) + _dense(params["query"], QUERY[image])
-            expected = _softmax(np.tanh(hidden[:, part]) @ params["vector"][:, head])
+            expected = _softmax(np.tanh(hidden[:, columns]) @ params["vector"][:, head])
             np.testing.assert_allclose(weights[image, head], expected, rtol=1e-4)
             np.testing.assert_allclose(
                 seen[image, 5 * head : 5 * head + 5], expected @ FEATURES[image], rtol=1e-3, atol=1e-5
@@ -47,14 +47,14 @@ def test_scaled_dot_products_by_hand():
     seen, weights, params = _pool("dot_product")
     for image in range(2):
         for head in range(3):
-            part = slice(6 * head, 6 * head + 6)
+            columns = slice(6 * head, 6 * head + 6)
             query, keys, values = (
-                _dense(params[name], x)[..., part]
+                _dense(params[name], x)[..., columns]
                 for name, x in (("query", QUERY[image]), ("key", FEATURES[image]), ("value", FEATURES[image]))
             )
             expected = _softmax(keys @ query / np.sqrt(6))
             np.testing.assert_allclose(weights[image, head], expected, rtol=1e-4)
-            np.testing.assert_allclose(seen[image, part], expected @ values, rtol=1e-3, atol=1e-5)
+            np.testing.assert_allclose(seen[image, columns], expected @ values, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", POOLINGS)
@@ -68,8 +68,8 @@ def test_gradients_equal_finite_differences(name, x64):
 def test_the_order_of_the_places_does_not_matter(name):
     order = RNG.permutation(7)
     seen, weights, _ = _pool(name)
-    again, moved, _ = _pool(name, features=FEATURES[:, order])
-    np.testing.assert_allclose(again, seen, rtol=1e-4, atol=1e-5)
+    reordered, moved, _ = _pool(name, features=FEATURES[:, order])
+    np.testing.assert_allclose(reordered, seen, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(moved, weights[:, :, order], rtol=1e-4, atol=1e-6)
 
 
