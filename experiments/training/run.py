@@ -45,9 +45,8 @@ def train_command(family: Family) -> Callable[..., None]:
 
     def main(args: Sequence[str] | None = None) -> None:
         args = sys.argv[1:] if args is None else args
-        preset, experiment = parse_preset(
-            f"python -m {family.command}", family.description, family.described_presets(), args
-        )
+        command, presets = f"python -m {family.command}", family.described_presets()
+        preset, experiment = parse_preset(command, family.description, presets, args)
         run(family, experiment, preset, resume_command(family.command, args))
 
     return main

@@ -150,7 +150,7 @@ def test_help_of_the_training_commands(capsys, module, presets):
         module.main(["--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert stop.value.code == 0 and f"python -m {module.__name__}" in text
-    for name, (description, _) in family_presets.items():
+    for name, (description, _) in module.FAMILY.described_presets().items():
         assert f"• {name} {' '.join(description.split())}" in text
     with pytest.raises(SystemExit) as stop:
         module.main([next(iter(presets)), "--help"])
