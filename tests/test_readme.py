@@ -1,23 +1,52 @@
-"""The code of the README runs as it stands, and its links lead somewhere."""
+"""The code of the README runs as it stands, its links lead somewhere, and its numbers are those of the results."""
 
 import re
 from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+LINK = re.compile(r"\]\((?!http)([^)#]+)")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_library_example_trains() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
     assert np.isfinite(float(names["metrics"]["loss"]))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(names["params"]))
 
 
-def test_every_file_that_the_readme_links_to_exists() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", (ROOT / "README.md").read_text())
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_the_readme_is_at_most_120_lines() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_readme_links_to_files() -> None:
+    assert len(LINK.findall(README)) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    assert [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()] == []
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_results() -> None:
+    rows = re.findall(r"^\| \[.*$", README, flags=re.MULTILINE)
+    results = (ROOT / "results" / "README.md").read_text().splitlines()
+    headlines = results[results.index("| --- | --- | --- | --- | --- | --- | --- |") + 1 :]
+    assert [row.replace("](results/", "](") for row in rows] == headlines[: headlines.index("")]
+
+
+def test_the_citation_names_the_version_and_the_papers() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert f"version = {citation['version']}\n" in (ROOT / "setup.cfg").read_text()
+    assert [(paper["authors"][0]["family-names"], paper["year"]) for paper in citation["references"]] == [
+        ("Mnih", 2014),
+        ("Ba", 2014),
+        ("Jaderberg", 2015),
+    ]
