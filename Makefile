@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 TEST_STAMP := $(VENV)/installed-test
 WORKERS ?= 2
 
-.PHONY: train test test-slow lint benchmark clean
+.PHONY: train test test-slow lint docs benchmark clean
 
 train: $(STAMP)
 	$(BIN)/python -m experiments.ram quick $(ARGS)
@@ -22,6 +22,9 @@ lint: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(TEST_STAMP)
+	$(BIN)/python -m sphinx -q -b html docs docs/_build
 
 benchmark: $(STAMP)
 	$(BIN)/pip install --quiet --editable '.[benchmark]'

@@ -1,4 +1,4 @@
-"""The rules of docs/architecture.md that can be read off the source: imports, docstrings, sizes."""
+"""The rules of docs/explanation/architecture.md that can be read off the source: imports, docstrings, sizes."""
 
 import ast
 import functools
