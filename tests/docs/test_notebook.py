@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "tutorials" / "quickstart.ipynb"
 
 
-def test_the_quickstart_runs_and_learns():
+def test_the_quickstart_runs_and_learns(monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # The backend of the tests shows no figures in a notebook.
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
