@@ -46,7 +46,7 @@ class TransformerConfig:
     """Factor by which the output of the transformers, or the image if there are none, is made smaller for the network
     (paper: 2 behind transformers on RTS and tc60)."""
     pooling: Literal["average", "max", "sample"] = "average"
-    """How it is made smaller: average or largest values of squares of pixels, or sample at fewer points."""
+    """Downsampling: average or largest values of squares of pixels, or sample at fewer points."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ Heads = Literal["end", "length"]
 
 
 class Output(NamedTuple):
-    """How the outputs of a network, ``[B, D]``, are read as labels.
+    """An output layer: the scores and the loss of a network's outputs ``[B, D]``.
 
     Attributes:
       size: number of outputs D.

@@ -178,7 +178,7 @@ def test_localisation_rate_scales_only_localisation_networks():
         ({}, {"units": 8, "parameters": 10**5}, "parameters 100000 with units 8: give one of them"),
         ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
         ({"background": 0.5, "padding": "border"}, {}, "background 0.5 with padding 'border': nothing shows it"),
-        ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is net smaller"),
+        ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is made smaller"),
         ({"localisation_layers": -1}, {}, "localisation_layers -1: must be at least 0"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),

@@ -111,7 +111,7 @@ WRONG = [
     ("cnn --preset mnist28 --seed 1 4294967296", "seed 4294967296: must be from 0 to 4294967295"),
     ("cnn --preset mnist28 --batch-size 8 999999", "batch_size 999999: larger than the train split"),
     ("dram --preset pairs100 --init-from absent", "init_from: run directory 'absent' holds no config.json"),
-    ("cnn --preset mnist28 --weight-decay 0 -1", "weight_decay -1.0: must be 0 or more"),
+    ("cnn --preset mnist28 --weight-decay 0 -1", "weight_decay -1.0: must be at least 0"),
     ("cnn --preset mnist28 --sweep-dir file", "sweep directory 'file' is a file"),
     ("cnn --preset mnist28 --sweep-dir full", "sweep directory 'full' holds no sweep.json of a sweep"),
 ]
