@@ -316,7 +316,7 @@ def test_ctrl_c_after_training(go, monkeypatch, capsys):
         patched.setattr("experiments.training.run.evaluate", interrupt)
         go(cnn, CNN)
     line = capsys.readouterr().err.splitlines()[-1]
-    assert stop.value.code == 130 and line.startswith("interrupted; go on with: ") and line.endswith(" --resume")
+    assert stop.value.code == 130 and line.startswith("interrupted; resume with: ") and line.endswith(" --resume")
     go(cnn, CNN, "--resume")
     assert read_json(Path("run/results.json"))["steps"] == 4
 
