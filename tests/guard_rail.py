@@ -43,6 +43,7 @@ RENAMED_KEYS: dict[str, str] = {
     "locator_gradient": "policy_gradient_into",
     "average_decay": "moving_average_decay",
     "baseline_weight": "value_weight",
+    "baseline_loss": "value_loss",
     "parameters_from": "init_from",
 }
 # The state of a run after a step, below its folder, and the parts of it that are the last and the best parameters.
