@@ -157,7 +157,7 @@ def test_table_of_runs_and_presets(tmp_path, capsys):
     write_json(tmp_path / "run" / "config.json", identity)
     cost.main([str(tmp_path / "run"), "--preset", "ram/mnist28", "--episodes", "4"])
     network, agent = rows(capsys.readouterr().out)
-    assert network[:4] == ["run (fc)", "16x16x1", "", f"{(257 * 10 + 11 * 10 + 11 * 66) / 1e6:.3f}"]
+    assert network[:4] == ["run (cnn)", "16x16x1", "", f"{(257 * 10 + 11 * 10 + 11 * 66) / 1e6:.3f}"]
     assert network[4] != "" and network[5:] == ["", ""]
     assert agent[:3] == ["ram/mnist28 (ram)", "28x28x1", "7"]
     assert agent[5] == "" and float(agent[6]) == pytest.approx(4 * float(agent[4]), abs=2.1e-4)
@@ -190,21 +190,21 @@ def test_own_images_are_loaded_for_their_shapes(images, capsys):
 @pytest.mark.parametrize(
     "flags, said",
     [
-        ([], "nothing to count: give folders of runs, or --preset MODEL/PRESET"),
-        (["--preset", "mnist28"], "preset 'mnist28': must be MODEL/PRESET, such as cnn/house_numbers"),
+        ([], "nothing to count: give folders of runs, or --preset FAMILY/PRESET"),
+        (["--preset", "mnist28"], "preset 'mnist28': must be FAMILY/PRESET, such as cnn/house_numbers"),
         (["--preset", "cnn/mnist"], "unknown preset 'mnist': did you mean 'mnist28'"),
-        (["--preset", "rum/mnist28"], "unknown model 'rum'"),
+        (["--preset", "rum/mnist28"], "unknown family 'rum'"),
         (["--preset", "cnn/mnist28", "--size", "0"], "size 0: must be at least 1 pixel"),
         (["--preset", "cnn/mnist28", "--size", "9"], "network 'paper_cnn' on 9x9 images: needs at least 10x10"),
         (["--preset", "ram/mnist28", "--episodes", "0"], "episodes 0: must be at least 1"),
-        (["absent"], "run directory 'absent' holds no config.json: give the folder of a run"),
-        (["damaged"], "'damaged/config.json' is damaged or of another version"),
+        (["absent"], "run directory 'absent' holds no config.json"),
+        (["damaged"], "'damaged/config.json' is damaged"),
     ],
 )
 def test_bad_input_is_told_in_one_line(flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "damaged").mkdir()
-    write_json(tmp_path / "damaged" / "config.json", {"model": "fc"})
+    write_json(tmp_path / "damaged" / "config.json", {"family": "cnn"})
     with pytest.raises(SystemExit, match="2"):
         cost.main(flags)
     out, err = capsys.readouterr()

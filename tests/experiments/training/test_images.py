@@ -207,7 +207,7 @@ def test_run_on_house_numbers(folder, monkeypatch, capsys):
     cnn.main(SMALL)
     err = capsys.readouterr().err
     assert err.count("making 40 train images") == err.count("making 25 test images") == 1
-    assert "house_numbers: 12x12x1, labels of 6 symbols, end symbols among them; fc" in err
+    assert "house_numbers: 12x12x1, labels of 6 symbols, end symbols included; fc" in err
     results = read_json(Path("run/results.json"))
     greedy = results["test"]["greedy"]
     assert set(results["test"]) == {"greedy"} and greedy["n"] == 25
