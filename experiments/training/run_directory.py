@@ -132,7 +132,7 @@ def read_identity(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / MARKER
     if not path.is_file():
-        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}: give the run directory of a run")
+        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}: give the directory of a run")
     identity = read_json(path)
     if "model" in identity and "family" not in identity:
         raise ValueError(

@@ -119,10 +119,10 @@ def test_no_episodes_of_a_network_that_sees_the_whole_image(run_dir, refused):
 def test_no_run(tmp_path, run_dir, refused):
     (tmp_path / "empty").mkdir()
     for folder in ("missing", "empty", "run/config.json"):
-        assert f"{str(tmp_path / folder)!r} holds no config.json: give the folder of a run" in refused(
+        assert f"{str(tmp_path / folder)!r} holds no config.json: give the directory of a run" in refused(
             tmp_path / folder
         )
-    assert "PATH" in refused()
+    assert "run_dir is not given" in refused()
     assert "--nothing" in refused(run_dir, "--nothing")
     shutil.rmtree(run_dir / "checkpoints")
     assert f"{str(run_dir)!r} holds no checkpoint yet" in refused(run_dir)

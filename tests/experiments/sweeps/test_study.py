@@ -35,10 +35,10 @@ def test_fields_that_move_together():
 
 def test_a_field_with_its_default_has_no_part_in_what_a_cell_is(monkeypatch):
     """So a field that comes to be later, with a default, leaves the cells of sweeps before it where they are."""
-    cell = Cell("ram", "mnist28", RAM_PRESETS["mnist28"][1])
+    cell = Cell(FAMILIES["ram"], "mnist28", RAM_PRESETS["mnist28"][1])
     known = cell.setting
     monkeypatch.setattr("experiments.sweeps.cells.to_json", lambda config: without_patience(to_json(config)))
-    assert Cell("ram", "mnist28", cell.config).setting == known
+    assert Cell(FAMILIES["ram"], "mnist28", cell.config).setting == known
 
 
 def without_patience(tree):
