@@ -74,7 +74,7 @@ def test_the_animation_goes_on_where_training_does(go):
         (stn, "RTS --downsample 0", "downsample 0: must be at least 1"),
         (stn, "RTX", "unknown preset 'RTX': did you mean 'RTS'?"),
         (stn, "R", "network 'cnn' on 12x12 images: needs at least 21x21"),
-        (soft_attention, "cluttered60 --num-glimpses 0", "num_glimpses 0: must be at least 1"),
+        (soft_attention, "cluttered60 --num-glimpses 0", "num_glimpses 0: must be from 1 to 200"),
         (soft_attention, "cluttered60_additive --layers 9", "layers 9: 12x12 images can be halved 3 times at most"),
         (soft_attention, "cluttered60 --heads 4", "heads 4 with attention 'filter_bank': is for 'pooling'"),
         (
@@ -205,12 +205,12 @@ def test_the_labels_do_not_choose_the_localiser():
 @pytest.mark.parametrize(
     "flags, said",
     [
-        ("T84", "encoder_from is not given: give the folder of a run"),
+        ("T84", "encoder_from is not given: give the run directory of a classifier of crops"),
         ("T84 --encoder-from absent", "encoder_from: run directory 'absent' holds no config.json"),
         ("T84 --crop 90", "crop 90: must fit the 84x84 image"),
         ("T84 --crop 10", "crop 10: network 'cnn' on 10x10 images: needs at least 21x21"),
         ("T84 --background 2", "background 2.0: must be from 0 to 1"),
-        ("T84 --task distorted/RTS", "task 'distorted/RTS': where its digits are is not known"),
+        ("T84 --task distorted/RTS", "task 'distorted/RTS': the places of its digits are not known"),
         ("T85", "unknown preset 'T85'"),
     ],
 )

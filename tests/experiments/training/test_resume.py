@@ -121,7 +121,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(here, whole):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and out == "" and "Traceback" not in err
     line = err.splitlines()[-1]
-    said, _, command = line.partition("; go on with: ")
+    said, _, command = line.partition("; resume with: ")
     step = int(said.removeprefix("stopped after step ").removesuffix(", which is saved"))
     assert step == latest() and 4 <= step <= STEPS
     assert command.endswith(" --run-dir run --resume") and "--overwrite" not in command
