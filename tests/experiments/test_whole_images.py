@@ -175,7 +175,7 @@ def test_a_localiser_is_trained_on_among_distractors(go, refused, capsys):
     go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
     go(colocalisation, FINDER.split(), "--no-plots", "--run-dir", "found")
     capsys.readouterr()
-    both = "encoder_from 'encoder' with init_from 'found': give one of them"
+    both = "init_from 'found' with encoder_from 'encoder': give one of them"
     assert both in refused(colocalisation, [*FINDER.split(), "--init-from", "found"])
     other = "init_from 'encoder' is no run of experiments.colocalisation"
     assert other in refused(colocalisation, ["T84", "--batch-size", "8", "--init-from", "encoder"])
