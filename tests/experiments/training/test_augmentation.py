@@ -78,17 +78,17 @@ def test_a_run_is_trained_on_augmented_images(go):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--shift", "-1"], ["shift -1", "0 pixels or more"]),
+        (["--shift", "-1"], ["shift -1", "at least 0"]),
         (["--shift", "12"], ["shift 12", "12x12", "at most 11"]),
         (["--cutout", "12"], ["cutout 12", "12x12", "at most 11"]),
-        (["--rotation", "181"], ["rotation 181.0", "from 0 to 180 degrees"]),
-        (["--zoom", "1"], ["zoom 1.0", "from 0 to below 1"]),
+        (["--rotation", "181"], ["rotation 181.0", "from 0 to 180"]),
+        (["--zoom", "1"], ["zoom 1.0", "at least 0 and below 1"]),
         (["--mirror", "1.5"], ["mirror 1.5", "from 0 to 1"]),
         (["--brightness", "-0.1"], ["brightness -0.1", "from 0 to 1"]),
         (["--contrast", "2"], ["contrast 2.0", "from 0 to 1"]),
         (["--saturation", "0.5"], ["saturation 0.5", "no colours"]),
         (["--blur", "12"], ["blur 12.0", "below 12 pixels"]),
-        (["--noise", "-1"], ["noise -1.0", "0 or more"]),
+        (["--noise", "-1"], ["noise -1.0", "at least 0"]),
     ],
     ids=lambda value: "_".join(value) if value[0][:2] == "--" else "",
 )
