@@ -1,4 +1,5 @@
-# make train  sets up and trains the quick agent; make test  sets up and runs all checks.
+# make train  sets up and trains the quick agent; make test  sets up and runs all checks;
+# make docs  builds the documentation.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +25,8 @@ lint: $(TEST_STAMP)
 	$(BIN)/mypy
 
 docs: $(TEST_STAMP)
-	$(BIN)/python -m sphinx -q -b html docs docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "documentation: docs/_build/html/index.html"
 
 benchmark: $(STAMP)
 	$(BIN)/pip install --quiet --editable '.[benchmark]'

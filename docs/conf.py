@@ -1,24 +1,67 @@
-"""Configuration of the documentation site: ``make docs``. It builds without the network."""
+"""Settings of the documentation, which Sphinx reads: ``make docs``. It needs no network."""
 
+import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS.parent), str(DOCS)]
 
-import generate_reference
+import generate_reference  # noqa: E402
 
 project = "Hard visual attention in JAX"
 author = "The hard-attention maintainers"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
-source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml_equations"]
 exclude_patterns = ["_build"]
-html_theme = "alabaster"
-myst_enable_extensions = ["dollarmath", "colon_fence"]
-myst_heading_anchors = 3
-autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": False}
-autodoc_typehints = "signature"
-# Links to files of the repository that are no pages, such as sources and results; a test checks that the files exist.
-suppress_warnings = ["myst.xref_missing", "ref.python", "docutils"]
+html_theme = "furo"
+html_title = project
+html_show_copyright = False
+html_math_renderer = "mathml"
 
-generate_reference.write(Path(__file__).parent / "reference")
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_heading_anchors = 3
+# Links to files of the repository become downloads; a Markdown page outside docs/ is none of the site's pages. Names in
+# docstrings are short, and some mean several things.
+suppress_warnings = ["myst.xref_missing", "ref.python"]
+
+# A name in single backticks links to its entry, if it has one.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+# Not needed to build the documentation.
+autodoc_mock_imports = ["ray"]
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 100
+
+generate_reference.write(DOCS / "reference")
+
+
+def escape_docstring(app, what, name, obj, options, lines):
+    """Escape what docstrings mean literally and reStructuredText does not: ``a * b``, ``|d|``, ``name_``."""
+    for index, line in enumerate(lines):
+        pieces = re.split(r"(``.*?``|`.*?`)", line)
+        lines[index] = "".join(
+            piece if piece.startswith("`") else re.sub(r"([*|]|(?<=\w)_(?=\W|$))", r"\\\1", piece) for piece in pieces
+        )
+
+
+def escape_types(app, what, name, obj, options, lines):
+    """Escape the types that napoleon writes down, such as ``Float[Array, "*batch 2"]``."""
+    for index, line in enumerate(lines):
+        if line.lstrip().startswith((":vartype", ":type")):
+            lines[index] = re.sub(r"(?<!\\)([*|])", r"\\\1", line)
+
+
+def skip_named_tuple_fields(app, what, name, obj, skip, options):
+    """Leave out the fields of named tuples: their classes' docstrings describe them."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
+def setup(app):
+    """Register the hooks."""
+    app.connect("autodoc-process-docstring", escape_docstring, priority=400)
+    app.connect("autodoc-process-docstring", escape_types, priority=600)
+    app.connect("autodoc-skip-member", skip_named_tuple_fields)

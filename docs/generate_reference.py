@@ -1,55 +1,137 @@
-"""Writes the generated pages of the reference: every configuration field, and a page for each public module."""
+"""Write the pages of the reference that are made from the code: every configuration field, every public module."""
 
+import importlib
+import importlib.util
 import pkgutil
+import typing
+from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal
 
-PACKAGES = ("common", "ram", "dram", "stn", "experiments")
+import common
+import dram
+import experiments
+import ram
+import stn
+from common.checks import Range
+from experiments.cli.fields import fields_of, get
+from experiments.families import FAMILIES, Family
+
+PACKAGES = (ram, dram, stn, common, experiments)
+# Imports PyTorch, which nothing else needs.
+LEFT_OUT = ("experiments.benchmarks.torch_ram",)
 
 
-def modules() -> list[str]:
-    """Return the names of all public modules that can be imported without running anything."""
-    names = []
-    for package in PACKAGES:
-        root = Path(__file__).parents[1] / package
-        names.append(package)
-        for module in pkgutil.walk_packages([str(root)], f"{package}."):
-            if not module.name.rpartition(".")[2].startswith("_"):
-                names.append(module.name)
-    return names
+def public_modules(package: Any) -> Iterator[str]:
+    """Yield the dotted names of a package and its public modules, sorted."""
+    names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    for name in sorted([package.__name__, *names]):
+        if name not in LEFT_OUT and not any(part.startswith("_") for part in name.split(".")):
+            yield name
 
 
-def configuration_page() -> str:
-    """Return the page of every field of every family: flag, type, default and help."""
-    from experiments.cli.fields import allowed, fields_of, get
-    from experiments.families import FAMILIES
-
-    lines = [
-        "# Configuration fields",
-        "",
-        "Every field is a flag of the command, with dashes for underscores.",
-        "",
+def module_page(name: str) -> str:
+    """Return the page of a module, in MyST Markdown; that of a package links to what it exports."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.submodule_search_locations is None:
+        return f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+    module = importlib.import_module(name)
+    exported = [(each, getattr(module, each)) for each in getattr(module, "__all__", ())]
+    links = [
+        f"- {{py:obj}}`{each} <{value.__module__}.{each}>`" if callable(value) else f"- `{each}`"
+        for each, value in exported
     ]
-    for family in FAMILIES.values():
-        lines += [f"## {family.name}", "", "| field | takes | default | meaning |", "|---|---|---|---|"]
-        default = family.experiment()
-        for name, field in fields_of(family.experiment).items():
-            cells = (name, allowed(field.hint), get(default, field.path), field.help)
-            escaped = [str(cell).replace("|", "\\|") for cell in cells]
-            lines.append(f"| `{escaped[0]}` | {escaped[1]} | `{escaped[2]}` | {escaped[3]} |")
-        lines.append("")
-    return "\n".join(lines)
+    directive = f"```{{eval-rst}}\n.. automodule:: {name}\n   :no-members:\n```\n"
+    return f"# {name}\n\n{directive}" + ("\nExports:\n\n" + "\n".join(links) + "\n" if links else "")
 
 
-def api_page() -> str:
-    """Return the page that documents every public module."""
-    lines = ["# API", ""]
-    for name in modules():
-        lines += [f"## {name}", "", "```{eval-rst}", f".. automodule:: {name}", "```", ""]
-    return "\n".join(lines)
+def package_page(package: Any) -> str:
+    """Return the page that lists the modules of a package."""
+    name = package.__name__
+    entries = "\n".join(f"{module} <{module}>" for module in public_modules(package))
+    return f"# {name}\n\n{first_line(package)}\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```\n"
+
+
+def first_line(item: Any) -> str:
+    """Return the first line of a docstring, with code in single backticks as Markdown has it."""
+    return (item.__doc__ or "").strip().splitlines()[0].replace("``", "`")
+
+
+def describe_type(hint: Any) -> str:
+    """Return a type as the tables show it: choices, or the name of the type."""
+    if typing.get_origin(hint) is Literal:
+        return " \\| ".join(f"`{value}`" for value in typing.get_args(hint))
+    if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:
+        return " or ".join(describe_type(part) for part in typing.get_args(hint))
+    return {type(None): "None", bool: "switch"}.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def range_of(config: type, path: tuple[str, ...]) -> str:
+    """Return the allowed numbers of a field, or nothing."""
+    *parents, name = path
+    for parent in parents:
+        config = plain_hint(config, parent)
+    hint = typing.get_type_hints(config, include_extras=True)[name]
+    ranges = [str(mark) for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Range)]
+    return ranges[0] if ranges else ""
+
+
+def plain_hint(config: type, name: str) -> Any:
+    """Return the type of a field without its annotations."""
+    return typing.get_type_hints(config)[name]
+
+
+def fields_page(family: Family) -> str:
+    """Return the page of a family: a table of the fields of each part of its configuration."""
+    default = family.experiment()
+    lines = [
+        f"# {family.name}",
+        "",
+        f"{family.description} The command is `python -m {family.command} PRESET [flags]`.",
+    ]
+    lines += ["Defaults are those of the configuration class; a preset changes some of them.", ""]
+    section = None
+    for name, field in fields_of(family.experiment).items():
+        if field.path[:-1] != section:
+            section = field.path[:-1]
+            lines += [
+                "",
+                f"## {'.'.join(section)}",
+                "",
+                "| flag | type | default | range | meaning |",
+                "|---|---|---|---|---|",
+            ]
+        cells = [
+            f"`--{name.replace('_', '-')}`",
+            describe_type(field.hint),
+            f"`{get(default, field.path)}`",
+            range_of(family.experiment, field.path),
+            field.help.replace("|", "\\|").replace("<", "\\<").replace("*", "\\*"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Presets", "", "| preset | what it is |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, (text, _) in family.presets.items()]
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Return all pages that are made from the code, by their path below `docs/reference/`."""
+    made = {f"configuration/{name}.md": fields_page(family) for name, family in FAMILIES.items()}
+    for package in PACKAGES:
+        made[f"api/{package.__name__}_package.md"] = package_page(package)
+        made |= {f"api/{name}.md": module_page(name) for name in public_modules(package)}
+    return made
 
 
 def write(folder: Path) -> None:
-    """Write ``configuration.md`` and ``api.md``, which git ignores."""
-    folder.mkdir(exist_ok=True)
-    (folder / "configuration.md").write_text(configuration_page())
-    (folder / "api.md").write_text(api_page())
+    """Write the pages that have changed, so that Sphinx rebuilds no others, and delete those that are gone."""
+    wanted = pages()
+    for path in [*folder.glob("api/*.md"), *folder.glob("configuration/*.md")]:
+        if path.relative_to(folder).as_posix() not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_text() != text:
+            path.write_text(text)

@@ -1,4 +1,4 @@
-"""The six gradient rules of docs/explanation/architecture.md, on the agents themselves."""
+"""The six gradient rules of docs/explanation/gradient_rules.md, on the agents themselves."""
 
 import functools
 from collections.abc import Callable

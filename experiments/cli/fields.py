@@ -44,7 +44,13 @@ def flags_of(cls: type) -> Mapping[str, Field]:
 
 def _walk(cls: type, path: tuple[str, ...]) -> Iterator[Field]:
     hints = typing.get_type_hints(cls, include_extras=True)
-    texts = {param.arg_name: param.description for param in docstring_parser.parse_from_object(cls).params}
+    # Of the classes that it inherits fields from, too: a docstring is found in the source of its own class alone.
+    documented = [base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)]
+    texts = {
+        param.arg_name: param.description
+        for base in documented
+        for param in docstring_parser.parse_from_object(base).params
+    }
     for field in dataclasses.fields(cls):
         hint, *marks = typing.get_args(hints[field.name]) if _is_annotated(hints[field.name]) else (hints[field.name],)
         if dataclasses.is_dataclass(hint):

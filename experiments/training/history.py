@@ -26,7 +26,8 @@ def transformer_viewer(
     """Return a function that shows the transformers at work on the first test images.
 
     Args:
-      transformed: ``(params, images [N, H, W, C]) -> `` what each transformer did; its images have values from 0 to 1.
+      transformed: ``(params, images [N, H, W, C]) -> outputs``, what each transformer did; its images have values from
+        0 to 1.
       dataset: the images.
     """
     images = np.asarray(dataset.test.images)[:SHOWN_IMAGES]

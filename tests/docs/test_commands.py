@@ -4,16 +4,14 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from experiments.cli.flags import check_flags
 from experiments.families import FAMILIES, find_preset
 from experiments.sweeps import options, study
+from tests.docs.pages import PAGES, name_of
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"python -m (experiments\.\S+)(.*)", flags=re.DOTALL)
 # Words that stand for a name that the reader chooses.
 PLACEHOLDERS = {"PRESET", "FAMILY", "PRESET_OR_RUN_DIR", "..."}
@@ -66,7 +64,7 @@ def check_parsed(command, args, monkeypatch):
         command.main(args)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_commands_of_a_page_parse(page, monkeypatch):
     for module, args in commands(page.read_text()):
         with monkeypatch.context() as patches:
