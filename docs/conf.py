@@ -12,7 +12,7 @@ import generate_reference  # noqa: E402
 project = "Hard visual attention in JAX"
 author = "The hard-attention maintainers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml_equations"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "**.jinja"]
 html_theme = "furo"
 html_title = project
 html_show_copyright = False
@@ -20,9 +20,8 @@ html_math_renderer = "mathml"
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 3
-# Links to files of the repository become downloads; a Markdown page outside docs/ is none of the site's pages. Names in
-# docstrings are short, and some mean several things.
-suppress_warnings = ["myst.xref_missing", "ref.python"]
+# Names in docstrings are short, and some mean several things.
+suppress_warnings = ["ref.python"]
 
 # A name in single backticks links to its entry, if it has one.
 default_role = "py:obj"
@@ -32,11 +31,13 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 # Not needed to build the documentation.
 autodoc_mock_imports = ["ray"]
 napoleon_numpy_docstring = False
+# Signatures have the types already.
+napoleon_attr_annotations = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 100
 
-generate_reference.write(DOCS / "reference")
+generate_reference.write(DOCS)
 
 
 def escape_docstring(app, what, name, obj, options, lines):
@@ -48,11 +49,14 @@ def escape_docstring(app, what, name, obj, options, lines):
         )
 
 
-def escape_types(app, what, name, obj, options, lines):
-    """Escape the types that napoleon writes down, such as ``Float[Array, "*batch 2"]``."""
-    for index, line in enumerate(lines):
-        if line.lstrip().startswith((":vartype", ":type")):
-            lines[index] = re.sub(r"(?<!\\)([*|])", r"\\\1", line)
+def shorten_types(app, what, name, obj, options, signature, return_annotation):
+    """Name arrays ``Array``, as the code does, and not by the class that implements them."""
+    return tuple(part and re.sub(r"(jax\.)?jaxlib\._jax\.", "", part) for part in (signature, return_annotation))
+
+
+def point_to_results(app, docname, source):
+    """Point links to `results/`, which lies beside `docs/`, to its copy in the site."""
+    source[0] = source[0].replace("](../../results/", "](../results/")
 
 
 def skip_named_tuple_fields(app, what, name, obj, skip, options):
@@ -63,5 +67,6 @@ def skip_named_tuple_fields(app, what, name, obj, skip, options):
 def setup(app):
     """Register the hooks."""
     app.connect("autodoc-process-docstring", escape_docstring, priority=400)
-    app.connect("autodoc-process-docstring", escape_types, priority=600)
+    app.connect("autodoc-process-signature", shorten_types)
+    app.connect("source-read", point_to_results)
     app.connect("autodoc-skip-member", skip_named_tuple_fields)

@@ -1,8 +1,9 @@
-"""Write the pages of the reference that are made from the code: every configuration field, every public module."""
+"""Write the pages that are made when the site is built: every configuration field, every public module, the results."""
 
 import importlib
 import importlib.util
 import pkgutil
+import shutil
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,9 +125,12 @@ def pages() -> dict[str, str]:
     return made
 
 
-def write(folder: Path) -> None:
-    """Write the pages that have changed, so that Sphinx rebuilds no others, and delete those that are gone."""
-    wanted = pages()
+def write(docs: Path) -> None:
+    """Write the pages that have changed, so that Sphinx rebuilds no others, and delete those that are gone.
+
+    The pages of `results/` are copied, with the files that they link to.
+    """
+    folder, wanted = docs / "reference", pages()
     for path in [*folder.glob("api/*.md"), *folder.glob("configuration/*.md")]:
         if path.relative_to(folder).as_posix() not in wanted:
             path.unlink()
@@ -135,3 +139,5 @@ def write(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_text() != text:
             path.write_text(text)
+    shutil.rmtree(docs / "results", ignore_errors=True)
+    shutil.copytree(docs.parent / "results", docs / "results")

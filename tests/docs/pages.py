@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Made from the code when the site is built (docs/generate_reference.py).
-GENERATED = tuple(DOCS / name for name in ("_build", "reference/api", "reference/configuration"))
+GENERATED = tuple(DOCS / name for name in ("_build", "reference/api", "reference/configuration", "results"))
 PAGES = [
     ROOT / "README.md",
     *(page for page in sorted(DOCS.rglob("*.md")) if not any(page.is_relative_to(folder) for folder in GENERATED)),
