@@ -17,6 +17,8 @@ html_theme = "furo"
 html_title = project
 html_show_copyright = False
 html_math_renderer = "mathml"
+# Flags keep their two dashes.
+smartquotes = False
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 3

@@ -64,8 +64,11 @@ def describe_type(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return " \\| ".join(f"`{value}`" for value in typing.get_args(hint))
     if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:
-        return " or ".join(describe_type(part) for part in typing.get_args(hint))
-    return {type(None): "None", bool: "switch"}.get(hint, getattr(hint, "__name__", str(hint)))
+        parts = [part for part in typing.get_args(hint) if part is not bool]
+        words = ["True, False"] if len(parts) < len(typing.get_args(hint)) else []
+        return " or ".join([*words, *map(describe_type, parts)])
+    words_of = {type(None): "None", bool: "switch", str: "text", int: "whole number", float: "number"}
+    return words_of.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def range_of(config: type, path: tuple[str, ...]) -> str:

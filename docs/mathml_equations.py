@@ -12,8 +12,10 @@ def visit_inline(self, node):
 
 def visit_block(self, node):
     """Write an equation of its own line."""
-    self.body.append(self.starttag(node, "div", CLASS="math"))
-    self.body.append(convert(node.astext().strip(), display="block"))
+    # GitHub knows `aligned` and the converter `align*`. The padding keeps scroll bars away from tall equations.
+    equation = node.astext().strip().replace("{aligned}", "{align*}")
+    self.body.append(self.starttag(node, "div", CLASS="equation", style="padding: 0.4em 0"))
+    self.body.append(convert(equation, display="block"))
     self.body.append("</div>")
     raise nodes.SkipNode
 
