@@ -15,7 +15,7 @@ from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import Hyper, TrainState, keep_best
 from experiments.cli.command_line import fail
-from experiments.cli.console import say
+from experiments.cli.console import print_line
 from experiments.evaluation.errors import validation_errors
 from experiments.families import Built, Family
 from experiments.sweeps.shared_programs import General, SharedPrograms
@@ -115,12 +115,12 @@ def train_batched(
         built = build(run.family, run.experiment, dataset)
         members.append(_Member(run, dataset, built, programs(run.experiment, built.model, dataset)))
     batched = make_batched(programs.general(runs[0].experiment, members[0].built.model, dataset))
-    say(f"{members[0].built.summary}; {len(members)} runs in one program; {device()}")
+    print_line(f"{members[0].built.summary}; {len(members)} runs in one program; {device()}")
     try:
         for step in sorted({member.step for member in members}):
             _train_group([member for member in members if member.step == step], dataset, batched)
     except Interrupted as stop:
-        say(str(stop))
+        print_line(str(stop))
         raise SystemExit(130) from None
     return [functools.partial(_finish, member, dataset) for member in members]
 
@@ -143,7 +143,7 @@ def _train_group(members: Sequence[_Member], dataset: Dataset, batched: Callable
                     member.seconds += share + time.monotonic() - begun
                     show_progress(bar, task, record)
                     member.metrics_file.append(record | {"seconds": member.seconds})
-            stopping, begun = stop.asked, time.monotonic()
+            stopping, begun = stop.requests, time.monotonic()
             if stopping or validates_at(until, config):
                 for member in learning:
                     if member.failure is None:
@@ -152,11 +152,11 @@ def _train_group(members: Sequence[_Member], dataset: Dataset, batched: Callable
                     member.seconds += (time.monotonic() - begun) / len(learning)
             if stopping:
                 break
-        if stop.asked:
+        if stop.requests:
             raise Interrupted(f"stopped after step {max(member.step for member in members)}, which is saved")
     for member in members:
         if member.failure is None and member.step < config.steps:
-            say(f"stopped early: no lower validation error since step {int(member.state.best_step)}")
+            print_line(f"stopped early: no lower validation error since step {int(member.state.best_step)}")
 
 
 def _run_chunk(

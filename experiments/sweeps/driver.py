@@ -55,9 +55,9 @@ class _Stop(Stop):
         lost = "what runs in Ray is lost, and begins again as it was sent"
         self._what = lost if options.launcher == "ray" else "what runs is saved after its chunk of steps"
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        super()._ask(number, frame)
-        if self.asked == 1:
+    def _count_request(self, number: int, frame: FrameType | None) -> None:
+        super()._count_request(number, frame)
+        if self.requests == 1:
             said = f"stopping: {self._what}; press Ctrl-C again to stop at once"
             with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
                 self._console.print(said, soft_wrap=True)
@@ -102,7 +102,7 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
     for cell, why in board.failures():
         log = log_path(cell_folder(folder, cell))
         console.print(Text(f"failed: {plan.describe(cell)}: {why} (log: {log})", "red"), soft_wrap=True)
-    if stop.asked and board.waiting():
+    if stop.requests and board.waiting():
         console.print(f"stopped; go on with: {again}", soft_wrap=True)
         return 130
     return 1 if board.failures() else 0

@@ -85,12 +85,12 @@ def execute(
             notify(cell, status)
 
     try:
-        while running or (waiting and not stop.asked):
-            if stop.asked > signalled:
-                signalled = stop.asked
+        while running or (waiting and not stop.requests):
+            if stop.requests > signalled:
+                signalled = stop.requests
                 for child in running:
                     child.process.send_signal(signal.SIGTERM)
-            for _ in range(0 if stop.asked else len(waiting)):
+            for _ in range(0 if stop.requests else len(waiting)):
                 if not free:
                     break
                 part = waiting.popleft()
@@ -208,7 +208,7 @@ def _end(child: Child, sweep: Path, notify: Notify, stop: Stop) -> list[tuple[Ce
             notify(cell, Status("failed", last_error(log, 1)))
         else:
             (at if index in begun else rest).append(cell)
-    if stop.asked:
+    if stop.requests:
         for cell in at:
             notify(cell, Status("stopped"))
         return []

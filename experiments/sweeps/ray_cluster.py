@@ -79,7 +79,7 @@ def execute(
             command = arguments(cell, None, resume=False, reports=reports)
             sent[task.remote(command, folder, cpus, gpus)] = cell
             notify(cell, Status("waiting", "in Ray"))
-        while sent and not stop.asked:
+        while sent and not stop.requests:
             for reference in ray.wait(list(sent), timeout=POLL_SECONDS)[0]:
                 cell = sent.pop(reference)
                 try:

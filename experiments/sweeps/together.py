@@ -19,7 +19,7 @@ from typing import IO, Any, Literal
 import jax
 
 from experiments.cli.command_line import with_output
-from experiments.cli.console import say
+from experiments.cli.console import print_line
 from experiments.families import find_family
 from experiments.sweeps.batched import BatchedRun, train_batched
 from experiments.sweeps.cells import Cell, arguments
@@ -146,7 +146,7 @@ def _run_batch(jobs: Sequence[Job], programs: SharedPrograms, load: Any) -> None
                 return _run_batched(jobs, programs, load)
         except Exception:
             traceback.print_exc()
-            say("running one by one what failed together")
+            print_line("running one by one what failed together")
     for job in jobs:
         begun = (Path(job.run_dir) / run_directory.MARKER).is_file()
         one = replace(job, resume=job.resume or begun)

@@ -18,7 +18,7 @@ from common.data import Dataset, Plain, Source
 from common.training.checkpoints import Checkpoints, state_digest
 from common.training.optimizers import OptimizerConfig
 from common.training.step import Model
-from experiments.cli.console import say, warn
+from experiments.cli.console import print_line, print_warning
 from experiments.families.cnn import CnnExperiment
 from experiments.training import loop
 from experiments.training.config import TrainingConfig
@@ -213,7 +213,7 @@ def test_first_ctrl_c_shows_the_cursor_that_the_bar_hid(tmp_path, monkeypatch):
 
 def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
     heard = threading.Event()
-    monkeypatch.setattr(loop, "say", lambda line, style=None: heard.set())
+    monkeypatch.setattr(loop, "print_line", lambda line, style=None: heard.set())
 
     def chunk(state, source, steps):
         os.kill(os.getpid(), signal.SIGINT)
@@ -230,7 +230,7 @@ def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
 def test_second_ctrl_c_ends_a_process_in_the_middle_of_a_chunk():
     code = """
 import time
-from experiments.cli.console import say, warn
+from experiments.cli.console import print_line, print_warning
 from experiments.training import loop
 
 def chunk(num_steps):
@@ -301,6 +301,6 @@ def test_no_bar_where_nobody_sees_it(tmp_path, monkeypatch, terminal):
 
 
 def test_lines_are_printed_as_they_are(capsys):
-    say("runs/[bold]name[/bold] [/] 12 'text'")
-    warn("x" * 300)
+    print_line("runs/[bold]name[/bold] [/] 12 'text'")
+    print_warning("x" * 300)
     assert capsys.readouterr() == ("", "runs/[bold]name[/bold] [/] 12 'text'\n" + "x" * 300 + "\n")
