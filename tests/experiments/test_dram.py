@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import dram, evaluate, ram
-from experiments.readouts import READOUTS
+from experiments.readouts import READOUTS, readout_name
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
 
 LOOP = (
@@ -65,16 +65,17 @@ def test_results_of_sequences_have_errors_of_symbols_ends_and_lengths(trained):
     assert [record["step"] for record in read_metrics(trained)] == [2, 4]
 
 
-def test_evaluate_prints_the_errors_of_the_results(trained, capsys):
+def test_evaluate_prints_the_errors_of_the_results(trained, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")  # Wide enough that no cell is folded.
     evaluate.main([str(trained)])
     out, err = capsys.readouterr()
     assert "pairs100_sequence: 100x100x1, labels of 3 symbols, end symbols included; 6 glimpses of 2" in err
     assert "; 6 glimpses of 2 x 4x4, rnn, M = 2" in err
     results = read_json(trained / "results.json")
-    for method, name in READOUTS.items():
+    for method in READOUTS:
         cells = [results[split][method] for split in ("validation", "test")]
         row = " │ ".join(f"{e['error']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in cells)
-        (line,) = [line for line in out.splitlines() if name in line and line.startswith("│")]
+        (line,) = [line for line in out.splitlines() if line.startswith(f"│ {readout_name(method, 3)} ")]
         assert row in line
 
 
@@ -103,11 +104,11 @@ WRONG = [
     (["--glimpses-per-target", "67"], ["glimpses_per_target 67", "at most 66", "3 targets"]),
     (["--context-size", "101"], ["context_size 101", "100x100", "at most 100"]),
     (["--glimpse-network", "conv"], ["glimpse_size 4", "'conv'", "at least 9"]),
-    (["--glimpse-network", "convolutional"], ["'convolutional'", "'conv'"]),
+    (["--glimpse-network", "convolutional"], ["unknown glimpse_network 'convolutional'", "dense, conv"]),
     (["--unit-width", "-3px"], ["unit_width '-3px'", "positive", "'5px'"]),
     (["--no-two-layers", "--stop-gradient"], ["stop_gradient True with two_layers False"]),
     (["--reward", "log_probability"], ["'log_probability' with stop_at_wrong", "--no-stop-at-wrong"]),
-    (["--core", "transformer"], ["'transformer'", "'lstm'"]),
+    (["--core", "transformer"], ["unknown core 'transformer'", "rnn, lstm, gru"]),
     (["--lower-hidden", "0"], ["lower_hidden 0"]),
     (["--num-glimpses", "3"], ["--num-glimpses"]),
 ]
@@ -127,4 +128,4 @@ def test_ram_refuses_sequences(refused):
 def test_pairs_of_images_that_are_not_ten_classes_are_refused(refused, tmp_path):
     np.savez(tmp_path / "three.npz", images=np.zeros((60, 12, 12), np.uint8), labels=np.arange(60) % 3)
     line = refused(dram, FLAGS, "--data", str(tmp_path / "three.npz"))
-    assert "pairs are made of the classes 0 to 9" in line and not Path("run").exists()
+    assert "pairs need the classes 0 to 9" in line and not Path("run").exists()
