@@ -1,11 +1,10 @@
-"""What one forward pass costs: ``python -m experiments.cost [RUN_DIR ..] [--preset FAMILY/PRESET ..]``.
+"""Count parameters and operations: ``python -m experiments.cost [RUN_DIR ..] [--preset FAMILY/PRESET ..]``.
 
-Parameters and floating-point operations of reading one image, as in the table of Ba et al. 2014 (section 4.3). The
-operations are those of the program that JAX gives to the compiler of a GPU, whatever the machine at hand, by XLA's cost
-analysis (`program_flops`): a multiply-add counts as two, a product with a zero of the padding not at all. Agents follow
-the mean locations, and their episodes are unrolled in the program, so that every glimpse counts; of a run that reads
-sequences the table also has what is left where an episode stops with its end symbol. No image is loaded, but for your
-own, and nothing is computed.
+The operations are those of one greedy prediction for one image, as in the table of Ba et al. 2014 (section 4.3). XLA's
+cost analysis counts them in the program that JAX gives to the compiler of a GPU, on every machine (`program_flops`). A
+multiply-add counts as two operations, a product with a zero of the padding as none. Episodes are unrolled in the
+program, so every glimpse counts. A run that reads sequences has a second count: that of an episode which stops with its
+end symbol. Nothing is computed, and only images of your own are loaded, for their shapes.
 """
 
 import dataclasses
@@ -24,6 +23,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from common.checks import Range, check_ranges
 from common.data import Dataset, Source
 from common.training.step import Model
 from experiments.benchmarks.arithmetic import program_flops
@@ -36,32 +36,32 @@ from experiments.training.run_directory import read_json
 
 @dataclass(frozen=True)
 class CostConfig:
-    """Prints parameters and floating-point operations of one forward pass, on one image."""
+    """Print the number of parameters and of floating-point operations of a forward pass on one image."""
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Folders of runs."""
     preset: tuple[str, ...] = ()
     """Presets, each with its family, such as cnn/house_numbers or ram/mnist28."""
-    size: tuple[int, ...] = ()
-    """Sides of square images, in pixels, instead of those of the task."""
-    episodes: int = 10
-    """Episodes of an agent's average, whose operations are told too."""
+    size: Annotated[tuple[int, ...], Range(1)] = ()
+    """Sides of square images in pixels, instead of the sizes of the tasks' images."""
+    episodes: Annotated[int, Range(1)] = 10
+    """Episodes of the mean read-outs, for a column with their operations."""
 
 
-# With their networks, an episode of 18 glimpses has 0.19 billion multiply-adds; they print at most 0.2.
+# With the networks of the paper an episode of 18 glimpses has 0.19 billion multiply-adds; the paper prints at most 0.2.
 NOTE = "A multiply-add is two operations here, and seems to be one in the table of Ba et al. 2014."
 
 
 class Cost(NamedTuple):
-    """What a model costs.
+    """The cost of a model.
 
     Attributes:
-      name: of the run or the preset, and of the model.
+      name: the run or the preset, with its family.
       image: rows, columns and channels.
-      glimpses: of an episode at most; None of a network that sees the whole image.
+      glimpses: the most of an episode; None for a network that sees the whole image.
       parameters: their number.
-      flops: operations on one image; None where XLA does not tell.
-      to_end: the same where episodes stop with the end symbol, on average; None where their lengths are not known.
+      flops: operations on one image; None if XLA does not report them.
+      to_end: mean operations of episodes that stop with the end symbol; None if the lengths of sequences are unknown.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Cost(NamedTuple):
 
 
 def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, float | None]:
-    """Parameters of a model, and floating-point operations of its greedy prediction for one image (H, W, C)."""
+    """Return the number of parameters of a model and of operations of its greedy prediction for an image [H, W, C]."""
     key = jax.random.key(0)
     params = jax.eval_shape(model.init, key)
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
@@ -84,14 +84,14 @@ def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, 
 
 
 def cost_of(name: str, family: Family, experiment: Experiment, dataset: Dataset, symbols: float | None = None) -> Cost:
-    """What the model of an experiment costs on images like those of a data set.
+    """Return the cost of an experiment's model on images with the shape of a data set's.
 
     Args:
-      name: of the run or the preset.
-      family: of the model.
-      experiment: what is counted.
+      name: the run or the preset.
+      family: the family of the experiment.
+      experiment: the configuration.
       dataset: the images.
-      symbols: mean number of symbols of a sequence, the end symbol among them, where it is known.
+      symbols: mean number of symbols of a sequence, with the end symbol; None if unknown.
 
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
@@ -109,17 +109,19 @@ def cost_of(name: str, family: Family, experiment: Experiment, dataset: Dataset,
 def flops_to_end(
     family: Family, experiment: Experiment, dataset: Dataset, symbols: float, longest: float
 ) -> float | None:
-    """Operations on one image where an episode stops with its end symbol; each symbol after the first costs the same.
+    """Return the mean operations on one image of episodes that stop with the end symbol.
+
+    Each symbol after the first costs the same, so the count follows from the shortest and the longest episode.
 
     Args:
-      family: of the agent.
-      experiment: of an agent that reads sequences.
-      dataset: images like those that it reads.
-      symbols: mean number of symbols of a sequence, the end symbol among them.
-      longest: operations on an image with as many symbols as there can be.
+      family: the family of the experiment.
+      experiment: the configuration of an agent that reads sequences.
+      dataset: images with the shape of those that it reads.
+      symbols: mean number of symbols of a sequence, with the end symbol.
+      longest: operations of an episode with the most symbols.
 
     Returns:
-      Their number on average; None where XLA does not tell.
+      The count; None if XLA does not report it.
     """
     assert dataset.num_targets is not None
     split = dataset.validation
@@ -128,39 +130,37 @@ def flops_to_end(
     return None if first is None else first + (symbols - 1) * (longest - first) / max(dataset.num_targets - 1, 1)
 
 
-def total(each: Sequence[float | None]) -> float | None:
-    """The sum; None where one of them is not known."""
-    return None if None in each else sum(number for number in each if number is not None)
+def total(numbers: Sequence[float | None]) -> float | None:
+    """Return the sum; None if one of the numbers is None."""
+    return None if None in numbers else sum(number for number in numbers if number is not None)
 
 
 def symbols_of(greedy: Mapping[str, Any]) -> float | None:
-    """Mean number of symbols of the images that were read, the end symbol among them; None of classes.
+    """Return the mean number of symbols of an image's sequence, with the end symbol; None if labels are classes.
 
     Args:
-      greedy: the errors of greedy episodes, of `common.training.evaluation.summarise`.
+      greedy: the greedy errors, of `common.training.evaluation.summarise`.
     """
     return 1 + greedy["symbol"]["n"] / greedy["n"] if "symbol" in greedy else None
 
 
 def mean_symbols(run_dir: Path) -> float | None:
-    """`symbols_of` a run's test images; None if it has not measured them."""
+    """Return `symbols_of` the test images of a run; None if it has no results."""
     if not (run_dir / "results.json").is_file():
         return None
     return symbols_of(read_json(run_dir / "results.json").get("test", {}).get("greedy", {}))
 
 
 def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:
-    """`load_blank`, perhaps of another size.
+    """Return a blank data set with the shapes of the configured one, or of another image size.
 
     Args:
-      config: of the images.
-      size: their rows and columns, in pixels, instead of those of the task.
+      config: the configuration of the images.
+      size: rows and columns in pixels; None for the size of the task's images.
 
     Raises:
-      ValueError: see `load_blank`; or the size is not positive.
+      ValueError: see `load_blank`.
     """
-    if size is not None and size < 1:
-        raise ValueError(f"size {size}: must be at least 1 pixel")
     dataset = load_blank(config)
     if size is None:
         return dataset
@@ -170,12 +170,12 @@ def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:
 
 
 def experiments_of(config: CostConfig) -> list[tuple[str, Family, Experiment, float | None]]:
-    """The experiments that are asked for, by the names of their runs and presets, with their `mean_symbols`.
+    """Return name, family, configuration and `mean_symbols` of each run and preset of a command line.
 
     Raises:
       ValueError: there is none, or one of them is unknown.
     """
-    found: list[tuple[str, Family, Experiment, float | None]] = [
+    experiments: list[tuple[str, Family, Experiment, float | None]] = [
         (run_dir.resolve().name, *read_experiment(run_dir), mean_symbols(run_dir)) for run_dir in config.run_dirs
     ]
     for preset in config.preset:
@@ -183,16 +183,16 @@ def experiments_of(config: CostConfig) -> list[tuple[str, Family, Experiment, fl
         if not slash:
             raise ValueError(f"preset {preset!r}: must be FAMILY/PRESET, such as cnn/house_numbers")
         family = find_family(family_name)
-        found.append((preset, family, find_preset(family, name), None))
-    if not found:
-        raise ValueError("nothing to count: give folders of runs, or --preset FAMILY/PRESET")
-    return found
+        experiments.append((preset, family, find_preset(family, name), None))
+    if not experiments:
+        raise ValueError("no model to count: give folders of runs, or --preset FAMILY/PRESET")
+    return experiments
 
 
 def cost_table(costs: Sequence[Cost], episodes: int) -> Table:
-    """A row for each model, in Markdown: millions of parameters, billions of operations."""
-    heads = ("model", "images", "glimpses", "parameters (M)", "operations (G)", "to the end symbol (G)")
-    table = Table(*heads, f"mean of {episodes} episodes (G)", box=rich.box.MARKDOWN)
+    """Return a Markdown table with a row for each model: millions of parameters, billions of operations."""
+    header = ("model", "images", "glimpses", "parameters (M)", "operations (G)", "to the end symbol (G)")
+    table = Table(*header, f"mean of {episodes} episodes (G)", box=rich.box.MARKDOWN)
     for cost in costs:
         flops = [cost.flops, cost.to_end, cost.flops and cost.glimpses and episodes * cost.flops]
         table.add_row(
@@ -206,12 +206,11 @@ def cost_table(costs: Sequence[Cost], episodes: int) -> Table:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(CostConfig, "python -m experiments.cost", args)
     with user_errors():
-        if config.episodes < 1:
-            raise ValueError(f"episodes {config.episodes}: must be at least 1")
+        check_ranges(config)
         costs = [
             cost_of(name, family, experiment, shapes_of(experiment.data, size), symbols)
             for name, family, experiment, symbols in experiments_of(config)

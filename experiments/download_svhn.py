@@ -22,7 +22,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from common.checks import refuse_file
 from common.data.svhn.files import ADDRESS
 from experiments.cli.command_line import interruptible, parse, user_errors
-from experiments.cli.console import say
+from experiments.cli.console import print_line
 
 # SHA-256 of the archives. SVHN publishes none; these are recorded with the data set `svhn` of Hugging Face
 # (datasets/svhn/dataset_infos.json).
@@ -74,7 +74,7 @@ def download(address: str, path: Path, digest: str) -> None:
       OSError: the file cannot be downloaded or written, or its digest differs; the message names its address.
     """
     if path.exists():
-        say(f"{str(path)!r} exists: delete it to download it again")
+        print_line(f"{str(path)!r} exists: delete it to download it again")
         return
     partial = path.with_name(f"{path.name}.partial")
     try:

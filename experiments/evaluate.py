@@ -1,4 +1,4 @@
-"""Evaluates a run again: ``python -m experiments.evaluate RUN_DIR [flags]``."""
+"""Evaluate a trained run: ``python -m experiments.evaluate RUN_DIR [flags]``."""
 
 import sys
 from collections.abc import Sequence
@@ -8,11 +8,12 @@ from typing import Annotated
 
 import tyro
 
+from common.checks import Range, check_ranges
 from experiments.cli.command_line import interruptible, parse, user_errors
-from experiments.cli.console import say
+from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
-from experiments.evaluation.readers import validate_evaluation
+from experiments.evaluation.sequence_runs import check_output
 from experiments.training.config import load_fixed
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import environment
@@ -22,45 +23,50 @@ from experiments.training.run_directory import write_json
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Evaluates the best parameters of a run on its validation and test sets, and prints the errors in per cent."""
+    """Evaluate the best parameters of a run on its validation and test sets.
+
+    Prints a row of errors in per cent for each read-out. A run that samples its glimpses has four: greedy, one episode,
+    and the mean over several episodes of class probabilities and of log-probabilities. Other runs have the greedy one.
+    """
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
-    episodes: int | None = None
-    """Sampled episodes to average over; as many as the run's own evaluation when it is not given."""
-    batch_size: int | None = None
-    """Images in one compiled call, as in the run when it is not given; another number draws other episodes."""
+    episodes: Annotated[int | None, Range(1)] = None
+    """Sampled episodes of the mean read-outs; by default those of the run's configuration."""
+    batch_size: Annotated[int | None, Range(1)] = None
+    """Images in one compiled call; by default that of the run's configuration. Another number draws other episodes."""
     last: bool = False
-    """Take the last parameters instead of those of the lowest validation error."""
+    """Evaluate the last parameters instead of those with the lowest validation error."""
     plots: bool = False
-    """Also draw the plots and the report again."""
+    """Also redraw the plots and the report."""
     output: Path | None = None
-    """Where the errors go as JSON, in all detail; nothing is written when it is not given."""
+    """JSON file for the errors in all detail; by default none is written."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(Evaluation, "python -m experiments.evaluate", args)
-    with interruptible("interrupted; the run is as it was"), user_errors():
+    with interruptible("interrupted; the run is unchanged"), user_errors():
         evaluate(config)
 
 
 def evaluate(config: Evaluation) -> None:
-    """Restores, measures and prints.
+    """Restore a run, measure its errors and print them.
 
     Raises:
-      ValueError: there is nothing to evaluate, or a number is out of range.
+      ValueError: the folder holds no run, or a number is out of range.
       OSError: the plots or the errors cannot be written.
     """
-    validate_evaluation(config.episodes, config.batch_size, config.output)
+    check_ranges(config)
+    check_output(config.output)
     if config.last and config.plots:
-        raise ValueError("last with plots: the report is of the parameters of the run's results, so leave one out")
+        raise ValueError("last with plots: the report shows the run's best parameters; give one of them")
     run = read_run(config.run_dir, load_fixed)
     experiment, built, params = run.experiment, run.built, run.params(config.last)
     if config.episodes is not None and not built.model.stochastic:
-        raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples none, so leave it out")
-    say(f"{built.summary}; after step {run.step(config.last)}")
+        raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples no episodes")
+    print_line(f"{built.summary}; after step {run.step(config.last)}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
     results = evaluate_errors(built.model, predict, params, run.dataset) | built.measure(params)
     episodes = config.episodes or experiment.training.eval_episodes

@@ -22,7 +22,7 @@ from common.attention.model import AttentionModel, make_hyper
 from common.data import sample_batch
 from common.policy_gradient import Estimator, make_estimator
 from experiments.cli.command_line import interruptible, parse, user_errors
-from experiments.cli.console import console, say, warn
+from experiments.cli.console import console, print_line, print_warning
 from experiments.plots.gradients import variance_figure
 from experiments.plots.style import save_figure
 from experiments.studies.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
@@ -196,9 +196,9 @@ def measure(config: VarianceConfig) -> dict[str, Any]:
     plan = make_plan(subject, config, names)
     image_key, fit_key = jax.random.split(jax.random.key(config.seed))
     images, labels = jax.jit(plan.draw)(image_key, subject.dataset.train)
-    say(f"{subject.dataset.name}; {config.agent} after step {subject.trained_steps}; {device()}")
+    print_line(f"{subject.dataset.name}; {config.agent} after step {subject.trained_steps}; {device()}")
     if not subject.trained_steps and not config.baseline_steps and {"learned_baseline", "gae"} & {*config.estimators}:
-        warn("the agent is fresh, so its learned baseline is untrained (--baseline-steps trains it)")
+        print_warning("the agent is fresh, so its learned baseline is untrained (--baseline-steps trains it)")
     columns = (TaskProgressColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     results: list[dict[str, Any]] = []
     with Progress(*columns, console=console, disable=not console.is_interactive) as bar:

@@ -1,4 +1,4 @@
-"""What is said on standard error for people: lines, and bars of what takes long."""
+"""Messages and progress bars on standard error."""
 
 import contextlib
 import warnings
@@ -10,28 +10,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from common.data.house_numbers import pool
 
-# Images that take long enough to want to know how many are left.
+# From this many images on, making them is slow enough to report progress without a terminal.
 LONG = 10_000
 
 console = Console(stderr=True, markup=False, highlight=False)
 
 
-def say(line: str, style: str | None = None) -> None:
-    """Prints a line for people on standard error, above the progress bar."""
+def print_line(line: str, style: str | None = None) -> None:
+    """Print a line on standard error, above the progress bar."""
     console.print(line, style=style, soft_wrap=True)
 
 
-def warn(line: str) -> None:
-    """`say`, in yellow."""
-    say(line, "yellow")
+def print_warning(line: str) -> None:
+    """Print a line in yellow on standard error."""
+    print_line(line, "yellow")
 
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Says Python's warnings as `warn` does: without the place in the code, which tells the user nothing."""
+    """Print Python's warnings with `print_warning`, without the file and line of the code that warns."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        warn(" ".join(str(message).split()))
+        print_warning(" ".join(str(message).split()))
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -40,9 +40,9 @@ def warnings_as_lines() -> Iterator[None]:
 
 @contextlib.contextmanager
 def image_progress() -> Iterator[pool.Progress]:
-    """Gives what is called while images are made or records read: a line for each split and a bar.
+    """Yield a function that reports how many images are made or records read: a line for each split, and a bar.
 
-    Where there is no terminal to draw it on, a line at each quarter of a long one is its stand-in.
+    Without a terminal there is no bar. A long split then has a line at each quarter.
     """
     bar = Progress(
         TextColumn("{task.description}"),
@@ -58,18 +58,20 @@ def image_progress() -> Iterator[pool.Progress]:
     quarters: dict[str, int] = {}
 
     def report(split: str, done: int, total: int) -> None:
-        if total == 1:  # It stands in for all those that an evaluation does not need.
+        if total == 1:  # The one image that stands for a split which an evaluation does not need.
             return
         if split not in tasks:
-            # Records are what a file says of its pictures.
+            # A record describes a picture of a file.
             read = split.endswith(" records")
-            say(f"reading {total:,} {split}" if read else f"making {total:,} {split} images; the next run finds them")
-            bar.start()  # Not before: most images need none.
+            print_line(
+                f"reading {total:,} {split}" if read else f"making {total:,} {split} images; the next run finds them"
+            )
+            bar.start()  # Most images are ready and need no bar.
             tasks[split] = bar.add_task(split, total=total)
         bar.update(tasks[split], completed=done)
         quarter = 4 * done // total
         if bar.disable and total >= LONG and quarters.get(split, 0) < quarter < 4:
-            say(f"{split}: {done:,} of {total:,}")
+            print_line(f"{split}: {done:,} of {total:,}")
         quarters[split] = quarter
 
     try:

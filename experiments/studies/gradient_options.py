@@ -10,7 +10,7 @@ import tyro
 from common.checks import Range, check_ranges
 from common.data import Dataset
 from common.policy_gradient import REWARD, validate_estimator
-from experiments.cli.console import warn
+from experiments.cli.console import print_warning
 from experiments.families.ram import PRESETS as RAM_PRESETS
 from experiments.families.ram import RamExperiment, build
 from experiments.studies.gradients import ESTIMATORS, configure
@@ -133,7 +133,7 @@ def allowed(config: VarianceConfig) -> dict[int, list[str]]:
                 validate_estimator(configure(name, config.reward, replicates))
                 names[replicates].append(name)
             except ValueError as error:
-                warn(f"M = {replicates}: {name} is left out ({error})")
+                print_warning(f"M = {replicates}: {name} is left out ({error})")
     if not any(names.values()):
         raise ValueError("no estimator is left to measure")
     return names

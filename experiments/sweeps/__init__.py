@@ -1,1 +1,1 @@
-"""Sweeps over configurations: what `experiments.ablate` is made of."""
+"""Sweeps over configurations: the parts of `experiments.ablate`."""

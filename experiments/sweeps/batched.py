@@ -15,7 +15,7 @@ from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import Hyper, TrainState, keep_best
 from experiments.cli.command_line import fail
-from experiments.cli.console import say
+from experiments.cli.console import print_line
 from experiments.evaluation.errors import validation_errors
 from experiments.families import Built, Family
 from experiments.sweeps.shared_programs import General, SharedPrograms
@@ -53,16 +53,16 @@ class BatchedRun:
 
 
 class _Member:
-    """A run on its way: its state, its files, and why it cannot continue."""
+    """A run in progress: its state, its files, and the failure that ended it."""
 
     def __init__(self, run: BatchedRun, dataset: Dataset, built: Built, programs: Programs):
         family, experiment, run_dir = run.family, run.experiment, run.run_dir
         self.run, self.built, self.programs, self.config = run, built, programs, experiment.training
         check_run_directory(run_dir, family, experiment, run.preset)
         state = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
-        known = identity(family, experiment, run.preset)
-        run_directory.open_run(run_dir, known, resume=experiment.output.resume)
-        add_start(run_dir, digest(dataset), known["code"])
+        run_identity = identity(family, experiment, run.preset)
+        run_directory.open_run(run_dir, run_identity, resume=experiment.output.resume)
+        add_start(run_dir, digest(dataset), run_identity["code"])
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
         self.step = int(self.state.step)
@@ -72,13 +72,13 @@ class _Member:
 
     @property
     def continues(self) -> bool:
-        """Check that budget and patience are left and every step was finite."""
+        """Return True if budget and patience are left and every step was finite."""
         return self.failure is None and has_more_to_learn(self.state, self.config)
 
     def advance(
         self, dataset: Dataset, state: TrainState, metrics: dict[str, np.ndarray], rate: float
     ) -> dict[str, Any] | None:
-        """Take the state after a chunk, validate where it is time, and return the line of metrics; None on failure."""
+        """Take the state after a chunk, validate if due, and return the line of metrics; None after a failure."""
         try:
             require_finite(metrics, self.step, self.checkpoints)
         except NotFinite as failure:
@@ -96,18 +96,18 @@ class _Member:
 def train_batched(
     runs: Sequence[BatchedRun], programs: SharedPrograms, load: Callable[[DataConfig], Dataset]
 ) -> list[Callable[[], None]]:
-    """Train runs that share their images, their stops and their program.
+    """Train runs that share their images, their validation steps and their program.
 
     Runs that continue after different steps are trained one group after another. Exits with status 130 after Ctrl-C,
     with the states saved.
 
     Args:
-      runs: one program digest for all (`experiments.sweeps.shared_programs.program_digest`).
-      programs: compiles once.
-      load: loads the images.
+      runs: runs with the same digest (`experiments.sweeps.shared_programs.program_digest`).
+      programs: compiles their program once.
+      load: loads their images.
 
     Returns:
-      A function for each run that evaluates and reports it, and that exits with one line where a step was not finite.
+      A function for each run, which evaluates and reports it, or exits with one line if a step was not finite.
     """
     dataset = load(runs[0].experiment.data)
     members = []
@@ -115,12 +115,12 @@ def train_batched(
         built = build(run.family, run.experiment, dataset)
         members.append(_Member(run, dataset, built, programs(run.experiment, built.model, dataset)))
     batched = make_batched(programs.general(runs[0].experiment, members[0].built.model, dataset))
-    say(f"{members[0].built.summary}; {len(members)} runs in one program; {device()}")
+    print_line(f"{members[0].built.summary}; {len(members)} runs in one program; {device()}")
     try:
         for step in sorted({member.step for member in members}):
             _train_group([member for member in members if member.step == step], dataset, batched)
     except Interrupted as stop:
-        say(str(stop))
+        print_line(str(stop))
         raise SystemExit(130) from None
     return [functools.partial(_finish, member, dataset) for member in members]
 
@@ -130,33 +130,33 @@ def _train_group(members: Sequence[_Member], dataset: Dataset, batched: Callable
     with StopRequest() as stop, progress_bar() as bar:
         task = bar.add_task("", total=config.steps, completed=members[0].step, now="compiling")
         while learning := [member for member in members if member.continues]:
-            begun, until = time.monotonic(), next_stop(learning[0].step, config)
+            start, until = time.monotonic(), next_stop(learning[0].step, config)
             results = in_thread(_run_chunk, batched, learning, dataset, until - learning[0].step)
-            share = (time.monotonic() - begun) / len(learning)
+            share = (time.monotonic() - start) / len(learning)
             rate = (until - learning[0].step) * config.batch_size / share
             if validates_at(until, config):
                 bar.update(task, now="validating")
             for member, (state, metrics) in zip(learning, results, strict=True):
-                begun = time.monotonic()
+                start = time.monotonic()
                 record = member.advance(dataset, state, metrics, rate)
                 if record is not None:
-                    member.seconds += share + time.monotonic() - begun
+                    member.seconds += share + time.monotonic() - start
                     show_progress(bar, task, record)
                     member.metrics_file.append(record | {"seconds": member.seconds})
-            stopping, begun = stop.asked, time.monotonic()
+            stopping, start = stop.requests, time.monotonic()
             if stopping or validates_at(until, config):
                 for member in learning:
                     if member.failure is None:
                         member.checkpoints.save(member.state)
                 for member in learning:
-                    member.seconds += (time.monotonic() - begun) / len(learning)
+                    member.seconds += (time.monotonic() - start) / len(learning)
             if stopping:
                 break
-        if stop.asked:
+        if stop.requests:
             raise Interrupted(f"stopped after step {max(member.step for member in members)}, which is saved")
     for member in members:
         if member.failure is None and member.step < config.steps:
-            say(f"stopped early: no lower validation error since step {int(member.state.best_step)}")
+            print_line(f"stopped early: no lower validation error since step {int(member.state.best_step)}")
 
 
 def _run_chunk(
@@ -175,10 +175,10 @@ def _finish(member: _Member, dataset: Dataset) -> None:
 
 
 def make_batched(general: General) -> Any:
-    """Return steps of several runs at once, batched with `jax.vmap` over their states and hyperparameters.
+    """Return a function that takes steps of several runs at once: `jax.vmap` over states and hyperparameters.
 
     Args:
-      general: the program that they share.
+      general: the programs that the runs share.
 
     Returns:
       ``(states, source, hypers, num_steps) -> [(state, metrics [num_steps])]``. The states are donated.
@@ -186,11 +186,11 @@ def make_batched(general: General) -> Any:
 
     @functools.partial(jax.jit, static_argnums=3, donate_argnums=0)
     def batched(states: list[TrainState], source: Any, hypers: list[Hyper], num_steps: int) -> Any:
-        def one(state: TrainState, hyper: Hyper) -> tuple[TrainState, dict[str, jax.Array]]:
+        def run_steps(state: TrainState, hyper: Hyper) -> tuple[TrainState, dict[str, jax.Array]]:
             return jax.lax.scan(lambda s, _: general.step(s, source, hyper), state, length=num_steps)
 
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(states, hypers, strict=True))
-        results = jax.vmap(one)(*stacked)
+        results = jax.vmap(run_steps)(*stacked)
         return [jax.tree.map(lambda leaf, index=index: leaf[index], results) for index in range(len(states))]
 
     return batched

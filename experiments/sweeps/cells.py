@@ -1,4 +1,4 @@
-"""Cells: one configuration with one seed each. What a cell is follows from its configuration alone."""
+"""Cells of a sweep: each is one configuration with one seed, which alone determine its identity."""
 
 import hashlib
 import json
@@ -31,9 +31,9 @@ class Cell:
     """One run of a sweep.
 
     Attributes:
-      family: of its model.
-      preset: what its configuration started from.
-      config: the configuration, with the seed.
+      family: the family of its model.
+      preset: the preset that its configuration is based on.
+      config: the configuration, seed included.
     """
 
     family: Family
@@ -42,72 +42,72 @@ class Cell:
 
     @property
     def seed(self) -> int:
-        """Its seed."""
+        """Return the seed of its configuration."""
         return self.config.training.seed
 
     @cached_property
     def setting(self) -> str:
         """Return ten hexadecimal digits that identify the family, the preset and the configuration without the seed.
 
-        What has its default does not count, so that a field that comes to be later does not give every cell a new name.
+        Fields with their defaults do not count, so a new field does not change the identity of old cells.
         """
-        usual, unseeded = type(self.config)(), replace(self.config, ("training", "seed"), 0)
-        defaults = dict(flatten(to_json(usual)))
-        unusual = {name: value for name, value in flatten(to_json(unseeded)) if value != defaults.get(name)}
-        identity = self.identity() | {"config": unusual}
+        unseeded = replace(self.config, ("training", "seed"), 0)
+        defaults = dict(flatten(to_json(type(self.config)())))
+        changed = {name: value for name, value in flatten(to_json(unseeded)) if value != defaults.get(name)}
+        identity = self.identity() | {"config": changed}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
 
     @cached_property
     def id(self) -> str:
-        """The name of its folder."""
+        """Return the name of its folder."""
         return f"{self.setting}-seed{self.seed}"
 
     def identity(self) -> dict[str, Any]:
-        """Its family, preset and configuration as JSON values."""
+        """Return its family, preset and configuration as JSON values."""
         return identity(self.family, self.config, self.preset)
 
     def value(self, name: str) -> Any:
-        """The value of a field of its configuration."""
+        """Return the value of a field of its configuration."""
         return get(self.config, fields_of(type(self.config))[name].path)
 
 
 def arguments(cell: Cell, run_dir: Path | None, *, resume: bool, reports: bool = False) -> list[str]:
-    """What follows ``python`` on the command line that runs a cell.
+    """Return the arguments of ``python`` that run a cell.
 
     Args:
       cell: the cell.
-      run_dir: the folder of the run; None to be added later.
-      resume: go on with what is there.
+      run_dir: the run directory; None if the caller adds it later.
+      resume: resume the run in the run directory.
       reports: draw the plots and the report of the run.
     """
-    usual = find_preset(cell.family, cell.preset)
+    preset = find_preset(cell.family, cell.preset)
     flags = []
     for name, field in fields_of(type(cell.config)).items():
         value = get(cell.config, field.path)
-        if value == get(usual, field.path):
+        if value == get(preset, field.path):
             continue
         flag = name.replace("_", "-")
         if is_bool(field.hint):
             flags.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            flags.append(f"--{flag}={to_text(value)}")  # In one word, since the value may begin with a dash.
+            flags.append(f"--{flag}={to_text(value)}")  # One argument, since the value may begin with a dash.
     flags += [f"--run-dir={run_dir}"] if run_dir else []
     flags += ["--plots" if reports else "--no-plots"]
     return ["-m", *cell.family.command.split(), cell.preset, *flags, *(["--resume"] if resume else [])]
 
 
 def validate(
-    cells: Iterable[Cell], describe: Any = None, continued: Callable[[Cell], bool] = lambda cell: False
+    cells: Iterable[Cell], describe: Any = None, is_continued: Callable[[Cell], bool] = lambda cell: False
 ) -> None:
-    """Checks cells as their experiments would, down to tracing their loss, without rendering house numbers or training.
+    """Check cells as their runs would, down to tracing their loss, without training or rendering house numbers.
 
     Args:
       cells: the cells.
-      continued: whether a cell goes on from what it did before, and so needs no other run any more.
-      describe: names a cell for people.
+      describe: ``cell -> text`` for the message.
+      is_continued: ``cell -> bool``; True if a cell has a checkpoint or results, so its warm start is not checked.
 
     Raises:
-      ValueError: one line about the first bad cell, which quotes the value and says what is allowed.
+      ValueError: one line about the first bad cell that quotes the value and says what is allowed.
     """
     datasets: dict[Any, Dataset] = {}
     traced: set[str] = set()
@@ -123,7 +123,7 @@ def validate(
             if sizes is not None:
                 check_batch(cell.config, sizes[0])
             built = build(cell.family, cell.config, dataset)
-            if not continued(cell):
+            if not is_continued(cell):
                 check_warm_start(cell.family, cell.config, parameter_shapes(built.model))
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)

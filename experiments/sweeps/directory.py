@@ -1,4 +1,4 @@
-"""The folder of a sweep: a folder of each cell by its identity, and what the driver writes beside them."""
+"""The folder of a sweep: a run directory for each cell, named by its identity, and the files of the sweep."""
 
 import contextlib
 import fcntl
@@ -19,10 +19,10 @@ SWEEP, LOCK = "sweep.json", "sweep.lock"
 
 @contextlib.contextmanager
 def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
-    """Makes or reopens the folder of a sweep, and keeps other sweeps out of it meanwhile.
+    """Make or reopen the folder of a sweep, and lock it against other sweeps meanwhile.
 
     Raises:
-      ValueError: it is no folder of a sweep of this family and preset, cannot be written, or is in use.
+      ValueError: the folder is in use, cannot be written, or holds something else, such as a sweep of another preset.
     """
     refuse_file("sweep directory", folder)
     if folder.exists() and {path.name for path in folder.iterdir()} - {LOCK} and not (folder / SWEEP).is_file():
@@ -55,36 +55,36 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
 
 
 def cell_folder(folder: Path, cell: Cell) -> Path:
-    """The folder of a cell's run."""
+    """Return the run directory of a cell."""
     return folder / "cells" / cell.id
 
 
 def read_results(folder: Path, cell: Cell) -> dict[str, Any] | None:
-    """What ``results.json`` of a cell holds, or None where it has not finished."""
+    """Return the content of a cell's ``results.json``; None if the cell has not finished."""
     try:
         results = read_json(cell_folder(folder, cell) / "results.json")
     except ValueError:
         return None
-    return results if _is_of(cell, results.get("config")) and isinstance(results.get("test"), Mapping) else None
+    return results if _is_config_of(cell, results.get("config")) and isinstance(results.get("test"), Mapping) else None
 
 
-def _is_of(cell: Cell, saved: Any) -> bool:
-    """Whether this is the configuration of a cell, given the defaults of fields that are newer than it."""
+def _is_config_of(cell: Cell, saved: Any) -> bool:
+    """Return True if a saved configuration is that of a cell; fields that it lacks have their defaults."""
     try:
         return from_json(type(cell.config), saved) == cell.config
     except (TypeError, ValueError):
         return False
 
 
-def continued(folder: Path, cell: Cell) -> bool:
-    """Whether a cell has finished or goes on from a checkpoint."""
+def is_continued(folder: Path, cell: Cell) -> bool:
+    """Return True if a cell has finished or resumes from a checkpoint."""
     return is_resumed(cell_folder(folder, cell), resume=True) or read_results(folder, cell) is not None
 
 
-def begun(run_dir: Path) -> bool:
-    """Whether there is a run to go on with.
+def has_run(run_dir: Path) -> bool:
+    """Return True if a run directory holds a run to resume.
 
-    A folder that was killed before its configuration was written is cleared away, since the run would refuse it.
+    A folder without a configuration, left by a process that was killed early, is deleted: a new run would refuse it.
     """
     if (run_dir / MARKER).is_file():
         return True
@@ -93,7 +93,7 @@ def begun(run_dir: Path) -> bool:
     return False
 
 
-def other_cells(folder: Path, plan: Plan) -> int:
-    """How many finished cells the folder keeps that are not of the plan."""
-    asked = {cell.id for cell in plan.cells}
-    return sum(path.parent.name not in asked for path in (folder / "cells").glob("*/results.json"))
+def count_other_cells(folder: Path, plan: Plan) -> int:
+    """Count the finished cells in the folder that do not belong to the plan."""
+    planned = {cell.id for cell in plan.cells}
+    return sum(path.parent.name not in planned for path in (folder / "cells").glob("*/results.json"))

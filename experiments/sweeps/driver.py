@@ -16,7 +16,7 @@ from common.data.tasks import find_task
 from experiments.cli.command_line import user_errors
 from experiments.sweeps import local, ray_cluster
 from experiments.sweeps.cells import validate
-from experiments.sweeps.directory import cell_folder, continued, open_sweep, other_cells, read_results
+from experiments.sweeps.directory import cell_folder, count_other_cells, is_continued, open_sweep, read_results
 from experiments.sweeps.launchers import Execute, Stop
 from experiments.sweeps.logs import log_path
 from experiments.sweeps.options import Options
@@ -27,13 +27,13 @@ from experiments.training.config import load_dataset
 
 
 def launcher(options: Options) -> Execute:
-    """The launcher that the options ask for.
+    """Return the launcher that the options name.
 
     Raises:
-      ValueError: it is not installed.
+      ValueError: Ray is not installed.
     """
     if options.launcher == "ray":
-        ray_cluster.require()
+        ray_cluster.require_ray()
         return functools.partial(
             ray_cluster.execute,
             address=options.ray_address,
@@ -46,41 +46,41 @@ def launcher(options: Options) -> Execute:
 
 
 class _Stop(Stop):
-    """Says what a request to stop does."""
+    """Counts requests to stop, and prints the effect of the first one."""
 
     def __init__(self, console: Console, options: Options) -> None:
         super().__init__()
         self._console = console
-        # What a worker of Ray has of a run comes back with its end alone.
-        lost = "what runs in Ray is lost, and begins again as it was sent"
-        self._what = lost if options.launcher == "ray" else "what runs is saved after its chunk of steps"
+        # Ray returns the folder of a run only when its process ends.
+        lost = "Ray discards the progress of running cells since they were sent"
+        self._effect = lost if options.launcher == "ray" else "running cells save their state after a chunk of steps"
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        super()._ask(number, frame)
-        if self.asked == 1:
-            said = f"stopping: {self._what}; press Ctrl-C again to stop at once"
+    def _count_request(self, number: int, frame: FrameType | None) -> None:
+        super()._count_request(number, frame)
+        if self.requests == 1:
+            message = f"stopping: {self._effect}; press Ctrl-C again to stop at once"
             with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
-                self._console.print(said, soft_wrap=True)
+                self._console.print(message, soft_wrap=True)
 
 
 def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
-    """Runs what of a study is not finished yet and reports on all of it.
+    """Run the unfinished cells of a study and report on all cells.
 
     Args:
-      study: what to sweep.
-      options: how.
-      args: the command line, for people to type again.
+      study: the fields and their values.
+      options: the launcher and its options.
+      args: the command line, for the message that gives the command to resume with.
 
     Returns:
       The exit status: 0, 1 if a cell failed, 130 after Ctrl-C. Bad input exits with one line and status 2.
     """
     console = Console(stderr=True, markup=False, highlight=False)
-    again = shlex.join([sys.orig_argv[0], "-m", "experiments.ablate", *args])
+    resume_command = shlex.join([sys.orig_argv[0], "-m", "experiments.ablate", *args])
     with user_errors():
         plan = make_plan(study)
         execute = launcher(options)
         folder = options.sweep_dir or Path("runs") / f"ablate-{plan.name}"
-        validate(plan.cells, plan.describe, functools.partial(continued, folder))
+        validate(plan.cells, plan.describe, functools.partial(is_continued, folder))
     if options.dry_run:
         _list_cells(plan)
         return 0
@@ -90,26 +90,26 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
     with _Stop(console, options) as stop, user_errors(), open_sweep(folder, plan):
         with Board(plan, folder, console) as board:
             waiting = board.waiting()
-            others = other_cells(folder, plan)
-            kept = f"; {others} finished cells of other settings stay in the folder" if others else ""
-            done = len(plan.cells) - len(waiting)
-            console.print(f"{folder}: {len(plan.cells)} cells, {done} finished before{kept}", soft_wrap=True)
+            others = count_other_cells(folder, plan)
+            others_text = f"; {others} finished cells of other settings stay in the folder" if others else ""
+            finished = len(plan.cells) - len(waiting)
+            console.print(f"{folder}: {len(plan.cells)} cells, {finished} finished before{others_text}", soft_wrap=True)
             if waiting:
                 execute(waiting, folder, board.notify, stop)
         page = write_report(folder, plan, board.failures())
         Console().print(board.table())
     print(f"report: {page}")
-    for cell, why in board.failures():
+    for cell, reason in board.failures():
         log = log_path(cell_folder(folder, cell))
-        console.print(Text(f"failed: {plan.describe(cell)}: {why} (log: {log})", "red"), soft_wrap=True)
-    if stop.asked and board.waiting():
-        console.print(f"stopped; go on with: {again}", soft_wrap=True)
+        console.print(Text(f"failed: {plan.describe(cell)}: {reason} (log: {log})", "red"), soft_wrap=True)
+    if stop.requests and board.waiting():
+        console.print(f"stopped; resume with: {resume_command}", soft_wrap=True)
         return 130
     return 1 if board.failures() else 0
 
 
 def _render_once(plan: Plan, folder: Path) -> None:
-    """Makes the house numbers of cells that have not finished, so that cells that begin together find them made."""
+    """Render the house numbers of unfinished cells once, before several cells start at the same time."""
     for data in {cell.config.data for cell in plan.cells if read_results(folder, cell) is None}:
         if find_task(data.task).numbers is not None:
             load_dataset(data)

@@ -1,4 +1,4 @@
-"""The interface behind which cells are run, and what it reports."""
+"""The interface of launchers, which run cells, and the statuses that they report."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from experiments.sweeps.cells import Cell
 
 
 class Status(NamedTuple):
-    """Where a cell stands: its state, and why it failed or what it waits for."""
+    """The state of a cell, and the reason of a failure or a wait."""
 
     state: Literal["waiting", "running", "finished", "failed", "stopped"]
     detail: str = ""
@@ -17,8 +17,7 @@ class Status(NamedTuple):
 
 Notify = Callable[[Cell, Status], None]
 
-# A launcher: ``(cells, sweep, notify, stop)``. It runs cells, none of which is finished, in whatever order and company,
-# until each has ended or a stop is asked for; leaves the run of each in ``cell_folder(sweep, cell)``; and calls notify,
-# in this thread, whenever the status of a cell changes. It gets all the cells at once, so that one which can train
-# several in one program may group them by their configuration.
+# A launcher: ``(cells, sweep, notify, stop) -> None``. It runs unfinished cells, in any order, until each has ended or
+# a stop is requested. It leaves the run of each in ``cell_folder(sweep, cell)``. It calls notify, in this thread,
+# whenever the status of a cell changes. It gets all cells at once, so it can train several in one program.
 Execute = Callable[[Sequence[Cell], Path, Notify, Stop], None]

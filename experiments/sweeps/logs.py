@@ -1,4 +1,4 @@
-"""The log of a cell. Whoever runs the cell holds a lock on it, even when the sweep that started it is dead."""
+"""The log of a cell. The process that runs the cell locks it, even when the sweep that started it is dead."""
 
 import fcntl
 from pathlib import Path
@@ -10,9 +10,9 @@ LOG = "log.txt"
 
 
 def log_path(run_dir: Path) -> Path:
-    """Where the log of a run lies: in its folder, or beside it until the run has made its folder.
+    """Return the path of a run's log: in the run directory, or beside it until the run has made its directory.
 
-    A run accepts no folder that holds something already, so the log moves in once the run has begun.
+    A run refuses a folder that is not empty, so the log moves into it once the run has begun.
     """
     inside, beside = run_dir / LOG, run_dir.with_name(f"{run_dir.name}.log")
     if (run_dir / MARKER).is_file():
@@ -23,9 +23,9 @@ def log_path(run_dir: Path) -> Path:
 
 
 def open_log(run_dir: Path) -> BinaryIO | None:
-    """Opens the log of a run to be added to, and locks it; None where a process holds it.
+    """Open the log of a run for appending, and lock it; return None if another process has locked it.
 
-    The lock is kept by every process that inherits the file, and ends with the last of them.
+    Every process that inherits the file keeps the lock. The lock ends with the last of them.
     """
     file = log_path(run_dir).open("ab")
     try:
@@ -37,9 +37,9 @@ def open_log(run_dir: Path) -> BinaryIO | None:
 
 
 def last_error(log: Path, code: int) -> str:
-    """Why a process failed: its last line that begins with ``error:``, or else its last line, or its signal.
+    """Return the reason why a process failed: its signal, its last ``error:`` line, or its last line.
 
-    The log may hold earlier processes, so an ``error:`` before the last traceback is not the reason.
+    An ``error:`` line before the last traceback is not the reason, since it may come from an earlier process.
     """
     if code < 0:
         return f"killed by signal {-code}"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from common.checks import Range, check_ranges
 from experiments.cli.command_line import fail, user_errors
 from experiments.cli.command_line import parse as parse_flags
 from experiments.cli.fields import Field, allowed, fields_of, find_field, get, is_bool, to_text
@@ -20,43 +21,43 @@ PROG = "python -m experiments.ablate"
 
 @dataclass(frozen=True)
 class Options:
-    """How the sweep is run."""
+    """Launcher and folder of the sweep."""
 
     sweep_dir: Path | None = None
-    """Folder of the sweep; runs/ablate-NAME when it is not given. Give it again to go on, or to add values."""
+    """Folder of the sweep; by default runs/ablate-NAME. An existing folder is resumed or extended by new cells."""
     launcher: Literal["local", "ray"] = "local"
-    """Where cells run: local, as processes of this machine; ray, on a cluster."""
-    jobs: int = 1
-    """Cells at a time of the local launcher; each has an equal share of the cores."""
+    """Launcher of the cells: local, processes of this machine; ray, a Ray cluster."""
+    jobs: Annotated[int, Range(1)] = 1
+    """Processes of the local launcher at a time; each has an equal share of the cores."""
     together: Literal["auto", "vmap", "in_turn", "no"] = "auto"
-    """Which cells of the local launcher share a process, and compile once what they have in common: in_turn, one after
-    another; vmap, agents that differ in seeds and continuous hyperparameters at once, in one batched program; auto,
-    vmap on a GPU or TPU, in_turn on a CPU; no, a process for each cell, as if run by itself."""
+    """Cells of the local launcher that share a process and its compiled programs: in_turn, all, one after another;
+    vmap, all, and agents that differ only in seeds and continuous hyperparameters train at once in one batched program;
+    auto, vmap on a GPU or TPU and in_turn on a CPU; no, none: each cell has its own process."""
     ray_address: str | None = None
-    """Address of the Ray cluster, HOST:PORT; a cluster of this machine alone when it is not given."""
-    cpus: float = 1.0
-    """Cores that Ray keeps for a cell."""
-    gpus: float = 0.0
-    """GPUs that Ray keeps for a cell; 0.5 lets two share one."""
-    retries: int = 3
-    """How often Ray tries a cell again whose worker died."""
+    """Address of the Ray cluster, HOST:PORT; by default Ray starts a cluster of this machine alone."""
+    cpus: Annotated[float, Range(above=0)] = 1.0
+    """Cores that Ray reserves for a cell."""
+    gpus: Annotated[float, Range(0)] = 0.0
+    """GPUs that Ray reserves for a cell; with 0.5 two cells share one."""
+    retries: Annotated[int, Range(0)] = 3
+    """Times that Ray restarts a cell whose worker died."""
     cell_reports: bool = False
-    """Draw the plots and the report of each cell too."""
+    """Also draw the plots and the report of each cell."""
     dry_run: bool = False
     """List the cells and stop."""
 
 
 @dataclass(frozen=True)
 class StudyChoice:
-    """Runs a study that a Python file makes: an `experiments.sweeps.study.Study`."""
+    """Run a study from a Python file that makes an `experiments.sweeps.study.Study`."""
 
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py[:NAME]")]
-    """FILE.py, or FILE.py:NAME where it makes several."""
+    """FILE.py, or FILE.py:NAME if the file makes several studies."""
     options: Options = dataclasses.field(default_factory=Options)
 
 
 def parse(args: Sequence[str]) -> tuple[Study, Options]:
-    """Parses ``MODEL --preset PRESET [flags]`` or ``study FILE.py[:NAME] [flags]``. Exits on help and on errors."""
+    """Parse ``FAMILY --preset PRESET [flags]`` or ``study FILE.py[:NAME] [flags]``. Exits on help and on errors."""
     args = list(args)
     if args and args[0] == "study":
         choice = parse_flags(StudyChoice, f"{PROG} study", args[1:])
@@ -72,28 +73,21 @@ def parse(args: Sequence[str]) -> tuple[Study, Options]:
 
 def _checked(options: Options) -> Options:
     with user_errors():
-        if options.jobs < 1:
-            raise ValueError(f"jobs {options.jobs}: must be at least 1")
-        if not 0 < options.cpus < float("inf"):
-            raise ValueError(f"cpus {options.cpus}: must be positive")
-        if not 0 <= options.gpus < float("inf"):
-            raise ValueError(f"gpus {options.gpus}: must be 0 or more")
-        usual = Options()
-        of_local, of_ray = ("jobs", "together"), ("gpus", "cpus", "retries", "ray_address")
-        for name, launcher in [*((name, "local") for name in of_local), *((name, "ray") for name in of_ray)]:
+        check_ranges(options)
+        defaults = Options()
+        local, ray = ("jobs", "together"), ("gpus", "cpus", "retries", "ray_address")
+        for name, launcher in [*((name, "local") for name in local), *((name, "ray") for name in ray)]:
             value = getattr(options, name)
-            if options.launcher != launcher and value != getattr(usual, name):
+            if options.launcher != launcher and value != getattr(defaults, name):
                 raise ValueError(f"{name} {value} with launcher {options.launcher!r}: it is for {launcher}")
-        if options.retries < 0:
-            raise ValueError(f"retries {options.retries}: must be 0 or more")
     return options
 
 
 def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
-    asks_help = any(arg in ("-h", "--help") for arg in args)
+    is_help = any(arg in ("-h", "--help") for arg in args)
     with user_errors():
         preset = _preset(args)
-        if preset is None and not asks_help:
+        if preset is None and not is_help:
             names = ", ".join(family.presets)
             raise ValueError(f"no preset given: give --preset with one of {names}")
         base = find_preset(family, preset or next(iter(family.presets)))
@@ -110,7 +104,7 @@ def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
     seeds: int | list[int] = parsed.study.seeds
     with user_errors():
         if "seed" in axes:
-            if _given(args, "--seeds"):
+            if _has_flag(args, "--seeds"):
                 raise ValueError("--seed with --seeds: give one of them")
             seeds = [_seed(text) for text in axes.pop("seed")]
         zipped = []
@@ -128,12 +122,12 @@ def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
 
 def _seed(text: str) -> int:
     if not text.isdecimal():
-        raise ValueError(f"seed {text!r}: must be a whole number of 0 or more")
+        raise ValueError(f"seed {text!r}: must be a whole number, at least 0")
     return int(text)
 
 
 def _preset(args: Sequence[str]) -> str | None:
-    """The preset among the flags: what it holds is the defaults of the other flags."""
+    """Return the preset among the flags, which sets the defaults of the other flags; None if there is none."""
     for index, arg in enumerate(args):
         if arg.startswith("--preset="):
             return arg.partition("=")[2]
@@ -142,12 +136,12 @@ def _preset(args: Sequence[str]) -> str | None:
     return None
 
 
-def _given(args: Sequence[str], flag: str) -> bool:
+def _has_flag(args: Sequence[str], flag: str) -> bool:
     return any(arg == flag or arg.startswith(f"{flag}=") for arg in args)
 
 
 def _plain_switches(args: Sequence[str], fields: Mapping[str, Field]) -> list[str]:
-    """The flags with ``--x`` and ``--no-x`` of a switch written as ``--x True`` and ``--x False``."""
+    """Write ``--x`` and ``--no-x`` of a Boolean flag as ``--x True`` and ``--x False``."""
     switches = {name.replace("_", "-") for name, field in fields.items() if is_bool(field.hint)}
     plain: list[str] = []
     for index, arg in enumerate(args):
@@ -162,50 +156,49 @@ def _plain_switches(args: Sequence[str], fields: Mapping[str, Field]) -> list[st
 
 
 def _command(family: Family, base: Any, fields: Mapping[str, Field]) -> type:
-    """The class of the whole command line of a model, with the values of a preset as defaults."""
-    presets = "; ".join(f"{name}: {said}" for name, (said, _) in family.described_presets().items())
+    """Make the class of the command line of a family, with the values of a preset as defaults."""
+    presets = "; ".join(f"{name}: {text}" for name, (text, _) in family.described_presets().items())
 
-    def said(text: str, metavar: str) -> Any:
+    def help_arg(text: str, metavar: str) -> Any:
         return tyro.conf.arg(help=text, metavar=metavar)
 
     sweep = [
-        ("preset", Annotated[str, said(f"What every cell starts from. {presets}", "PRESET")], ""),
-        ("seeds", Annotated[int, said("Run every setting with this many seeds, from 0.", "INT")], 1),
+        ("preset", Annotated[str, help_arg(f"The preset that every cell is based on. {presets}", "PRESET")], ""),
+        ("seeds", Annotated[int, help_arg("Number of seeds of every setting, counted from 0.", "INT")], 1),
         (
             "zip",
             Annotated[
                 tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
-                said(
-                    "Fields that move together instead of being crossed, for example: num-glimpses sigma.", "FIELD .."
+                help_arg(
+                    "Fields whose values are paired instead of crossed, for example: num-glimpses sigma.", "FIELD .."
                 ),
             ],
             (),
         ),
-        ("name", Annotated[str | None, said("Names the default folder.", "TEXT")], None),
+        ("name", Annotated[str | None, help_arg("NAME of the default folder.", "TEXT")], None),
     ]
-    study = _dataclass("Study", "What is swept.", sweep)
+    study = _dataclass("Study", "Preset, seeds and pairs of fields of the sweep.", sweep)
     axes = _axes_class(type(base), base, {field.path: field for field in fields.values()}, ())
     parts = [("study", study, study()), ("axes", axes, axes()), ("options", Options, Options())]
     description = (
-        f"Sweeps fields of the configuration of {family.name}: one value of a flag holds for all cells, several are an "
-        "axis, and every combination of the axes is run with every seed. Each flag shows its units and, as its "
+        f"Sweep fields of the configuration of {family.name}. One value of a flag holds for all cells; several values "
+        "are an axis. Every combination of the axes runs with every seed. Each flag shows its units and, as its "
         "default, the preset's value."
     )
     return _dataclass("Ablation", description, parts)
 
 
 def _axes_class(cls: type, base: Any, by_path: dict[tuple[str, ...], Field], path: tuple[str, ...]) -> type:
-    """A class like that of a configuration, whose fields each take several values as text."""
+    """Make a class like that of a configuration, whose fields each take several values as text."""
     parts: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(cls):
-        at = (*path, field.name)
-        inside = any(known[: len(at)] == at for known in by_path)
-        if at in by_path:
-            known = by_path[at]
-            kind = Annotated[tuple[str, ...], tyro.conf.arg(help=known.help, metavar=f"{_metavar(known.hint)} ..")]
-            parts.append((field.name, kind, (to_text(get(base, at)),)))
-        elif inside:
-            nested = _axes_class(typing.cast(type, type(get(base, at))), base, by_path, at)
+        place = (*path, field.name)
+        if place in by_path:
+            flag = by_path[place]
+            kind = Annotated[tuple[str, ...], tyro.conf.arg(help=flag.help, metavar=f"{_metavar(flag.hint)} ..")]
+            parts.append((field.name, kind, (to_text(get(base, place)),)))
+        elif any(other[: len(place)] == place for other in by_path):
+            nested = _axes_class(typing.cast(type, type(get(base, place))), base, by_path, place)
             parts.append((field.name, nested, nested()))
     return _dataclass(cls.__name__, " ".join((cls.__doc__ or "").split()), parts)
 

@@ -1,4 +1,4 @@
-"""A cell on another machine: its folder travels as bytes. Imports nothing but the standard library, to start fast."""
+"""Cells on other machines: run directories sent as bytes. Imports the standard library alone, to start fast."""
 
 import io
 import math
@@ -14,11 +14,17 @@ LOG = "log.txt"
 
 
 class WorkerDied(Exception):
-    """The process of a cell was killed, which says nothing against the cell."""
+    """The process of a cell was killed, so the cell may be restarted."""
 
 
 class Parcel(NamedTuple):
-    """What comes back of a cell: the exit status of its process, its log, and its folder (empty where it made none)."""
+    """The outcome of a cell on another machine.
+
+    Attributes:
+      code: the exit status of its process.
+      log: the output of the process.
+      folder: its packed run directory; empty if there is none.
+    """
 
     code: int
     log: bytes
@@ -26,7 +32,7 @@ class Parcel(NamedTuple):
 
 
 def pack(folder: Path) -> bytes:
-    """All files of a folder; nothing where there is no folder."""
+    """Return all files of a folder as bytes; empty if there is no folder."""
     if not folder.is_dir():
         return b""
     buffer = io.BytesIO()
@@ -36,20 +42,20 @@ def pack(folder: Path) -> bytes:
 
 
 def unpack(data: bytes, folder: Path) -> None:
-    """Makes a folder of what `pack` made."""
+    """Make a folder from the bytes of `pack`."""
     folder.mkdir(parents=True)
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
         archive.extractall(folder, filter="data")
 
 
 def run_cell(arguments: list[str], folder: bytes, cpus: float, gpus: float = 0.0) -> Parcel:
-    """Runs a cell in a scratch folder of this machine.
+    """Run a cell in a scratch folder of this machine.
 
     Args:
-      arguments: what follows ``python``, but for the folder of the run.
-      folder: the run to go on with, packed; nothing to begin one.
-      cpus: the cores it may use.
-      gpus: the GPUs; less than one is a part of its memory.
+      arguments: the arguments of ``python``, without the run directory.
+      folder: the packed run to resume; empty to begin one.
+      cpus: the number of cores, for the size of XLA's thread pool.
+      gpus: the number of GPUs; less than one is a fraction of its memory.
 
     Raises:
       WorkerDied: the process was killed.
@@ -60,9 +66,9 @@ def run_cell(arguments: list[str], folder: bytes, cpus: float, gpus: float = 0.0
             unpack(folder, run_dir)
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "NPROC": str(math.ceil(cpus)),  # The size of XLA's pool of threads.
+            "NPROC": str(math.ceil(cpus)),  # The size of XLA's thread pool.
         }
-        if 0 < gpus < 1:  # A process would take three quarters of a GPU.
+        if 0 < gpus < 1:  # By default a process takes three quarters of a GPU.
             environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.75 * gpus:.4f}")
         with log.open("wb") as file:
             process = subprocess.Popen(
@@ -82,9 +88,9 @@ def run_cell(arguments: list[str], folder: bytes, cpus: float, gpus: float = 0.0
 
 
 def _python() -> list[str]:
-    """The interpreter, which on Linux is killed when the worker that started it dies: its run could go nowhere."""
+    """Return the command of the interpreter; on Linux its process dies with the worker, which alone could return it."""
     if sys.platform != "linux":
         return [sys.executable]
-    # PR_SET_PDEATHSIG is 1, SIGKILL 9. Set by the child, since code between fork and exec can deadlock.
+    # PR_SET_PDEATHSIG is 1, SIGKILL 9. The child sets it, since code between fork and exec can deadlock.
     code = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
     return [sys.executable, "-I", "-S", "-c", code, sys.executable]

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a live table on a terminal, plain lines elsewhere."""
+"""The display of a running sweep: a live table on a terminal, plain lines elsewhere."""
 
 import time
 from collections import Counter
@@ -20,12 +20,12 @@ from experiments.training.run_directory import read_metrics
 
 
 class Board:
-    """The statuses of all cells; shows them, and keeps the tables of the folder up to date.
+    """The statuses of all cells; displays them, and keeps the tables of the folder up to date.
 
     Args:
-      plan: the sweep's plan.
-      sweep: its folder.
-      console: where to show it.
+      plan: the plan of the sweep.
+      sweep: the folder of the sweep.
+      console: the console to display on.
     """
 
     def __init__(self, plan: Plan, sweep: Path, console: Console):
@@ -33,7 +33,7 @@ class Board:
         self._outcomes = {outcome.cell.id: outcome for outcome in read_outcomes(sweep, plan)}
         self.statuses = {cell.id: Status("waiting") for cell in plan.cells}
         self.statuses |= {cell_id: Status("finished") for cell_id in self._outcomes}
-        self._begun: dict[str, float] = {}
+        self._start_times: dict[str, float] = {}
         self._live = Live(get_renderable=self.table, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Board":
@@ -46,50 +46,50 @@ class Board:
             self._live.stop()
 
     def waiting(self) -> list[Cell]:
-        """The cells that are not finished."""
+        """Return the cells that are not finished."""
         return [cell for cell in self._plan.cells if self.statuses[cell.id].state != "finished"]
 
     def failures(self) -> list[tuple[Cell, str]]:
-        """The cells that failed, and why."""
+        """Return the cells that failed, with the reasons."""
         statuses = [(cell, self.statuses[cell.id]) for cell in self._plan.cells]
         return [(cell, status.detail) for cell, status in statuses if status.state == "failed"]
 
     def settings(self) -> list[Setting]:
-        """The settings with their outcomes so far."""
+        """Return the settings with their outcomes so far."""
         return group_settings(self._plan, list(self._outcomes.values()))
 
     def notify(self, cell: Cell, status: Status) -> None:
-        """Takes in the new status of a cell."""
+        """Record and display the new status of a cell."""
         if self.statuses[cell.id] == status:
             return
         self.statuses[cell.id] = status
-        said = f"{self._plan.describe(cell)}: {status.state}"
+        message = f"{self._plan.describe(cell)}: {status.state}"
         if status.state == "running":
-            self._begun[cell.id] = time.monotonic()
+            self._start_times[cell.id] = time.monotonic()
         if status.state == "finished" and (outcome := read_outcome(self._sweep, self._plan, cell)):
-            # A new dictionary, since the live table reads the old one in a thread of its own.
+            # A new dictionary, since the live table reads the old one in its own thread.
             self._outcomes = self._outcomes | {cell.id: outcome}
-            known = [self._outcomes[cell.id] for cell in self._plan.cells if cell.id in self._outcomes]
-            write_tables(self._sweep, self._plan, known)
-            said += f", test error {outcome.error():.2f}%"
-            if cell.id in self._begun:
-                said += f", in {duration(time.monotonic() - self._begun[cell.id])}"
+            outcomes = [self._outcomes[cell.id] for cell in self._plan.cells if cell.id in self._outcomes]
+            write_tables(self._sweep, self._plan, outcomes)
+            message += f", test error {outcome.error():.2f}%"
+            if cell.id in self._start_times:
+                message += f", in {duration(time.monotonic() - self._start_times[cell.id])}"
         if status.detail:
-            said += f" {status.detail}" if status.state == "waiting" else f": {status.detail}"
+            message += f" {status.detail}" if status.state == "waiting" else f": {status.detail}"
         if status.state in ("finished", "failed"):
             ended = sum(s.state in ("finished", "failed") for s in self.statuses.values())
-            said = f"[{ended}/{len(self.statuses)}] {said}"
+            message = f"[{ended}/{len(self.statuses)}] {message}"
         if not self._console.is_terminal or status.state in ("failed", "stopped"):
-            self._console.print(Text(said, "red" if status.state == "failed" else ""), soft_wrap=True)
+            self._console.print(Text(message, "red" if status.state == "failed" else ""), soft_wrap=True)
 
     def summary(self) -> str:
-        """How many cells are in which state."""
+        """Return the number of cells in each state, as text."""
         counts = Counter(status.state for status in self.statuses.values())
         parts = [f"{counts[state]} {state}" for state in ("finished", "running", "failed", "stopped", "waiting")]
         return f"{len(self.statuses)} cells: " + ", ".join(part for part in parts if not part.startswith("0 "))
 
     def table(self) -> RenderableType:
-        """A row for each setting."""
+        """Return a table with a row for each setting."""
         table = Table(title="test error in per cent, mean over seeds [95% t interval]")
         for name in self._plan.names or ("setting",):
             table.add_column(name, justify="right")
@@ -106,13 +106,14 @@ class Board:
         return Group(table, Text(self.summary()))
 
     def _now(self, setting: Setting) -> str:
-        said = []
+        """Describe the running and failed cells of a setting."""
+        texts = []
         for cell in setting.cells:
             state, detail = self.statuses[cell.id]
             if state == "running":
                 records = read_metrics(cell_folder(self._sweep, cell))
-                share = records[-1]["step"] / cell.config.training.steps if records else 0.0
-                said.append(f"seed {cell.seed} at {share:.0%}")
+                fraction = records[-1]["step"] / cell.config.training.steps if records else 0.0
+                texts.append(f"seed {cell.seed} at {fraction:.0%}")
             elif state in ("failed", "stopped") or detail:
-                said.append(f"seed {cell.seed} {state}: {detail}" if detail else f"seed {cell.seed} {state}")
-        return "; ".join(said)
+                texts.append(f"seed {cell.seed} {state}: {detail}" if detail else f"seed {cell.seed} {state}")
+        return "; ".join(texts)

@@ -1,4 +1,4 @@
-"""Cells as tasks of a Ray cluster, whose machines share no disk."""
+"""The Ray launcher: cells as tasks of a Ray cluster, whose machines need not share a disk."""
 
 import contextlib
 import importlib.util
@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.sweeps import parcels
 from experiments.sweeps.cells import Cell, arguments
-from experiments.sweeps.directory import begun, cell_folder, read_results
+from experiments.sweeps.directory import cell_folder, has_run, read_results
 from experiments.sweeps.launchers import Notify, Status, Stop
 from experiments.sweeps.logs import last_error, log_path
 from experiments.training import provenance, run_directory
@@ -19,11 +19,11 @@ ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
 
 
-def require() -> None:
-    """Checks that Ray is there.
+def require_ray() -> None:
+    """Check that Ray is installed.
 
     Raises:
-      ValueError: it is not installed; says how to.
+      ValueError: it is not; says how to install it.
     """
     if importlib.util.find_spec("ray") is None:
         raise ValueError("launcher 'ray': Ray is not installed; install it with: pip install '.[ray]'")
@@ -31,21 +31,21 @@ def require() -> None:
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[Any]:
-    """Ray, connected to a cluster, or to one of this machine alone where there is no address."""
+    """Yield Ray, connected to the cluster at an address; without one, to a new cluster of this machine alone."""
     import ray
 
-    mine = not ray.is_initialized()
-    if mine:
+    is_new = not ray.is_initialized()
+    if is_new:
         packages = [ROOT / name for name in ("common", "ram", "dram", "stn", "experiments")]
         settings = {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "XLA_"))}
-        # The code travels, so that the machines need nothing but the libraries, and run what is here.
-        travels = {"py_modules": [str(path) for path in packages if path.is_dir()], "env_vars": settings}
-        options: dict[str, Any] = {"runtime_env": travels, "log_to_driver": False, "logging_level": "ERROR"}
+        # The machines get this code, so they need only the libraries.
+        runtime_env = {"py_modules": [str(path) for path in packages if path.is_dir()], "env_vars": settings}
+        options: dict[str, Any] = {"runtime_env": runtime_env, "log_to_driver": False, "logging_level": "ERROR"}
         ray.init(address or "local", **options)
     try:
         yield ray
     finally:
-        if mine:
+        if is_new:
             ray.shutdown()
 
 
@@ -61,49 +61,49 @@ def execute(
     retries: int = 3,
     reports: bool = False,
 ) -> None:
-    """Runs cells as Ray tasks; see `experiments.sweeps.launchers.Execute`.
+    """Run cells as Ray tasks; see `experiments.sweeps.launchers.Execute`.
 
-    Ray tries a task again on another worker when its own dies, ``retries`` times. The folder of a cell comes back when
-    its process ends, well or not, so a cell that is tried again starts from what was there when the sweep began.
+    When a worker dies, Ray restarts its task on another one, ``retries`` times. A run directory returns only when the
+    process of its cell ends, so a restarted cell begins from its state at the start of the sweep.
     """
     with connected(address) as ray:
-        if (missing := _missing(ray, cpus, gpus)) and cells:
+        if (missing := _missing_resources(ray, cpus, gpus)) and cells:
             notify(cells[0], Status("waiting", f"for a machine with {missing}: the cluster has none yet"))
         task = ray.remote(parcels.run_cell).options(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=[parcels.WorkerDied]
         )
-        sent: dict[Any, Cell] = {}
+        tasks: dict[Any, Cell] = {}
         for cell in cells:
             run_dir = cell_folder(sweep, cell)
-            folder = parcels.pack(run_dir) if begun(run_dir) else b""
+            folder = parcels.pack(run_dir) if has_run(run_dir) else b""
             command = arguments(cell, None, resume=False, reports=reports)
-            sent[task.remote(command, folder, cpus, gpus)] = cell
+            tasks[task.remote(command, folder, cpus, gpus)] = cell
             notify(cell, Status("waiting", "in Ray"))
-        while sent and not stop.asked:
-            for reference in ray.wait(list(sent), timeout=POLL_SECONDS)[0]:
-                cell = sent.pop(reference)
+        while tasks and not stop.requests:
+            for reference in ray.wait(list(tasks), timeout=POLL_SECONDS)[0]:
+                cell = tasks.pop(reference)
                 try:
                     parcel = ray.get(reference)
                 except (ray.exceptions.RayError, parcels.WorkerDied) as error:
                     reason = str(getattr(error, "cause", None) or error).strip().splitlines()
                     notify(cell, Status("failed", f"its worker died: {reason[0] if reason else type(error).__name__}"))
                 else:
-                    notify(cell, keep(parcel, cell, sweep))
-        for reference, cell in sent.items():
+                    notify(cell, store(parcel, cell, sweep))
+        for reference, cell in tasks.items():
             ray.cancel(reference, force=True)
             notify(cell, Status("stopped"))
 
 
-def keep(parcel: parcels.Parcel, cell: Cell, sweep: Path) -> Status:
-    """Puts what came back of a cell into its folder, and says how the cell ended."""
+def store(parcel: parcels.Parcel, cell: Cell, sweep: Path) -> Status:
+    """Store the run directory and the log of a cell in the sweep, and return how the cell ended."""
     run_dir = cell_folder(sweep, cell)
     if parcel.folder:
-        coming = run_dir.with_name(f".{run_dir.name}.coming")
-        shutil.rmtree(coming, ignore_errors=True)
-        parcels.unpack(parcel.folder, coming)
-        _add_commit(coming)
+        incoming = run_dir.with_name(f".{run_dir.name}.incoming")
+        shutil.rmtree(incoming, ignore_errors=True)
+        parcels.unpack(parcel.folder, incoming)
+        _add_commit(incoming)
         shutil.rmtree(run_dir, ignore_errors=True)
-        coming.rename(run_dir)
+        incoming.rename(run_dir)
     log = log_path(run_dir)
     with log.open("ab") as file:
         file.write(parcel.log)
@@ -113,7 +113,7 @@ def keep(parcel: parcels.Parcel, cell: Cell, sweep: Path) -> Status:
 
 
 def _add_commit(run_dir: Path) -> None:
-    """Adds the commit of the code, which travelled without its repository."""
+    """Add the commit to the results, which the other machine did not know: its code has no repository."""
     path = run_dir / "results.json"
     if path.is_file():
         results = run_directory.read_json(path)
@@ -121,8 +121,8 @@ def _add_commit(run_dir: Path) -> None:
             run_directory.write_json(path, results | {"commit": provenance.commit()})
 
 
-def _missing(ray: Any, cpus: float, gpus: float) -> str:
-    """What a cell needs and no machine of the cluster has."""
+def _missing_resources(ray: Any, cpus: float, gpus: float) -> str:
+    """Describe the resources that a cell needs if no machine of the cluster has them; empty if one does."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(machine.get("CPU", 0) >= cpus and machine.get("GPU", 0) >= gpus for machine in machines):
         return ""

@@ -1,4 +1,4 @@
-"""Compiled functions that runs share where they differ in seeds and continuous hyperparameters alone."""
+"""Compiled programs shared by runs that differ only in seeds and continuous hyperparameters."""
 
 import hashlib
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class General(NamedTuple):
       step: see `common.training.step.train_step`.
       chunk: ``(state, (source, hyper), num_steps) -> (state, metrics [num_steps])``.
       predict_validation: ``(params, key, images, hyper) -> Predictions``.
-      predict_final: the same over the episodes of the final evaluation.
+      predict_final: likewise, with the episodes of the final evaluation.
     """
 
     step: Step
@@ -38,10 +38,10 @@ class General(NamedTuple):
 
 
 class SharedPrograms:
-    """Compiles once for all runs whose lowered programs are the same; a `Compile`."""
+    """A `Compile` that compiles once for all runs whose lowered programs are the same."""
 
     def __init__(self) -> None:
-        self._known: dict[str, General] = {}
+        self._compiled: dict[str, General] = {}
 
     def __call__(self, experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
         """Return the programs of a run, compiled once for all runs that share them."""
@@ -59,22 +59,22 @@ class SharedPrograms:
     def general(self, experiment: Experiment, model: Model, dataset: Dataset) -> General:
         """Return the programs that a run shares with others."""
         digest = program_digest(experiment, model, dataset)
-        if digest not in self._known:
+        if digest not in self._compiled:
             step = make_step(experiment, model, dataset)
-            self._known[digest] = General(
+            self._compiled[digest] = General(
                 step,
-                make_chunk(lambda state, given: step(state, *given)),
+                make_chunk(lambda state, source_and_hyper: step(state, *source_and_hyper)),
                 validation_predictor(experiment, model),
                 final_predictor(experiment, model),
             )
-        return self._known[digest]
+        return self._compiled[digest]
 
 
 def program_digest(experiment: Experiment, model: Model, dataset: Dataset) -> str:
     """Return the SHA-256 of everything that a run computes except its seed and its continuous hyperparameters.
 
     It covers the lowered step and predictions, which hold every constant, the budget and the configuration of the
-    images. So runs of one digest share their programs, their stops and their images, whatever fields they differ in.
+    images. So runs with the same digest share their programs, their validation steps and their images.
     """
     hyper: Hyper = configured_hyper(experiment, model)
     state = jax.eval_shape(lambda: make_initial_state(experiment, model))

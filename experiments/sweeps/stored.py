@@ -1,4 +1,4 @@
-"""Stored sweeps: settings read back from `results.csv`, for differences and figures without the runs."""
+"""Stored sweeps: settings read from `results.csv`, for differences and figures without the runs."""
 
 import csv
 import math
@@ -12,19 +12,19 @@ from experiments.sweeps.study import Dimension
 
 
 class StoredCell(NamedTuple):
-    """A cell whose run is not stored: its seed and its name."""
+    """The seed and the identity of a cell whose run is not stored."""
 
     seed: int
     id: str
 
 
 class StoredSweep(NamedTuple):
-    """A sweep as its `results.csv` has it; values of fields are text.
+    """The content of a `results.csv`; values of fields are text.
 
     Attributes:
       names: the fields that vary.
-      dimensions: an axis for each field if all combinations are there, else one axis of fields that move together.
-      settings: with their outcomes, in the order of the file.
+      dimensions: an axis for each field if all combinations are present, else one axis of paired fields.
+      settings: the settings with their outcomes, in the order of the file.
     """
 
     names: tuple[str, ...]
@@ -33,7 +33,7 @@ class StoredSweep(NamedTuple):
 
     @property
     def labels(self) -> list[str]:
-        """The names of the settings, as in `differences.csv`."""
+        """Return the names of the settings, as in `differences.csv`."""
         return [label(self.names, setting.values) for setting in self.settings]
 
 

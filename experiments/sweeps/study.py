@@ -1,4 +1,4 @@
-"""Studies: which fields take which values. A study becomes a plan, which lists the cells."""
+"""Studies, which give values for fields, and plans, which list the cells of a study."""
 
 import importlib.util
 import itertools
@@ -15,33 +15,33 @@ from experiments.sweeps.cells import Cell
 
 @dataclass(frozen=True)
 class Study:
-    """What to sweep. Fields have the names of their flags, with dashes or underscores."""
+    """The fields of a sweep and their values. Fields have the names of their flags, with dashes or underscores."""
 
     family: str
     """A family of models: ram, dram, stn, soft_attention, colocalisation, cnn, or module:NAME for your own."""
     preset: str
-    """The preset that every cell starts from."""
+    """The preset that every cell is based on."""
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Values by field; every combination is a setting. A field with one value is an override."""
     zipped: Sequence[Mapping[str, Sequence[Any]]] = ()
-    """Groups of fields that move together: the first values of each, then the second, and so on."""
+    """Groups of fields whose values are paired: the first values of each, then the second, and so on."""
     seeds: int | Sequence[int] = 1
-    """How many seeds from 0, or which."""
+    """The number of seeds, counted from 0, or a list of seeds."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Values by field, for all cells."""
     name: str | None = None
-    """The default folder is runs/ablate-NAME."""
+    """NAME of the default folder, runs/ablate-NAME."""
 
 
 class Dimension(NamedTuple):
-    """An axis, or several fields that move together: ``values[i]`` are those of ``names`` at place i."""
+    """An axis of one field or of several paired fields: ``values[i]`` are the values of ``names`` at place i."""
 
     names: tuple[str, ...]
     values: tuple[tuple[Any, ...], ...]
 
 
 class Plan(NamedTuple):
-    """A study with its values checked and its cells listed, seeds fastest."""
+    """A study with checked values, and its cells; the seeds vary fastest."""
 
     study: Study
     dimensions: tuple[Dimension, ...]
@@ -51,26 +51,26 @@ class Plan(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fields that vary."""
+        """Return the fields that vary."""
         return tuple(name for dimension in self.dimensions for name in dimension.names)
 
     def values(self, cell: Cell) -> tuple[Any, ...]:
-        """The values of a cell in the fields that vary."""
+        """Return the values of a cell in the fields that vary."""
         return tuple(cell.value(name) for name in self.names)
 
     def describe(self, cell: Cell, seed: bool = True) -> str:
-        """A cell in words: the fields that vary, and the seed."""
+        """Describe a cell by the fields that vary and the seed."""
         parts = [f"{name} {value}" for name, value in zip(self.names, self.values(cell), strict=True)]
         return ", ".join([*parts, f"seed {cell.seed}"] if seed or not parts else parts)
 
     @property
     def name(self) -> str:
-        """Name the default folder by the fields that vary, not by their values."""
+        """Return the name of the default folder: the fields that vary, without their values."""
         family = self.study.family.rpartition(":")[0] or self.study.family
         return self.study.name or "-".join([family, self.study.preset, *self.names])
 
     def to_json(self) -> dict[str, Any]:
-        """What ``sweep.json`` holds."""
+        """Return the content of ``sweep.json``."""
         return {
             "family": self.study.family,
             "preset": self.study.preset,
@@ -80,27 +80,27 @@ class Plan(NamedTuple):
         }
 
 
-def seeds_of(given: Any) -> tuple[int, ...]:
-    """The seeds that a study asks for, by their number or one by one.
+def list_seeds(seeds: Any) -> tuple[int, ...]:
+    """Return the seeds of a study, from their number or a list of them.
 
     Raises:
-      ValueError: there is none, one is given twice, or they are no whole numbers.
+      ValueError: there is none, one is listed twice, or they are not whole numbers.
     """
 
-    def whole(value: Any) -> bool:
+    def is_whole(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
 
-    seeds = range(given) if whole(given) else given
-    if not isinstance(seeds, Sequence) or not all(map(whole, seeds)):
-        raise ValueError(f"seeds {given!r}: must be their number, or a list of whole numbers")
-    if not seeds:
-        raise ValueError(f"seeds {given}: must be at least 1")
-    _require_distinct("seed", seeds)
-    return tuple(seeds)
+    listed = range(seeds) if is_whole(seeds) else seeds
+    if not isinstance(listed, Sequence) or not all(map(is_whole, listed)):
+        raise ValueError(f"seeds {seeds!r}: must be their number, or a list of whole numbers")
+    if not listed:
+        raise ValueError(f"seeds {seeds}: must be at least 1")
+    _require_distinct("seed", listed)
+    return tuple(listed)
 
 
 def make_plan(study: Study) -> Plan:
-    """Lists the cells of a study.
+    """List the cells of a study.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
@@ -109,7 +109,7 @@ def make_plan(study: Study) -> Plan:
     base = find_preset(family, study.preset)
     fields = fields_of(type(base))
     dimensions, overrides = _dimensions(study, fields)
-    seeds = seeds_of(study.seeds)
+    seeds = list_seeds(study.seeds)
     for name, value in overrides.items():
         base = replace(base, fields[name].path, value)
     cells = []
@@ -124,9 +124,9 @@ def make_plan(study: Study) -> Plan:
 
 
 def _dimensions(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Dimension, ...], dict[str, Any]]:
-    """The dimensions, in the order in which their first fields stand in the configuration, and the overrides."""
+    """Return the dimensions, in the order of the configuration's fields, and the overrides."""
     overrides = {name: values[0] for name, values in _columns({k: [v] for k, v in study.overrides.items()}, fields)}
-    found, seen = [], set(overrides)
+    dimensions, seen = [], set(overrides)
     groups = [{name: values} for name, values in study.axes.items()] + [dict(group) for group in study.zipped]
     for group in groups:
         columns = sorted(_columns(group, fields), key=lambda column: list(fields).index(column[0]))
@@ -136,28 +136,28 @@ def _dimensions(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Dimens
             seen.add(name)
             if len(values) != len(columns[0][1]):
                 lengths = ", ".join(f"{name} has {len(values)}" for name, values in columns)
-                raise ValueError(f"zipped fields must have as many values as each other: {lengths}")
+                raise ValueError(f"zipped fields must have the same number of values: {lengths}")
         rows = tuple(zip(*(values for _, values in columns), strict=True))
         if len(columns) == 1:
             _require_distinct(columns[0][0], columns[0][1])
         else:
             _require_distinct(" and ".join(name for name, _ in columns), rows)
         if len(rows) > 1:
-            found.append(Dimension(tuple(name for name, _ in columns), rows))
+            dimensions.append(Dimension(tuple(name for name, _ in columns), rows))
         else:
             overrides |= {name: values[0] for name, values in columns}
     order = list(fields)
-    found.sort(key=lambda dimension: order.index(dimension.names[0]))
-    return tuple(found), {name: overrides[name] for name in order if name in overrides}
+    dimensions.sort(key=lambda dimension: order.index(dimension.names[0]))
+    return tuple(dimensions), {name: overrides[name] for name in order if name in overrides}
 
 
 def _columns(group: Mapping[str, Sequence[Any]], fields: Mapping[str, Field]) -> list[tuple[str, list[Any]]]:
-    """Names and values of a group of fields, checked."""
+    """Check a group of fields, and return their names and converted values."""
     columns = []
-    for given, values in group.items():
-        name = find_field(fields, given)
+    for key, values in group.items():
+        name = find_field(fields, key)
         if name == "seed":
-            raise ValueError("field 'seed' is no axis: give seeds, which every setting is run with")
+            raise ValueError("field 'seed' is no axis: give seeds, which every setting runs with")
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise ValueError(f"{name} {values!r}: must be one or more values")
         columns.append((name, [convert(name, to_text(value), fields[name].hint) for value in values]))
@@ -171,14 +171,17 @@ def _require_distinct(name: str, values: Sequence[Any]) -> None:
 
 
 def load_study(place: str) -> tuple[str, Study]:
-    """The study in a Python file, ``FILE.py`` or ``FILE.py:NAME``, and its name.
+    """Load a study from a Python file, and return its name and the study.
+
+    Args:
+      place: ``FILE.py``, or ``FILE.py:NAME`` if the file makes several studies.
 
     Raises:
-      ValueError: there is no such file or study in it, or several and no name.
+      ValueError: the file does not exist or cannot be read, has no such study, or has several and no name was given.
     """
-    file, colon, wanted = place.rpartition(":")
-    if not colon or not wanted.isidentifier():
-        file, wanted = place, ""
+    file, colon, requested = place.rpartition(":")
+    if not colon or not requested.isidentifier():
+        file, requested = place, ""
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"study {place!r}: there is no file {file!r}")
@@ -193,9 +196,9 @@ def load_study(place: str) -> tuple[str, Study]:
     studies = {name: value for name, value in vars(module).items() if isinstance(value, Study)}
     if not studies:
         raise ValueError(f"study {place!r}: the file makes no Study (from experiments.sweeps.study import Study)")
-    if wanted and wanted not in studies:
-        raise unknown("study", wanted, studies)
-    if not wanted and len(studies) > 1:
+    if requested and requested not in studies:
+        raise unknown("study", requested, studies)
+    if not requested and len(studies) > 1:
         raise ValueError(f"study {place!r}: the file makes several, give {file}:NAME with one of {', '.join(studies)}")
-    name = wanted or next(iter(studies))
-    return name if wanted else path.stem, studies[name]
+    name = requested or next(iter(studies))
+    return name if requested else path.stem, studies[name]

@@ -19,7 +19,7 @@ from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.optimizers import make_schedule
 from common.training.step import Model, TrainState, keep_best
-from experiments.cli.console import console, say, warn
+from experiments.cli.console import console, print_line, print_warning
 from experiments.cli.stopping import Stop
 from experiments.evaluation.errors import validation_errors
 from experiments.training.config import Experiment, TrainingConfig
@@ -93,27 +93,27 @@ def train(
             seconds += time.monotonic() - begun
             metrics_file.append(record | {"seconds": seconds})
             show_progress(bar, task, record)
-            step, stopping, begun = until, stop.asked, time.monotonic()
+            step, stopping, begun = until, stop.requests, time.monotonic()
             if stopping or validates_at(step, config):
                 checkpoints.save(state)
                 seconds += time.monotonic() - begun
             if stopping:
                 break
-        if stop.asked:
+        if stop.requests:
             raise Interrupted(f"stopped after step {step}, which is saved")
     if step < config.steps:
-        say(f"stopped early: no lower validation error since step {int(state.best_step)}")
+        print_line(f"stopped early: no lower validation error since step {int(state.best_step)}")
     return Outcome(state, seconds)
 
 
 def resume_or_begin(checkpoints: Checkpoints, state: TrainState, observe: Observe, run_dir: Path) -> TrainState:
     """Return the state of the latest checkpoint, or the fresh state given; drop what lies after it."""
-    restored = checkpoints.restore(state, warn)
+    restored = checkpoints.restore(state, print_warning)
     if restored is None:
         observe(state.params, int(state.step), run_dir)
     else:
         state = restored
-        say(f"resuming after step {int(state.step)}")
+        print_line(f"resuming after step {int(state.step)}")
     checkpoints.discard_after(int(state.step))
     return state
 
@@ -192,7 +192,7 @@ def show_progress(bar: Progress, task: Any, record: Mapping[str, Any]) -> None:
     if "validation_error" in record:
         greedy = " (greedy {validation_greedy_error:.2f}%)" if "validation_greedy_error" in record else ""
         error = ("validation error {validation_error:.2f}%" + greedy).format(**record)
-        say(f"step {record['step']}  {now}  {error}")
+        print_line(f"step {record['step']}  {now}  {error}")
 
 
 def progress_bar() -> Progress:
@@ -216,9 +216,9 @@ class StopRequest(Stop):
     A second one ends the program at once.
     """
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        super()._ask(number, frame)
+    def _count_request(self, number: int, frame: FrameType | None) -> None:
+        super()._count_request(number, frame)
         signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
             console.show_cursor()  # The progress bar hid it, and would not show it again after a second signal.
-            say("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")
+            print_line("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

@@ -15,7 +15,7 @@ from common.data import Dataset
 from common.data.array_cache import digest_arrays
 from common.extensions import source_digest, source_files
 from common.training.checkpoints import Checkpoints
-from experiments.cli.console import say
+from experiments.cli.console import print_line
 from experiments.training.config import flatten
 from experiments.training.run_directory import read_json, write_json
 
@@ -74,7 +74,7 @@ def add_start(run_dir: Path, images: str, code: Mapping[str, str]) -> None:
     start = {"step": step, **environment(code), "images": images, "code": dict(code)}
     for name in ("commit", "jax_version"):
         if starts and starts[-1][name] != start[name]:
-            say(f"note: {name} was {starts[-1][name]} until now, and is {start[name]} from now on")
+            print_line(f"note: {name} was {starts[-1][name]} until now, and is {start[name]} from now on")
     write_json(run_dir / FILE, {"starts": [*starts, start]})
 
 

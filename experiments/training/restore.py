@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import TrainState
-from experiments.cli.console import warn
+from experiments.cli.console import print_warning
 from experiments.families import Built, Family, find_family
 from experiments.training.config import DataConfig, Experiment, from_json, load_blank, load_dataset, validate_budget
 from experiments.training.programs import make_initial_state
@@ -58,7 +58,7 @@ def read_experiment(run_dir: Path) -> tuple[Family, Experiment]:
         raise ValueError(f"run directory {str(run_dir)!r}: {error}") from error
     for name, digest in code_digests(family.name, identity["config"]).items():
         if identity.get("code", {}).get(name, digest) != digest:
-            warn(f"note: the source of {name} has changed since the run {str(run_dir)!r} began")
+            print_warning(f"note: the source of {name} has changed since the run {str(run_dir)!r} began")
     return family, experiment
 
 
@@ -88,7 +88,7 @@ def _restore(run_dir: Path, load: Callable[[DataConfig], Dataset]) -> RestoredRu
     dataset = load(experiment.data)
     built = family.build(experiment, dataset)
     state = make_initial_state(experiment, built.model)
-    restored = Checkpoints(run_dir / "checkpoints").restore(state, warn)
+    restored = Checkpoints(run_dir / "checkpoints").restore(state, print_warning)
     if restored is None:
         raise ValueError(f"run directory {str(run_dir)!r} holds no checkpoint yet")
     return RestoredRun(run_dir, family, experiment, dataset, built, restored)

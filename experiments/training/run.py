@@ -12,7 +12,7 @@ import optax
 from common.data import Dataset
 from common.training.checkpoints import CheckpointError
 from experiments.cli.command_line import fail, interruptible, parse_preset, resume_command, user_errors
-from experiments.cli.console import say
+from experiments.cli.console import print_line
 from experiments.cli.tables import headline, print_errors
 from experiments.evaluation.errors import evaluate
 from experiments.families import Built, Family
@@ -94,7 +94,7 @@ def run(
             run_directory.open_run(run_dir, known, resume=experiment.output.resume)
             add_start(run_dir, digest(dataset), known["code"])
         try:
-            say(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
+            print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
             with user_errors(NotFinite, CheckpointError):
                 outcome = train(experiment, dataset, built.model, state, programs, run_dir, built.observe)
                 finish(family, experiment, preset, dataset, built, outcome, programs, run_dir)
@@ -103,7 +103,7 @@ def run(
         except OSError as error:
             fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, resume with: {resume_with}")
         except (Interrupted, KeyboardInterrupt) as stop:
-            say(f"{str(stop) or 'interrupted'}; resume with: {resume_with}")
+            print_line(f"{str(stop) or 'interrupted'}; resume with: {resume_with}")
             raise SystemExit(130) from None
     return run_dir
 
@@ -192,7 +192,7 @@ def finish(
     """Evaluate the selected parameters, write ``results.json``, draw the plots and write the report."""
     config = experiment.training
     params = selected_params(outcome.state, config.keep_best)
-    say("evaluating on the validation and test sets")
+    print_line("evaluating on the validation and test sets")
     starts = read_starts(run_dir)
     replicates = 1 if built.agent is None else experiment.model.estimator.replicates
     results = {
@@ -212,7 +212,7 @@ def finish(
     if experiment.output.plots:
         from experiments.reports.run_page import write_report
 
-        say("drawing")
+        print_line("drawing")
         built.draw(params, run_dir)
         report = write_report(run_dir)
     print_errors(results, config.eval_episodes)

@@ -1,4 +1,4 @@
-"""What a forward pass costs, against products counted by hand."""
+"""Counts of parameters and operations, against products counted by hand."""
 
 import dataclasses
 import re
@@ -36,11 +36,11 @@ def dense(*units):
 
 
 def padded(side, kernel):
-    """Products of a kernel that moves over a padded line of pixels, without those with padding."""
+    """Count the products of a kernel that moves over a padded line of pixels, without those with padding."""
     return sum(min(at + kernel // 2, side - 1) - max(at - kernel // 2, 0) + 1 for at in range(side))
 
 
-def test_ram_by_hand():
+def test_operations_of_ram_match_a_count_by_hand():
     agent = AgentConfig(
         num_glimpses=3, glimpse_hidden=200, location_hidden=100, glimpse_features=300, core="rnn", core_hidden=150
     )
@@ -52,7 +52,7 @@ def test_ram_by_hand():
 
 
 @pytest.mark.parametrize("convolutions", [False, True])
-def test_dram_by_hand(convolutions):
+def test_operations_of_dram_match_a_count_by_hand(convolutions):
     agent = DramAgentConfig(
         glimpses_per_target=1,
         glimpse_network="conv" if convolutions else "dense",
@@ -74,7 +74,7 @@ def test_dram_by_hand(convolutions):
 
 
 @pytest.mark.parametrize("sides", [(30, 15, 8, 4), (12, 6, 3, 2)])
-def test_convolutions_by_hand(sides):
+def test_operations_of_convolutions_match_a_count_by_hand(sides):
     experiment = CnnExperiment(data=NUMBERS, model=ClassifierConfig("addition_cnn", width=0.25))
     products, channels = 0, 3
     for side in sides[:-1]:
@@ -84,7 +84,7 @@ def test_convolutions_by_hand(sides):
     assert 0 < flops_of(experiment, sides[0]) - products < 0.04 * products
 
 
-def test_every_glimpse_counts_once():
+def test_operations_grow_linearly_with_the_number_of_glimpses():
     def flops(glimpses):
         return flops_of(RamExperiment(data=DIGITS, model=RamConfig(agent=AgentConfig(num_glimpses=glimpses))))
 
@@ -97,7 +97,7 @@ def test_glimpses_after_the_end_symbol_cost_nothing():
     shapes = shapes_of(NUMBERS)
     family = family_of(experiment)
     counts = [cost_of("x", family, experiment, shapes, symbols).to_end for symbols in (1.0, 3.0, 3.5, 6.0)]
-    # What is left where the longest numbers of a data set have so many symbols, counted by itself.
+    # The count of an episode of so many symbols is that of data whose longest sequences have so many.
     for symbols, count in zip((1, 3, 6), (counts[0], counts[1], counts[3]), strict=True):
         split = shapes.validation._replace(labels=shapes.validation.labels[:, :symbols])
         alone = cost_of("x", family_of(experiment), experiment, dataclasses.replace(shapes, validation=split))
@@ -106,7 +106,7 @@ def test_glimpses_after_the_end_symbol_cost_nothing():
     assert counts[2] == pytest.approx(counts[1] + (counts[3] - counts[1]) / 6)
 
 
-def test_count_is_that_of_the_compiled_program():
+def test_operations_match_those_of_the_compiled_program():
     experiment = CnnExperiment(data=NUMBERS, model=ClassifierConfig("addition_cnn", width=0.1))
     dataset = shapes_of(NUMBERS, 30)  # No map so small that a CPU would multiply its padding.
     model = build(experiment, dataset).model
@@ -115,18 +115,18 @@ def test_count_is_that_of_the_compiled_program():
     program = jax.jit(lambda params, image: model.predict(params, jax.random.key(0), image, "greedy"))
     compiled = (program.lower(params, image).compile().cost_analysis() or {}).get("flops")
     if not compiled:
-        pytest.skip("this device tells no operations of compiled programs")
+        pytest.skip("this device reports no operations of compiled programs")
     assert flops_of(experiment, 30) == pytest.approx(compiled, rel=0.05)
 
 
-@pytest.mark.parametrize("model", ["stn", "colocalisation", "soft_attention"])
-def test_networks_of_other_kinds_are_counted(model):
-    _, experiment = next(iter(FAMILIES[model].presets.values()))
+@pytest.mark.parametrize("family", ["stn", "colocalisation", "soft_attention"])
+def test_networks_that_see_the_whole_image_are_counted(family):
+    _, experiment = next(iter(FAMILIES[family].presets.values()))
     counted = cost_of("x", family_of(experiment), experiment, shapes_of(experiment.data))
     assert counted.flops > counted.parameters > 0 and counted.glimpses is None
 
 
-def test_costs_of_a_network_grow_with_the_image_and_those_of_an_agent_do_not():
+def test_operations_grow_with_the_image_for_a_cnn_but_not_for_an_agent():
     network = CnnExperiment(data=NUMBERS, model=ClassifierConfig("cnn10"))
     assert flops_of(network, 110) > 4 * flops_of(network, 54)
     agent = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
@@ -134,7 +134,7 @@ def test_costs_of_a_network_grow_with_the_image_and_those_of_an_agent_do_not():
 
 
 @pytest.mark.parametrize("name", [name for name in CNN_PRESETS if name != "images"])
-def test_presets_of_networks_fit_their_images(name):
+def test_networks_of_cnn_presets_fit_their_images(name):
     experiment = CNN_PRESETS[name][1]
     model = build(experiment, shapes_of(experiment.data)).model
     assert jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
@@ -144,12 +144,12 @@ def test_presets_of_networks_fit_their_images(name):
 
 
 def rows(out):
-    """The cells of the table that is printed, after its heads."""
+    """Return the cells of a printed table, without its header."""
     lines = [line for line in out.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
 
 
-def test_table_of_runs_and_presets(tmp_path, capsys):
+def test_the_table_has_a_row_for_each_run_and_preset(tmp_path, capsys):
     data = dataclasses.replace(NUMBERS, resize=16, grayscale=True)
     experiment = CnnExperiment(data=data, model=ClassifierConfig("fc", units=10))
     (tmp_path / "run").mkdir()
@@ -163,7 +163,7 @@ def test_table_of_runs_and_presets(tmp_path, capsys):
     assert agent[5] == "" and float(agent[6]) == pytest.approx(4 * float(agent[4]), abs=2.1e-4)
 
 
-def test_table_of_a_reader_tells_what_its_numbers_of_symbols_cost(tmp_path, capsys):
+def test_the_table_counts_operations_up_to_the_end_symbol_once_a_run_has_results(tmp_path, capsys):
     experiment = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
     identity = {"family": "dram", "preset": "house_numbers", "config": to_json(experiment)}
     write_json(tmp_path / "config.json", identity)
@@ -173,39 +173,39 @@ def test_table_of_a_reader_tells_what_its_numbers_of_symbols_cost(tmp_path, caps
     cost.main([str(tmp_path)])
     (after,) = rows(capsys.readouterr().out)
     assert before[5] == "" and before[:5] == after[:5]
-    assert float(after[5]) == pytest.approx(float(after[4]) / 2, rel=0.1)  # Two digits and the end, of six symbols.
+    assert float(after[5]) == pytest.approx(float(after[4]) / 2, rel=0.1)  # Three symbols of six.
 
 
-def test_sizes(capsys):
+def test_a_row_for_each_size(capsys):
     cost.main(["--preset", "cnn/mnist28", "--size", "54", "110"])
     assert [row[1] for row in rows(capsys.readouterr().out)] == ["54x54x1", "110x110x1"]
 
 
-def test_own_images_are_loaded_for_their_shapes(images, capsys):
+def test_shapes_of_own_images_are_those_of_their_file(images, capsys):
     assert shapes_of(DataConfig("images", data=str(images))).height == 12
     assert shapes_of(DataConfig("cluttered60", data=str(images))).num_classes == 3
     assert find_task("svhn_numbers").numbers and shapes_of(DataConfig("svhn_numbers", data="absent")).height == 54
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, message",
     [
-        ([], "nothing to count: give folders of runs, or --preset FAMILY/PRESET"),
+        ([], "no model to count: give folders of runs, or --preset FAMILY/PRESET"),
         (["--preset", "mnist28"], "preset 'mnist28': must be FAMILY/PRESET, such as cnn/house_numbers"),
         (["--preset", "cnn/mnist"], "unknown preset 'mnist': did you mean 'mnist28'"),
         (["--preset", "rum/mnist28"], "unknown family 'rum'"),
-        (["--preset", "cnn/mnist28", "--size", "0"], "size 0: must be at least 1 pixel"),
+        (["--preset", "cnn/mnist28", "--size", "0"], "size 0: must be at least 1"),
         (["--preset", "cnn/mnist28", "--size", "9"], "network 'paper_cnn' on 9x9 images: needs at least 10x10"),
         (["--preset", "ram/mnist28", "--episodes", "0"], "episodes 0: must be at least 1"),
         (["absent"], "run directory 'absent' holds no config.json"),
         (["damaged"], "'damaged/config.json' is damaged"),
     ],
 )
-def test_bad_input_is_told_in_one_line(flags, said, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_one_line(flags, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "damaged").mkdir()
     write_json(tmp_path / "damaged" / "config.json", {"family": "cnn"})
     with pytest.raises(SystemExit, match="2"):
         cost.main(flags)
     out, err = capsys.readouterr()
-    assert out == "" and re.fullmatch(r"error: .*\n", err) and said in err
+    assert out == "" and re.fullmatch(r"error: .*\n", err) and message in err

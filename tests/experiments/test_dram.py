@@ -1,4 +1,4 @@
-"""Whole experiments of DRAM on sequences, from the command line: results, evaluation, going on, and bad input."""
+"""Whole experiments of DRAM on sequences, from the command line: results, evaluation, resuming, and bad input."""
 
 import signal
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import dram, evaluate, ram
-from experiments.readouts import READOUTS
+from experiments.readouts import READOUTS, readout_name
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
 
 LOOP = (
@@ -24,7 +24,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Ten classes of 12x12 pixels, as many as there are digits; these tests paint pairs of them."""
+    """Make images of 12x12 pixels in ten classes, as many as there are digits, for pairs of them."""
     labels = np.arange(300) % 10
     noise = np.random.default_rng(0).integers(0, 60, (300, 12, 12), dtype=np.uint8)
     bright = (np.arange(12) == labels[:, None])[:, None, :]
@@ -35,13 +35,13 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
-    """The folder of a run."""
+    """Train a run and return its folder."""
     folder = tmp_path_factory.mktemp("dram") / "run"
     dram.main([*FLAGS, "--data", str(images), "--run-dir", str(folder)])
     return folder
 
 
-def test_results_of_sequences(trained):
+def test_results_of_sequences_have_errors_of_symbols_ends_and_lengths(trained):
     results = read_json(trained / "results.json")
     assert (results["task"], results["family"], results["preset"]) == ("pairs100_sequence", "dram", "pairs100_sequence")
     assert (results["steps"], results["episodes"]) == (4, 4 * 8 * 2)
@@ -65,20 +65,21 @@ def test_results_of_sequences(trained):
     assert [record["step"] for record in read_metrics(trained)] == [2, 4]
 
 
-def test_evaluate_finds_the_same_errors(trained, capsys):
+def test_evaluate_prints_the_errors_of_the_results(trained, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")  # Wide enough that no cell is folded.
     evaluate.main([str(trained)])
     out, err = capsys.readouterr()
-    assert "pairs100_sequence: 100x100x1, labels of 3 symbols, end symbols among them; 6 glimpses of 2" in err
+    assert "pairs100_sequence: 100x100x1, labels of 3 symbols, end symbols included; 6 glimpses of 2" in err
     assert "; 6 glimpses of 2 x 4x4, rnn, M = 2" in err
     results = read_json(trained / "results.json")
-    for method, said in READOUTS.items():
+    for method in READOUTS:
         cells = [results[split][method] for split in ("validation", "test")]
         row = " │ ".join(f"{e['error']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in cells)
-        (line,) = [line for line in out.splitlines() if said in line and line.startswith("│")]
+        (line,) = [line for line in out.splitlines() if line.startswith(f"│ {readout_name(method, 3)} ")]
         assert row in line
 
 
-def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(trained, go, monkeypatch, capsys):
+def test_an_interrupted_run_resumes_to_the_same_bits(trained, go, monkeypatch, capsys):
     append = MetricsWriter.append
 
     def append_and_interrupt(self, record):
@@ -89,8 +90,8 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(trained, go, monkeyp
         patched.setattr(MetricsWriter, "append", append_and_interrupt)
         go(dram, FLAGS)
     assert stop.value.code == 130
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "stopped after step 2, which is saved" in said and "-m experiments.dram pairs100_sequence" in said
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "stopped after step 2, which is saved" in line and "-m experiments.dram pairs100_sequence" in line
     go(dram, FLAGS, "--resume")
     states = [read_json(f / "checkpoints" / "4" / "digest.json")["state"] for f in (Path("run"), trained)]
     results = [read_json(f / "results.json") for f in (Path("run"), trained)]
@@ -103,28 +104,28 @@ WRONG = [
     (["--glimpses-per-target", "67"], ["glimpses_per_target 67", "at most 66", "3 targets"]),
     (["--context-size", "101"], ["context_size 101", "100x100", "at most 100"]),
     (["--glimpse-network", "conv"], ["glimpse_size 4", "'conv'", "at least 9"]),
-    (["--glimpse-network", "convolutional"], ["'convolutional'", "'conv'"]),
+    (["--glimpse-network", "convolutional"], ["unknown glimpse_network 'convolutional'", "dense, conv"]),
     (["--unit-width", "-3px"], ["unit_width '-3px'", "positive", "'5px'"]),
     (["--no-two-layers", "--stop-gradient"], ["stop_gradient True with two_layers False"]),
     (["--reward", "log_probability"], ["'log_probability' with stop_at_wrong", "--no-stop-at-wrong"]),
-    (["--core", "transformer"], ["'transformer'", "'lstm'"]),
+    (["--core", "transformer"], ["unknown core 'transformer'", "rnn, lstm, gru"]),
     (["--lower-hidden", "0"], ["lower_hidden 0"]),
     (["--num-glimpses", "3"], ["--num-glimpses"]),
 ]
 
 
-@pytest.mark.parametrize("flags, said", WRONG, ids=lambda value: "_".join(value) if value[0][:2] == "--" else "")
-def test_bad_input_is_told_in_one_line_and_nothing_is_written(refused, flags, said):
+@pytest.mark.parametrize("flags, parts", WRONG, ids=lambda value: "_".join(value) if value[0][:2] == "--" else "")
+def test_bad_input_is_one_line_and_nothing_is_written(refused, flags, parts):
     line = refused(dram, FLAGS, *flags)
-    assert [part for part in said if part not in line] == [] and not Path("run").exists()
+    assert [part for part in parts if part not in line] == [] and not Path("run").exists()
 
 
-def test_ram_reads_no_sequences(refused):
+def test_ram_refuses_sequences(refused):
     line = refused(ram, ["quick", "--task", "pairs100_sequence", "--batch-size", "8"])
     assert "its labels are sequences, which RAM does not read; DRAM does" in line and not Path("run").exists()
 
 
-def test_images_that_are_no_digits_make_no_pairs(refused, tmp_path):
+def test_pairs_of_images_that_are_not_ten_classes_are_refused(refused, tmp_path):
     np.savez(tmp_path / "three.npz", images=np.zeros((60, 12, 12), np.uint8), labels=np.arange(60) % 3)
     line = refused(dram, FLAGS, "--data", str(tmp_path / "three.npz"))
-    assert "pairs are made of the classes 0 to 9" in line and not Path("run").exists()
+    assert "pairs need the classes 0 to 9" in line and not Path("run").exists()

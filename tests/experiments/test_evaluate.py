@@ -1,4 +1,4 @@
-"""Evaluating a run again: the same numbers from the best or the last parameters, and one line where there is no run."""
+"""Evaluation of a trained run: errors of the best or the last parameters, and one line where there is no run."""
 
 import json
 import re
@@ -21,7 +21,7 @@ FLAGS = (
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    # Noise has nothing to teach, so that the best parameters are not the last.
+    # Noise teaches nothing, so the best parameters are not the last.
     noise = np.random.default_rng(0).integers(0, 256, (150, 4, 4), dtype=np.uint8)
     np.savez(folder / "images.npz", images=noise, labels=np.arange(150) % 3)
     cnn.main([*FLAGS, "--data", str(folder / "images.npz"), "--run-dir", str(folder / "run")])
@@ -35,7 +35,7 @@ def run_dir(trained, tmp_path):
 
 @pytest.fixture
 def refused(capsys):
-    """Runs a command that must end with status 2 and one line about it, which it returns."""
+    """Return a function that runs a command which must end with status 2 and one line, and returns the line."""
 
     def call(*args):
         with pytest.raises(SystemExit) as stop:
@@ -53,7 +53,7 @@ def row(entries):
     return "│ " + " │ ".join(f"{e['error']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in entries)
 
 
-def test_same_errors_as_in_the_results(run_dir, capsys):
+def test_errors_are_those_of_the_results_and_files_are_unchanged(run_dir, capsys):
     before = sorted((path, path.is_file() and path.read_bytes()) for path in run_dir.rglob("*"))
     evaluate.main([str(run_dir)])
     out, err = capsys.readouterr()
@@ -64,9 +64,9 @@ def test_same_errors_as_in_the_results(run_dir, capsys):
     assert sorted((path, path.is_file() and path.read_bytes()) for path in run_dir.rglob("*")) == before
 
 
-def test_best_parameters_unless_asked_for_the_last(run_dir, capsys):
+def test_the_best_parameters_are_evaluated_unless_last_is_set(run_dir, capsys):
     errors = {record["step"]: record["validation_error"] for record in read_metrics(run_dir)}
-    assert min(errors.values()) < errors[LAST], "the best are not the last, or this test shows nothing"
+    assert min(errors.values()) < errors[LAST], "the best parameters must not be the last for this test"
     best = min(errors, key=errors.get)
     for flags, step in [([], best), (["--last"], LAST)]:
         evaluate.main([str(run_dir), *flags])
@@ -74,49 +74,49 @@ def test_best_parameters_unless_asked_for_the_last(run_dir, capsys):
         assert re.search(rf"│ greedy +│ {errors[step]:.2f} \[", out) and f"; after step {step}\n" in err
 
 
-def test_plots_are_drawn_again(run_dir, capsys):
+def test_plots_redraws_the_plots_and_the_report(run_dir, capsys):
     evaluate.main([str(run_dir), "--plots"])
     assert f"report: {run_dir / 'report.html'}" in capsys.readouterr().out
     assert (run_dir / "report.html").exists() and (run_dir / "plots" / "confusion.png").exists()
 
 
-def test_earlier_checkpoint_where_the_latest_is_damaged(run_dir, capsys):
+def test_an_earlier_checkpoint_is_used_if_the_latest_is_damaged(run_dir, capsys):
     (run_dir / "checkpoints" / str(LAST) / "digest.json").unlink()
     evaluate.main([str(run_dir), "--last"])
     warning, summary = capsys.readouterr().err.splitlines()
     assert f"checkpoints/{LAST}' cannot be read" in warning and f"; after step {LAST - 2}" in summary
 
 
-def test_errors_are_written_where_they_are_asked_for(run_dir, tmp_path, capsys):
+def test_errors_are_written_to_the_output_file(run_dir, tmp_path, capsys):
     before = read_json(run_dir / "results.json")
-    evaluate.main([str(run_dir), "--output", str(tmp_path / "again.json")])
-    found = read_json(tmp_path / "again.json")
-    assert {split: found[split] for split in ("validation", "test")} == {
+    evaluate.main([str(run_dir), "--output", str(tmp_path / "errors.json")])
+    written = read_json(tmp_path / "errors.json")
+    assert {split: written[split] for split in ("validation", "test")} == {
         split: before[split] for split in ("validation", "test")
     }
-    assert found["after_step"] < LAST and {"run", "commit", "device", "jax_version"} <= found.keys()
-    assert f"results: {tmp_path / 'again.json'}" in capsys.readouterr().out
+    assert written["after_step"] < LAST and {"run", "commit", "device", "jax_version"} <= written.keys()
+    assert f"results: {tmp_path / 'errors.json'}" in capsys.readouterr().out
 
 
-def test_errors_cannot_be_written_to_a_folder(run_dir, refused):
+def test_an_output_that_is_a_folder_is_refused(run_dir, refused):
     assert refused(run_dir, "--output", str(run_dir)).startswith(f"error: output {str(run_dir)!r}: must be a file")
 
 
-def test_the_report_is_not_of_the_last_parameters(run_dir, refused):
+def test_last_with_plots_is_refused(run_dir, refused):
     assert refused(run_dir, "--last", "--plots").startswith("error: last with plots: ")
 
 
 @pytest.mark.parametrize("flags", [["--episodes", "0"], ["--batch-size", "-1"]])
-def test_counts_must_be_positive(run_dir, refused, flags):
+def test_counts_below_one_are_refused(run_dir, refused, flags):
     name = flags[0][2:].replace("-", "_")
     assert refused(run_dir, *flags) == f"error: {name} {flags[1]}: must be at least 1"
 
 
-def test_no_episodes_of_a_network_that_sees_the_whole_image(run_dir, refused):
+def test_episodes_are_refused_for_a_network_that_sees_the_whole_image(run_dir, refused):
     assert refused(run_dir, "--episodes", "5").startswith("error: episodes 5: this run sees whole images")
 
 
-def test_no_run(tmp_path, run_dir, refused):
+def test_a_folder_without_a_run_is_refused(tmp_path, run_dir, refused):
     (tmp_path / "empty").mkdir()
     for folder in ("missing", "empty", "run/config.json"):
         assert f"{str(tmp_path / folder)!r} holds no config.json: give the directory of a run" in refused(
@@ -129,7 +129,7 @@ def test_no_run(tmp_path, run_dir, refused):
     assert not (run_dir / "checkpoints").exists()
 
 
-def test_all_checkpoints_damaged(run_dir, refused):
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused(run_dir, refused):
     for step in Checkpoints(run_dir / "checkpoints").steps():
         (run_dir / "checkpoints" / str(step) / "digest.json").write_text("{}")
     assert "no checkpoint of 2 can be read" in refused(run_dir)
@@ -162,19 +162,19 @@ DAMAGE = [
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_configuration(run_dir, refused, damage):
+def test_a_damaged_configuration_is_one_line(run_dir, refused, damage):
     path = run_dir / "config.json"
     path.write_text(json.dumps(damage(read_json(path))))
     refused(run_dir)
 
 
 @pytest.mark.parametrize("text", ["", '{"family": "cnn"', "\x00"])
-def test_configuration_that_is_no_json(run_dir, refused, text):
+def test_a_configuration_that_is_not_json_is_one_line(run_dir, refused, text):
     (run_dir / "config.json").write_text(text)
     assert "config.json' cannot be read" in refused(run_dir)
 
 
-def test_configuration_of_another_network(run_dir, refused):
+def test_a_configuration_of_another_network_is_one_line(run_dir, refused):
     path = run_dir / "config.json"
     path.write_text(path.read_text().replace('"units": 8', '"units": 9'))
     assert "no checkpoint of 2 can be read" in refused(run_dir)

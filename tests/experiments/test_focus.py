@@ -1,4 +1,4 @@
-"""The command that reads large images twice: what is read, the file, the table, and what it refuses."""
+"""The command that reads large images twice: its crops, its file, its table, and what it refuses."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("small_numbers")
 
 @pytest.fixture(scope="module")
 def written(readers, tmp_path_factory):
-    """The results of a run that makes the first pass on large images, or on small ones of these."""
+    """Return the results of a run by its first pass: on whole images, or on downsampled ones."""
     results, folder = {}, tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         numbers_maker.stand_in(patch)
@@ -34,14 +34,14 @@ def written(readers, tmp_path_factory):
     return results
 
 
-def test_what_is_known(written, readers):
+def test_the_file_holds_sizes_operations_and_errors_of_both_passes(written, readers):
     for first_pass, results in written.items():
         assert (results["image"], results["crop"], results["first_pass"]) == ([24, 24], [12, 12], first_pass)
         assert results["run"] == results["reader"] == str(readers / "forward") and results["episodes"] == 3
         assert results["task"] == "house_numbers_110" and results["parameters"] > 0
         assert {"commit", "device", "jax_version"} <= set(results)
-        again = read_run(readers / "forward")
-        second = forward_cost(again.built.model, again.dataset.image_shape)[1]
+        run = read_run(readers / "forward")
+        second = forward_cost(run.built.model, run.dataset.image_shape)[1]
         first = results["operations"] - second
         assert first > 0 and results["operations_of_means"] == pytest.approx(first + 3 * second)
         for split, n in (("validation", 30), ("test", 40)):
@@ -50,16 +50,16 @@ def test_what_is_known(written, readers):
 
 
 @pytest.mark.parametrize("first_pass", ["whole", "downsampled"])
-def test_the_crops_are_read_as_the_runs_own_images_are(written, readers, first_pass):
+def test_crops_are_read_like_images_of_the_run(written, readers, first_pass):
     run = read_run(readers / "forward")
     large = numbers_maker.load_task("house_numbers_110")
     agent = build(run.experiment, large if first_pass == "whole" else run.dataset).agent
     params = run.params()
 
-    see = {"whole": lambda images: images, "downsampled": command.downsampler(12, 12)}[first_pass]
+    resize = {"whole": lambda images: images, "downsampled": command.downsampler(12, 12)}[first_pass]
 
     def cut(key, images):
-        episode = agent.play(params, key, see(images), "greedy")
+        episode = agent.play(params, key, resize(images), "greedy")
         return focus(images, episode.locations, reading_glimpses(agent.sequence, episode.logits), (12, 12))
 
     key = jax.random.key(TEST_SEED)
@@ -70,7 +70,7 @@ def test_the_crops_are_read_as_the_runs_own_images_are(written, readers, first_p
         assert written[first_pass]["test"]["focused"][method]["error"] == pytest.approx(100 * wrong.mean())
 
 
-def test_the_run_may_read_large_images_and_another_the_crops(readers, tmp_path, capsys):
+def test_a_run_on_large_images_can_crop_for_a_reader_of_small_ones(readers, tmp_path, capsys):
     path = tmp_path / "focus.json"
     command.main(
         [str(readers / "large"), "--reader", str(readers / "forward"), "--output", str(path), "--episodes", "1"]
@@ -82,7 +82,7 @@ def test_the_run_may_read_large_images_and_another_the_crops(readers, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, message",
     [
         (["{}/forward"], "task 'pairs100_sequence' has no enlarged variant 'pairs100_sequence_110'"),
         (
@@ -93,7 +93,7 @@ def test_the_run_may_read_large_images_and_another_the_crops(readers, tmp_path, 
         (["{}/single"], "reads no sequences: task 'pairs100' has one class for each image"),
         (
             ["{}/large", "--reader", "{}/forward", "--first-pass", "downsampled"],
-            "knows images of 24x24, as these are, so there is nothing to resize; give whole",
+            "reads images of 24x24, the size of these: there is nothing to resize; give whole",
         ),
         (["absent"], "holds no config.json"),
         (["{}/forward", "--reader", "absent"], "'absent' holds no config.json"),
@@ -103,27 +103,27 @@ def test_the_run_may_read_large_images_and_another_the_crops(readers, tmp_path, 
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )
-def test_what_does_not_belong_together_is_refused_before_images_are_made(
-    readers, tmp_path, monkeypatch, capsys, flags, said
+def test_runs_that_do_not_fit_the_images_are_refused_before_images_are_made(
+    readers, tmp_path, monkeypatch, capsys, flags, message
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "experiments.training.config.load_task", lambda *given, **options: pytest.fail("images were loaded")
+        "experiments.training.config.load_task", lambda *args, **options: pytest.fail("images were loaded")
     )
     with pytest.raises(SystemExit) as stop:
         command.main([flag.format(readers) for flag in flags])
     out, err = capsys.readouterr()
     assert stop.value.code == 2 and out == "" and err.startswith("error: ") and len(err.splitlines()) == 1
-    assert said in err and list(tmp_path.iterdir()) == []
+    assert message in err and list(tmp_path.iterdir()) == []
 
 
-def test_enlarged_images_keep_the_proportion_of_those_that_were_resized():
+def test_enlarged_images_are_resized_in_proportion():
     large = TASKS["house_numbers_110"].recipe
     assert command.enlarged(DataConfig(task="house_numbers", resize=32), large) == 65
     assert command.enlarged(DataConfig(task="house_numbers"), large) is None
 
 
-def test_downsampling():
+def test_downsampled_images_are_uint8_and_keep_a_flat_image():
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
     small = np.asarray(command.downsampler(4, 4)(jnp.asarray(images)))
     assert small.dtype == np.uint8 and small.shape == (2, 4, 4, 1)

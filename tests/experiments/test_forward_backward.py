@@ -1,4 +1,4 @@
-"""The command that combines two readers: the rule on their own log-probabilities, the file, the table, refusals."""
+"""The command that combines two runs of opposite directions: its errors, its file, its table, and what it refuses."""
 
 import dataclasses
 import json
@@ -43,15 +43,15 @@ def errors_of(written, reader, split="test"):
     return {method: written[split][reader][method]["error"] for method in METHODS}
 
 
-def test_alone_they_err_as_in_their_own_results(written, runs):
-    assert 10 < errors_of(written, "forward")["greedy"] < 90, "else this test shows little"
+def test_each_run_alone_has_the_errors_of_its_results(written, runs):
+    assert 10 < errors_of(written, "forward")["greedy"] < 90, "the error must not be trivial for this test"
     for reader, folder in zip(("forward", "backward"), runs, strict=True):
         results = read_json(folder / "results.json")
         for split in ("validation", "test"):
             assert written[split][reader] == results[split]
 
 
-def test_together_they_err_as_the_rule_says(written, runs):
+def test_the_combination_has_the_errors_of_the_rule_applied_image_by_image(written, runs):
     tables = []
     for folder in runs:
         run = read_run(folder)
@@ -66,13 +66,13 @@ def test_together_they_err_as_the_rule_says(written, runs):
 
 
 def rule(forward, backward):
-    """`of_one_image` for as many symbols as these images have."""
+    """Apply `of_one_image` with the number of symbols of these images."""
     padding = np.full((len(forward), 4 - SYMBOLS), -1e9, np.float32)
     widened = [np.concatenate([each[:, :SYMBOLS], padding, each[:, SYMBOLS:]], axis=1) for each in (forward, backward)]
     return [min(symbol, SYMBOLS) if symbol != 4 else SYMBOLS for symbol in of_one_image(*widened)]
 
 
-def test_what_is_known_of_the_two(written, runs):
+def test_the_file_holds_parameters_operations_and_errors_by_agreement(written, runs):
     forward, backward = (read_run(folder) for folder in runs)
     shared = optax.tree.size(forward.state.params[GLIMPSE_NETWORK])
     assert written["glimpse_network_shared"] is True
@@ -83,7 +83,10 @@ def test_what_is_known_of_the_two(written, runs):
     assert 0 < written["operations"] == written["operations_of_means"] / 3
     symbols = 1 + (forward.dataset.test.labels < SYMBOLS).sum(axis=1).mean()
     assert mean_symbols(runs[0]) == mean_symbols(runs[1]) == pytest.approx(symbols)
-    ended = [cost_of("x", run.experiment, run.dataset, mean_symbols(run.run_dir)).to_end for run in (forward, backward)]
+    ended = [
+        cost_of("x", run.family, run.experiment, run.dataset, mean_symbols(run.run_dir)).to_end
+        for run in (forward, backward)
+    ]
     assert written["operations_to_end"] == pytest.approx(sum(ended))
     assert written["operations_to_end"] < 0.9 * written["operations"]
     assert written["task"] == "pairs100_sequence" and {"commit", "device", "jax_version"} <= set(written)
@@ -93,19 +96,19 @@ def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypa
     monkeypatch.setenv("COLUMNS", "120")  # Wide enough that no cell is folded.
     path = tmp_path / "both.json"
     forward_backward.main([str(runs[1]), str(runs[0]), "--output", str(path)])
-    again = json.loads(path.read_text())
-    assert again | {"commit": written["commit"]} == written
+    swapped = json.loads(path.read_text())
+    assert swapped | {"commit": written["commit"]} == written
     out = capsys.readouterr().out
     assert "forward-backward" in out and "means are of 3 sampled episodes" in out and f"results: {path}" in out
     assert "mean of 3, log-probabilities" in out and "backward" in out
 
 
 @pytest.mark.parametrize(
-    "names, said",
+    "names, message",
     [
         (["forward", "forward"], "both read from left to right: give one of each direction (--reverse)"),
         (["backward", "other_backward"], "both read from right to left"),
-        (["forward", "other_backward"], "do not belong together: their images are 12x12x1 and 16x16x1"),
+        (["forward", "other_backward"], "do not read the same images: theirs are 12x12x1 and 16x16x1"),
         (["forward", "single"], "reads no sequences: task 'pairs100' has one class for each image"),
         (["forward", "absent"], "holds no config.json"),
         (["forward", "backward", "--episodes", "0"], "episodes 0: must be at least 1"),
@@ -114,38 +117,40 @@ def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypa
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )
-def test_runs_that_do_not_belong_together_are_refused(readers, tmp_path, monkeypatch, capsys, names, said):
+def test_runs_that_cannot_be_combined_are_refused_before_images_load(
+    readers, tmp_path, monkeypatch, capsys, names, message
+):
     monkeypatch.chdir(tmp_path)
-    # It is known before images are made, which takes long.
+    # They are refused before images are made, which takes long.
     monkeypatch.setattr(
-        "experiments.training.config.load_task", lambda *given, **options: pytest.fail("images were loaded")
+        "experiments.training.config.load_task", lambda *args, **options: pytest.fail("images were loaded")
     )
     known = ("forward", "backward", "other_backward", "single", "absent")
     with pytest.raises(SystemExit) as stop:
         forward_backward.main([str(readers / name) if name in known else name for name in names])
     out, err = capsys.readouterr()
     assert stop.value.code == 2 and out == "" and err.startswith("error: ") and len(err.splitlines()) == 1
-    assert said in err and list(tmp_path.iterdir()) == []
+    assert message in err and list(tmp_path.iterdir()) == []
 
 
-def test_runs_on_the_same_images_belong_together_however_they_were_trained(runs):
+def test_runs_on_the_same_images_are_paired_whatever_their_augmentation(runs):
     forward, backward = map(read_run, runs)
     data = dataclasses.replace(backward.experiment.data, augmentation=AugmentationConfig(shift=2))
     other = backward._replace(experiment=dataclasses.replace(backward.experiment, data=data))
-    assert forward_backward.pair(other, forward) == (forward, other)
+    assert forward_backward.order_pair(other, forward) == (forward, other)
 
 
 @pytest.mark.parametrize("split, part", [("validation", "images"), ("test", "labels")])
-def test_runs_on_other_images_do_not_belong_together(runs, split, part):
+def test_runs_on_other_images_or_labels_are_refused(runs, split, part):
     forward, backward = map(read_run, runs)
     images = getattr(backward.dataset, split)
     changed = images._replace(**{part: getattr(images, part)[::-1]})
     other = backward._replace(dataset=dataclasses.replace(backward.dataset, **{split: changed}))
-    with pytest.raises(ValueError, match=f"do not belong together: their {split} images or labels differ"):
-        forward_backward.pair(forward, other)
+    with pytest.raises(ValueError, match=f"do not read the same images: their {split} images or labels differ"):
+        forward_backward.order_pair(forward, other)
 
 
-def test_scores_are_those_that_are_predicted_by():
+def test_scores_are_normalised_except_the_mean_log_probability():
     logits = jnp.array(np.random.default_rng(0).normal(0, 2, (5, 3, 4)), jnp.float32)
     score = make_scorer(lambda params, key, images, kind: logits + jax.random.normal(key, logits.shape), 6, 5)
     images = np.zeros((5, 2, 2, 1), np.uint8)

@@ -1,4 +1,4 @@
-"""The command lines of differentiable attention, from their flags to their pictures."""
+"""The commands of differentiable attention, from their flags to their pictures."""
 
 import dataclasses
 import io
@@ -39,7 +39,7 @@ LOOP = "--task images --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 
         (soft_attention, "cluttered60_additive --filters 2 --layers 2 --hidden 8", "attention.png"),
     ],
 )
-def test_run_from_flags_to_pictures(go, capsys, module, line, picture):
+def test_a_run_leaves_results_and_pictures(go, capsys, module, line, picture):
     go(module, [*line.split(), *LOOP.split()])
     results = read_json(Path("run/results.json"))
     assert results["family"] == module.__name__.rpartition(".")[2] and results["seed"] == 5
@@ -54,7 +54,7 @@ def test_run_from_flags_to_pictures(go, capsys, module, line, picture):
     assert f"{optax.tree.size(read_run(Path('run')).params()):,} parameters" in printed.err
 
 
-def test_the_animation_goes_on_where_training_does(go):
+def test_a_resumed_run_has_the_same_animation(go):
     flags = [*["RTS_st_fcn", "--units", "8", "--localisation-units", "4", "--downsample", "1"], *LOOP.split()]
     go(stn, flags)
     whole = Path("run/plots/training.gif").read_bytes()
@@ -69,7 +69,7 @@ def test_the_animation_goes_on_where_training_does(go):
 
 
 @pytest.mark.parametrize(
-    "module, line, said",
+    "module, line, message",
     [
         (stn, "RTS --downsample 0", "downsample 0: must be at least 1"),
         (stn, "RTX", "unknown preset 'RTX': did you mean 'RTS'?"),
@@ -90,41 +90,41 @@ def test_the_animation_goes_on_where_training_does(go):
         (stn, "RTS --control-points 9", "control_points 9 with transform 'affine': only 'tps' has any"),
     ],
 )
-def test_bad_input_is_one_line(refused, module, line, said):
-    assert said in refused(module, [*line.split(), *LOOP.split()])
+def test_bad_input_is_one_line(refused, module, line, message):
+    assert message in refused(module, [*line.split(), *LOOP.split()])
 
 
-def test_every_transformer_has_its_counterpart_without():
-    """The same images, budget and network: what differs is the transformer."""
+def test_every_transformer_has_a_counterpart_without_one():
+    """The counterpart has the same images, budget and network."""
 
-    def known(experiment):
+    def settings(experiment):
         data, network = experiment.data, experiment.model.network
         return data, network, experiment.optimizer, experiment.training
 
     experiments = {name: e for name, (_, e) in STN_PRESETS.items()}
-    alone = [known(e) for e in experiments.values() if e.model.transformer.place == "none"]
+    alone = [settings(e) for e in experiments.values() if e.model.transformer.place == "none"]
     for _, cnn in CNN_PRESETS.values():
         if cnn.model.network == "cnn11":
             network = NetworkConfig("cnn11", width=cnn.model.width, dropout=cnn.model.dropout, input_mean=0.5)
             alone.append((cnn.data, network, cnn.optimizer, cnn.training))
-    assert [name for name, e in experiments.items() if known(e) not in alone] == []
-    # Those on one image of distorted digits are all of one budget.
+    assert [name for name, e in experiments.items() if settings(e) not in alone] == []
+    # All presets on a single distorted digit have the same budget.
     distorted = [e for e in experiments.values() if e.data.task.startswith(("distorted", "tc60"))]
     assert len(distorted) == 15 and len({(e.training, e.optimizer) for e in distorted}) == 1
 
 
-def test_all_kinds_of_soft_attention_have_presets():
+def test_both_kinds_of_soft_attention_have_presets():
     assert {e.model.attention for _, e in SOFT_PRESETS.values()} == {"pooling", "filter_bank"}
 
 
-def test_presets_of_house_numbers_see_the_same_images():
+def test_presets_of_house_numbers_use_the_same_image_sizes():
     for task in ("house_numbers", "svhn_numbers"):
         presets = [e for presets in (CNN_PRESETS, STN_PRESETS, DRAM_PRESETS) for _, e in presets.values()]
         seen = {(e.data.resize, e.data.grayscale) for e in presets if e.data.task == task}
         assert seen <= {(None, True), (32, True)} and (None, True) in seen
 
 
-def test_one_image_is_no_pair():
+def test_colocalisation_needs_batches_of_two():
     experiment = COLOCALISATION_PRESETS["T84"][1]
     alone = dataclasses.replace(experiment, training=dataclasses.replace(experiment.training, batch_size=1))
     with pytest.raises(ValueError, match="batch_size 1: must be at least 2, since pairs are compared"):
@@ -135,7 +135,7 @@ SMALL_ENCODER = "mnist28_cnn --resize 22"
 FINDER = "T84 --crop 22 --filters 2 --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --encoder-from encoder"
 
 
-def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
+def test_colocalisation_compares_crops_with_the_frozen_encoder_of_another_run(go, capsys):
     go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
     encoder = read_run(Path("encoder")).params()
     go(colocalisation, FINDER.split())
@@ -150,14 +150,14 @@ def test_colocalisation_finds_with_the_eyes_of_another_run(go, capsys):
     }
     out = capsys.readouterr().out
     assert "overlap with the true boxes" in out and f"boxes found: {results['overlap']['test']['found']:.2f}% (" in out
-    evaluate.main(["run", "--output", "again.json"])
-    assert read_json(Path("again.json"))["overlap"] == results["overlap"]
+    evaluate.main(["run", "--output", "errors.json"])
+    assert read_json(Path("errors.json"))["overlap"] == results["overlap"]
     assert "overlap with the true boxes" in capsys.readouterr().out
-    kept = read_run(Path("run")).params()[ENCODER]
-    assert jax.tree.all(jax.tree.map(np.array_equal, kept, encoder)), "what it compares with stays as it is"
+    trained = read_run(Path("run")).params()[ENCODER]
+    assert jax.tree.all(jax.tree.map(np.array_equal, trained, encoder)), "the encoder is frozen"
 
 
-def test_a_transformer_is_trained_further(go, refused, capsys):
+def test_a_transformer_starts_from_the_parameters_of_another_run(go, refused, capsys):
     small = f"RTS_st_fcn --units 8 --localisation-units 4 --downsample 1 --no-plots {LOOP}".split()
     go(stn, small, "--run-dir", "former")
     capsys.readouterr()
@@ -165,45 +165,45 @@ def test_a_transformer_is_trained_further(go, refused, capsys):
     assert "give the model the same settings" in refused(stn, [*further, "--localisation-units", "3"])
     absent = "init_from: run directory 'absent' holds no config.json"
     assert absent in refused(stn, [*small, "--init-from", "absent"])
-    # So small a rate leaves it as it was; a start of its own from another seed would be another.
+    # The learning rate is too small to change the parameters, and another seed would initialise them differently.
     go(stn, further, "--learning-rate", "1e-12")
     first, second = (read_run(Path(folder)).params() for folder in ("former", "run"))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), first, second)
 
 
-def test_a_localiser_is_trained_on_among_distractors(go, refused, capsys):
+def test_a_localiser_starts_from_the_parameters_of_another_run(go, refused, capsys):
     go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
-    go(colocalisation, FINDER.split(), "--no-plots", "--run-dir", "found")
+    go(colocalisation, FINDER.split(), "--no-plots", "--run-dir", "localiser")
     capsys.readouterr()
-    both = "init_from 'found' with encoder_from 'encoder': give one of them"
-    assert both in refused(colocalisation, [*FINDER.split(), "--init-from", "found"])
+    both = "init_from 'localiser' with encoder_from 'encoder': give one of them"
+    assert both in refused(colocalisation, [*FINDER.split(), "--init-from", "localiser"])
     other = "init_from 'encoder' is no run of experiments.colocalisation"
     assert other in refused(colocalisation, ["T84", "--batch-size", "8", "--init-from", "encoder"])
-    # So small a rate leaves it as it was.
-    further = FINDER.replace("T84", "TC84").replace("--encoder-from encoder", "--init-from found --seed 1")
+    # The learning rate is too small to change the parameters.
+    further = FINDER.replace("T84", "TC84").replace("--encoder-from encoder", "--init-from localiser --seed 1")
     go(colocalisation, further.split(), "--no-plots", "--learning-rate", "1e-12")
-    first, second = (read_run(Path(folder)).params() for folder in ("found", "run"))
+    first, second = (read_run(Path(folder)).params() for folder in ("localiser", "run"))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), first, second)
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, message",
     [("--input-mean 0.13", "input_mean is 0.13, here 0.0"), ("--resize 44 --downsample 2", "downsample is 2, here 1")],
 )
-def test_eyes_that_expect_other_images_are_refused(go, refused, capsys, flags, said):
-    """All shapes are the same."""
+def test_an_encoder_that_expects_other_images_is_refused(go, refused, capsys, flags, message):
+    """All shapes are the same, so the parameters would load."""
     flags = [*SMALL_ENCODER.split(), *LOOP.split(), *flags.split()]
     go(stn, flags, "--no-plots", "--run-dir", "encoder")
     capsys.readouterr()
-    assert f"encoder_from 'encoder': its {said}" in refused(colocalisation, FINDER.split())
+    assert f"encoder_from 'encoder': its {message}" in refused(colocalisation, FINDER.split())
 
 
-def test_the_labels_do_not_choose_the_localiser():
+def test_colocalisation_presets_do_not_select_parameters_by_labels():
     assert not any(experiment.training.keep_best for _, experiment in COLOCALISATION_PRESETS.values())
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, message",
     [
         ("T84", "encoder_from is not given: give the run directory of a classifier of crops"),
         ("T84 --encoder-from absent", "encoder_from: run directory 'absent' holds no config.json"),
@@ -214,12 +214,12 @@ def test_the_labels_do_not_choose_the_localiser():
         ("T85", "unknown preset 'T85'"),
     ],
 )
-def test_colocalisation_of_bad_input(refused, flags, said):
-    assert said in refused(colocalisation, [*flags.split(), "--batch-size", "8"])
+def test_bad_input_of_colocalisation_is_one_line(refused, flags, message):
+    assert message in refused(colocalisation, [*flags.split(), "--batch-size", "8"])
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_true_boxes_hold_the_digits(split):
+def test_true_boxes_contain_the_digits(split):
     dataset = load_task("T84")
     images, boxes = getattr(dataset, split).images, true_boxes(dataset, split)
     assert boxes.shape == (len(images), 4) and (boxes[:, 2:] - boxes[:, :2] == 28).all()

@@ -1,4 +1,4 @@
-"""Presets, flags, and that whatever is wrong with them is told in one line."""
+"""Presets, flags, and errors of one line."""
 
 import io
 import os
@@ -88,7 +88,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("args, said", WRONG)
-def test_wrong_flag_is_told_in_one_line(capsys, args, said):
+def test_a_wrong_flag_is_one_line(capsys, args, said):
     line = refused(capsys, parse, "quick", *args)
     assert [part for part in [*said, "see --help"] if part not in line] == []
     assert (
@@ -107,13 +107,13 @@ class Terminal(io.TextIOWrapper):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_wrong_flag_is_told_in_the_same_line_on_every_terminal(capsys, monkeypatch, encoding):
+def test_a_wrong_flag_is_the_same_line_on_every_terminal(capsys, monkeypatch, encoding):
     lines = [refused(capsys, parse, "quick", *args) for args, _ in WRONG]
     monkeypatch.setattr(sys, "stdout", Terminal(io.BytesIO(), encoding=encoding))
     assert [refused(capsys, parse, "quick", *args) for args, _ in WRONG] == lines
 
 
-def test_unknown_preset(capsys):
+def test_an_unknown_preset_is_one_line_with_the_closest_name(capsys):
     assert refused(capsys, parse, "quik") == (
         "error: unknown preset 'quik': did you mean 'quick'? choose from quick, cluttered60\n"
     )
@@ -123,7 +123,7 @@ def test_unknown_preset(capsys):
     assert "--batch-size" in line and "quick" in line and "cluttered60" in line
 
 
-def test_help_of_presets_and_of_flags(capsys):
+def test_help_lists_presets_and_flags(capsys):
     for args, said in [
         (["--help"], ["What it does.", "quick", "the short one", "cluttered60", "the long one"]),
         (["quick", "-h"], ["--batch-size INT", "Images.", "default: 8", "{one,another}", "in steps a second"]),
@@ -145,7 +145,7 @@ def test_help_of_presets_and_of_flags(capsys):
         (colocalisation, COLOCALISATION_PRESETS),
     ],
 )
-def test_help_of_the_training_commands(capsys, module, presets):
+def test_help_of_the_training_commands_lists_every_preset(capsys, module, presets):
     with pytest.raises(SystemExit) as stop:
         module.main(["--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
@@ -161,7 +161,7 @@ def test_help_of_the_training_commands(capsys, module, presets):
     assert "--run-dir" in text and "--resume" in text and "--learning-rate FLOAT" in text
 
 
-def test_help_of_evaluate(capsys):
+def test_help_of_evaluate_lists_its_flags(capsys):
     with pytest.raises(SystemExit) as stop:
         evaluate.main(["--help"])
     text = capsys.readouterr().out
@@ -169,7 +169,7 @@ def test_help_of_evaluate(capsys):
     assert "per cent" in text and "Folder of the run" in text and "--episodes" in text
 
 
-def test_resume_command_is_the_command_that_was_typed(monkeypatch):
+def test_the_resume_command_repeats_the_typed_command(monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", [".venv/bin/python", "-m", "experiments.ram", "quick"])
     typed = ["quick", "--overwrite", "--run-dir", "my runs/it's", "--no-resume", "--sigma", "5px"]
     command = resume_command("experiments.ram", typed)
@@ -180,7 +180,7 @@ def test_resume_command_is_the_command_that_was_typed(monkeypatch):
     assert resume_command("experiments.ram", shlex.split(command)[3:]) == command
 
 
-def test_errors_of_users_are_one_line(capsys):
+def test_user_errors_are_one_line(capsys):
     def act(error, *kinds):
         with user_errors(*kinds):
             raise error
@@ -198,8 +198,8 @@ def test_errors_of_users_are_one_line(capsys):
         act(RuntimeError("a fault of the program"))
 
 
-def test_help_may_be_left_unread():
-    """As by `head`, which closes its end of the pipe."""
+def test_a_closed_pipe_ends_the_help_quietly():
+    """`head` closes its end of the pipe."""
     program = "from experiments.cost import main; main(['--help'])"
     reader, writer = os.pipe()
     os.close(reader)

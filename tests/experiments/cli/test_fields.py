@@ -1,4 +1,4 @@
-"""Fields by their flat names, and values read from text."""
+"""Fields by their flat names, and conversion of text to values."""
 
 import dataclasses
 import typing
@@ -22,7 +22,7 @@ def leaves(cls):
 
 
 @pytest.mark.parametrize("cls", [RamExperiment, CnnExperiment])
-def test_every_field_but_the_output_is_there_once_with_its_help(cls):
+def test_every_field_except_the_output_appears_once_with_its_help(cls):
     names = [name for name in leaves(cls) if name not in ("run_dir", "resume", "overwrite", "plots")]
     assert list(fields_of(cls)) == names and len(set(names)) == len(names)
     assert all(field.help for field in fields_of(cls).values())
@@ -37,7 +37,7 @@ def test_help_is_the_docstring_of_the_field():
 
 
 @pytest.mark.parametrize("presets", [RAM_PRESETS, CNN_PRESETS])
-def test_every_value_of_every_preset_is_read_back(presets):
+def test_every_value_of_every_preset_survives_a_round_trip_through_text(presets):
     for _, config in presets.values():
         for name, field in fields_of(type(config)).items():
             value = get(config, field.path)
@@ -53,11 +53,11 @@ def test_replace_changes_one_value():
 
 
 @pytest.mark.parametrize("name", ["num-glimpses", "num_glimpses", "--num-glimpses"])
-def test_a_field_is_found_however_it_is_written(name):
+def test_a_field_is_found_by_name_with_dashes_or_underscores(name):
     assert find_field(fields_of(RamExperiment), name) == "num_glimpses"
 
 
-def test_unknown_field():
+def test_an_unknown_field_is_refused_with_the_closest_name():
     with pytest.raises(ValueError, match="unknown field 'num_glimpse': did you mean 'num_glimpses'"):
         find_field(fields_of(RamExperiment), "num_glimpse")
 
@@ -76,7 +76,7 @@ def test_unknown_field():
         ("lstm", Literal["rnn", "lstm"], "lstm"),
     ],
 )
-def test_values(text, hint, value):
+def test_text_converts_to_values_of_the_type(text, hint, value):
     found = convert("x", text, hint)
     assert found == value and type(found) is type(value)
 
@@ -93,7 +93,7 @@ def test_values(text, hint, value):
         ("gru", Literal["rnn", "lstm"], "one of rnn, lstm"),
     ],
 )
-def test_bad_values_are_quoted_with_what_is_allowed(text, hint, allowed):
+def test_bad_values_are_quoted_with_the_allowed_ones(text, hint, allowed):
     with pytest.raises(ValueError) as error:
         convert("size", text, hint)
     assert str(error.value) == f"size {text!r}: must be {allowed}"

@@ -16,14 +16,14 @@ def printed(table) -> str:
     return console.file.getvalue()
 
 
-def test_readouts_have_the_names_of_the_page_of_results() -> None:
+def test_rows_are_named_after_the_read_outs_of_the_glossary() -> None:
     errors = {split: dict.fromkeys(METHODS, ENTRY) for split in ("validation", "test")}
     rows = [line.split("│")[1].strip() for line in printed(errors_table(errors)).splitlines() if line.startswith("│")]
     assert rows == ["greedy", "one episode", "mean of episodes", "mean of episodes, log-probabilities"]
     assert printed(errors_table(errors)).count("4.00 [3.50, 4.50]") == 8
 
 
-def test_the_table_says_of_how_many_episodes_the_means_are() -> None:
+def test_the_caption_gives_the_number_of_episodes_of_the_means() -> None:
     errors = {"test": dict.fromkeys(METHODS, ENTRY)}
     assert "means are of" not in printed(errors_table(errors))
     assert "means are of 20 sampled episodes" in printed(errors_table(errors, num_episodes=20))

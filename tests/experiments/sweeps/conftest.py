@@ -1,4 +1,4 @@
-"""What the tests of sweeps share: cells that cost nothing, and the command line in an empty folder."""
+"""Fixtures of the tests of sweeps: stand-in cells that cost nothing, and the command line in an empty folder."""
 
 import json
 from pathlib import Path
@@ -11,35 +11,35 @@ FAKE = Path(__file__).with_name("fake_cell.py")
 
 
 def fake_arguments(cell, run_dir, *, resume, reports=False):
-    """As `experiments.sweeps.cells.arguments`, but for the run that stands in."""
+    """Return the arguments of a stand-in cell, like `experiments.sweeps.cells.arguments`."""
     flags = [f"--run-dir={run_dir}"] if run_dir else []
     return ["-S", "-E", str(FAKE), json.dumps(cell.identity()), *flags, *(["--resume"] if resume else [])]
 
 
 class Fake:
-    """The folder that tells the cells how to behave."""
+    """The folder of files that set the behaviour of the cells."""
 
     def __init__(self, folder):
         self.folder = folder
 
-    def tell(self, *names):
-        """Makes files, see `fake_cell`."""
+    def set(self, *names):
+        """Make files (see `fake_cell`)."""
         for name in names:
             (self.folder / name).touch()
 
     def starts(self):
-        """``units seed`` of each start of a cell, in order."""
+        """Return ``units seed`` of each start of a cell, in order."""
         path = self.folder / "starts"
         return path.read_text().splitlines() if path.is_file() else []
 
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """Has sweeps run cells that stand in."""
+    """Make sweeps run stand-in cells."""
     folder = tmp_path / "fake"
     folder.mkdir()
     monkeypatch.setenv("FAKE", str(folder))
-    monkeypatch.setattr("experiments.sweeps.local.command", lambda how: ["-S", "-E", str(FAKE), "together"])
+    monkeypatch.setattr("experiments.sweeps.local.command", lambda mode: ["-S", "-E", str(FAKE), "together"])
     for launcher in ("local", "ray_cluster"):
         monkeypatch.setattr(f"experiments.sweeps.{launcher}.arguments", fake_arguments)
     return Fake(folder)
@@ -47,7 +47,7 @@ def fake(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sweep(images, tmp_path, monkeypatch, capfd):
-    """Runs the command line on small images in an empty folder; gives the exit status, output and errors."""
+    """Return a function that runs the command line on small images in an empty folder: exit status, output, errors."""
     monkeypatch.chdir(tmp_path)
 
     def call(*flags):

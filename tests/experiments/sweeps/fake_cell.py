@@ -1,9 +1,9 @@
-"""Stands in for the command line of a run where only the sweep is tested: starts in no time and learns nothing.
+"""A stand-in for the command line of a run in tests of sweeps: it starts fast and trains nothing.
 
-Its errors follow from its configuration and seed. ``FAKE`` names a folder that tells it how to behave, by files named
-after ``units``: ``fail-8`` ends with an error, ``kill-8`` is killed once, ``wait-8`` waits until ``go`` is there,
-``stop-8`` presses Ctrl-C on the sweep and waits for it to be passed on. Starts are written into ``starts``.
-With the argument ``together`` it stands in for the process that runs many cells, which standard input names.
+Its errors follow from its configuration and seed. The files of the folder ``FAKE`` set its behaviour, by ``units``:
+``fail-8`` ends with an error, ``kill-8`` is killed once, ``wait-8`` waits until ``go`` exists, ``stop-8`` sends Ctrl-C
+to the sweep and waits until the sweep passes it on. Starts are written into ``starts``. With the argument ``together``
+it stands in for the process that runs the cells which standard input lists.
 """
 
 import json
@@ -15,7 +15,7 @@ import time
 
 
 def main():
-    """Behaves like a run, or like one run after another."""
+    """Behave like a run, or like one run after another."""
     if sys.argv[1] == "together":
         events = os.dup(1)
         for place, job in enumerate(json.load(sys.stdin)):
@@ -36,29 +36,29 @@ def main():
 
 
 def run(identity, run_dir, resume):
-    """Behaves like a run."""
-    units, tells = identity["config"]["model"]["units"], pathlib.Path(os.environ["FAKE"])
+    """Behave like a run."""
+    units, files = identity["config"]["model"]["units"], pathlib.Path(os.environ["FAKE"])
     assert resume == (run_dir / "config.json").is_file() and (resume or not run_dir.exists()), "as a run would refuse"
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "config.json").write_text(json.dumps(identity))
     seed = identity["config"]["training"]["seed"]
-    with (tells / "starts").open("a") as file:
+    with (files / "starts").open("a") as file:
         file.write(f"{units} {seed}\n")
     print(f"cores {sorted(os.sched_getaffinity(0))} resume {resume}", flush=True)
-    if (tells / f"fail-{units}").exists():
+    if (files / f"fail-{units}").exists():
         sys.exit("error: step 3: loss is not finite; last good checkpoint: none")
-    if (tells / f"kill-{units}").exists():
-        (tells / f"kill-{units}").unlink()
+    if (files / f"kill-{units}").exists():
+        (files / f"kill-{units}").unlink()
         os.kill(os.getpid(), signal.SIGKILL)
-    if (tells / f"stop-{units}").exists():
-        (tells / f"stop-{units}").unlink()
+    if (files / f"stop-{units}").exists():
+        (files / f"stop-{units}").unlink()
         signal.signal(signal.SIGTERM, lambda *_: (print("saved"), sys.exit(130)))
         os.kill(os.getppid(), signal.SIGINT)
         while True:
             time.sleep(0.01)
-    if (tells / f"wait-{units}").exists():
-        (tells / f"waiting-{units}-{seed}").touch()
-    while (tells / f"wait-{units}").exists() and not (tells / "go").exists():
+    if (files / f"wait-{units}").exists():
+        (files / f"waiting-{units}-{seed}").touch()
+    while (files / f"wait-{units}").exists() and not (files / "go").exists():
         time.sleep(0.01)
     wrong = 10.0 + units + 0.5 * seed + 0.25 * (units * seed % 3)
     entry = {"error": wrong, "low": wrong - 1, "high": wrong + 1, "n": 100}

@@ -1,4 +1,4 @@
-"""Whole sweeps: what they leave behind, going on, adding values, failing; with cells that stand in."""
+"""Whole sweeps of stand-in cells: their files, resuming, new values, failures."""
 
 import csv
 import json
@@ -19,15 +19,15 @@ def rows(name):
 
 
 def wrong(units, seed):
-    """The error of a cell that stands in, written down again."""
+    """Return the error of a stand-in cell, as in `fake_cell`."""
     return 10 + units + 0.5 * seed + 0.25 * (units * seed % 3)
 
 
-def test_what_a_sweep_leaves(sweep, fake):
+def test_a_sweep_leaves_tables_figures_and_a_report(sweep, fake):
     status, out, err = sweep.run("--units", "8", "4", "--seeds", "2")
     assert status == 0 and all(Path("s", name).is_file() for name in FILES)
-    found = [(int(row["units"]), int(row["seed"]), float(row["test_greedy_error"])) for row in rows("results.csv")]
-    assert found == [(units, seed, wrong(units, seed)) for units in (8, 4) for seed in (0, 1)]
+    errors = [(int(row["units"]), int(row["seed"]), float(row["test_greedy_error"])) for row in rows("results.csv")]
+    assert errors == [(units, seed, wrong(units, seed)) for units in (8, 4) for seed in (0, 1)]
     assert not any(word in Path("s/results.csv").read_text() for word in ("seconds", "device", "commit"))
     assert [row["device"] for row in rows("times.csv")] == ["none"] * 4
     assert sorted(path.name for path in Path("s/figures").iterdir()) == ["error_units.png", "learning_curves.png"]
@@ -42,7 +42,7 @@ def test_what_a_sweep_leaves(sweep, fake):
     assert "\x1b" not in out + err
 
 
-def test_finished_cells_are_never_repeated_and_a_new_value_runs_alone(sweep, fake):
+def test_finished_cells_are_kept_and_only_new_values_run(sweep, fake):
     sweep.run("--units", "4", "8", "--seeds", "2")
     before = {path: path.stat().st_mtime_ns for path in Path("s/cells").rglob("*")}
     assert sweep.run("--units", "4", "8", "--seeds", "2")[0] == 0 and len(fake.starts()) == 4
@@ -55,39 +55,39 @@ def test_finished_cells_are_never_repeated_and_a_new_value_runs_alone(sweep, fak
     assert "8 finished cells of other settings stay in the folder" in err and len(rows("results.csv")) == 1
 
 
-def test_results_do_not_depend_on_how_the_sweep_went(sweep, fake):
+def test_results_are_the_same_after_kills_and_stops(sweep, fake):
     line = ["--units", "4", "8", "16", "--seeds", "2"]
     sweep.run("--units", "16")
-    fake.tell("kill-8", "stop-4")
+    fake.set("kill-8", "stop-4")
     assert sweep.run(*line)[0] == 130
     assert sweep.run(*line)[0] == 1
     assert sweep.run(*line, "--jobs", "3")[0] == 0
-    disturbed = {name: Path("s", name).read_bytes() for name in ("results.csv", "differences.csv")}
-    assert sweep.run(*line, "--sweep-dir", "left_alone")[0] == 0
-    assert disturbed == {name: Path("left_alone", name).read_bytes() for name in disturbed}
+    resumed = {name: Path("s", name).read_bytes() for name in ("results.csv", "differences.csv")}
+    assert sweep.run(*line, "--sweep-dir", "undisturbed")[0] == 0
+    assert resumed == {name: Path("undisturbed", name).read_bytes() for name in resumed}
 
 
-def test_a_failing_cell(sweep, fake):
-    fake.tell("fail-8")
+def test_a_failed_cell_is_reported_and_runs_again_in_the_next_sweep(sweep, fake):
+    fake.set("fail-8")
     status, out, err = sweep.run("--units", "8", "4", "--seeds", "2")
     assert status == 1 and [row["units"] for row in rows("results.csv")] == ["4", "4"]
-    why = "step 3: loss is not finite; last good checkpoint: none"
+    reason = "step 3: loss is not finite; last good checkpoint: none"
     last = err.splitlines()[-2:]
     for seed, line in enumerate(last):
-        log = re.fullmatch(rf"failed: units 8, seed {seed}: {re.escape(why)} \(log: (.*)\)", line)[1]
+        log = re.fullmatch(rf"failed: units 8, seed {seed}: {re.escape(reason)} \(log: (.*)\)", line)[1]
         assert "not finite" in Path(log).read_text()
-    assert why in " ".join(re.sub("[│]", " ", out).split())
-    assert "4 cells: 2 finished, 2 failed" in out and why in Path("s/report.html").read_text()
+    assert reason in " ".join(re.sub("[│]", " ", out).split())
+    assert "4 cells: 2 finished, 2 failed" in out and reason in Path("s/report.html").read_text()
     (fake.folder / "fail-8").unlink()
     assert sweep.run("--units", "8", "4", "--seeds", "2")[0] == 0
     assert fake.starts()[4:] == ["8 0", "8 1"]
 
 
-def test_ctrl_c_says_how_to_go_on(sweep, fake):
-    fake.tell("stop-8")
+def test_ctrl_c_prints_the_command_that_resumes(sweep, fake):
+    fake.set("stop-8")
     status, _, err = sweep.run("--units", "4", "8", "--seeds", "2")
     line = err.splitlines()[-1]
-    assert status == 130 and line.startswith("stopped; go on with: ")
+    assert status == 130 and line.startswith("stopped; resume with: ")
     assert " -m experiments.ablate cnn --preset mnist28 " in line and line.endswith("--units 4 8 --seeds 2")
     assert len(rows("results.csv")) == 2 and Path("s/report.html").is_file()
     assert sweep.run("--units", "4", "8", "--seeds", "2")[0] == 0 and fake.starts()[2:] == ["8 0", "8 0", "8 1"]
@@ -100,7 +100,7 @@ def test_dry_run_lists_the_cells(sweep, fake):
     assert fake.starts() == [] and not Path("s").exists()
 
 
-def test_study_in_a_file(sweep, fake, images):
+def test_a_study_in_a_file_is_run(sweep, fake, images):
     fixed = {"task": "images", "network": "fc", "steps": 4, "batch_size": 8, "data": str(images)}
     study = f"Study('cnn', 'mnist28', zipped=[{{'units': [4, 8], 'momentum': [0.5, 0.6]}}], overrides={fixed})"
     Path("width.py").write_text(f"from experiments.sweeps.study import Study\nWIDTH = {study}\n")
@@ -110,29 +110,29 @@ def test_study_in_a_file(sweep, fake, images):
     assert Path("runs/ablate-width/figures/error_units_momentum.png").exists()
 
 
-def test_default_folder(sweep, fake):
+def test_the_default_folder_is_named_by_family_preset_and_fields(sweep, fake):
     line = [flag for flag in sweep.base if flag not in ("--sweep-dir", "s")]
     sweep(*line, "--units", "4", "8")
     sweep(*line, "--units", "4", "--name", "mine")
     assert sorted(path.name for path in Path("runs").iterdir()) == ["ablate-cnn-mnist28-units", "ablate-mine"]
 
 
-def test_folder_of_another_sweep_and_one_in_use(sweep, fake, monkeypatch):
+def test_the_folder_of_another_sweep_or_of_one_in_use_is_refused(sweep, fake, monkeypatch):
     sweep.run("--units", "4")
     other = [flag if flag != "mnist28" else "translated60" for flag in sweep.base]
     status, _, err = sweep(*other, "--units", "4")
     assert status == 2 and "belongs to a sweep of the preset 'mnist28', now 'translated60'" in err
 
-    def and_again(cells, folder, *more, **options):
-        plan = and_again.plan
+    def open_while_in_use(cells, folder, *more, **options):
+        plan = open_while_in_use.plan
         with pytest.raises(ValueError, match="'s' is in use by another sweep"), open_sweep(Path("s"), plan):
             pass
 
-    def remember(folder, plan):
-        and_again.plan = plan
+    def open_and_remember(folder, plan):
+        open_while_in_use.plan = plan
         return open_sweep(folder, plan)
 
-    monkeypatch.setattr("experiments.sweeps.driver.open_sweep", remember)
-    monkeypatch.setattr(local, "execute", and_again)
+    monkeypatch.setattr("experiments.sweeps.driver.open_sweep", open_and_remember)
+    monkeypatch.setattr(local, "execute", open_while_in_use)
     sweep.run("--units", "8")
-    assert hasattr(and_again, "plan")
+    assert hasattr(open_while_in_use, "plan")

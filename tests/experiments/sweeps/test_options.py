@@ -1,4 +1,4 @@
-"""The command line: flags with several values, and one line about what is wrong."""
+"""The command line of sweeps: flags with several values, and errors of one line."""
 
 import re
 import sys
@@ -21,11 +21,11 @@ def test_several_values_are_an_axis_and_one_holds_for_all():
     assert options == Options() and plan.seeds == (0, 1, 2)
 
 
-def test_seeds_one_by_one():
+def test_seeds_can_be_listed():
     assert cells("cnn --preset mnist28 --seed 4 7")[0].seeds == (4, 7)
 
 
-def test_zipped_groups():
+def test_zip_pairs_the_values_of_fields():
     line = "ram --preset mnist28 --num-glimpses 2 3 --sigma 0.2 0.1 --zip num-glimpses sigma --core rnn gru"
     plan, _ = cells(f"{line} --replicates 2 4 --batch-size 64 32 --zip replicates batch_size")
     assert [dimension.names for dimension in plan.dimensions] == [
@@ -42,17 +42,17 @@ def test_zipped_groups():
         ("--no-keep-best --seeds 2", (False,)),
     ],
 )
-def test_switches(flags, value):
+def test_boolean_flags_are_switches_or_axes(flags, value):
     plan, _ = cells(f"ram --preset mnist28 {flags}")
     assert tuple(dict.fromkeys(cell.config.training.keep_best for cell in plan.cells)) == value
 
 
-def test_values_that_begin_with_a_dash():
+def test_values_may_begin_with_a_dash():
     plan, _ = cells("cnn --preset mnist28 --weight-decay -1 -2.5e-3")
     assert [cell.config.optimizer.weight_decay for cell in plan.cells] == [-1.0, -0.0025]
 
 
-def test_options():
+def test_options_of_the_launcher_are_read():
     line = "cnn --preset=mnist28 --launcher ray --ray-address a:1 --gpus 0.5 --sweep-dir x/y --dry-run"
     _, options = cells(line)
     assert options.launcher == "ray" and options.ray_address == "a:1" and options.gpus == 0.5
@@ -65,17 +65,17 @@ def test_help_explains_axes_units_and_defaults(capsys, monkeypatch):
         parse(["ram", "--preset", "mnist28", "--help"])
     text = " ".join(re.sub("[│─]", " ", capsys.readouterr().out).split())
     assert stop.value.code == 0
-    for said in (
-        *("several are an axis", "location noise: normalised ('0.1', half the image is 1)"),
+    for part in (
+        *("several values are an axis", "location noise: normalised ('0.1', half the image is 1)"),
         *(
             "in pixels ('5px'). (default: 5px)",
             "Number T of glimpses of an episode. (default: 7)",
             "--zip",
             "--seeds INT",
         ),
-        *("{add,multiply} ..", "Where cells run: local", "quick: augmented100 in a hurry"),
+        *("{add,multiply} ..", "Launcher of the cells: local", "quick: augmented100 in a hurry"),
     ):
-        assert said in text
+        assert part in text
     assert "run-dir" not in text and "overwrite" not in text
 
 
@@ -91,13 +91,13 @@ WRONG = [
     ("cnn --preset mnist28 --units 8 8", "units 8: given twice"),
     ("cnn --preset mnist28 --seeds 0", "seeds 0: must be at least 1"),
     ("cnn --preset mnist28 --seeds two", "--seeds 'two': must be a whole number"),
-    ("cnn --preset mnist28 --seed -4", "seed '-4': must be a whole number of 0 or more"),
+    ("cnn --preset mnist28 --seed -4", "seed '-4': must be a whole number, at least 0"),
     ("cnn --preset mnist28 --seed 1 2 --seeds 2", "--seed with --seeds: give one of them"),
     ("cnn --preset mnist28 --zip units", "zip 'units': must be two fields or more"),
     ("cnn --preset mnist28 --units 2 3 --zip units momentum", "give the values of momentum too"),
     ("cnn --preset mnist28 --jobs 0", "jobs 0: must be at least 1"),
     ("cnn --preset mnist28 --cpus nan", "--cpus 'nan': must be a number"),
-    ("cnn --preset mnist28 --gpus -1", "gpus -1.0: must be 0 or more"),
+    ("cnn --preset mnist28 --gpus -1", "gpus -1.0: must be at least 0"),
     ("cnn --preset mnist28 --launcher slurm", "'slurm'"),
     ("cnn --preset mnist28 --launcher ray --jobs 2", "jobs 2 with launcher 'ray': it is for local"),
     ("cnn --preset mnist28 --launcher ray --together vmap", "together vmap with launcher 'ray': it is for local"),
@@ -106,7 +106,7 @@ WRONG = [
     ("cnn --preset mnist28 --retries 1", "retries 1 with launcher 'local': it is for ray"),
     ("study", "file is not given"),
     ("study absent.py", "there is no file 'absent.py'"),
-    # What is refused by the configuration of a cell, before anything starts.
+    # Errors in the configuration of a cell, found before anything starts.
     ("cnn --preset mnist28 --units 8 0", "units 0: must be at least 1 (cell units 0, seed 0)"),
     ("cnn --preset mnist28 --seed 1 4294967296", "seed 4294967296: must be from 0 to 4294967295"),
     ("cnn --preset mnist28 --batch-size 8 999999", "batch_size 999999: larger than the train split"),
@@ -117,8 +117,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("line, said", WRONG, ids=[line or "nothing" for line, _ in WRONG])
-def test_bad_input_is_told_in_one_line_and_nothing_is_written(sweep, tmp_path, line, said, monkeypatch):
+@pytest.mark.parametrize("line, message", WRONG, ids=[line or "nothing" for line, _ in WRONG])
+def test_bad_input_is_one_line_and_nothing_is_written(sweep, tmp_path, line, message, monkeypatch):
     from experiments import ablate
 
     (tmp_path / "file").write_text("")
@@ -131,7 +131,7 @@ def test_bad_input_is_told_in_one_line_and_nothing_is_written(sweep, tmp_path, l
         monkeypatch.setattr(ablate, "main", parse)
         status, out, err = sweep()
     assert status == 2 and out == "" and err.startswith("error: ") and err.count("\n") == 1
-    assert said in err and sorted(tmp_path.rglob("*")) == before
+    assert message in err and sorted(tmp_path.rglob("*")) == before
 
 
 def test_no_arguments_show_the_help(sweep):
@@ -139,7 +139,7 @@ def test_no_arguments_show_the_help(sweep):
     assert status == 0 and "--num-glimpses 2 3 4 5 6 7" in out and sys.argv
 
 
-def test_ray_that_is_not_installed(sweep, monkeypatch):
+def test_without_ray_the_message_says_how_to_install_it(sweep, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     status, _, err = sweep(*["cnn", "--preset", "mnist28", "--launcher", "ray"])
     assert status == 2 and "Ray is not installed; install it with: pip install '.[ray]'" in err

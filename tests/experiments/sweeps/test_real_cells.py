@@ -1,4 +1,4 @@
-"""A sweep of real runs, killed with its children and gone on with: the bytes of one that was left alone."""
+"""A sweep of real runs, killed with its processes and resumed: the bytes of an undisturbed one."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 from experiments import ablate, cnn
 from experiments.sweeps import local
 from experiments.sweeps.cells import arguments
-from experiments.sweeps.directory import begun, cell_folder
+from experiments.sweeps.directory import cell_folder, has_run
 from experiments.sweeps.launchers import Status
 
 ROOT = Path(__file__).parents[3]
@@ -21,10 +21,10 @@ FLAGS = f"cnn --preset mnist28 --task images --network fc --units 4 8 --together
 
 
 def in_this_process(cells, sweep, notify, stop, **options):
-    """A launcher that runs the command line of each cell here."""
+    """Run the command line of each cell in this process, as a launcher."""
     for cell in cells:
         run_dir = cell_folder(sweep, cell)
-        _, _, *args = arguments(cell, run_dir, resume=begun(run_dir))
+        _, _, *args = arguments(cell, run_dir, resume=has_run(run_dir))
         cnn.main(args)
         notify(cell, Status("finished"))
 
@@ -36,13 +36,13 @@ def descendants(pid):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes to kill in /proc")
 @pytest.mark.slow
-def test_sweep_that_was_killed_goes_on_to_the_same_bytes(images, tmp_path, monkeypatch, capfd):
+def test_a_killed_sweep_resumes_to_the_same_bytes(images, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     line = [*FLAGS, "--data", str(images)]
     with monkeypatch.context() as patched:
         patched.setattr(local, "execute", in_this_process)
-        ablate.main([*line, "--sweep-dir", "alone"])
+        ablate.main([*line, "--sweep-dir", "undisturbed"])
 
     driver = subprocess.Popen([sys.executable, "-m", "experiments.ablate", *line, "--sweep-dir", "killed"])
     cells = Path("killed/cells")
@@ -60,5 +60,5 @@ def test_sweep_that_was_killed_goes_on_to_the_same_bytes(images, tmp_path, monke
         ablate.main([*line, "--sweep-dir", "killed"])
     assert "resuming after step" in capfd.readouterr().err
     for name in ("results.csv", "differences.csv"):
-        assert Path("killed", name).read_bytes() == Path("alone", name).read_bytes()
+        assert Path("killed", name).read_bytes() == Path("undisturbed", name).read_bytes()
     assert Path("killed/results.csv").read_text().count("\n") == 3

@@ -83,7 +83,7 @@ def test_page_shows_settings_and_cells_and_escapes_text(tmp_path):
 
 
 def test_page_of_a_sweep_with_failures(sweep, fake):
-    fake.tell("fail-16")
+    fake.set("fail-16")
     sweep.run("--units", "4", "8", "16", "--momentum", "0.5", "0.6", "--seeds", "2")
     reader = read(Path("s/report.html"))
     assert len(reader.links) == 12 and all(Path("s", link).is_dir() for link in reader.links)

@@ -1,4 +1,4 @@
-"""Stored sweeps: what is read back is what a sweep wrote."""
+"""Stored sweeps: settings read from `results.csv` are those that a sweep wrote."""
 
 from experiments.sweeps.outcomes import Outcome, group_settings, write_tables
 from experiments.sweeps.stored import read_sweep
@@ -14,7 +14,7 @@ def finished(plan):
     return [Outcome(cell, plan.values(cell), results(cell.seed)) for cell in plan.cells]
 
 
-def test_crossed_fields_are_read_back_as_axes(tmp_path):
+def test_crossed_fields_are_read_as_axes(tmp_path):
     plan = make_plan(Study("cnn", "mnist28", {"units": [16, 4], "momentum": [0.5, 0.9]}, seeds=2))
     outcomes = finished(plan)
     write_tables(tmp_path, plan, outcomes)
@@ -25,7 +25,7 @@ def test_crossed_fields_are_read_back_as_axes(tmp_path):
     assert sweep.labels[1] == "units 16, momentum 0.9"
 
 
-def test_fields_that_move_together_are_read_back_as_one_axis(tmp_path):
+def test_paired_fields_are_read_as_one_axis(tmp_path):
     plan = make_plan(Study("cnn", "mnist28", zipped=[{"units": [16, 4], "momentum": [0.5, 0.9]}]))
     write_tables(tmp_path, plan, finished(plan))
     (dimension,) = read_sweep(tmp_path).dimensions

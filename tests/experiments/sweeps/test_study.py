@@ -10,7 +10,7 @@ from experiments.families import FAMILIES
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.ram import PRESETS as RAM_PRESETS
 from experiments.sweeps.cells import Cell, arguments, validate
-from experiments.sweeps.study import Study, load_study, make_plan, seeds_of
+from experiments.sweeps.study import Study, list_seeds, load_study, make_plan
 from experiments.training.config import to_json
 
 RAM = {"family": "ram", "preset": "mnist28"}
@@ -18,14 +18,14 @@ RAM = {"family": "ram", "preset": "mnist28"}
 
 def test_every_combination_with_every_seed_in_a_fixed_order():
     plan = make_plan(Study(**RAM, axes={"sigma": ["0.1", "5px"], "num-glimpses": [2, 4, 3]}, seeds=2))
-    found = [(*plan.values(cell), cell.seed) for cell in plan.cells]
+    rows = [(*plan.values(cell), cell.seed) for cell in plan.cells]
     assert plan.names == ("num_glimpses", "sigma"), "in the order of the configuration"
-    assert found == list(itertools.product([2, 4, 3], ["0.1", "5px"], [0, 1]))
+    assert rows == list(itertools.product([2, 4, 3], ["0.1", "5px"], [0, 1]))
     assert len({cell.id for cell in plan.cells}) == 12 and len({cell.setting for cell in plan.cells}) == 6
     assert plan.name == "ram-mnist28-num_glimpses-sigma"
 
 
-def test_fields_that_move_together():
+def test_zipped_fields_are_paired():
     study = Study(**RAM, axes={"core": ["rnn", "gru"]}, zipped=[{"num_glimpses": [2, 4], "sigma": [0.2, 0.1]}])
     plan = make_plan(study)
     assert [plan.values(cell) for cell in plan.cells] == [
@@ -33,27 +33,26 @@ def test_fields_that_move_together():
     ]
 
 
-def test_a_field_with_its_default_has_no_part_in_what_a_cell_is(monkeypatch):
-    """So a field that comes to be later, with a default, leaves the cells of sweeps before it where they are."""
+def test_a_new_field_with_its_default_does_not_change_the_identity_of_a_cell(monkeypatch):
     cell = Cell(FAMILIES["ram"], "mnist28", RAM_PRESETS["mnist28"][1])
-    known = cell.setting
+    setting = cell.setting
     monkeypatch.setattr("experiments.sweeps.cells.to_json", lambda config: without_patience(to_json(config)))
-    assert Cell(FAMILIES["ram"], "mnist28", cell.config).setting == known
+    assert Cell(FAMILIES["ram"], "mnist28", cell.config).setting == setting
 
 
 def without_patience(tree):
-    """A configuration from before there was the field."""
+    """Return a configuration from before the field was added."""
     return tree | {"training": {name: value for name, value in tree["training"].items() if name != "patience"}}
 
 
-def test_explicit_seeds_and_overrides():
+def test_listed_seeds_and_overrides():
     plan = make_plan(Study(**RAM, axes={"replicates": [2]}, overrides={"steps": 7}, seeds=[4, 1]))
     assert [cell.seed for cell in plan.cells] == [4, 1] and plan.names == ()
     assert all(c.config.training.steps == 7 and c.config.model.estimator.replicates == 2 for c in plan.cells)
     assert plan.overrides == {"replicates": 2, "steps": 7}
 
 
-def test_what_a_cell_is_follows_from_its_configuration_and_not_from_its_place():
+def test_the_identity_of_a_cell_follows_from_its_configuration_alone():
     def ids(**study):
         return {cell.id: cell.config for cell in make_plan(Study(**RAM, **study)).cells}
 
@@ -66,7 +65,7 @@ def test_what_a_cell_is_follows_from_its_configuration_and_not_from_its_place():
 
 
 @pytest.mark.parametrize(
-    "study, said",
+    "study, message",
     [
         (Study("rma", "quick"), "unknown family 'rma': did you mean 'ram'? choose from ram, dram,"),
         (Study("ram", "mnist"), "unknown preset 'mnist': did you mean 'mnist28'?"),
@@ -85,26 +84,26 @@ def test_what_a_cell_is_follows_from_its_configuration_and_not_from_its_place():
         (Study(**RAM, axes={"sigma": [1, 2]}, overrides={"sigma": 3}), "'sigma' is given twice"),
     ],
 )
-def test_bad_studies(study, said):
+def test_bad_studies_are_one_line(study, message):
     with pytest.raises(ValueError) as error:
         make_plan(study)
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "presets, model, axes",
+    "presets, family, axes",
     [
         (RAM_PRESETS, "ram", {"sigma_final": ["-1px"], "keep_best": [False], "data": ["a b.npz"], "discount": [1e-7]}),
         (RAM_PRESETS, "ram", {"sigma_final": [None], "sigma_schedule": ["constant"], "learned_sigma": ["global"]}),
         (CNN_PRESETS, "cnn", {"gradient_clip": [-2.5], "resize": [9], "network": ["paper_cnn"]}),
     ],
 )
-def test_the_command_line_of_a_cell_gives_its_configuration(presets, model, axes, tmp_path):
+def test_the_command_line_of_a_cell_gives_its_configuration(presets, family, axes, tmp_path):
     for preset in presets:
-        (cell,) = make_plan(Study(model, preset, axes, seeds=[12])).cells
+        (cell,) = make_plan(Study(family, preset, axes, seeds=[12])).cells
         dash_m, module, *args = arguments(cell, tmp_path / "x", resume=True, reports=True)
         name, config = parse_preset("", "", presets, args)
-        assert (dash_m, module, name) == ("-m", f"experiments.{model}", preset)
+        assert (dash_m, module, name) == ("-m", f"experiments.{family}", preset)
         assert dataclasses.replace(config, output=cell.config.output) == cell.config
         assert config.output.run_dir == tmp_path / "x" and config.output.resume and config.output.plots
 
@@ -112,7 +111,7 @@ def test_the_command_line_of_a_cell_gives_its_configuration(presets, model, axes
 STUDY = "from experiments.sweeps.study import Study\n"
 
 
-def test_study_in_a_file(tmp_path):
+def test_a_study_is_loaded_from_a_file(tmp_path):
     file = tmp_path / "depth.py"
     file.write_text(STUDY + "first = Study('ram', 'quick', {'num_glimpses': range(2, 5)})\n")
     name, study = load_study(str(file))
@@ -125,28 +124,30 @@ def test_study_in_a_file(tmp_path):
         load_study(f"{file}:secnd")
 
 
-@pytest.mark.parametrize("text, said", [("x = 1\n", "makes no Study"), ("import no_such_module\n", "No module named")])
-def test_files_that_hold_no_study(tmp_path, text, said):
+@pytest.mark.parametrize(
+    "text, message", [("x = 1\n", "makes no Study"), ("import no_such_module\n", "No module named")]
+)
+def test_a_file_without_a_study_is_refused(tmp_path, text, message):
     (tmp_path / "s.py").write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         load_study(str(tmp_path / "s.py"))
     with pytest.raises(ValueError, match="there is no file"):
         load_study(str(tmp_path / "absent.py"))
 
 
 @pytest.mark.parametrize("seeds", ["3", 2.0, [0.0, 1.0], True, None])
-def test_seeds_of_a_study_file_are_whole_numbers(seeds):
+def test_seeds_that_are_not_whole_numbers_are_refused(seeds):
     with pytest.raises(ValueError) as error:
-        seeds_of(seeds)
+        list_seeds(seeds)
     assert str(error.value) == f"seeds {seeds!r}: must be their number, or a list of whole numbers"
 
 
-def test_cells_are_checked_without_rendering_and_without_the_runs_that_they_no_longer_need(monkeypatch):
+def test_cells_are_checked_without_rendering_and_continued_ones_without_their_warm_start(monkeypatch):
     def render(config):
-        raise AssertionError("nothing is to be rendered")
+        raise AssertionError("images are rendered")
 
     monkeypatch.setattr("experiments.sweeps.cells.load_dataset", render)
     plan = make_plan(Study("dram", "house_numbers_32_backward", overrides={"glimpse_network_from": "gone"}))
-    validate(plan.cells, continued=lambda cell: True)
+    validate(plan.cells, is_continued=lambda cell: True)
     with pytest.raises(ValueError, match="^glimpse_network_from: .*gone.*"):
         validate(plan.cells)

@@ -1,4 +1,4 @@
-"""Cells that share a process and a compiled program: what they learn is what each learns by itself."""
+"""Cells that share a process and a compiled program: they learn the same as in processes of their own."""
 
 from pathlib import Path
 
@@ -47,11 +47,11 @@ def plan_of(images, axes=(), zipped=(), seeds=1, **overrides):
 
 
 def digests(cells):
-    found = []
+    digest_list = []
     for cell in cells:
         dataset = load_dataset(cell.config.data)
-        found.append(program_digest(cell.config, build(cell.config, dataset).model, dataset))
-    return found
+        digest_list.append(program_digest(cell.config, build(cell.config, dataset).model, dataset))
+    return digest_list
 
 
 def test_continuous_hyperparameters_and_seeds_share_a_program(images):
@@ -86,13 +86,13 @@ def test_continuous_hyperparameters_and_seeds_share_a_program(images):
         {"policy": "random"},
     ],
 )
-def test_what_changes_the_program_does_not_share_it(images, other):
+def test_settings_that_change_the_program_have_another_digest(images, other):
     (plain,), (changed,) = digests(plan_of(images).cells), digests(plan_of(images, **other).cells)
     assert plain != changed
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["plain", "jitted"])
-def test_constants_belong_to_the_program(images, wrap):
+def test_constants_are_part_of_the_digest(images, wrap):
     plan = plan_of(images)
     (cell,), dataset = plan.cells, load_dataset(plan.cells[0].config.data)
     model = build(cell.config, dataset).model
@@ -113,26 +113,28 @@ def test_constants_belong_to_the_program(images, wrap):
 
 @pytest.fixture(scope="module")
 def swept(images, tmp_path_factory):
-    """Two cells that differ in seed and sigma, by themselves, in turn and batched: their folders, and what was told."""
+    """Run two cells that differ in seed and sigma alone, in turn and batched; return their folders and statuses."""
     plan = plan_of(images, {"sigma": ("2px", "0.3")}, seeds=2)
     cells = [plan.cells[0], plan.cells[-1]]
-    folders = {how: tmp_path_factory.mktemp(how) for how in ("no", "in_turn", "vmap")}
-    told = {how: [] for how in folders}
+    folders = {mode: tmp_path_factory.mktemp(mode) for mode in ("no", "in_turn", "vmap")}
+    statuses = {mode: [] for mode in folders}
     for cell in cells:
         output = {"run_dir": cell_folder(folders["no"], cell), "plots": False}
-        run(with_output(cell.config, **output), cell.preset, "")
-    for how in ("in_turn", "vmap"):
-        (folders[how] / "cells").mkdir()
+        run(cell.family, with_output(cell.config, **output), cell.preset, "")
+    for mode in ("in_turn", "vmap"):
+        (folders[mode] / "cells").mkdir()
         with Stop() as stop:
-            local.execute(cells, folders[how], lambda *said, to=told[how]: to.append(said), stop, together=how)
-    return cells, folders, told
+            local.execute(
+                cells, folders[mode], lambda *status, to=statuses[mode]: to.append(status), stop, together=mode
+            )
+    return cells, folders, statuses
 
 
-def test_batched_in_turn_and_separate_cells_agree(swept):
+def test_batched_and_in_turn_cells_agree_with_separate_ones(swept):
     cells, folders, _ = swept
     timed = {"seconds", "images_per_second"}
     for cell in cells:
-        separate, *shared = (cell_folder(folders[how], cell) for how in ("no", "in_turn", "vmap"))
+        separate, *shared = (cell_folder(folders[mode], cell) for mode in ("no", "in_turn", "vmap"))
         for folder in shared:
             for one, other in zip(read_metrics(separate), read_metrics(folder), strict=True):
                 assert one.keys() == other.keys()
@@ -144,7 +146,7 @@ def test_batched_in_turn_and_separate_cells_agree(swept):
             assert read_json(folder / "config.json") == read_json(separate / "config.json")
 
 
-def test_a_batch_holds_the_folders_of_its_runs(tmp_path, monkeypatch, capfd):
+def test_a_batch_locks_the_run_directories_of_its_cells(tmp_path, monkeypatch, capfd):
     jobs = [together.Job({}, str(tmp_path / name), False, False, 2) for name in ("a", "b")]
     alone = []
 
@@ -152,7 +154,7 @@ def test_a_batch_holds_the_folders_of_its_runs(tmp_path, monkeypatch, capfd):
         for job in jobs:
             with pytest.raises(ValueError, match="in use by another process"), locked(Path(job.run_dir)):
                 pass
-        raise ValueError("all were held")
+        raise ValueError("all were locked")
 
     def free(job, programs, load):
         with locked(Path(job.run_dir)):
@@ -161,7 +163,7 @@ def test_a_batch_holds_the_folders_of_its_runs(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(together, "_run_batched", refused)
     monkeypatch.setattr(together, "_run_alone", free)
     together._run_batch(jobs, SharedPrograms(), load_dataset)
-    assert "all were held" in capfd.readouterr().err and alone == [job.run_dir for job in jobs]
+    assert "all were locked" in capfd.readouterr().err and alone == [job.run_dir for job in jobs]
 
 
 def test_seeds_and_settings_differ_in_a_batch(swept):
@@ -170,27 +172,27 @@ def test_seeds_and_settings_differ_in_a_batch(swept):
     assert one["loss"] != other["loss"] and one["sigma_px"] != other["sigma_px"]
 
 
-@pytest.mark.parametrize("how", ["in_turn", "vmap"])
-def test_every_cell_is_told_to_have_finished(swept, how):
-    cells, _, told = swept
-    assert [cell for cell, status in told[how] if status.state == "finished"] == cells
-    assert {status.state for _, status in told[how]} == {"running", "finished"}
+@pytest.mark.parametrize("mode", ["in_turn", "vmap"])
+def test_every_cell_is_reported_as_finished(swept, mode):
+    cells, _, statuses = swept
+    assert [cell for cell, status in statuses[mode] if status.state == "finished"] == cells
+    assert {status.state for _, status in statuses[mode]} == {"running", "finished"}
 
 
-def test_batched_cells_begin_with_the_parameters_of_another_run(images, tmp_path):
+def test_batched_cells_start_from_the_parameters_of_another_run(images, tmp_path):
     tiny = {"glimpse_network": "dense", "lower_hidden": 8, "upper_hidden": 8, "context_size": 8}
     shared = {name: SMALL[name] for name in SMALL if name in SHARED_WITH_DRAM}
     settings = shared | tiny | {"data": str(images), "glimpse_size": 10, "glimpses_per_target": 1}
     former = make_plan(Study("dram", "pairs100", {}, [], 2, settings)).cells[1]
     numbers_maker.leave(tmp_path / "former", former.preset, former.config, load_dataset(former.config.data))
-    # So small rates leave them as they were.
+    # These learning rates are too small to change the parameters.
     axes = {"learning_rate": (1e-12, 2e-12)}
     cells = make_plan(Study("dram", "pairs100", axes, [], 1, settings | {"init_from": str(tmp_path / "former")})).cells
     (tmp_path / "sweep" / "cells").mkdir(parents=True)
     with Stop() as stop:
-        local.execute(cells, tmp_path / "sweep", lambda *said: None, stop, together="vmap")
+        local.execute(cells, tmp_path / "sweep", lambda *status: None, stop, together="vmap")
     expected = read_run(tmp_path / "former").params()
     for cell in cells:
-        found = read_run(cell_folder(tmp_path / "sweep", cell)).params(last=True)
-        jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-8), found, expected)
-        assert cell.config.training.seed != former.config.training.seed, "which would begin with the same"
+        params = read_run(cell_folder(tmp_path / "sweep", cell)).params(last=True)
+        jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-8), params, expected)
+        assert cell.config.training.seed != former.config.training.seed, "the seeds must differ"

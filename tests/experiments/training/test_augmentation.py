@@ -1,4 +1,4 @@
-"""The augmentation that flags ask for: what it does to training images, and to those alone."""
+"""The augmentation of the configuration: its effect on training images, and on no others."""
 
 import dataclasses
 from functools import partial
@@ -40,26 +40,26 @@ def photographs():
     return jnp.asarray(np.random.default_rng(0).integers(0, 256, (6, 9, 8, 3)).astype(np.uint8))
 
 
-def test_every_flag_is_met():
+def test_every_field_of_the_augmentation_is_tested():
     assert set(ALONE) == {field.name for field in dataclasses.fields(AugmentationConfig)}
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_a_flag_is_its_function(name, photographs):
+def test_each_field_applies_its_function(name, photographs):
     amount, function = ALONE[name]
     made = make_augmentation(AugmentationConfig(**{name: amount}))(KEY, photographs)
     assert (made != photographs).any()
     np.testing.assert_array_equal(made, function(jax.random.fold_in(KEY, 0), photographs))
 
 
-def test_places_come_before_colours_and_cutout_comes_last(photographs):
+def test_shifts_come_before_colours_and_cutout_comes_last(photographs):
     made = make_augmentation(AugmentationConfig(cutout=3, contrast=0.5, shift=2))(KEY, photographs)
     for i, name in enumerate(("shift", "contrast", "cutout")):
         photographs = ALONE[name][1](jax.random.fold_in(KEY, i), photographs)
     np.testing.assert_array_equal(made, photographs)
 
 
-def test_images_without_augmentation_are_those_that_are_drawn():
+def test_without_augmentation_the_drawn_images_are_unchanged():
     assert make_augmentation(AugmentationConfig()) is None
     data = load_task("mnist28")
     drawn = sample_batch(KEY, data.train, data.recipe, 4, make_augmentation(AugmentationConfig()))
@@ -92,12 +92,12 @@ def test_a_run_is_trained_on_augmented_images(go):
     ],
     ids=lambda value: "_".join(value) if value[0][:2] == "--" else "",
 )
-def test_mistakes_are_told_in_one_line(refused, flags, said):
+def test_bad_values_are_one_line(refused, flags, said):
     line = refused(cnn, CNN, *flags)
     assert all(part in line for part in said) and not Path("run").exists()
 
 
-def test_digits_and_sequences_are_not_mirrored():
+def test_mirroring_digits_or_sequences_is_refused():
     data = load_task("mnist28")
     with pytest.raises(ValueError, match=r"^mirror 0.5: is for your own images \(--data\)"):
         validate_augmentation_of(AugmentationConfig(mirror=0.5), data, own=False)

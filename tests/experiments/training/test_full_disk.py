@@ -1,4 +1,4 @@
-"""A full disk: one line says so, what was saved before survives, and the run goes on later."""
+"""A full disk: one line reports it, earlier checkpoints survive, and the run resumes later."""
 
 import errno
 import shutil
@@ -37,7 +37,7 @@ CNN = [
 
 
 @pytest.mark.parametrize("name", ["digest.json", "metrics.jsonl", "results.json", "report.html"])
-def test_full_disk_is_told_in_one_line_and_the_run_goes_on_later(go, refused, monkeypatch, name):
+def test_a_full_disk_is_one_line_and_the_run_resumes_later(go, refused, monkeypatch, name):
     opened = Path.open
 
     def open_on_full_disk(self, mode="r", *args, **kwargs):
@@ -54,7 +54,7 @@ def test_full_disk_is_told_in_one_line_and_the_run_goes_on_later(go, refused, mo
     assert [record["step"] for record in read_metrics(Path("run"))] == [2, 4]
 
 
-def test_disk_that_fills_up_while_training(go, refused, monkeypatch, small_disk, capsys):
+def test_a_disk_that_fills_up_during_training_leaves_the_last_checkpoint(go, refused, monkeypatch, small_disk, capsys):
     go(cnn, CNN)
     capsys.readouterr()
     whole = read_json(Path("run/checkpoints/4/digest.json"))["state"]
@@ -76,7 +76,7 @@ def test_disk_that_fills_up_while_training(go, refused, monkeypatch, small_disk,
     assert read_json(disk / "run" / "checkpoints" / "4" / "digest.json")["state"] == whole
 
 
-def test_disk_that_is_full_when_transformers_are_kept_for_the_animation(go, refused, monkeypatch):
+def test_a_disk_that_is_full_when_animation_frames_are_saved_is_one_line(go, refused, monkeypatch):
     flags = ["RTS_st_fcn", "--units", "4", "--localisation-units", "2", "--downsample", "1", *CNN[1:3], *CNN[7:]]
 
     def full(*args, **options):

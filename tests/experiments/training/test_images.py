@@ -44,12 +44,12 @@ SMALL = (
 @pytest.mark.parametrize(
     "num_images, sizes", [(None, None), (50_000, (50_000, 5_000, 5_000)), (20, (20, 1_000, 1_000))]
 )
-def test_split_sizes_follow_the_number_of_training_images(num_images, sizes):
+def test_split_sizes_follow_from_the_number_of_training_images(num_images, sizes):
     assert split_sizes(num_images) == sizes
 
 
 @pytest.mark.parametrize("number", [0, -5])
-def test_number_of_images_must_be_positive(number):
+def test_a_number_of_images_below_one_is_refused(number):
     with pytest.raises(ValueError, match=f"^num_images {number}: must be at least 1$"):
         load_dataset(DataConfig("house_numbers", num_images=number))
 
@@ -61,7 +61,7 @@ def test_number_of_images_must_be_positive(number):
         ({"grayscale": True}, "^grayscale True: only for house numbers and for your own images"),
     ],
 )
-def test_options_that_mnist_does_not_have_are_refused(changes, message):
+def test_options_without_effect_on_mnist_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         load_dataset(DataConfig("mnist28", **changes))
 
@@ -75,7 +75,7 @@ def test_all_options_reach_the_task(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("task", ["house_numbers", "svhn_numbers"])
-def test_one_training_image_is_made_if_nothing_is_trained(tmp_path, monkeypatch, task):
+def test_without_training_a_single_training_image_is_made(tmp_path, monkeypatch, task):
     monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(config, "LEAST_FIXED", 3)
     for name in ("train", "extra", "test"):
@@ -90,7 +90,7 @@ def test_one_training_image_is_made_if_nothing_is_trained(tmp_path, monkeypatch,
             np.testing.assert_array_equal(array, other)
 
 
-def test_missing_fields_of_an_older_run_have_their_defaults():
+def test_fields_that_an_older_run_lacks_have_their_defaults():
     tree = json.loads(json.dumps(to_json(CnnExperiment())))
     for section, name in (("data", "grayscale"), ("data", "num_images"), ("model", "width"), ("model", "heads")):
         del tree[section][name]
@@ -149,7 +149,7 @@ def test_resize_mode_without_effect_is_refused(changes, message):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_progress_is_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
+def test_image_progress_is_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, terminal):
     out = io.StringIO()
     monkeypatch.setattr(
         console, "console", Console(file=out, force_terminal=terminal, width=80, _environ={"TERM": "x"})
@@ -166,7 +166,7 @@ def test_progress_is_a_line_for_each_split_and_a_bar_on_a_terminal(monkeypatch, 
 
 
 @pytest.mark.parametrize("terminal, lines", [(False, ["250 of 1,000", "510 of 1,000", "750 of 1,000"]), (True, [])])
-def test_progress_is_a_line_for_each_quarter_without_a_terminal(monkeypatch, terminal, lines):
+def test_image_progress_is_a_line_for_each_quarter_without_a_terminal(monkeypatch, terminal, lines):
     out = io.StringIO()
     monkeypatch.setattr(console, "console", Console(file=out, force_terminal=terminal, _environ={"TERM": "x"}))
     monkeypatch.setattr(console, "LONG", 1_000)
@@ -178,7 +178,7 @@ def test_progress_is_a_line_for_each_quarter_without_a_terminal(monkeypatch, ter
     assert output == [f"train: {line}" for line in lines]
 
 
-def test_warnings_are_lines(tmp_path, monkeypatch, capsys):
+def test_warnings_are_single_lines(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path / "cache"))
     for name in ("train", "test"):
         make_part(tmp_path, name, [*some_records(4), ("5.png", [(1, 4, 6, 8, 14)] * 6)])
@@ -200,7 +200,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("numbers")
 
 
-def test_run_on_house_numbers(folder, monkeypatch, capsys):
+def test_a_run_on_house_numbers_reports_progress_and_results(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HARD_ATTENTION_CACHE", "cache")
     monkeypatch.setattr(config, "LEAST_FIXED", 25)
@@ -220,7 +220,7 @@ def test_run_on_house_numbers(folder, monkeypatch, capsys):
     assert f"{greedy['error']:.2f}" in out and "making" not in err, "the images are cached"
 
 
-def test_older_run_is_resumed_although_there_are_new_fields(folder, monkeypatch, capsys):
+def test_an_older_run_resumes_although_fields_were_added(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HARD_ATTENTION_CACHE", "cache")
     monkeypatch.setattr(config, "LEAST_FIXED", 25)

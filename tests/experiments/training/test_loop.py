@@ -1,4 +1,4 @@
-"""The training loop, on a model whose validation error is written in a table: where it stops and what it keeps."""
+"""The training loop, on a model with a table of validation errors: its stops, checkpoints and best parameters."""
 
 import io
 import os
@@ -18,7 +18,7 @@ from common.data import Dataset, Plain, Source
 from common.training.checkpoints import Checkpoints, state_digest
 from common.training.optimizers import OptimizerConfig
 from common.training.step import Model
-from experiments.cli.console import say, warn
+from experiments.cli.console import print_line, print_warning
 from experiments.families.cnn import CnnExperiment
 from experiments.training import loop
 from experiments.training.config import TrainingConfig
@@ -39,7 +39,7 @@ def make_dataset(images=10):
 
 
 def make_model(wrong, not_finite_from=None):
-    """Its one parameter counts the steps; after N of them it errs on ``wrong[N]`` of the images of a split."""
+    """Make a model whose one parameter counts steps; after N steps it misclassifies ``wrong[N]`` images of a split."""
     table = jnp.asarray(wrong)
 
     def init(key):
@@ -83,14 +83,14 @@ def test_next_stop_is_at_multiples_and_at_the_end():
     assert [next_stop(step, config) for step in range(20)] == [min(s for s in stops if s > step) for step in range(20)]
 
 
-def test_first_value_that_is_not_finite():
+def test_the_first_value_that_is_not_finite_is_found():
     fine, late, early = np.ones(4), np.array([1, 1, np.nan, 1]), np.array([1, -np.inf, np.nan, 1])
     assert first_not_finite({"a": fine}, 10) is None
     assert first_not_finite({"a": fine, "b": late}, 10) == (13, "b")
     assert first_not_finite({"b": late, "c": early}, 10) == (12, "c")
 
 
-def test_metrics_and_checkpoints_at_the_stops(tmp_path):
+def test_metrics_and_checkpoints_are_written_at_the_stops(tmp_path):
     outcome = run(tmp_path, [9, 8, 7, 6, 5, 4, 3, 2, 1], evaluate_every=4)
     assert int(outcome.state.step) == 8 and outcome.seconds > 0
     records = read_metrics(tmp_path)
@@ -111,7 +111,7 @@ def test_best_parameters_are_those_of_the_lowest_validation_error(tmp_path):
     assert state_digest(restored) == state_digest(outcome.state)
 
 
-def test_best_before_any_validation_is_the_last():
+def test_before_any_validation_the_last_parameters_are_the_best():
     experiment = CnnExperiment(training=TrainingConfig(batch_size=5))
     state = make_initial_state(experiment, make_model([0]))
     assert selected_params(state, True) is state.params
@@ -122,14 +122,14 @@ WRONG = [9, 9, 5, 9, 7, 9, 5, 9, 6, 9, 4, 9, 3]
 
 @pytest.mark.parametrize("patience, stop, best", [(0, 12, 12), (1, 4, 2), (2, 6, 2), (3, 8, 2), (4, 12, 12)])
 def test_patience_counts_validations_without_a_lower_error(tmp_path, capsys, patience, stop, best):
-    """The error at step 6 is as low as at step 2, which is not lower."""
+    """The error at step 6 equals that at step 2, so it is not lower."""
     outcome = run(tmp_path, WRONG, evaluate_every=2, patience=patience)
     assert int(outcome.state.step) == stop and best_count(outcome) == best
     assert ("stopped early: no lower validation error since step 2" in capsys.readouterr().err) == (stop < 12)
     assert Checkpoints(tmp_path / "checkpoints").steps()[-1] == stop
 
 
-def test_going_on_after_an_early_stop_or_the_end_trains_no_more(tmp_path):
+def test_a_run_that_ended_trains_no_more_when_resumed(tmp_path):
     for name, patience in (("early", 1), ("end", 0)):
         outcome = run(tmp_path / name, WRONG, evaluate_every=2, patience=patience)
         records = read_metrics(tmp_path / name)
@@ -140,7 +140,7 @@ def test_going_on_after_an_early_stop_or_the_end_trains_no_more(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [1, 5, 6, 12])
-def test_step_that_is_not_finite_ends_the_run_and_is_not_saved(tmp_path, bad):
+def test_a_step_that_is_not_finite_ends_the_run_and_is_not_saved(tmp_path, bad):
     with pytest.raises(NotFinite) as error:
         run(tmp_path, WRONG, not_finite_from=bad, evaluate_every=2)
     good = (bad - 1) // 2 * 2
@@ -151,7 +151,7 @@ def test_step_that_is_not_finite_ends_the_run_and_is_not_saved(tmp_path, bad):
 
 
 @pytest.mark.parametrize("number, step", [(signal.SIGINT, 3), (signal.SIGINT, 8), (signal.SIGTERM, 4)])
-def test_signal_saves_and_going_on_gives_the_same_bits(tmp_path, monkeypatch, capsys, number, step):
+def test_a_run_stopped_by_a_signal_resumes_to_the_same_bits(tmp_path, monkeypatch, capsys, number, step):
     whole = run(tmp_path / "whole", WRONG[:9], evaluate_every=4)
     append, before = MetricsWriter.append, signal.getsignal(number)
 
@@ -181,7 +181,7 @@ def test_signal_saves_and_going_on_gives_the_same_bits(tmp_path, monkeypatch, ca
     assert cut == uncut
 
 
-def test_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
+def test_a_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
     handlers = []
 
     def append(self, record):
@@ -194,8 +194,8 @@ def test_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
     assert handlers == [signal.SIG_DFL]
 
 
-def test_first_ctrl_c_shows_the_cursor_that_the_bar_hid(tmp_path, monkeypatch):
-    """The second one ends the program, which would leave it hidden."""
+def test_the_first_ctrl_c_shows_the_hidden_cursor(tmp_path, monkeypatch):
+    """A second Ctrl-C ends the program at once, which would leave the cursor hidden."""
     screen, seen = io.StringIO(), []
     monkeypatch.setattr(loop, "console", Console(file=screen, force_terminal=True, width=80))
 
@@ -211,9 +211,9 @@ def test_first_ctrl_c_shows_the_cursor_that_the_bar_hid(tmp_path, monkeypatch):
     assert [text.rfind(show) > text.rfind(hide) for text in seen] == [False, True] and hide in seen[0]
 
 
-def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
+def test_ctrl_c_is_handled_while_a_chunk_runs(tmp_path, monkeypatch):
     heard = threading.Event()
-    monkeypatch.setattr(loop, "say", lambda line, style=None: heard.set())
+    monkeypatch.setattr(loop, "print_line", lambda line, style=None: heard.set())
 
     def chunk(state, source, steps):
         os.kill(os.getpid(), signal.SIGINT)
@@ -227,10 +227,10 @@ def test_ctrl_c_is_heard_while_a_chunk_runs(tmp_path, monkeypatch):
         train(experiment, dataset, model, state, Programs(chunk, None, None), tmp_path, lambda *args: None)
 
 
-def test_second_ctrl_c_ends_a_process_in_the_middle_of_a_chunk():
+def test_a_second_ctrl_c_ends_a_process_during_a_chunk():
     code = """
 import time
-from experiments.cli.console import say, warn
+from experiments.cli.console import print_line, print_warning
 from experiments.training import loop
 
 def chunk(num_steps):
@@ -262,7 +262,7 @@ def bar_at(width, now):
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
-def test_progress_bar_fits_the_terminal(width):
+def test_the_progress_bar_fits_the_terminal(width):
     now = "epoch 212.3  102,345 images/s  loss 0.1234  acc 97.5%"
     line = bar_at(width, now)
     assert len(line) <= width and "…" not in line
@@ -270,12 +270,12 @@ def test_progress_bar_fits_the_terminal(width):
 
 
 def show_on(monkeypatch, console):
-    """The bar and the lines above it on this console: each module has the name of its own."""
+    """Show the bar and the lines above it on this console, which each module imports by name."""
     for module in ("training.loop", "cli.console"):
         monkeypatch.setattr(f"experiments.{module}.console", console)
 
 
-def test_progress_bar_says_what_is_going_on(tmp_path, monkeypatch):
+def test_the_progress_bar_shows_compiling_metrics_and_validating(tmp_path, monkeypatch):
     screen = io.StringIO()
     show_on(monkeypatch, Console(file=screen, force_terminal=True, highlight=False, width=80))
     run(tmp_path, WRONG, evaluate_every=4)
@@ -286,7 +286,7 @@ def test_progress_bar_says_what_is_going_on(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("terminal", ["file", "dumb"])
-def test_no_bar_where_nobody_sees_it(tmp_path, monkeypatch, terminal):
+def test_without_a_terminal_there_is_no_progress_bar(tmp_path, monkeypatch, terminal):
     screen = io.StringIO()
     if terminal == "dumb":
         monkeypatch.setenv("TERM", "dumb")
@@ -300,7 +300,7 @@ def test_no_bar_where_nobody_sees_it(tmp_path, monkeypatch, terminal):
     assert all("validation error" in line for line in lines), "a line is not folded"
 
 
-def test_lines_are_printed_as_they_are(capsys):
-    say("runs/[bold]name[/bold] [/] 12 'text'")
-    warn("x" * 300)
+def test_lines_are_printed_without_markup_or_wrapping(capsys):
+    print_line("runs/[bold]name[/bold] [/] 12 'text'")
+    print_warning("x" * 300)
     assert capsys.readouterr() == ("", "runs/[bold]name[/bold] [/] 12 'text'\n" + "x" * 300 + "\n")

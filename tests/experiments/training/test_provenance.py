@@ -1,4 +1,4 @@
-"""What a run was trained with: its results say it of each start, and other images than those are refused."""
+"""Provenance: results record each start of a run, and a run is not resumed on other images or code."""
 
 import dataclasses
 import hashlib
@@ -44,7 +44,7 @@ def refused(capsys, main, args):
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_each_start_is_in_the_results(monkeypatch, capsys):
+def test_results_record_each_start(monkeypatch, capsys):
     monkeypatch.setattr(provenance, "commit", lambda *sources: "a1")
     train()
     first = read_json(RESULTS)
@@ -56,7 +56,7 @@ def test_each_start_is_in_the_results(monkeypatch, capsys):
     assert results["starts"][0] == first["starts"][0] and first["commit"] == "a1" and results["commit"] == "b2"
 
 
-def test_other_images_are_refused(capsys):
+def test_a_run_is_not_resumed_on_other_images(capsys):
     train()
     np.savez("images.npz", images=255 - IMAGES, labels=LABELS)
     line = "error: run directory 'run': its validation or test images were others (SHA-256 "
@@ -66,7 +66,7 @@ def test_other_images_are_refused(capsys):
     evaluate.main(["run"])
 
 
-def test_the_digest_is_of_what_is_measured():
+def test_the_digest_covers_validation_and_test_images_and_labels():
     task = blank_task("mnist28")
     white = Source(jnp.full_like(task.test.images, 255), task.test.labels)
     relabelled = Source(task.test.images, task.test.labels + 1)
@@ -76,20 +76,20 @@ def test_the_digest_is_of_what_is_measured():
     assert provenance.digest(dataclasses.replace(task, train=white)) == provenance.digest(task)
 
 
-def test_a_run_from_before_starts_were_kept_goes_on(tmp_path):
+def test_an_older_run_without_recorded_starts_resumes(tmp_path):
     train()
     (tmp_path / "run" / provenance.FILE).unlink()
     train("--resume")
     assert [start["step"] for start in read_json(RESULTS)["starts"]] == [4]
 
 
-def test_commit_and_device_are_named():
+def test_commit_and_device_are_recorded():
     assert re.fullmatch(r"CPU, \w+, \d+ cores?", provenance.device())
     commit = provenance.commit()
     assert commit is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", commit)
 
 
-def test_the_commit_says_whether_files_were_changed(tmp_path, monkeypatch):
+def test_the_commit_is_marked_if_files_were_changed(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "code.py"))
     assert provenance.commit() is None
 
@@ -117,7 +117,7 @@ def test_the_commit_says_whether_files_were_changed(tmp_path, monkeypatch):
 
 @pytest.fixture
 def own_reward(tmp_path, monkeypatch):
-    """A reward of the user's own, in the current folder."""
+    """Write a reward of the user into the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "own_reward.py"
@@ -126,7 +126,7 @@ def own_reward(tmp_path, monkeypatch):
     sys.modules.pop("own_reward", None)
 
 
-def test_the_source_of_own_code_identifies_a_run_and_a_cell(own_reward):
+def test_the_source_of_user_code_identifies_a_run_and_a_cell(own_reward):
     study = Study("ram", "mnist28", overrides={"reward": "own_reward:correct"})
     (cell,) = make_plan(study).cells
     digest = hashlib.sha256(own_reward.read_bytes()).hexdigest()
@@ -139,7 +139,7 @@ def test_the_source_of_own_code_identifies_a_run_and_a_cell(own_reward):
     assert without.identity()["code"] == {}
 
 
-def test_a_run_is_not_resumed_by_other_code(own_reward, capsys):
+def test_a_run_is_not_resumed_with_other_user_code(own_reward, capsys):
     images = "--task images --data images.npz --steps 2 --batch-size 4 --evaluate-every 2 --no-plots --run-dir own"
     agent = "--num-scales 1 --glimpse-size 4 --num-glimpses 2 --core rnn --core-hidden 4 --reward own_reward:correct"
     command = ["quick", *images.split(), *agent.split(), "--eval-episodes", "1", "--validation-episodes", "1"]

@@ -1,4 +1,4 @@
-"""Runs that were killed, interrupted or damaged go on to the same bits as one that was left alone."""
+"""Killed, interrupted and damaged runs resume to the same bits as an undisturbed run."""
 
 import json
 import os
@@ -27,7 +27,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A folder with the images and a run that nothing disturbed."""
+    """Make a folder with the images and an undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
     labels = np.arange(90) % 3
     noise = np.random.default_rng(0).integers(0, 200, (90, 8, 8), dtype=np.uint8)
@@ -40,7 +40,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def here(whole, tmp_path, monkeypatch):
-    """An empty folder with the images, as the current one; processes of their own import from the project."""
+    """Make an empty folder with the images the current one; other processes import from the project."""
     shutil.copy(whole / "images.npz", tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
@@ -48,7 +48,7 @@ def here(whole, tmp_path, monkeypatch):
 
 
 def start(*flags):
-    """Starts a process of its own."""
+    """Start a command in another process."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.cnn", *FLAGS, *flags],
         stdout=subprocess.PIPE,
@@ -58,13 +58,13 @@ def start(*flags):
 
 
 def latest():
-    """The latest step with a checkpoint in the current folder's run."""
+    """Return the latest step with a checkpoint in the run of the current folder."""
     names = os.listdir("run/checkpoints") if Path("run/checkpoints").is_dir() else []
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def wait_until(process, condition):
-    """Returns at once when the condition holds; fails if the process ends before."""
+    """Wait until the condition holds; fail if the process ends before."""
     deadline = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -78,7 +78,7 @@ def untimed(folder):
 
 
 def assert_same_run(folder, whole):
-    """The states are the same to the bit, and so are the metrics but for the time they took."""
+    """Check that the states are the same to the bit, and the metrics too except for times."""
     digests = [read_json(f / "run" / "checkpoints" / str(STEPS) / "digest.json")["state"] for f in (folder, whole)]
     assert digests[0] == digests[1]
     assert untimed(folder) == untimed(whole)
@@ -93,7 +93,7 @@ def assert_same_run(folder, whole):
     assert sorted(os.listdir(folder / "run" / "checkpoints")) == sorted(os.listdir(whole / "run" / "checkpoints"))
 
 
-def test_killed_run_goes_on_to_the_same_bits(here, whole):
+def test_a_killed_run_resumes_to_the_same_bits(here, whole):
     delays = []
     for attempt in range(3):
         begin = latest()
@@ -114,7 +114,7 @@ def test_killed_run_goes_on_to_the_same_bits(here, whole):
     assert_same_run(here, whole)
 
 
-def test_ctrl_c_prints_the_command_that_goes_on(here, whole):
+def test_ctrl_c_prints_the_command_that_resumes(here, whole):
     process = start("--overwrite")
     wait_until(process, lambda: latest() >= 4)
     process.send_signal(signal.SIGINT)
@@ -161,7 +161,7 @@ def leave_nothing(folder):
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, leave_nothing])
-def test_damaged_checkpoint_falls_back_to_the_one_before(here, whole, capfd, damage):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(here, whole, capfd, damage):
     checkpoints = copy_run(whole, here)
     damage(checkpoints / str(STEPS))
     cnn.main([*FLAGS, "--resume"])
@@ -171,7 +171,7 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(here, whole, capfd, dam
     assert_same_run(here, whole)
 
 
-def test_no_checkpoint_that_can_be_read(here, whole, capfd):
+def test_a_run_without_a_readable_checkpoint_is_refused(here, whole, capfd):
     checkpoints = copy_run(whole, here)
     for step in (STEPS - 2, STEPS):
         (checkpoints / str(step) / "digest.json").unlink()
@@ -182,7 +182,7 @@ def test_no_checkpoint_that_can_be_read(here, whole, capfd):
     assert error.startswith("error: ") and "no checkpoint of 2 can be read" in error and "run/checkpoints" in error
 
 
-def test_finished_run_is_only_evaluated_again(here, whole, capfd):
+def test_a_finished_run_is_only_evaluated_when_resumed(here, whole, capfd):
     copy_run(whole, here)
     begun = time.monotonic()
     cnn.main([*FLAGS, "--resume"])
@@ -191,7 +191,7 @@ def test_finished_run_is_only_evaluated_again(here, whole, capfd):
     assert_same_run(here, whole)
 
 
-def test_run_that_was_killed_before_its_first_checkpoint_starts_over(here, whole):
+def test_a_run_killed_before_its_first_checkpoint_starts_over(here, whole):
     Path("run").mkdir()
     shutil.copy(whole / "run" / "config.json", "run")
     (here / "run" / "metrics.jsonl").write_text(json.dumps({"step": 2, "loss": 0.0}) + '\n{"step": 3, "lo')
@@ -199,7 +199,7 @@ def test_run_that_was_killed_before_its_first_checkpoint_starts_over(here, whole
     assert_same_run(here, whole)
 
 
-def test_a_folder_in_which_another_process_trains_is_left_alone(here, whole, capfd):
+def test_a_run_directory_in_use_by_another_process_is_refused(here, whole, capfd):
     shutil.copytree(whole / "run", "run")
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
     for flag in ("--resume", "--overwrite"):
@@ -209,7 +209,7 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(here, whole, cap
     assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
 
 
-def test_what_another_process_has_left_while_images_were_loaded_is_kept(here, whole, capfd, monkeypatch):
+def test_a_run_that_appears_while_images_are_loaded_is_kept(here, whole, capfd, monkeypatch):
     def begin(*args):
         shutil.copytree(whole / "run", "run")
 
@@ -225,7 +225,7 @@ def test_what_another_process_has_left_while_images_were_loaded_is_kept(here, wh
     ["--advantage moving_average", "--surrogate ppo_clip --passes 2 --minibatches 2 --max-kl 0.5", "--optimizer muon"],
     ids=["a memory", "several updates", "two optimisers' moments"],
 )
-def test_an_agent_goes_on_with_all_that_it_keeps(whole, monkeypatch, tmp_path, keeps):
+def test_an_agent_resumes_with_its_whole_training_state(whole, monkeypatch, tmp_path, keeps):
     flags = (
         "quick --task images --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --sigma 2px"
         " --glimpse-hidden 8 --location-hidden 8 --glimpse-features 8 --no-plots --batch-size 8 --log-every 1 --steps 4"

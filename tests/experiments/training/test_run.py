@@ -1,4 +1,4 @@
-"""Whole experiments from the command line: what a run leaves behind, and that bad input leaves nothing."""
+"""Whole experiments from the command line: the files of a run, and no files after bad input."""
 
 import contextlib
 import dataclasses
@@ -59,7 +59,7 @@ MAY_BE_ZERO = {
 }
 
 
-def test_every_number_of_the_configuration_is_met():
+def test_every_number_of_the_configuration_has_a_case():
     assert {"learning_rate", "discount", "test_fraction"} <= set(FLOATS) and len(FLOATS) >= 12
     assert {"steps", "batch_size", "num_glimpses", "resize", "replicates", "seed"} <= set(INTS) and len(INTS) >= 22
 
@@ -69,13 +69,13 @@ def out_of_range(names, *values):
 
 
 @pytest.mark.parametrize("name, value", out_of_range(FLOATS, "nan", "inf", "-1", "0"))
-def test_floats_out_of_range(refused, name, value):
+def test_floats_out_of_range_are_refused(refused, name, value):
     line = refused(ram, RAM, f"--{name.replace('_', '-')}", value)
     assert name in line.replace("-", "_") and value in line and not Path("run").exists()
 
 
 @pytest.mark.parametrize("name, value", out_of_range(INTS, "-3", "0"))
-def test_integers_out_of_range(refused, name, value):
+def test_integers_out_of_range_are_refused(refused, name, value):
     line = refused(ram, RAM, f"--{name.replace('_', '-')}", value)
     assert name in line.replace("-", "_") and value in line and not Path("run").exists()
 
@@ -124,7 +124,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("flags, said", WRONG, ids=lambda value: "_".join(value) if value[0][:2] == "--" else "")
-def test_bad_input_is_told_in_one_line_and_nothing_is_written(refused, tmp_path, flags, said):
+def test_bad_input_is_one_line_and_nothing_is_written(refused, tmp_path, flags, said):
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("")
@@ -142,16 +142,16 @@ def test_bad_input_is_told_in_one_line_and_nothing_is_written(refused, tmp_path,
         (["--network", "resnet"], ["'resnet'", "article_cnn"]),
     ],
 )
-def test_bad_input_of_a_baseline(refused, flags, said):
+def test_bad_input_of_a_classifier_is_one_line(refused, flags, said):
     line = refused(cnn, CNN, *flags)
     assert [part for part in said if part not in line] == [] and not Path("run").exists()
 
 
-def test_unknown_preset(refused):
+def test_an_unknown_preset_is_one_line(refused):
     assert "unknown preset 'quik': did you mean 'quick'? choose from quick, " in refused(ram, ["quik", *RAM[1:]])
 
 
-def test_folder_that_may_not_be_written(refused, monkeypatch):
+def test_a_folder_without_write_permission_is_one_line(refused, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert "'run'" in refused(ram, RAM) and not Path("run").exists()
 
@@ -162,7 +162,7 @@ def flip(path):
     path.write_bytes(data)
 
 
-def test_damaged_mnist(refused, monkeypatch, tmp_path):
+def test_damaged_mnist_is_one_line(refused, monkeypatch, tmp_path):
     copy = Path(shutil.copy(MNIST_PATH, tmp_path / "mnist.npz"))
     flip(copy)
     monkeypatch.setattr("common.data.dataset.load_mnist", functools.partial(load_mnist, copy))
@@ -170,7 +170,7 @@ def test_damaged_mnist(refused, monkeypatch, tmp_path):
     assert str(copy) in line and not Path("run").exists()
 
 
-def test_damaged_images(refused, images, tmp_path):
+def test_damaged_images_are_one_line(refused, images, tmp_path):
     for name, damage in [("flipped", flip), ("short", lambda path: path.write_bytes(path.read_bytes()[:-900]))]:
         copy = Path(shutil.copy(images, tmp_path / f"{name}.npz"))
         damage(copy)
@@ -210,7 +210,7 @@ def check_errors(results, methods, images):
 
 
 class Ended(NamedTuple):
-    """A run that ended: its folder, and what was printed."""
+    """Train a run; return its folder and its output."""
 
     folder: Path
     out: str
@@ -226,7 +226,7 @@ def agent_run(images, tmp_path_factory):
     return Ended(folder, out.getvalue(), err.getvalue())
 
 
-def test_results_of_an_agent(agent_run):
+def test_results_of_an_agent_have_every_read_out(agent_run):
     results, config = read_json(agent_run.folder / "results.json"), read_json(agent_run.folder / "config.json")
     assert tuple(results) == KEYS
     assert config == {name: results[name] for name in ("family", "preset", "config", "code")}
@@ -241,7 +241,7 @@ def test_results_of_an_agent(agent_run):
     check_errors(results, METHODS, 15)
 
 
-def test_folder_of_a_run(agent_run):
+def test_the_run_directory_holds_every_file(agent_run):
     folder = agent_run.folder
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "plots", "report.html"])
     assert [record["step"] for record in read_metrics(folder)] == [2, 4]
@@ -250,7 +250,7 @@ def test_folder_of_a_run(agent_run):
     assert {"episodes.gif", "episodes.json", "learning_curves.png"} <= {p.name for p in (folder / "plots").iterdir()}
 
 
-def test_episodes_of_the_report_hold_what_the_run_rewards(agent_run):
+def test_episodes_of_the_report_have_the_rewards_of_the_run(agent_run):
     results = read_json(agent_run.folder / "results.json")
     assert results["config"]["model"]["estimator"]["reward"] == "gain"
     episodes = read_episodes(agent_run.folder / "plots" / "episodes.json")
@@ -259,7 +259,7 @@ def test_episodes_of_the_report_hold_what_the_run_rewards(agent_run):
     np.testing.assert_allclose(np.exp(episodes.rewards.cumsum(axis=0)) / 3, of_label, atol=2e-4)
 
 
-def test_what_a_run_prints(agent_run):
+def test_a_run_prints_progress_errors_and_paths(agent_run):
     folder, out, err = agent_run
     accuracy = 100 - read_json(folder / "results.json")["test"]["average_probability"]["error"]
     report = f"report: {folder / 'report.html'}\n"
@@ -274,13 +274,13 @@ def test_what_a_run_prints(agent_run):
 
 
 def errors_in(table):
-    """The numbers of the table that a command prints, by the name of the method."""
+    """Return the numbers of a printed table by read-out."""
     rows = [row.strip("│ ").split("│") for row in table.splitlines() if row.startswith("│")]
     words = {readout_name(method, 3): method for method in READOUTS}
     return {words[name.strip()]: [float(x) for x in re.findall(r"[\d.]+", "".join(r))] for name, *r in rows}
 
 
-def test_evaluate_finds_the_same_errors(agent_run, capsys):
+def test_evaluate_prints_the_errors_of_the_results(agent_run, capsys):
     results = read_json(agent_run.folder / "results.json")
     evaluate.main([str(agent_run.folder)])
     printed = errors_in(capsys.readouterr().out)
@@ -290,7 +290,7 @@ def test_evaluate_finds_the_same_errors(agent_run, capsys):
         assert numbers == [round(entry[name], 2) for entry in entries for name in ("error", "low", "high")]
 
 
-def test_agent_that_is_interrupted_goes_on_to_the_same_bits(agent_run, go, monkeypatch, capsys):
+def test_an_interrupted_agent_resumes_to_the_same_bits(agent_run, go, monkeypatch, capsys):
     append, flags = MetricsWriter.append, [*RAM, "--replicates", "2"]
 
     def append_and_interrupt(self, record):
@@ -308,7 +308,7 @@ def test_agent_that_is_interrupted_goes_on_to_the_same_bits(agent_run, go, monke
     assert all(results[0][split] == results[1][split] for split in ("validation", "test"))
 
 
-def test_ctrl_c_after_training(go, monkeypatch, capsys):
+def test_ctrl_c_after_training_prints_the_resume_command(go, monkeypatch, capsys):
     def interrupt(*args):
         raise KeyboardInterrupt
 
@@ -321,15 +321,15 @@ def test_ctrl_c_after_training(go, monkeypatch, capsys):
     assert read_json(Path("run/results.json"))["steps"] == 4
 
 
-def test_ctrl_c_while_python_imports():
+def test_ctrl_c_has_its_default_effect_while_a_command_imports():
     code = "import signal, experiments; print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)"
     for argv, default in ((["-m"], True), (["program"], False)):
         script = f"import sys; sys.argv = {argv}; {code}"
-        said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-        assert said.stdout.strip() == str(default)
+        process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert process.stdout.strip() == str(default)
 
 
-def test_ctrl_c_before_training(go, monkeypatch, capsys):
+def test_ctrl_c_before_training_is_one_line(go, monkeypatch, capsys):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
@@ -353,7 +353,7 @@ def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
         assert line.endswith(said) and "more" not in line
 
 
-def test_run_of_a_baseline_has_one_error_since_it_draws_nothing(go, capsys):
+def test_a_classifier_has_only_the_greedy_error(go, capsys):
     go(cnn, CNN, "--plots")
     results = read_json(Path("run/results.json"))
     assert tuple(results) == KEYS and results["family"] == "cnn" and results["episodes"] == 4 * 8
@@ -372,13 +372,13 @@ def test_saved_configuration_is_the_preset_with_the_flags(go):
     assert saved["training"]["steps"] == 4 and saved["model"] == to_json(ClassifierConfig("fc", 8))
 
 
-def test_default_folder_names_the_run(images, tmp_path, monkeypatch):
+def test_the_default_folder_names_family_preset_and_seed(images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cnn.main([*CNN, "--data", str(images)])
     assert [str(path) for path in Path("runs").iterdir()] == ["runs/cnn-mnist28-seed5"]
 
 
-def test_second_run_needs_leave_to_touch_the_first(go, refused, capsys):
+def test_an_existing_run_needs_resume_or_overwrite(go, refused, capsys):
     go(cnn, CNN)
     capsys.readouterr()
     before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")}
@@ -390,7 +390,7 @@ def test_second_run_needs_leave_to_touch_the_first(go, refused, capsys):
     assert read_json(Path("run/results.json"))["steps"] == 6
 
 
-def test_step_that_is_not_finite(refused):
+def test_a_step_that_is_not_finite_is_one_line(refused):
     flags = ["--optimizer", "sgd", "--learning-rate", "1e30", "--gradient-clip", "0", "--schedule", "constant"]
     line = refused(cnn, CNN, *flags, "--steps", "8")
     assert "is not finite; last good checkpoint: " in line and line.startswith("error: step ")
@@ -399,7 +399,7 @@ def test_step_that_is_not_finite(refused):
     assert all(saved < step for saved in Checkpoints(Path("run/checkpoints")).steps())
 
 
-def test_reward_of_ones_own_that_is_not_finite(refused, tmp_path, monkeypatch):
+def test_a_user_reward_that_is_not_finite_is_one_line(refused, tmp_path, monkeypatch):
     (tmp_path / "my_rewards.py").write_text(
         "import jax.numpy as jnp\ndef bad(logits, labels):\n    return jnp.full(logits.shape[:-1], jnp.nan)\n"
     )

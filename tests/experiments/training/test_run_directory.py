@@ -1,4 +1,4 @@
-"""The folder of a run: when it may be made, reopened and deleted, and that its files outlive a kill."""
+"""The run directory: when it is made, reopened and deleted, and that its files survive a kill."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ def contents(folder: Path) -> dict:
     return {path.relative_to(folder): path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
 
 
-def test_new_run_holds_its_configuration(tmp_path):
+def test_a_new_run_directory_holds_its_configuration(tmp_path):
     reopen(tmp_path / "a" / "b")
     assert read_json(tmp_path / "a" / "b" / "config.json") == IDENTITY
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["config.json"]
@@ -40,8 +40,8 @@ def test_new_run_holds_its_configuration(tmp_path):
     assert read_json(tmp_path / "empty" / "config.json") == IDENTITY
 
 
-def test_of_two_processes_one_has_the_folder(tmp_path):
-    """A lock belongs to what is open, so one process can stand for two."""
+def test_one_process_locks_the_run_directory(tmp_path):
+    """A lock belongs to an open file, so one process can stand for two."""
     with locked(tmp_path / "a" / "run"):
         with pytest.raises(ValueError, match="a/run' is in use by another process"), locked(tmp_path / "a" / "run"):
             pass
@@ -51,7 +51,7 @@ def test_of_two_processes_one_has_the_folder(tmp_path):
         pass
 
 
-def test_resume_leaves_all_as_it_is_and_overwrite_starts_empty(tmp_path):
+def test_resume_keeps_all_files_and_overwrite_deletes_them(tmp_path):
     run_dir = tmp_path / "run"
     reopen(run_dir)
     (run_dir / "checkpoints" / "4").mkdir(parents=True)
@@ -64,7 +64,7 @@ def test_resume_leaves_all_as_it_is_and_overwrite_starts_empty(tmp_path):
     assert read_json(run_dir / "config.json")["preset"] == "other"
 
 
-def test_folder_that_is_there_stays_and_is_emptied(tmp_path):
+def test_overwrite_empties_the_folder_but_keeps_it(tmp_path):
     elsewhere, run_dir = tmp_path / "elsewhere", tmp_path / "run"
     (elsewhere / "kept").mkdir(parents=True)
     run_dir.symlink_to(elsewhere / "kept")
@@ -77,7 +77,7 @@ def test_folder_that_is_there_stays_and_is_emptied(tmp_path):
     assert (elsewhere / "precious").exists()
 
 
-def test_what_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
     reopen(tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "4").mkdir(parents=True)
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
         reopen(tmp_path / "run", overwrite=True)
 
 
-def test_resume_gives_the_saved_configuration_the_fields_that_are_newer(tmp_path):
+def test_resume_adds_newer_fields_to_the_saved_configuration(tmp_path):
     reopen(tmp_path / "run")
     newer = {**IDENTITY, "config": {**IDENTITY["config"], "width": 1.0}}
     with pytest.raises(ValueError, match="its config.width is None, now 1.0"):
@@ -99,7 +99,7 @@ def test_resume_gives_the_saved_configuration_the_fields_that_are_newer(tmp_path
         check_run(tmp_path / "run", newer, resume=True, overwrite=False, complete=lambda saved: {"width": 2.0, **saved})
 
 
-def test_run_without_a_checkpoint_may_begin_anew(tmp_path):
+def test_a_run_without_a_checkpoint_may_start_over(tmp_path):
     reopen(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("{}")
     reopen(tmp_path, {**IDENTITY, "preset": "other"})
@@ -138,7 +138,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("name, flags, identity, said", REFUSED)
-def test_refused(tmp_path, name, flags, identity, said):
+def test_a_folder_of_something_else_is_refused(tmp_path, name, flags, identity, said):
     for run in ("run", "exists"):
         reopen(tmp_path / run)
         (tmp_path / run / "checkpoints" / "4").mkdir(parents=True)
@@ -160,7 +160,7 @@ def test_refused(tmp_path, name, flags, identity, said):
 
 
 @pytest.mark.parametrize("name", ["run", "new", "new/deeper"])
-def test_folder_that_cannot_be_written(tmp_path, monkeypatch, name):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch, name):
     reopen(tmp_path / "run")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(ValueError, match=f"{tmp_path}.* is not a folder that can be written"):
@@ -169,7 +169,7 @@ def test_folder_that_cannot_be_written(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\xff\x00", '{"a": 1} extra'])
-def test_damaged_json_is_named(tmp_path, text):
+def test_a_damaged_json_file_is_named(tmp_path, text):
     path = tmp_path / "results.json"
     path.write_bytes(text.encode("latin1"))
     with pytest.raises(ValueError, match="results.json' cannot be read"):
@@ -178,7 +178,7 @@ def test_damaged_json_is_named(tmp_path, text):
         read_json(tmp_path / "absent.json")
 
 
-def test_failed_write_of_json_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_write_of_json_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     write_json(path, {"old": 1})
 
@@ -195,7 +195,7 @@ def record(step, **values):
     return {"step": step, "loss": 1 / step, **values}
 
 
-def test_metrics_of_later_steps_are_measured_anew(tmp_path):
+def test_resume_deletes_metrics_after_the_checkpoint(tmp_path):
     writer = MetricsWriter(tmp_path, 0)
     assert writer.records == []
     for step in (2, 4, 6):
@@ -209,7 +209,7 @@ def test_metrics_of_later_steps_are_measured_anew(tmp_path):
 @pytest.mark.parametrize(
     "last", ['{"step": 6, "lo', "", "null", "[]", "7", '{"loss": 1}', '{"step": null}', "\xff\xfe"]
 )
-def test_metrics_that_a_kill_cut_short(tmp_path, last):
+def test_a_last_line_of_metrics_that_a_kill_cut_is_dropped(tmp_path, last):
     path = tmp_path / "metrics.jsonl"
     assert read_metrics(tmp_path) == []
     path.write_bytes((json.dumps(record(2)) + "\n" + last).encode("latin1"))
@@ -220,7 +220,7 @@ def test_metrics_that_a_kill_cut_short(tmp_path, last):
 
 
 def events(folder: Path) -> list[Event]:
-    """The events that TensorBoard would read: records of length, its check sum, the event, its check sum."""
+    """Read the events of TensorBoard: records of length, its checksum, the event, its checksum."""
     found = []
     for path in sorted(folder.iterdir(), key=lambda path: path.suffix):
         data = path.read_bytes()
@@ -231,7 +231,7 @@ def events(folder: Path) -> list[Event]:
     return found
 
 
-def test_tensorboard_is_told_the_same_values(tmp_path):
+def test_tensorboard_gets_the_values_of_the_metrics(tmp_path):
     writer = MetricsWriter(tmp_path, 0)
     writer.append(record(2, accuracy=0.25))
     writer.append(record(4, accuracy=0.5))

@@ -1,4 +1,4 @@
-"""The presets of SVHN on files in its format: from archives to a trained epoch and its results."""
+"""The presets of SVHN on files in its format, from archives to results."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_dram_trains_on_archives(go, capsys):
 
 
 @pytest.mark.slow
-def test_both_directions_and_focus_on_archives(go, archives):
+def test_forward_backward_and_focus_run_on_archives(go, archives):
     flags = f"--glimpses-per-target 1 {NETWORKS}"
     go(dram, f"svhn {flags}", "forward")
     assert go(dram, f"svhn --reverse --glimpse-network-from forward {flags}", "backward")["test"]["greedy"]["n"] == 5
@@ -58,6 +58,6 @@ def test_classifiers_train_on_archives(go, module, line):
     assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
 
 
-def test_smaller_cnn_trains_on_tight_crops(go):
+def test_a_small_cnn_trains_on_tight_crops(go):
     results = go(cnn, "svhn_32 --width 0.1", "tight")
     assert results["task"] == "svhn_numbers_32" and results["test"]["greedy"]["n"] == PARTS["test"]

@@ -1,4 +1,4 @@
-"""What a run takes over from another: the glimpse network, frozen or trained on, or everything; and what it may not."""
+"""Warm starts: from the glimpse network of another run, frozen or not, or from all its parameters; refusals."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ RAM = (
 
 @pytest.fixture
 def train(tmp_path, monkeypatch):
-    """Trains into ``run`` of an empty folder, and reads it back."""
+    """Train a run in ``run`` of an empty folder, and read it back."""
     monkeypatch.chdir(tmp_path)
 
     def call(*flags):
@@ -38,7 +38,7 @@ def train(tmp_path, monkeypatch):
 
 
 def parts(run):
-    """The last parameters by part."""
+    """Return the last parameters by network."""
     return {name: jax.tree.map(np.asarray, part) for name, part in run.state.params.items()}
 
 
@@ -46,7 +46,7 @@ def same(one, other):
     return all(jax.tree.leaves(jax.tree.map(np.array_equal, one, other)))
 
 
-def test_a_frozen_glimpse_network_stays_as_it_was(readers):
+def test_a_frozen_glimpse_network_does_not_change(readers):
     # The weights of the second decay, where they are not frozen.
     forward, backward = (parts(read_run(readers / name)) for name in ("forward", "backward"))
     assert same(forward[GLIMPSE_NETWORK], backward[GLIMPSE_NETWORK])
@@ -56,7 +56,7 @@ def test_a_frozen_glimpse_network_stays_as_it_was(readers):
 
 
 @pytest.mark.slow
-def test_a_glimpse_network_is_trained_on(readers, train):
+def test_a_glimpse_network_that_is_not_frozen_is_trained(readers, train):
     folder = readers / "forward"
     # The same seed, so that everything else begins as it does there.
     frozen = read_run(readers / "backward")
@@ -64,14 +64,14 @@ def test_a_glimpse_network_is_trained_on(readers, train):
     assert not same(parts(trained)[GLIMPSE_NETWORK], parts(frozen)[GLIMPSE_NETWORK])
 
 
-def test_all_parameters_are_taken_over(readers, train):
+def test_init_from_starts_with_all_parameters_of_the_run(readers, train):
     # So small a rate leaves them as they were.
     run = train("--init-from", readers / "forward", "--seed", 8, "--learning-rate", 1e-12)
     for name, part in parts(read_run(readers / "forward")).items():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), parts(run)[name], part)
 
 
-def test_a_run_is_resumed_without_the_one_that_it_took_from(readers, train, capsys):
+def test_a_run_resumes_without_the_run_of_its_warm_start(readers, train, capsys):
     flags = ["--glimpse-network-from", "former", "--run-dir", "run"]
     Path("former").symlink_to(readers / "forward")
     train(*flags)
@@ -95,7 +95,7 @@ def test_a_run_is_resumed_without_the_one_that_it_took_from(readers, train, caps
         ),
     ],
 )
-def test_bad_input_is_told_before_images_are_made(readers, flags, said, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_refused_before_images_are_made(readers, flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("experiments.training.config.blank_task", blank_task)
     monkeypatch.setattr("common.data.dataset.load_numbers", lambda *args, **options: pytest.fail("images are made"))
@@ -122,7 +122,7 @@ def test_bad_input_is_told_before_images_are_made(readers, flags, said, tmp_path
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_taken_over_is_told_in_one_line(readers, tmp_path, monkeypatch, capsys, flags, said):
+def test_parameters_that_do_not_fit_are_refused_in_one_line(readers, tmp_path, monkeypatch, capsys, flags, said):
     monkeypatch.chdir(tmp_path)
     if "ram" in flags:
         ram.main(RAM.split())
@@ -134,7 +134,7 @@ def test_what_cannot_be_taken_over_is_told_in_one_line(readers, tmp_path, monkey
     assert not Path("run").exists()
 
 
-def test_runs_from_before_there_were_such_flags_are_read(readers, tmp_path):
+def test_older_runs_without_these_fields_are_read(readers, tmp_path):
     folder = tmp_path / "old"
     shutil.copytree(readers / "forward", folder)
     identity = read_json(folder / "config.json")

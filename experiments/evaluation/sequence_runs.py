@@ -1,4 +1,4 @@
-"""What the commands share that make more of trained readers of sequences: which runs are those, and their results."""
+"""Trained runs that read sequences, as `experiments.forward_backward` and `experiments.focus` measure them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,21 +20,23 @@ from experiments.training.provenance import environment
 from experiments.training.restore import RestoredRun, read_experiment, read_run
 
 
-def read_readers(run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset] = load_fixed) -> list[RestoredRun]:
-    """Reads back runs of agents that read sequences; all are checked before the images of any are loaded.
+def read_sequence_runs(
+    run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset] = load_fixed
+) -> list[RestoredRun]:
+    """Read back runs of agents that read sequences. All are checked before the images of any are loaded.
 
     Raises:
-      ValueError: one of them is no such run.
+      ValueError: a folder holds no such run.
     """
-    check_readers(run_dirs)
+    check_sequence_runs(run_dirs)
     return [read_run(run_dir, load) for run_dir in run_dirs]
 
 
-def check_readers(run_dirs: Sequence[Path]) -> list[Experiment]:
-    """Return the configurations of runs of agents that read sequences; load neither images nor parameters.
+def check_sequence_runs(run_dirs: Sequence[Path]) -> list[Experiment]:
+    """Return the configurations of runs of agents that read sequences, without loading images or parameters.
 
     Raises:
-      ValueError: one of them is no such run.
+      ValueError: a folder holds no such run.
     """
     experiments = []
     for run_dir in run_dirs:
@@ -49,25 +51,22 @@ def check_readers(run_dirs: Sequence[Path]) -> list[Experiment]:
     return experiments
 
 
-def validate_evaluation(episodes: int | None, batch_size: int | None, output: Path | None) -> None:
-    """Checks what is asked of an evaluation.
+def check_output(output: Path | None) -> None:
+    """Check that a file can be written at a path, if there is one.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: it is a folder, or lies in none.
     """
-    for name, value in (("episodes", episodes), ("batch_size", batch_size)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} {value}: must be at least 1")
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise ValueError(f"output {str(output)!r}: must be a file in a folder that exists")
 
 
 def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None) -> Callable[[Any, str], Scores]:
-    """``(images [N, H, W, C], split) -> Scores`` of a run's parameters, over the episodes of its final evaluation.
+    """Return ``(images [N, H, W, C], split) -> Scores`` of a run's parameters.
 
     Args:
       run: the run.
-      model: its own, or one of the same parameters for images of another size.
+      model: the run's own, or one with the same parameters for images of another size.
       episodes: sampled episodes to average over.
       batch_size: images in one compiled call; as in the run if None.
     """
@@ -77,12 +76,12 @@ def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None
 
 
 def operations(passes: Sequence[float | None], episodes: int, before: float | None = 0.0) -> dict[str, float | None]:
-    """Floating-point operations on one image: of a greedy episode in each pass, and of all sampled episodes.
+    """Return the floating-point operations on one image: greedy, and for the means over sampled episodes.
 
     Args:
-      passes: operations of each pass; None where XLA does not tell.
+      passes: operations of an episode of each pass; None if XLA does not report them.
       episodes: sampled episodes of each pass.
-      before: operations of what is done once, whatever the episodes.
+      before: operations that are done once, whatever the number of episodes.
     """
     repeated = total(passes)
     return {
@@ -92,23 +91,23 @@ def operations(passes: Sequence[float | None], episodes: int, before: float | No
 
 
 def predictions(scores: Scores) -> Predictions:
-    """What a reader predicts by each method."""
+    """Return the predictions by each read-out."""
     return Predictions(*(predicted(jnp.asarray(each)) for each in scores))
 
 
 def report(
     facts: dict[str, Any], errors: dict[str, dict[str, dict[str, Any]]], episodes: int, output: Path
 ) -> dict[str, Any]:
-    """Writes the results as JSON and prints the table of their errors; returns what was written.
+    """Write results as JSON, print the table of their errors, and return them.
 
     Args:
-      facts: of which runs they are.
+      facts: names of the runs, their operations and the like.
       errors: ``{split: {reader: summary}}``, of `common.training.evaluation.summarise`.
-      episodes: sampled episodes that means are of.
-      output: where to write.
+      episodes: sampled episodes of the means.
+      output: the file to write.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the file cannot be written.
     """
     results = facts | {"episodes": episodes} | environment() | errors
     run_directory.write_json(output, results)

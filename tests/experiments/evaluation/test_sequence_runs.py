@@ -1,19 +1,19 @@
-"""Reading runs back to measure them: no training image is made for it."""
+"""Reading back runs to measure them: no training images are made."""
 
 import dataclasses
 
 from common.data import Source
-from experiments.evaluation.readers import read_readers
+from experiments.evaluation.sequence_runs import read_sequence_runs
 from experiments.training.restore import read_run
 from tests.experiments import numbers_maker
 
 
-def test_who_measures_has_no_training_images_made(readers, monkeypatch):
-    asked = []
+def test_no_training_images_are_made_for_a_measurement(readers, monkeypatch):
+    loaded = []
 
     def load_task(name, *args, train=True, **options):
-        """One training image where they are not needed, which is fewer than a batch."""
-        asked.append((name, train))
+        """Load a task, with a single training image if training images are not needed."""
+        loaded.append((name, train))
         dataset = numbers_maker.load_task(name, *args, **options)
         return dataset if train else dataclasses.replace(dataset, train=first(dataset.train))
 
@@ -21,8 +21,8 @@ def test_who_measures_has_no_training_images_made(readers, monkeypatch):
         return Source(source.images[:1], source.labels[:1])
 
     monkeypatch.setattr("experiments.training.config.load_task", load_task)
-    (run,) = read_readers([readers / "large"])
-    assert asked == [("house_numbers_110", False)] and len(run.dataset.train.labels) == 1
+    (run,) = read_sequence_runs([readers / "large"])
+    assert loaded == [("house_numbers_110", False)] and len(run.dataset.train.labels) == 1
     assert run.experiment.training.batch_size > 1
     read_run(readers / "large")
-    assert asked[1:] == [("house_numbers_110", True)]
+    assert loaded[1:] == [("house_numbers_110", True)]
