@@ -24,7 +24,7 @@ MAX_SVHN_SIZE = 512
 
 @dataclass(frozen=True)
 class Numbers:
-    """Where the images of a task come from, and how large they are before a crop is taken.
+    """The source of the images of a task, and their size before a crop is taken.
 
     Attributes:
         svhn: True for SVHN, from a folder of the user; False for rendered house numbers.

@@ -1,1 +1,1 @@
-"""What trained models are measured by besides error rates."""
+"""Error rates of trained models, other measures, and combinations of runs."""

@@ -1,4 +1,4 @@
-"""What the project knows of a family of models: its configuration, presets, networks, pictures and warm starts.
+"""Families of models: their configuration, presets, networks, figures and warm starts.
 
 A family is one file: in this package, or a module of a user, which commands then take as ``module:NAME``.
 """
