@@ -100,7 +100,7 @@ class Family:
 
     @property
     def command(self) -> str:
-        """What follows ``python -m`` to train a model of this family."""
+        """Return the arguments of ``python -m`` that train a model of this family."""
         return f"experiments.train {self.name}" if ":" in self.name else f"experiments.{self.name}"
 
 
