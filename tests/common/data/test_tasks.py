@@ -48,8 +48,11 @@ def test_task_of_a_module_is_found(my_tasks):
             "my_tasks:absent",
             "^task 'my_tasks:absent': module 'my_tasks' has no 'absent'; choose",
         ),
-        ("my_tasks:number", "^task 'my_tasks:number': it has 3 where a common.data.Task is expected"),
-        ("my_tasks:bad_recipe", "^task 'my_tasks:bad_recipe': it has 'recipe' where a common.data.Recipe is expected"),
+        ("my_tasks:number", "^task 'my_tasks:number': not a Task"),
+        (
+            "my_tasks:bad_recipe",
+            "^task 'my_tasks:bad_recipe': its recipe is 'recipe', where a common.data.Recipe is expected",
+        ),
     ],
 )
 def test_unknown_task_is_explained(my_tasks, name, message):
