@@ -77,17 +77,6 @@ def check_ranges(config: object) -> None:
                 raise ValueError(f"{name} {number}: must be {allowed}{finite}")
 
 
-def require_at_least(config: object, least: int, *names: str) -> None:
-    """Check that these fields are at least ``least``. New configurations use `Range` instead.
-
-    Raises:
-      ValueError: the first field that is not.
-    """
-    for name in names:
-        if getattr(config, name) not in Range(least):
-            raise ValueError(f"{name} {getattr(config, name)}: must be {Range(least)}")
-
-
 def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
     """Check that fields that would have no effect are left at their defaults.
 

@@ -8,67 +8,22 @@ is recorded holds for one machine and one version of JAX. The names of `--only` 
 and presets and refused_by_COMMAND.
 """
 
-# -- All names that may move. Whoever renames one changes its line here. --
-
-# The modules of the commands, by the names that `guard_rail_cases` uses.
-COMMANDS = {
-    "ram": "experiments.ram",
-    "dram": "experiments.dram",
-    "stn": "experiments.stn",
-    "soft_attention": "experiments.soft_attention",
-    "colocalisation": "experiments.colocalisation",
-    "cnn": "experiments.cnn",
-    "evaluate": "experiments.evaluate",
-    "forward_backward": "experiments.forward_backward",
-    "focus": "experiments.focus",
-    "ablate": "experiments.ablate",
-}
-# Words of command lines (flags, presets, values) that have a new name: {"--growth": "--scale-growth"}.
-RENAMED: dict[str, str] = {
-    "--what-hidden": "--glimpse-hidden",
-    "--where-hidden": "--location-hidden",
-    "--locator-hidden": "--location-network-hidden",
-    "--locator-gradient": "--policy-gradient-into",
-    "head": "location_network",
-    "--average-decay": "--moving-average-decay",
-    "--baseline-weight": "--value-weight",
-    "--start": "--first-location",
-    "--parameters-from": "--init-from",
-}
-# Keys of config.json, metrics.jsonl and results.json that have a new name: {"growth": "scale_growth"}.
-RENAMED_KEYS: dict[str, str] = {
-    "what_hidden": "glimpse_hidden",
-    "where_hidden": "location_hidden",
-    "locator_hidden": "location_network_hidden",
-    "locator_gradient": "policy_gradient_into",
-    "average_decay": "moving_average_decay",
-    "baseline_weight": "value_weight",
-    "baseline_loss": "value_loss",
-    "parameters_from": "init_from",
-}
-# The state of a run after a step, below its folder, and the parts of it that are the last and the best parameters.
-STATE, PARAMETERS = "checkpoints/{step}/state", {"last": "params", "best": "best_params"}
-# What differs from run to run: times, and where it ran.
-UNSTABLE = {"seconds", "images_per_second", "wall_seconds", "commit", "device", "jax_version", "starts"}
-
-# -- End of the names. --
-
-import argparse  # noqa: E402
-import collections  # noqa: E402
-import contextlib  # noqa: E402
-import hashlib  # noqa: E402
-import importlib  # noqa: E402
-import io  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import re  # noqa: E402
-import shutil  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any, NamedTuple  # noqa: E402
+import argparse
+import collections
+import contextlib
+import hashlib
+import importlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 # Replaces the folder of this file, in which folders have the names of the project's packages.
@@ -85,6 +40,7 @@ os.environ |= {
 }
 
 from tests.guard_rail_cases import BAD, QUICK, READERS, RESUMED, RUNS, make_files  # noqa: E402
+from tests.guard_rail_names import COMMANDS, PARAMETERS, RENAMED, RENAMED_KEYS, STATE, UNSTABLE  # noqa: E402
 
 
 class Ended(NamedTuple):

@@ -118,8 +118,7 @@ def test_arrays_of_public_functions_have_shapes(path):
             assert not bare, f"{name}: {bare}"
 
 
-# A file of tests mirrors one module, and is as long as that needs.
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", [*FOLDERS, "tests"])
 def test_no_file_is_long(folder):
     lengths = {str(path): len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in _files(folder)}
     assert {path: length for path, length in lengths.items() if length > 400} == {}

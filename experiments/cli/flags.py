@@ -78,7 +78,7 @@ def _check_flag(arg: str, rest: list[str], flags: Mapping[str, Field]) -> None:
     values = [value] if equals else []
     while not equals and rest and not _is_flag(rest[0]) and (_takes_many(hint) or not values):
         values.append(rest.pop(0))
-    if not values and not _may_be_empty(hint):
+    if not values and not _takes_many(hint):
         raise ValueError(f"{written}: its value is missing, give {allowed(_element(hint))}; see --help")
     for text in values:
         _check_value(written, text, hint)
@@ -100,10 +100,6 @@ def _unknown(written: str, name: str, flags: Mapping[str, Field]) -> ValueError:
 
 def _takes_many(hint: Any) -> bool:
     return typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
-
-
-def _may_be_empty(hint: Any) -> bool:
-    return _takes_many(hint)
 
 
 def _element(hint: Any) -> Any:

@@ -36,7 +36,7 @@ from experiments.training.loop import (
     training_record,
     validates_at,
 )
-from experiments.training.programs import Programs, configured_hyper
+from experiments.training.programs import Programs, configured_hyper, learning_rate_schedule
 from experiments.training.provenance import add_start, device, digest
 from experiments.training.run import build, check_run_directory, finish, identity
 from experiments.training.warm_start import begin, is_resumed
@@ -55,20 +55,21 @@ class BatchedRun:
 class _Member:
     """A run in progress: its state, its files, and the failure that ended it."""
 
-    def __init__(self, run: BatchedRun, dataset: Dataset, built: Built, programs: Programs):
+    def __init__(self, run: BatchedRun, dataset: Dataset, images: str, built: Built, programs: Programs):
         family, experiment, run_dir = run.family, run.experiment, run.run_dir
         self.run, self.built, self.programs, self.config = run, built, programs, experiment.training
         check_run_directory(run_dir, family, experiment, run.preset)
         state = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
         run_identity = identity(family, experiment, run.preset)
         run_directory.open_run(run_dir, run_identity, resume=experiment.output.resume)
-        add_start(run_dir, digest(dataset), run_identity["code"])
+        add_start(run_dir, images, run_identity["code"])
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
         self.step = int(self.state.step)
         self.metrics_file = run_directory.MetricsWriter(run_dir, self.step)
         self.seconds, self.failure = self.metrics_file.seconds, None  # type: float, NotFinite | None
         self.hyper = configured_hyper(experiment, built.model)
+        self.schedule = learning_rate_schedule(experiment, dataset)
 
     @property
     def continues(self) -> bool:
@@ -85,7 +86,7 @@ class _Member:
             self.failure = failure
             return None
         self.state, self.step = state, int(state.step)
-        record = training_record(self.run.experiment, dataset, self.step, metrics, rate)
+        record = training_record(self.config, self.schedule, len(dataset.train.labels), self.step, metrics, rate)
         if validates_at(self.step, self.config):
             record |= validation_errors(self.built.model, self.programs.predict_validation, state.params, dataset)
             self.state = keep_best(state, record["validation_error"])
@@ -110,10 +111,10 @@ def train_batched(
       A function for each run, which evaluates and reports it, or exits with one line if a step was not finite.
     """
     dataset = load(runs[0].experiment.data)
-    members = []
+    images, members = digest(dataset), []
     for run in runs:
         built = build(run.family, run.experiment, dataset)
-        members.append(_Member(run, dataset, built, programs(run.experiment, built.model, dataset)))
+        members.append(_Member(run, dataset, images, built, programs(run.experiment, built.model, dataset)))
     batched = make_batched(programs.general(runs[0].experiment, members[0].built.model, dataset))
     print_line(f"{members[0].built.summary}; {len(members)} runs in one program; {device()}")
     try:

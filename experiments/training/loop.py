@@ -11,19 +11,19 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+import optax
 from jaxtyping import PyTree
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from common.data import Dataset
 from common.training.checkpoints import Checkpoints
-from common.training.optimizers import make_schedule
 from common.training.step import Model, TrainState, keep_best
 from experiments.cli.console import console, print_line, print_warning
 from experiments.cli.stopping import Stop
 from experiments.evaluation.errors import validation_errors
 from experiments.training.config import Experiment, TrainingConfig
-from experiments.training.programs import Programs
+from experiments.training.programs import Programs, learning_rate_schedule
 from experiments.training.run_directory import MetricsWriter
 
 Result = TypeVar("Result")
@@ -70,7 +70,8 @@ def train(
       Interrupted: after Ctrl-C, with the state saved.
       OSError: a checkpoint or a line of metrics cannot be written.
     """
-    config = experiment.training
+    config, size = experiment.training, len(dataset.train.labels)
+    schedule = learning_rate_schedule(experiment, dataset)
     checkpoints = Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
     state = resume_or_begin(checkpoints, state, observe, run_dir)
     step = int(state.step)
@@ -84,7 +85,7 @@ def train(
             state, metrics = in_thread(run_chunk, programs.chunk, state, dataset.train, until - step)
             require_finite(metrics, step, checkpoints)
             rate = (until - step) * config.batch_size / (time.monotonic() - begun)
-            record = training_record(experiment, dataset, until, metrics, rate)
+            record = training_record(config, schedule, size, until, metrics, rate)
             if validates_at(until, config):
                 bar.update(task, now="validating")
                 record |= validation_errors(model, programs.predict_validation, state.params, dataset)
@@ -172,11 +173,23 @@ def require_finite(metrics: Mapping[str, np.ndarray], first_step: int, checkpoin
 
 
 def training_record(
-    experiment: Experiment, dataset: Dataset, step: int, metrics: Mapping[str, np.ndarray], images_per_second: float
+    config: TrainingConfig,
+    schedule: optax.Schedule,
+    size: int,
+    step: int,
+    metrics: Mapping[str, np.ndarray],
+    images_per_second: float,
 ) -> dict[str, Any]:
-    """Return the line of ``metrics.jsonl`` of the steps just taken: means over the chunk, epoch, speed and rate."""
-    config, size = experiment.training, len(dataset.train.labels)
-    schedule = make_schedule(experiment.optimizer, config.steps, size / config.batch_size)
+    """Return the line of ``metrics.jsonl`` of the steps just taken: means over the chunk, epoch, speed and rate.
+
+    Args:
+      config: the training budget.
+      schedule: of the learning rate.
+      size: number of training images.
+      step: the last step.
+      metrics: of each step of the chunk, ``[num_steps]``.
+      images_per_second: speed of the chunk.
+    """
     return {
         "step": step,
         "epoch": step * config.batch_size / size,

@@ -20,6 +20,12 @@ from experiments.training.config import Experiment
 MOST_PARAMETERS = 10**9
 
 
+def learning_rate_schedule(experiment: Experiment, dataset: Dataset) -> optax.Schedule:
+    """Return the learning rate of each step as configured: ``step -> rate``."""
+    config = experiment.training
+    return make_schedule(experiment.optimizer, config.steps, len(dataset.train.labels) / config.batch_size)
+
+
 def make_step(experiment: Experiment, model: Model, dataset: Dataset) -> Step:
     """Return the training step of an experiment (see `common.training.step.train_step`)."""
     config = experiment.training

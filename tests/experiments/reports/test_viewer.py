@@ -23,8 +23,7 @@ def make_episodes():
     """Episodes whose boxes lie on pixels, some of them partly outside the image."""
     rng = np.random.default_rng(1)
     corners = rng.integers(-2, 7, (GLIMPSES, IMAGES, 1, 2))
-    halves = SIDE * 2 ** np.arange(SCALES)[:, None] / 2
-    middles = corners + SIDE / 2
+    halves, middles = SIDE * 2 ** np.arange(SCALES)[:, None] / 2, corners + SIDE / 2
     boxes = np.concatenate([np.floor(middles - halves), np.floor(middles - halves) + 2 * halves], axis=-1)
     rewards = rng.normal(size=(GLIMPSES, IMAGES))
     rewards[2, 0] = np.nan
