@@ -104,7 +104,7 @@ class OutputConfig:
     run_dir: Path | None = None
     """Run directory; runs/FAMILY-PRESET-seedSEED when it is not given."""
     resume: bool = False
-    """Continue the run in the run directory from its latest checkpoint."""
+    """Continue the run in the run directory from its latest checkpoint, perhaps with more --steps."""
     overwrite: bool = False
     """Delete the run in the run directory and start again."""
     plots: bool = True

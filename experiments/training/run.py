@@ -91,10 +91,16 @@ def run(
             held.enter_context(run_directory.locked(run_dir))
             check_run_directory(run_dir, family, experiment, preset)  # Another process may have used it meanwhile.
             known = identity(family, experiment, preset)
-            run_directory.open_run(run_dir, known, resume=experiment.output.resume)
+            extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
             add_start(run_dir, digest(dataset), known["code"])
         try:
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
+            if extended_from:
+                steps = experiment.training.steps
+                print_line(
+                    f"extended from {extended_from[-1]} to {steps} steps: the learning rate and sigma follow the "
+                    f"schedules of a run of {steps} steps"
+                )
             with user_errors(NotFinite, CheckpointError):
                 outcome = train(experiment, dataset, built.model, state, programs, run_dir, built.observe)
                 finish(family, experiment, preset, dataset, built, outcome, programs, run_dir)
@@ -198,6 +204,7 @@ def finish(
     results = {
         "task": dataset.name,
         **identity(family, experiment, preset),
+        **run_directory.read_extensions(run_dir),
         "seed": config.seed,
         **{name: starts[-1][name] for name in ("commit", "device", "jax_version")},
         "starts": starts,

@@ -19,6 +19,9 @@ from experiments.files import write_bytes
 from experiments.training.config import flatten
 
 MARKER = "config.json"
+# The steps that a run was first planned with, and those of each extension but the last.
+EXTENDED = "extended_from"
+STEPS = "config.training.steps"
 # The last commit that reads run directories whose configurations name a model instead of a family.
 LAST_TO_READ_MODELS = "06f9b59"
 
@@ -38,7 +41,7 @@ def check_run(
     Args:
       run_dir: the folder.
       identity: what is saved as ``config.json``: family, preset and configuration.
-      resume: reopen an existing run of the same configuration.
+      resume: reopen an existing run of the same configuration, perhaps with more steps.
       overwrite: delete an existing run first.
       complete: gives a saved configuration the defaults of fields that are newer than the run.
 
@@ -90,14 +93,20 @@ def locked(run_dir: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> None:
+def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> list[int]:
     """Make or reopen a run directory that `check_run` accepts; empty it unless the run is resumed.
+
+    A run that is resumed with more steps is another run from then on: ``config.json`` holds its new steps, and its
+    earlier ones in the list ``extended_from``.
+
+    Returns:
+      That list; empty for a run that was not extended.
 
     Raises:
       OSError: what it holds cannot be deleted, or the folder cannot be written.
     """
     if resume:
-        return
+        return _extend(run_dir, identity["config"]["training"]["steps"])
     run_dir.mkdir(parents=True, exist_ok=True)
     for path in list(run_dir.iterdir()):  # Not the folder itself, which may be a link or a disk of its own.
         if path.is_dir() and not path.is_symlink():
@@ -105,6 +114,23 @@ def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> None:
         else:
             path.unlink()
     write_json(run_dir / MARKER, identity)
+    return []
+
+
+def read_extensions(run_dir: Path) -> dict[str, list[int]]:
+    """Return ``extended_from`` of ``config.json`` as the entry of a results file; empty for a run without it."""
+    known = read_json(run_dir / MARKER)
+    return {EXTENDED: known[EXTENDED]} if EXTENDED in known else {}
+
+
+def _extend(run_dir: Path, steps: int) -> list[int]:
+    known = read_json(run_dir / MARKER)
+    extended, before = known.get(EXTENDED, []), known["config"]["training"]["steps"]
+    if steps != before:
+        extended = [*extended, before]
+        known["config"]["training"]["steps"] = steps
+        write_json(run_dir / MARKER, known | {EXTENDED: extended})
+    return extended
 
 
 def _require_writable(run_dir: Path) -> None:
@@ -147,13 +173,20 @@ def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[d
     known = read_identity(run_dir)
     if known["family"] == identity["family"]:
         known = known | {"config": complete(known["config"])}
+    known = {name: value for name, value in known.items() if name != EXTENDED}
     saved, asked = (dict(flatten(json.loads(json.dumps(tree)))) for tree in (known, identity))
     for name in [*asked, *saved]:
-        if saved.get(name) != asked.get(name):
-            raise ValueError(
-                f"run directory {str(run_dir)!r} belongs to another configuration: its {name} is {saved.get(name)!r}, "
-                f"now {asked.get(name)!r}"
-            )
+        if saved.get(name) == asked.get(name):
+            continue
+        more = ""
+        if name == STEPS and saved[name] is not None:
+            if asked[name] > saved[name]:
+                continue
+            more = "; it can be resumed with more steps, not with fewer"
+        raise ValueError(
+            f"run directory {str(run_dir)!r} belongs to another configuration: its {name} is {saved.get(name)!r}, "
+            f"now {asked.get(name)!r}{more}"
+        )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -191,6 +191,29 @@ def test_a_finished_run_is_only_evaluated_when_resumed(here, whole, capfd):
     assert_same_run(here, whole)
 
 
+def test_a_finished_run_resumes_with_more_steps(here, whole, capfd):
+    """The rate from there on is that of the longer run; with a constant rate every bit is."""
+    half, constant = STEPS // 2, ["--schedule", "constant"]
+    cnn.main([*FLAGS, "--steps", str(half)])
+    cnn.main([*FLAGS, "--resume"])
+    said = capfd.readouterr().err
+    assert f"extended from {half} to {STEPS} steps: the learning rate and sigma follow the schedules" in said
+    rates = [[line["learning_rate"] for line in untimed(f) if line["step"] > half] for f in (here, whole)]
+    assert rates[0] == rates[1] and max(rates[0]) > 0
+    for name in ("config.json", "results.json"):
+        saved = read_json(here / "run" / name)
+        assert saved["extended_from"] == [half] and saved["config"]["training"]["steps"] == STEPS
+    with pytest.raises(SystemExit, match="2"):
+        cnn.main([*FLAGS, "--resume", "--steps", str(half)])
+    assert f"its config.training.steps is {STEPS}, now {half}; it can be resumed with more" in capfd.readouterr().err
+    cnn.main([*FLAGS, *constant, "--overwrite", "--steps", str(half)])
+    cnn.main([*FLAGS, *constant, "--resume"])
+    states = [read_json(here / "run" / "checkpoints" / str(STEPS) / "digest.json")["state"]]
+    cnn.main([*FLAGS, *constant, "--overwrite"])
+    states += [read_json(here / "run" / "checkpoints" / str(STEPS) / "digest.json")["state"]]
+    assert states[0] == states[1] and "extended_from" not in read_json(here / "run" / "results.json")
+
+
 def test_a_run_killed_before_its_first_checkpoint_starts_over(here, whole):
     Path("run").mkdir()
     shutil.copy(whole / "run" / "config.json", "run")

@@ -99,6 +99,14 @@ def test_resume_adds_newer_fields_to_the_saved_configuration(tmp_path):
         check_run(tmp_path / "run", newer, resume=True, overwrite=False, complete=lambda saved: {"width": 2.0, **saved})
 
 
+def test_resume_with_more_steps_keeps_the_earlier_ones(tmp_path):
+    reopen(tmp_path)
+    for steps, extended_from in ((4, None), (8, [4]), (8, [4]), (20, [4, 8])):
+        reopen(tmp_path, changed(steps=steps), resume=True)
+        saved = read_json(tmp_path / "config.json")
+        assert (saved["config"]["training"]["steps"], saved.get("extended_from")) == (steps, extended_from)
+
+
 def test_a_run_without_a_checkpoint_may_start_over(tmp_path):
     reopen(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("{}")
@@ -122,7 +130,7 @@ REFUSED = [
     ),
     ("run", {"resume": True, "overwrite": True}, IDENTITY, "--resume with --overwrite: give one of them"),
     ("run", {"resume": True}, {**IDENTITY, "family": "cnn"}, "another configuration: its family is 'ram', now 'cnn'"),
-    ("run", {"resume": True}, changed(steps=8), "its config.training.steps is 4, now 8"),
+    ("run", {"resume": True}, changed(steps=2), "its config.training.steps is 4, now 2; it can be resumed with more"),
     ("run", {"resume": True}, changed(steps=4, seed=1), "its config.training.seed is None, now 1"),
     ("missing", {"resume": True}, IDENTITY, "holds no run to resume: leave out --resume"),
     ("empty", {"resume": True}, IDENTITY, "holds no run to resume: leave out --resume"),
