@@ -15,7 +15,6 @@ import dram
 import experiments
 import ram
 import stn
-from common.checks import Range
 from experiments.cli.fields import fields_of, get
 from experiments.families import FAMILIES, Family
 
@@ -71,21 +70,6 @@ def describe_type(hint: Any) -> str:
     return words_of.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def range_of(config: type, path: tuple[str, ...]) -> str:
-    """Return the allowed numbers of a field, or nothing."""
-    *parents, name = path
-    for parent in parents:
-        config = plain_hint(config, parent)
-    hint = typing.get_type_hints(config, include_extras=True)[name]
-    ranges = [str(mark) for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Range)]
-    return ranges[0] if ranges else ""
-
-
-def plain_hint(config: type, name: str) -> Any:
-    """Return the type of a field without its annotations."""
-    return typing.get_type_hints(config)[name]
-
-
 def fields_page(family: Family) -> str:
     """Return the page of a family: a table of the fields of each part of its configuration."""
     default = family.experiment()
@@ -110,7 +94,7 @@ def fields_page(family: Family) -> str:
             f"`--{name.replace('_', '-')}`",
             describe_type(field.hint),
             f"`{get(default, field.path)}`",
-            range_of(family.experiment, field.path),
+            field.range,
             field.help.replace("|", "\\|").replace("<", "\\<").replace("*", "\\*"),
         ]
         lines.append(f"| {' | '.join(cells)} |")

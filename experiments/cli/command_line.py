@@ -13,6 +13,7 @@ import tyro
 from jax.errors import JaxRuntimeError
 
 from common.names import unknown
+from experiments.cli.fields import HELP
 from experiments.cli.flags import check_flags
 
 Config = TypeVar("Config")
@@ -78,7 +79,12 @@ def parse_preset(
         fail(f"{args[0]} stands before a preset: give one first, of {', '.join(presets)}; see --help")
     config = _until_unread(
         lambda: tyro.extras.overridable_config_cli(
-            dict(presets), prog=prog, description=description, args=args, config=(tyro.conf.OmitArgPrefixes,)
+            dict(presets),
+            prog=prog,
+            description=description,
+            args=args,
+            config=(tyro.conf.OmitArgPrefixes,),
+            registry=HELP,
         )
     )
     return args[0], config
@@ -96,7 +102,9 @@ def parse(cls: type[Config], prog: str, args: Sequence[str], description: str | 
     with user_errors():
         check_flags(cls, args)
     return _until_unread(
-        lambda: tyro.cli(cls, prog=prog, args=args, description=description, config=(tyro.conf.OmitArgPrefixes,))
+        lambda: tyro.cli(
+            cls, prog=prog, args=args, description=description, config=(tyro.conf.OmitArgPrefixes,), registry=HELP
+        )
     )
 
 

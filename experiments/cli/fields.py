@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import docstring_parser
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+from common.checks import Range
 from common.names import unknown
 
 
@@ -21,13 +23,15 @@ class Field(NamedTuple):
     Attributes:
       path: attribute names from the configuration down to it.
       hint: its type.
-      help: what its flag's help says.
+      help: what it means.
+      range: the numbers that it may hold, in words; empty for no limit.
       positional: it is an argument without a flag.
     """
 
     path: tuple[str, ...]
     hint: Any
     help: str
+    range: str
     positional: bool = False
 
 
@@ -43,21 +47,46 @@ def flags_of(cls: type) -> Mapping[str, Field]:
 
 
 def _walk(cls: type, path: tuple[str, ...]) -> Iterator[Field]:
-    hints = typing.get_type_hints(cls, include_extras=True)
-    # Of the classes that it inherits fields from, too: a docstring is found in the source of its own class alone.
-    documented = [base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)]
-    texts = {
-        param.arg_name: param.description
-        for base in documented
-        for param in docstring_parser.parse_from_object(base).params
-    }
+    hints, texts = typing.get_type_hints(cls, include_extras=True), _docstrings(cls)
     for field in dataclasses.fields(cls):
         hint, *marks = typing.get_args(hints[field.name]) if _is_annotated(hints[field.name]) else (hints[field.name],)
         if dataclasses.is_dataclass(hint):
             yield from _walk(typing.cast(type, hint), (*path, field.name))
         else:
-            text = " ".join((texts.get(field.name) or "").split())
-            yield Field((*path, field.name), hint, text, positional=_POSITIONAL in marks)
+            text, bounds = texts.get(field.name, ""), range_of(hints[field.name])
+            yield Field((*path, field.name), hint, text, bounds, positional=_POSITIONAL in marks)
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """Return the docstrings of a dataclass's fields by name, each on one line."""
+    # Of the classes that it inherits fields from, too: a docstring is found in the source of its own class alone.
+    documented = [base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)]
+    params = [param for base in documented for param in docstring_parser.parse_from_object(base).params]
+    return {param.arg_name: " ".join((param.description or "").split()) for param in params}
+
+
+def range_of(hint: Any) -> str:
+    """Describe the range of an annotated type; empty if it has none."""
+    return next((str(mark) for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Range)), "")
+
+
+# How tyro reads a configuration class: as any dataclass, but with our help.
+HELP = ConstructorRegistry()
+
+
+@HELP.struct_rule
+def _with_help(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Add the range of each field to its help, which tyro would also break at the line ends of the source."""
+    if not dataclasses.is_dataclass(info.type) or info.type.__module__.startswith("tyro"):
+        return None
+    hints, texts, fields = typing.get_type_hints(info.type, include_extras=True), _docstrings(info.type), []
+    for field in dataclasses.fields(info.type):
+        default = getattr(info.default, field.name, field.default)
+        default = tyro.MISSING if default is dataclasses.MISSING else default
+        hint, text = hints[field.name], texts.get(field.name, "")
+        bounds = range_of(hint)
+        fields.append(StructFieldSpec(field.name, hint, default, f"{text} Must be {bounds}." if bounds else text))
+    return StructConstructorSpec(info.type, tuple(fields))
 
 
 def _is_annotated(hint: Any) -> bool:

@@ -158,7 +158,8 @@ def test_help_of_the_training_commands_lists_every_preset(capsys, module, preset
     before_default = re.findall(r"(\S+) \(default: ", text)
     assert stop.value.code == 0 and len(before_default) >= 30
     assert [word for word in before_default if not word.endswith(".")] == [], "every flag has a sentence"
-    assert "--run-dir" in text and "--resume" in text and "--learning-rate FLOAT" in text
+    assert "--run-dir" in text and "--resume" in text
+    assert "--learning-rate FLOAT Peak learning rate. Must be above 0. (default: " in text
 
 
 def test_help_of_evaluate_lists_its_flags(capsys):
