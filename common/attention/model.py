@@ -190,10 +190,15 @@ def make_attention(
         return jax.lax.stop_gradient(kept), result.estimator_state
 
     def play(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        kind: str,
+        hyper: AttentionHyper = hyper,
+        samples: Float[Array, "T B 2"] | None = None,
     ) -> Episode:
         sigma = sigma_at(config.policy.sigma_schedule, hyper, jnp.ones(()))
-        policy = Policy(start, "random" if random else kind)
+        policy = Policy(start, "random" if random and samples is None else kind, samples=samples)
         see = make_sensor(images, retina, differentiable=estimator.pathwise)
         return unroll_batch(params, images, see, sigma, key, policy)
 

@@ -12,7 +12,7 @@ from common.data.recipes.crops import Crop
 from common.data.recipes.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.recipes.pairs import Pair
 from common.data.recipes.reversal import reverse_dataset, reverse_symbols
-from common.data.sampling import fixed_corners, fixed_split, sample_batch
+from common.data.sampling import fixed_layouts, fixed_split, sample_batch
 from common.data.source import SPLITS, LabelledSplits, Source
 from common.data.tasks import TASKS, Task, find_task
 
@@ -40,7 +40,7 @@ __all__ = [
     "check_resize",
     "digest",
     "find_task",
-    "fixed_corners",
+    "fixed_layouts",
     "fixed_split",
     "load_folder",
     "load_mnist",

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.augmentation import Augmentation
 from common.data.recipes.base import Plain, Recipe, sample_shapes
-from common.data.recipes.canvas import Canvas, draw_layout
+from common.data.recipes.canvas import Canvas, Layout, draw_layout
 from common.data.source import SPLITS, Source
 from common.data.tasks import Task
 
@@ -95,27 +95,27 @@ def fixed_split(source: Source, task: Task, split: str) -> Source:
     return Source(images, labels)
 
 
-def fixed_corners(source: Source, task: Task, split: str) -> Int[np.ndarray, "N 2"]:
-    """Return where the images of a fixed split show the images of the source.
+def fixed_layouts(source: Source, task: Task, split: str) -> Layout:
+    """Return what lies where in the images of a fixed split.
 
     Args:
-        source: images uint8 `[N, h, w, c]`, labels `[N]`.
-        task: a task whose recipe is a `Canvas`.
+        source: images uint8 `[N, h, w, c]`, labels `[N]`; only shapes are used.
+        task: a task whose recipe is a `Canvas`, with D distractors.
         split: train, validation or test.
 
     Returns:
-        int32 `[N, 2]`: (row, column) of the upper left pixel on the canvas.
+        The layouts, with NumPy leaves `[N, ...]`.
 
     Raises:
         ValueError: the recipe is not a `Canvas`.
     """
     canvas = task.recipe
     if not isinstance(canvas, Canvas):
-        raise ValueError(f"task {task.name!r} does not place images on a canvas, so it has no corners")
+        raise ValueError(f"task {task.name!r} does not place images on a canvas, so it has no layout")
     key = split_key(task, split)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), source)
 
-    def corner(index: Array) -> Array:
-        return draw_layout(jax.random.fold_in(key, index), index, shapes, canvas).corner
+    def layout(index: Array) -> Layout:
+        return draw_layout(jax.random.fold_in(key, index), index, shapes, canvas)
 
-    return np.asarray(jax.jit(jax.vmap(corner))(np.arange(len(source.images), dtype=np.int32)))
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(layout))(np.arange(len(source.images), dtype=np.int32)))

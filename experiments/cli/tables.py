@@ -62,6 +62,46 @@ def print_errors(results: dict[str, Any], num_episodes: int) -> None:
         Console().print(overlap_table(results["overlap"]))
 
 
+def diagnosis_tables(diagnosis: dict[str, Any], names: dict[str, str]) -> list[Table]:
+    """Return the tables of a diagnosis, with errors in per cent (see `experiments.evaluation.diagnosis.diagnose`).
+
+    Args:
+      diagnosis: its measurements.
+      names: of the rows of its ``readers``.
+    """
+    sampled = means_text(diagnosis["episodes"])
+    readers = Table("locations", "error", title="error in per cent [95% interval]", caption=sampled)
+    for way, entry in diagnosis["readers"].items():
+        readers.add_row(names[way], interval_text(entry))
+    glimpses = Table("glimpse", "greedy", "mean of episodes", title="error after each glimpse", caption=sampled)
+    has_truth = "on_digit" in diagnosis["by_glimpse"][0]
+    if has_truth:
+        glimpses.add_column("on the digit, %")
+        glimpses.add_column("distance, px")
+    for number, entry in enumerate(diagnosis["by_glimpse"], 1):
+        cells = [f"{entry['on_digit']:.1f}", f"{entry['distance_px']:.1f}"] if has_truth else []
+        glimpses.add_row(str(number), interval_text(entry["greedy"]), interval_text(entry["mean"]), *cells)
+    tables = [readers, glimpses]
+    if "by_place" in diagnosis:
+        rows = diagnosis["by_place"]
+        places = Table(*[""] * len(rows), title="error by the place of the digit in the image", show_header=False)
+        for row in rows:
+            places.add_row(*(interval_text(entry) if entry["n"] else "no images" for entry in row))
+        tables.append(places)
+    if "by_clutter" in diagnosis:
+        clutter = Table("covered by distractors", "error", title="error by clutter on the digit's box")
+        for entry in diagnosis["by_clutter"]:
+            clutter.add_row(f"{100 * entry['from']:.0f} to {100 * entry['to']:.0f}%", interval_text(entry))
+        tables.append(clutter)
+    return tables
+
+
+def print_tables(tables: list[Table]) -> None:
+    """Print tables one below the other."""
+    for table in tables:
+        Console().print(table)
+
+
 def readers_table(errors: dict[str, dict[str, dict[str, dict[str, Any]]]], num_episodes: int) -> Table:
     """Return errors of several readers in per cent with their 95% intervals: for each a row for each read-out.
 

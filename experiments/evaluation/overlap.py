@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from common.data import Dataset, Source, find_task, fixed_corners
+from common.data import Dataset, Source, find_task, fixed_layouts
 from common.training.evaluation import interval, over_batches
 from stn.colocalisation import Colocaliser, bounding_boxes, overlap
 
@@ -25,7 +25,7 @@ def true_boxes(dataset: Dataset, split: str) -> Float[np.ndarray, "N 4"]:
     count, (high, wide) = len(getattr(dataset, split).labels), dataset.train.images.shape[1:3]
     shape = (count, high, wide, dataset.channels)
     source = Source(np.broadcast_to(np.uint8(0), shape), np.zeros(count, np.int32))  # Places depend on shapes only.
-    corner = fixed_corners(source, find_task(dataset.name), split)[:, ::-1]
+    corner = fixed_layouts(source, find_task(dataset.name), split).corner[:, ::-1]
     return np.concatenate([corner, corner + np.array([wide, high])], axis=1).astype(np.float32)
 
 

@@ -26,6 +26,12 @@ READING_ANIMATION_CAPTION = (
     "seen so far, dark blue where it has not looked; the belief about the current symbol, with the true symbol on a "
     "green ground. An episode that has ended stays as it is."
 )
+DIAGNOSIS_CAPTION = (
+    "Errors of the trained classifier, with 95% intervals: by the way in which locations are chosen, after each "
+    "glimpse, by the place of the digit and by the fraction of its box that distractors cover. The oracle samples all "
+    "locations but the first around the digit's centre, with the policy's sigma. Sampled locations are on the digit if "
+    "they lie in its box."
+)
 # Headings and captions by the file name without its ending, in the order of the page.
 FIGURES = {
     "learning_curves": ("Learning curves", "Errors, losses and schedules over the steps of training."),
@@ -33,6 +39,7 @@ FIGURES = {
         "Error after each glimpse",
         "Error of the belief after each glimpse of the greedy path, with its 95% interval.",
     ),
+    "diagnosis": ("Diagnosis", DIAGNOSIS_CAPTION),
     "episodes": ("Episodes", EPISODES_CAPTION),
     "retina": ("What the retina saw", RETINA_CAPTION),
     "locations": (

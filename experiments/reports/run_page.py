@@ -9,6 +9,7 @@ from experiments.reports.figures import run_figures
 from experiments.reports.page import render_page
 from experiments.reports.sections import (
     configuration_table,
+    diagnosis_table,
     error_table,
     facts,
     overlap_table,
@@ -53,6 +54,7 @@ def write_report(run_dir: Path) -> Path:
         scripts=[SCRIPT, "viewer.js"],
         facts=facts(known, plays),
         overlap=overlap_table(results),
+        diagnosis=diagnosis_table(_read_json(run_dir / "diagnosis.json")),
         evaluated=results is not None,
         errors=error_table(results or {}),
         sequences=sequence_table(results or {}),

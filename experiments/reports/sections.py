@@ -132,6 +132,18 @@ def error_table(results: Mapping[str, Any]) -> ErrorTable | None:
     return ErrorTable(caption, list(splits), rows)
 
 
+def diagnosis_table(diagnosis: Mapping[str, Any] | None) -> TextTable | None:
+    """Return the error of a diagnosis by the way in which locations are chosen; None without a diagnosis."""
+    if diagnosis is None:
+        return None
+    names, rows = diagnosis["names"], []
+    for way, entry in diagnosis["readers"].items():
+        interval = f"{entry['low']:.2f} to {entry['high']:.2f}"
+        rows.append([names[way], f"{entry['error']:.2f}", interval, f"{entry['n']:,}"])
+    caption = f"Error in per cent on the {diagnosis['split']} images; probabilities of {diagnosis['episodes']} episodes"
+    return TextTable(caption, ["locations", "error", "95% interval", "images"], rows)
+
+
 def sequence_table(results: Mapping[str, Any]) -> Table | None:
     """Tabulate the errors of symbols, of lengths and by length; None for runs that read single classes."""
     splits, readouts = _errors(results)

@@ -12,7 +12,7 @@ from common.data.digests import digest
 from common.data.mnist import load_mnist
 from common.data.recipes.base import Plain
 from common.data.recipes.canvas import Canvas
-from common.data.sampling import fixed_corners, fixed_split, sample_batch
+from common.data.sampling import fixed_layouts, fixed_split, sample_batch
 from common.data.source import Source
 from common.data.tasks import TASKS, Task
 
@@ -41,19 +41,26 @@ def test_translated_canvas_holds_exactly_its_digit(mnist):
 
 
 @pytest.mark.parametrize("name", ["T84", "TC84"])
-def test_fixed_corners_are_where_the_digits_are(mnist, name):
+def test_fixed_layouts_say_where_the_digits_and_the_distractors_are(mnist, name):
     few = jax.tree.map(lambda leaf: leaf[:40], mnist["test"])
-    made, corners = fixed_split(few, TASKS[name], "test"), fixed_corners(few, TASKS[name], "test")
+    made, layouts = fixed_split(few, TASKS[name], "test"), fixed_layouts(few, TASKS[name], "test")
+    corners = layouts.corner
     assert corners.shape == (40, 2) and corners.min() >= 0 and corners.max() <= 84 - 28
     for picture, digit, (row, column) in zip(made.images, few.images, corners, strict=True):
         window = picture[row : row + 28, column : column + 28]
         # Distractors only brighten.
         assert (window >= digit).all() and (name == "TC84" or (window == digit).all())
+    canvas = TASKS[name].recipe
+    outside = np.ones(made.images.shape[:3], bool)
+    for mask, corner, pasted in zip(outside, corners, layouts.paste_corner, strict=True):
+        for (row, column), side in [(corner, 28), *((each, canvas.distractor_size) for each in pasted)]:
+            mask[row : row + side, column : column + side] = False
+    assert made.images[outside].max() == 0
 
 
-def test_only_canvases_have_corners(mnist):
+def test_only_canvases_have_layouts(mnist):
     with pytest.raises(ValueError, match="^task 'distorted/R' does not place images on a canvas"):
-        fixed_corners(mnist["test"], TASKS["distorted/R"], "test")
+        fixed_layouts(mnist["test"], TASKS["distorted/R"], "test")
 
 
 def test_fixed_image_depends_only_on_seed_split_and_index():

@@ -1,0 +1,73 @@
+"""The command that diagnoses a trained agent."""
+
+import json
+
+import pytest
+
+from experiments import cnn, diagnose, dram, ram
+
+LOOP = "--steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1 --eval-episodes 1"
+RAM = (
+    "cluttered60 --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --glimpse-hidden 8"
+    f" --location-hidden 8 --glimpse-features 8 {LOOP} --run-dir ram"
+).split()
+CNN = f"cluttered60 --units 4 --no-plots {LOOP} --run-dir cnn".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make a folder with the runs of a RAM and of a CNN on the same task, and of a CNN on another."""
+    path = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(path)
+        ram.main(RAM)
+        cnn.main(CNN)
+    return path
+
+
+def test_it_prints_tables_and_writes_the_figure_and_the_report(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    diagnose.main(["ram", "--episodes", "1", "--classifier", "cnn"])
+    printed = capsys.readouterr().out
+    for text in (
+        "uniform random",
+        "digit's centre (oracle)",
+        "whole image (cnn)",
+        "error after each glimpse",
+        "clutter",
+    ):
+        assert text in printed
+    saved = json.loads((folder / "ram" / "diagnosis.json").read_text())
+    assert saved["split"] == "validation" and saved["after_step"] == 2 and set(saved["readers"]) == set(saved["names"])
+    page = (folder / "ram" / "report.html").read_text()
+    assert (folder / "ram" / "plots" / "diagnosis.png").exists() and "<h3>Diagnosis" in page
+    assert page.count("whole image (cnn)") == 1
+
+
+@pytest.mark.parametrize(
+    "args, said",
+    [
+        ("cnn", "run 'cnn': a model that chooses no locations cannot be diagnosed"),
+        ("missing", "'missing' holds no config.json"),
+        ("ram --classifier ram", "classifier 'ram': give a run on 'cluttered60' that sees the whole image"),
+        ("ram --episodes 0", "episodes 0: must be at least 1"),
+        ("ram --split train", "--split 'train': must be one of validation, test"),
+    ],
+)
+def test_bad_input_is_one_line(folder, monkeypatch, capsys, args, said):
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit, match="2"):
+        diagnose.main(args.split())
+    *_, line = capsys.readouterr().err.splitlines()
+    assert said in line and line.startswith("error: ")
+
+
+def test_an_agent_that_reads_sequences_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = (
+        "--glimpses-per-target 1 --lower-hidden 8 --upper-hidden 8 --glimpse-features 8 --conv-channels 2 --no-plots"
+    )
+    dram.main(f"pairs100_sequence {flags} {LOOP} --run-dir run".split())
+    with pytest.raises(SystemExit, match="2"):
+        diagnose.main(["run"])
+    assert "a model that reads sequences cannot be diagnosed" in capsys.readouterr().err
