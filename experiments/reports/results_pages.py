@@ -7,7 +7,7 @@ sweeps are computed from their `results.csv`.
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from experiments.readouts import READOUTS, readout_name
 from experiments.reports.stored_runs import (
     PRESET_FLAGS,
     Group,
+    Measured,
     changed_flags,
     command,
     measure,
@@ -32,6 +33,8 @@ from experiments.sweeps.stored import read_sweep
 
 FOLDERS = ("mnih2014", "ba2014", "jaderberg2015", "article")
 TEMPLATE, PAGE, PAPER, INDEX = "page.md.jinja", "README.md", "paper.toml", "index.json"
+# Columns of errors. A network that samples nothing has a single pass, beside the greedy episode of an agent.
+GREEDY, MEAN = "greedy / single pass", readout_name("average_probability", 10)
 
 
 class Page:
@@ -80,21 +83,18 @@ class Page:
         table = self.papers[self.folder]["tables"][name]
         rows = table["rows"]
         groups = [self.group(row["run"]) if "run" in row else None for row in rows]
-        readout = table.get("readout", "average_probability")
-        plays = any("average_probability" in group.runs[0]["test"] for group in groups if group)
-        header = ["model", "paper", "ours", "read-out", *(["greedy", "one episode"] if plays else [])]
-        header += ["seeds", "images", "minutes", "command"]
+        samples = any("sampled" in group.runs[0]["test"] for group in groups if group)
+        ours = (GREEDY, "one episode", MEAN) if samples else ("ours",)
         lines = []
         for row, group in zip(rows, groups, strict=True):
-            cells = [row["model"], _number(row.get("paper")), *[""] * (len(header) - 2)]
+            cells = [_model(row), _number(row.get("paper"))]
             if group:
-                ours = measure(group, readout)
-                cells[2:4] = [f"**{ours.value:.2f}** [{ours.low:.2f}, {ours.high:.2f}]", ours.readout]
-                if plays and "sampled" in group.runs[0]["test"]:
-                    cells[4:6] = [str(measure(group, key)) for key in ("greedy", "sampled")]
-                cells[-4:] = [_seeds(group), _images(group), f"{minutes(group):.0f}", f"`{command(group.runs[0])}`"]
+                errors = dict(zip((GREEDY, "one episode", MEAN), _reached(table, row, group), strict=True))
+                cells += [errors.get(name, errors[GREEDY]) for name in ours]
+                path = f"{self.folder}/{row['run']}"
+                cells += [_seeds(group), self._images(path), f"{minutes(group):.0f}", f"`{command(group.runs[0])}`"]
             lines.append(cells)
-        return markdown_table(header, lines)
+        return markdown_table(["model", "published", *ours, "seeds", "images", "minutes", "command"], lines)
 
     def tried(self, *names: str | tuple[str, str], readout: str = "average_probability") -> str:
         """Return a table of runs as Markdown, to compare what was tried.
@@ -109,22 +109,36 @@ class Page:
             group = self.group(name)
             error, validation = measure(group, readout), measure(group, readout, "validation")
             what = words or f"`{command(group.runs[0])}`"
-            numbers = [f"{validation.value:.2f}", _images(group), f"{minutes(group):.0f}"]
+            images = self._images(name if "/" in name else f"{self.folder}/{name}")
+            numbers = [f"{validation.value:.2f}", images, f"{minutes(group):.0f}"]
             rows.append([what, str(error), error.readout, *numbers, self._link(name)])
-        return markdown_table(["run", "test error", "read-out", "validation", "images", "minutes", "file"], rows)
+        number = "test, boxes found" if readout == "found" else "test error"
+        return markdown_table(["run", number, "read-out", "validation", "images", "minutes", "file"], rows)
 
     def every_run(self) -> str:
         """Return a table of every run of the folder as Markdown: its command, its read-outs and its origin."""
         groups = {name: group for name, group in self.groups.items() if name.startswith(f"{self.folder}/")}
         plays = any("sampled" in group.runs[0]["test"] for group in groups.values())
-        readouts = {key: name for key, name in READOUTS.items() if plays or key == "greedy"}
+        readouts = {key: name for key, name in READOUTS.items() if plays or key == "greedy"} | {"greedy": GREEDY}
         header = ["file", "command", *(readouts.values() if plays else ["test error"]), "validation", "images"]
         header += ["parameters", "minutes, device", "seed", "commit"]
         rows = []
-        for group in groups.values():
+        for path, group in groups.items():
             for run, file in zip(group.runs, group.files, strict=True):
-                rows.append([f"[{file}]({file}.json)", f"`{command(run)}`", *_errors(run, readouts), *_facts(run)])
+                facts = _facts(run, self._images(path))
+                rows.append([f"[{file}]({file}.json)", f"`{command(run)}`", *_errors(run, readouts), *facts])
         return markdown_table(header, rows)
+
+    def _images(self, path: str) -> str:
+        """Return the training images of a run as "5.12 M", or "5.12 + 5.12 M" if it started from another run's end.
+
+        Args:
+          path: of a group, with its folder. `started_from` in the folder's `paper.toml` names the other run.
+        """
+        folder, _, name = path.rpartition("/")
+        start = self.papers.get(folder, {}).get("started_from", {}).get(name)
+        names = [f"{folder}/{start}", path] if start else [path]
+        return " + ".join(f"{training_images(self.group(each).runs[0]) / 1e6:.2f}" for each in names) + " M"
 
     def _link(self, name: str) -> str:
         """Return a link to a group's first file, from the page's folder."""
@@ -152,21 +166,25 @@ class Page:
 
     def headline(self) -> str:
         """Return the rows that the papers' tables mark as headlines, as Markdown."""
+        return self._summary(lambda row, errors: row.get("headline", False))
+
+    def not_reached(self) -> str:
+        """Return the rows in which no read-out of ours reaches the published number, as Markdown."""
+        return self._summary(lambda row, errors: any(errors) and "**" not in "".join(errors))
+
+    def _summary(self, chosen: Callable[[Mapping[str, Any], Sequence[str]], bool]) -> str:
+        """Return the rows of all papers that `chosen` keeps, by the row and its errors, as Markdown."""
         rows = []
         for folder, paper in self.papers.items():
             for table in paper.get("tables", {}).values():
                 for row in table["rows"]:
-                    if not row.get("headline"):
-                        continue
-                    cells = [f"[{paper['short']}]({folder}/{PAGE})", table["title"], row["model"]]
-                    cells += [_number(row.get("paper")), "", "", ""]
-                    if "run" in row:
-                        group = self.group(f"{folder}/{row['run']}")
-                        ours = measure(group, table.get("readout", "average_probability"))
-                        cells[4:] = [f"**{ours.value:.2f}** [{ours.low:.2f}, {ours.high:.2f}]", ours.readout]
-                        cells += [_seeds(group)]
-                    rows.append(cells)
-        return markdown_table(["paper", "task", "model", "theirs", "ours", "read-out", "seeds"], rows)
+                    group = self.group(f"{folder}/{row['run']}") if "run" in row else None
+                    greedy, _, mean = _reached(table, row, group) if group else ("", "", "")
+                    if chosen(row, (greedy, mean)):
+                        link = f"[{paper['short']}]({folder}/{PAGE})"
+                        cells = [link, table["title"], _model(row), _number(row.get("paper")), greedy, mean]
+                        rows.append([*cells, _seeds(group) if group else ""])
+        return markdown_table(["paper", "task", "model", "published", GREEDY, MEAN, "seeds"], rows)
 
 
 def render_pages(root: Path) -> dict[Path, str]:
@@ -237,8 +255,8 @@ def index_text(groups: Mapping[str, Group]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
+    """Return a Markdown table; a short row ends with empty cells."""
+    lines = [header, ["---"] * len(header), *([*row, *[""] * (len(header) - len(row))] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -246,12 +264,33 @@ def _number(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:g}"
 
 
+def _model(row: Mapping[str, Any]) -> str:
+    return f"{row['model']} (ours: {row['note']})" if "note" in row else row["model"]
+
+
+def _reached(table: Mapping[str, Any], row: Mapping[str, Any], group: Group) -> tuple[str, str, str]:
+    """Return the greedy, one-episode and mean errors of a group, in bold where they reach the published number.
+
+    Networks that sample nothing have the first alone. Of a published range the better end counts. Of boxes found,
+    higher is better.
+    """
+    found = table.get("readout") == "found"
+    if "sampled" in group.runs[0]["test"]:
+        errors = [measure(group, key) for key in ("greedy", "sampled", "average_probability")]
+    else:
+        errors = [measure(group, "found" if found else "greedy")]
+    published = [float(end) for end in _number(row.get("paper")).split(" to ") if end]
+
+    def cell(ours: Measured) -> str:
+        reached = published and (ours.value >= max(published) if found else ours.value <= min(published))
+        return f"**{ours.value:.2f}** [{ours.low:.2f}, {ours.high:.2f}]" if reached else str(ours)
+
+    greedy, sampled, mean = [cell(error) for error in errors] + [""] * (3 - len(errors))
+    return greedy, sampled, mean
+
+
 def _seeds(group: Group) -> str:
     return f"{len(group.runs)} ({', '.join(str(run['seed']) for run in group.runs)})"
-
-
-def _images(group: Group) -> str:
-    return f"{training_images(group.runs[0]) / 1e6:.2f} M"
 
 
 def _errors(run: Mapping[str, Any], readouts: Mapping[str, str]) -> list[str]:
@@ -265,11 +304,11 @@ def _errors(run: Mapping[str, Any], readouts: Mapping[str, str]) -> list[str]:
     return cells
 
 
-def _facts(run: Mapping[str, Any]) -> list[str]:
+def _facts(run: Mapping[str, Any], images: str) -> list[str]:
     validation = run["validation"].get("average_probability", run["validation"]["greedy"])["error"]
     return [
         f"{validation:.2f}",
-        f"{training_images(run) / 1e6:.2f} M",
+        images,
         f"{run['parameters']:,}",
         f"{run['wall_seconds'] / 60:.0f} min, {run['device']}",
         str(run["seed"]),

@@ -61,6 +61,7 @@ def read_groups(folder: Path) -> dict[str, Group]:
     runs: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
     for path in sorted(folder.glob("*.json")):
         results = read_json(path)
+        results["device"] = re.sub(r"\b1 cores$", "1 core", results.get("device", ""))  # So stored by early runs.
         missing = [key for key in KEYS if key not in results]
         if missing or not isinstance(results["config"], Mapping):
             raise ValueError(f"{str(path)!r} holds no results of a run: it lacks {', '.join(missing) or 'config'}")

@@ -2,11 +2,13 @@
 
 import csv
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from experiments.reports.results_pages import render_pages, write_pages
+from experiments.reports.stored_runs import read_groups
 from tests.experiments.reports.test_stored_runs import write_run
 
 ROOT = Path(__file__).parents[3] / "results"
@@ -51,11 +53,10 @@ def test_a_papers_table_has_our_results_beside_its_numbers_and_empty_cells_for_w
     page = render_pages(root)[root / "mnih2014" / "README.md"]
     header, _, cnn, ram = [line for line in page.splitlines() if line.startswith("|")]
     names = [cell.strip() for cell in header.strip("|").split("|")]
-    assert names == [
-        *("model", "paper", "ours", "read-out", "greedy", "one episode", "seeds", "images", "minutes", "command")
-    ]
-    assert [cell.strip() for cell in cnn.strip("|").split("|")] == ["CNN", "1.5", *[""] * 8]
-    ours = ["**4.00** [3.50, 4.50]", "mean of ten", "4.00 [3.50, 4.50]", "4.00 [3.50, 4.50]"]
+    errors = ("greedy / single pass", "one episode", "mean of ten")
+    assert names == ["model", "published", *errors, "seeds", "images", "minutes", "command"]
+    assert [cell.strip() for cell in cnn.strip("|").split("|")] == ["CNN", "1.5", *[""] * 7]
+    ours = ["4.00 [3.50, 4.50]"] * 3
     run = ["1 (0)", "1.28 M", "2", "`python -m experiments.ram cluttered60`"]
     assert [cell.strip() for cell in ram.strip("|").split("|")] == ["RAM", "1.20", *ours, *run]
     assert "It errs in 4.00%." in page
@@ -65,14 +66,52 @@ def test_seeds_become_one_row_with_an_interval_over_seeds(root):
     write_run(root / "mnih2014", "ram-seed1", error=5.0, seed=1)
     write_run(root / "mnih2014", "ram-seed2", error=3.0, seed=2)
     page = render_pages(root)[root / "mnih2014" / "README.md"]
-    assert "| RAM | 1.20 | **4.00** [2.14, 7.37] | mean of ten |" in page and "| 3 (0, 1, 2) |" in page
+    assert f"| RAM | 1.20 |{' 4.00 [2.14, 7.37] |' * 3} 3 (0, 1, 2) |" in page
 
 
 def test_the_headline_table_has_the_marked_rows_of_every_paper(root):
     text = render_pages(root)[root / "README.md"]
     assert text.splitlines()[2] == (
-        "| [Somebody 2014](mnih2014/README.md) | digits | RAM | 1.20 | **4.00** [3.50, 4.50] | mean of ten | 1 (0) |"
+        "| [Somebody 2014](mnih2014/README.md) | digits | RAM | 1.20 | 4.00 [3.50, 4.50] | 4.00 [3.50, 4.50] | 1 (0) |"
     )
+
+
+@pytest.mark.parametrize(("published", "bold"), [("4.0", True), ("3.99", False), ("4 to 5", True), ("3 to 5", False)])
+def test_an_error_that_reaches_the_published_one_is_bold_and_others_are_listed(root, published, bold):
+    (root / "mnih2014" / "paper.toml").write_text(PAPER.replace("1.20", published))
+    (root / "page.md.jinja").write_text("{{ headline() }}\n\n{{ not_reached() }}\n")
+    headline, not_reached = render_pages(root)[root / "README.md"].split("\n\n")
+    assert ("**4.00** [3.50, 4.50]" in headline) == bold
+    assert ("| RAM |" in not_reached) == (not bold) and "CNN" not in not_reached
+
+
+def test_boxes_found_reach_a_published_number_from_above(root):
+    found = {"found": 99.0, "low": 98.5, "high": 99.25, "n": 10_000, "mean": 0.7}
+    single = {"greedy": {"error": 4.0, "low": 3.5, "high": 4.5, "n": 10_000}}
+    write_run(root / "mnih2014", "ram", overlap={"validation": found, "test": found}, test=single, validation=single)
+    paper = PAPER.replace('"1.20"', "99").replace("rows =", 'readout = "found"\nrows =')
+    (root / "mnih2014" / "paper.toml").write_text(paper)
+    (root / "mnih2014" / "page.md.jinja").write_text('{{ paper_table("digits") }}\n')
+    pages = render_pages(root)
+    assert "| RAM | 99 | **99.00** [98.50, 99.25] |  | 1 (0) |" in pages[root / "README.md"]
+    assert "| model | published | ours | seeds |" in pages[root / "mnih2014" / "README.md"]
+
+
+def test_images_of_a_run_that_started_from_another_are_a_sum(root):
+    write_run(root / "mnih2014", "first")
+    with (root / "mnih2014" / "paper.toml").open("a") as file:
+        file.write('[started_from]\nram = "first"\n')
+    page = render_pages(root)[root / "mnih2014" / "README.md"]
+    assert "| 1.28 + 1.28 M |" in page
+
+
+def test_every_stored_run_with_a_warm_start_names_the_run_that_it_started_from():
+    for folder in ("mnih2014", "ba2014", "jaderberg2015", "article"):
+        started_from = tomllib.loads((ROOT / folder / "paper.toml").read_text()).get("started_from", {})
+        groups = read_groups(ROOT / folder)
+        starts = {name: group.runs[0]["config"].get("start", {}) for name, group in groups.items()}
+        assert {name for name, start in starts.items() if start.get("init_from")} == set(started_from)
+        assert set(started_from.values()) <= set(groups)
 
 
 def test_a_page_that_names_a_missing_run_is_an_error(root):
