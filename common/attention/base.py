@@ -1,8 +1,8 @@
 """The vocabulary of hard attention: agent, policy and episode.
 
-Glimpse ``t`` is taken at ``locations[t]``. The first location comes from a fixed rule, such as the centre of the image;
-the location of glimpse ``t + 1`` is drawn from the location policy after glimpse ``t``. No location is drawn that no
-glimpse uses.
+Glimpse ``t`` is taken at ``locations[t]``. The location of glimpse ``t + 1`` is drawn from the location policy after
+glimpse ``t``. Without `Agent.glance`, the first location is the centre of the image or uniformly random; with it, the
+policy draws the first location too. A glimpse is taken at every location that is drawn.
 """
 
 from collections.abc import Callable
@@ -65,10 +65,11 @@ class Episode(NamedTuple):
       locations: where glimpses were taken, normalised, on the image, ``[T, M, B, 2]``.
       samples: the same before they were moved onto the image, ``[T, M, B, 2]``.
       means: mode of the policy that drew each location, ``[T, M, B, 2]``; the mean of a Gaussian.
-      sigmas: its standard deviation, normalised ``[T, M, B, 2]``; 0 if it has none, or if no policy drew the location.
-      log_probs: log-probability of ``samples`` ``[T, M, B]``; 0 if no policy drew the location (the first one).
-      entropies: entropy of that policy in nats ``[T, M, B]``; 0 likewise.
-      values: return predicted before each location was drawn ``[T, M, B]``; 0 likewise.
+      sigmas: standard deviation of that policy, normalised, ``[T, M, B, 2]``; 0 if it has none, and where the location
+        was not sampled: a first location set by a rule, and all locations of greedy and random episodes.
+      log_probs: log-probability of ``samples``, ``[T, M, B]``; 0 where the location was not sampled.
+      entropies: entropy of that policy in nats, ``[T, M, B]``; 0 where the location was not sampled.
+      values: return predicted before each location was drawn, ``[T, M, B]``; 0 for a first location set by a rule.
       logits: belief over classes after each glimpse, ``[T, M, B, num_classes]``.
     """
 

@@ -2,8 +2,8 @@
 
 Scale ``k`` is a ``G x G`` grid of means over boxes of ``s x s`` pixels with ``s = growth**k``, all centred at the
 location (Mnih et al. 2014, figure 1). Outside the image the retina sees zeros: black, or the image's mean where that is
-subtracted. The means are read from a summed-area table (Crow 1984), built once per image and shared by every glimpse
-and every Monte Carlo replicate.
+subtracted. `glimpse` reads the means from a summed-area table (Crow 1984), which is built once for each image and
+shared by all glimpses and all Monte Carlo replicates. `bilinear_glimpse` needs no table.
 """
 
 from collections.abc import Callable
@@ -153,14 +153,16 @@ def subtract_mean(images: UInt8[Array, "B H W C"]) -> Int32[Array, "B H W C"]:
 def make_sensor(
     images: UInt8[Array, "B H W C"], retina: Retina, *, differentiable: bool = False
 ) -> Callable[[Float[Array, "B 2"]], Float[Array, "B K G G C"]]:
-    """Make the glimpse sensor of a batch of images: normalised locations ``[B, 2]`` to glimpses.
-
-    The images' summed-area tables are built once, here.
+    """Make the glimpse sensor of a batch of images.
 
     Args:
       images: one for each location.
       retina: the retina's geometry.
-      differentiable: use `bilinear_glimpse`, which has a gradient in the location, instead of `glimpse`.
+      differentiable: use `bilinear_glimpse`, which has a gradient in the location, instead of `glimpse`, which reads
+        summed-area tables that are built here, once for all glimpses.
+
+    Returns:
+      ``normalised locations [B, 2] -> glimpses [B, K, G, G, C]``.
     """
     pixels = subtract_mean(images) if retina.subtract_mean else images
     source, see = (pixels / 255, bilinear_glimpse) if differentiable else (jax.vmap(summed_area_table)(pixels), glimpse)

@@ -89,7 +89,7 @@ def over_batches(
 
 
 def make_predictor(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Predictions]:
-    """Compile the evaluation of all methods.
+    """Make the evaluation by all read-outs, whose batches run as compiled calls.
 
     Args:
       predict: the model's logits, see `common.training.step.Model`.
@@ -117,7 +117,7 @@ class Scores(NamedTuple):
 
 
 def make_scorer(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Scores]:
-    """Compile the evaluation of log-probabilities, which the predictions of several models can be combined by.
+    """Make the evaluation of log-probabilities, by which the predictions of several models can be combined.
 
     Args:
       predict: the model's logits, see `common.training.step.Model`.
