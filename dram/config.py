@@ -13,7 +13,7 @@ from common.attention.config import (
 from common.attention.locations import parse_sigma
 from common.checks import MOST_GLIMPSES, Range, check_ranges
 from common.networks.cores import CORE
-from common.networks.glimpse_networks import require_readable
+from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
 from dram.networks import GLIMPSE_NETWORK
 
@@ -107,7 +107,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
             f"context_size {agent.context_size}: the coarse image cannot be larger than the {height}x{width} image, "
             f"so at most {least}"
         )
-    require_readable(agent.glimpse_network, config.retina.glimpse_size)
+    check_glimpse_size(agent.glimpse_network, config.retina.glimpse_size)
     try:
         reach = min(parse_sigma(agent.unit_width, height, width))
     except ValueError as error:

@@ -12,7 +12,7 @@ from common.attention.config import (
 )
 from common.checks import MOST_GLIMPSES, Range, check_ranges
 from common.networks.cores import CORE
-from common.networks.glimpse_networks import require_readable
+from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
 from ram.networks import GLIMPSE_NETWORK
 
@@ -70,7 +70,7 @@ def validate(config: RamConfig, height: int, width: int) -> None:
     CORE.resolve(agent.core)
     GLIMPSE_NETWORK.resolve(agent.glimpse_network)
     validate_retina(config.retina, height, width)
-    require_readable(agent.glimpse_network, config.retina.glimpse_size)
+    check_glimpse_size(agent.glimpse_network, config.retina.glimpse_size)
     if agent.core == "transformer" and agent.core_hidden % agent.core_heads:
         raise ValueError(f"core_heads {agent.core_heads}: must divide core_hidden {agent.core_hidden}")
     validate_policy(config, height, width)

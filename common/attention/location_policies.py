@@ -89,13 +89,14 @@ class GaussianLocationNetwork(nn.Module):
       hidden: units of an optional ReLU layer; 0 for none.
       learned_sigma: whether sigma has a learned factor in x and y, 1 at the start: ``no``, ``global`` for the same in
         every state, or ``state``.
-      unit: length of 1 at the output, normalised in x and y; None for 1.
+      unit_width: length of 1 in the network's output, normalised in x and y, which the mean is multiplied by; None
+        for 1.
     """
 
     mean_activation: str = "tanh"
     hidden: int = 0
     learned_sigma: str = "no"
-    unit: tuple[float, float] | None = None
+    unit_width: tuple[float, float] | None = None
 
     # Antithetic replicates and pathwise gradients make sense for its policy.
     antithetic = True
@@ -112,15 +113,15 @@ class GaussianLocationNetwork(nn.Module):
         elif self.learned_sigma == "state":
             factor = nn.Dense(2, kernel_init=nn.initializers.zeros, name="log_sigma")(output)
             sigma = jnp.broadcast_to(sigma, factor.shape) * jnp.exp(factor)
-        if self.unit is not None:
-            mean = mean * jnp.broadcast_to(jnp.array(self.unit), mean.shape)
+        if self.unit_width is not None:
+            mean = mean * jnp.broadcast_to(jnp.array(self.unit_width), mean.shape)
         # Broadcast once, so that the gradients of all uses of sigma are added before they are summed over the batch.
         return GaussianPolicy(mean, jnp.broadcast_to(sigma, mean.shape))
 
 
 # A location network is a flax module with ``__call__(output [*batch, D], sigma [2]) -> LocationPolicy``. It may have
 # some of these fields, and is then given the configured values.
-OPTIONS = ("mean_activation", "hidden", "learned_sigma", "unit")
+OPTIONS = ("mean_activation", "hidden", "learned_sigma", "unit_width")
 LOCATION_POLICY = Extension(
     "location_policy", {"gaussian": GaussianLocationNetwork}, Call(optional=OPTIONS), base=nn.Module
 )

@@ -10,7 +10,7 @@ from common import Scalar
 from common.attention.base import Episode
 from common.attention.config import LossConfig
 from common.attention.sequences import Sequence, whole_right
-from common.policy_gradient import Estimator, Rollout, policy_loss
+from common.policy_gradient import Estimator, PlayedEpisodes, policy_loss
 from common.policy_gradient.advantages import returns_to_go
 from common.policy_gradient.estimator import counted_mean
 
@@ -37,9 +37,9 @@ def hybrid_loss(
     labels: Int[Array, " B *S"],
     *,
     estimator_state: PyTree = (),
-    rollout: Rollout | None = None,
+    played: PlayedEpisodes | None = None,
     sequence: Sequence | None = None,
-    first: int = 1,
+    first_drawn: int = 1,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Array], PyTree]]:
     """Compute the weighted sum of the four losses (Mnih et al. 2014, section 3.1, 'hybrid' training).
 
@@ -52,16 +52,17 @@ def hybrid_loss(
       episode: fields ``[T, M, B]``.
       labels: true classes, or the symbols of each sequence.
       estimator_state: state of a stateful advantage.
-      rollout: for further updates on the same episodes, what was computed when they were played; else None.
-      sequence: how the targets of a sequence are read, where losses are sums over the targets that count; else None.
-      first: the first glimpse whose location the location policy draws.
+      played: for several updates on the same episodes, what was computed when they were played; otherwise None.
+      sequence: how the targets of a sequence are read; its losses are sums over the targets that count. None where the
+        label is one class.
+      first_drawn: the first glimpse whose location the location policy draws.
 
     Returns:
       ``(loss, (metrics, estimator_state))``; metrics are scalars.
     """
     counted = None
     if sequence is not None:
-        counted = sequence.counted(episode.logits, labels) if rollout is None else rollout.counted
+        counted = sequence.counted(episode.logits, labels) if played is None else played.counted
     per_glimpse = labels if sequence is None else sequence.targets(labels)[:, None]
     targets = jnp.broadcast_to(per_glimpse, episode.logits.shape[:-1])
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(episode.logits, targets)
@@ -72,12 +73,12 @@ def hybrid_loss(
         by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
         classification = by_target.sum(axis=0).mean()
     policy, rewards, _, estimator_state = policy_loss(
-        estimator, episode, labels, estimator_state, rollout, counted, first
+        estimator, episode, labels, estimator_state, played, counted, first_drawn
     )
     # A first location that the policy does not draw has no value, and nothing is learned from it.
-    error = returns_to_go(rewards, estimator.hyperparameters["discount"])[first:] - episode.values[first:]
+    error = (returns_to_go(rewards, estimator.hyperparameters["discount"]) - episode.values)[first_drawn:]
     weight = jnp.ones(episode.log_probs.shape) if counted is None else counted
-    value_error = counted_mean(jnp.square(error), weight[first:])
+    value_error = counted_mean(jnp.square(error), weight[first_drawn:])
     entropy = (episode.entropies * weight).sum(axis=0).mean()
     loss = (
         weights.classification * classification
@@ -88,7 +89,7 @@ def hybrid_loss(
     if sequence is None:
         right = episode.logits[-1].argmax(-1) == targets[-1]
     else:
-        predicted = sequence.read(episode.logits).argmax(-1)
+        predicted = sequence.final_beliefs(episode.logits).argmax(-1)
         symbols = jnp.broadcast_to(labels.T[:, None], predicted.shape)
         right = whole_right(predicted, symbols, episode.logits.shape[-1])
     metrics = {
@@ -100,8 +101,8 @@ def hybrid_loss(
         "reward": rewards.sum(axis=0).mean(),
         "accuracy": right.mean(),
     }
-    if rollout is not None:
-        moved = (episode.log_probs - rollout.log_probs)[first:]
-        # Never negative, and less noisy than -moved (Schulman 2020, http://joschu.net/blog/kl-approx.html).
-        metrics["kl"] = counted_mean(jnp.expm1(moved) - moved, weight[first:])
+    if played is not None:
+        log_ratio = (episode.log_probs - played.log_probs)[first_drawn:]
+        # Never negative, and less noisy than -log_ratio (Schulman 2020, http://joschu.net/blog/kl-approx.html).
+        metrics["kl"] = counted_mean(jnp.expm1(log_ratio) - log_ratio, weight[first_drawn:])
     return loss, (metrics, estimator_state)

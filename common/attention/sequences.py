@@ -30,7 +30,7 @@ class Sequence(NamedTuple):
         """Group values of glimpses by target."""
         return values.reshape(-1, self.glimpses, *values.shape[1:])
 
-    def read(self, logits: Float[Array, "T *batch C"]) -> Float[Array, "S *batch C"]:
+    def final_beliefs(self, logits: Float[Array, "T *batch C"]) -> Float[Array, "S *batch C"]:
         """Return the belief about each target: the one after its last glimpse."""
         return self.by_target(logits)[:, -1]
 
@@ -42,7 +42,7 @@ class Sequence(NamedTuple):
         """
         counts = jnp.broadcast_to(within(labels, logits.shape[-1]).T[:, None], (labels.shape[1], *logits.shape[1:3]))
         if self.stop_at_wrong:
-            right = self.read(logits).argmax(-1) == labels.T[:, None]
+            right = self.final_beliefs(logits).argmax(-1) == labels.T[:, None]
             counts = counts & all_before(right)
         return jnp.repeat(counts, self.glimpses, axis=0).astype(jnp.float32)
 

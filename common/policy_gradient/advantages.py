@@ -117,7 +117,7 @@ def leave_one_out(
     """
     del episode
     returns = returns_to_go(rewards, discount)
-    _require_replicates(returns, "leave-one-out baseline")
+    _check_replicates(returns, "leave-one-out baseline")
     learned = returns * counted
     others, total = (part.sum(axis=1, keepdims=True) - part for part in (counted, learned))
     return returns - total / jnp.maximum(others, 1)
@@ -136,7 +136,7 @@ def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M
     """
     del episode
     returns = rewards.sum(axis=0)
-    replicates = _require_replicates(rewards, "learning signal of vimco")
+    replicates = _check_replicates(rewards, "learning signal of vimco")
     others = (returns.sum(axis=0, keepdims=True) - returns) / (replicates - 1)
     # One row for each replicate that is replaced.
     replaced = jnp.where(jnp.eye(replicates, dtype=bool)[:, :, None], others[:, None], returns[None])
@@ -145,7 +145,7 @@ def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M
     return jnp.broadcast_to(signal, rewards.shape)
 
 
-def _require_replicates(rewards: Array, needed_by: str) -> int:
+def _check_replicates(rewards: Array, needed_by: str) -> int:
     replicates = rewards.shape[1]
     if replicates < 2:
         raise ValueError(f"replicates {replicates}: the {needed_by} needs at least 2")

@@ -223,7 +223,7 @@ def _enumeration(estimator: Estimator) -> str:
         # The value before the second choice may depend on the first.
         values = random_normal(2, 2, 1, seed=3).at[1, :, 0].add(outcome[0].astype(jnp.float32))
         episode = make_episode(log_probs(params, outcome)[..., None], jnp.zeros((2, 2, 1, places)), values)
-        return policy_loss(rewarded, episode, jnp.zeros(1, int), state, first=0).loss
+        return policy_loss(rewarded, episode, jnp.zeros(1, int), state, first_drawn=0).loss
 
     def probabilities(params: Mapping[str, Array]) -> Array:
         return jnp.exp(jax.vmap(log_probs, in_axes=(None, 0))(params, outcomes).sum(axis=(1, 2)))
