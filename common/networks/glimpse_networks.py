@@ -1,8 +1,8 @@
 """Glimpse networks: how they are plugged in, the scale of their input, convolutions on a glimpse.
 
 A glimpse network is a flax module with the field ``features`` and ``__call__(glimpses [*batch, K, G, G, C], locations
-[*batch, 2]) -> [*batch, features]``; glimpses lie in [0, 1]. It may have more fields of `OPTIONS`, and is then given
-them. RAM and DRAM have their own built-in ones; ``--glimpse-network`` chooses one by name or as ``module:Class``.
+[*batch, 2]) -> [*batch, features]``; glimpses lie in [0, 1]. It receives the `OPTIONS` that it has a field for. RAM and
+DRAM have their own built-in ones; ``--glimpse-network`` chooses one by name or as ``module:Class``.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def make_glimpse_network(kind: Extension, name: str, features: int, **options: A
       kind: those that the agent can have.
       name: a built-in name, or ``module:Class``.
       features: units of the output.
-      options: values of `OPTIONS`; each is given to networks that have such a field.
+      options: values of `OPTIONS`; a network receives those that it has a field for.
 
     Raises:
       ValueError: an unknown name, or a class that is no glimpse network.

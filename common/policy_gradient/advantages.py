@@ -39,7 +39,7 @@ Advantage = TypeVar("Advantage", bound=Callable | Stateful)
 def compares_replicates(advantage: Advantage) -> Advantage:
     """Mark an advantage that uses replicates of an image as each other's baseline.
 
-    The replicates must then be independent and at least two, so antithetic ones and a single one are refused.
+    It needs at least two replicates, and they must be independent, so antithetic replicates are refused.
     """
     return _mark(advantage, "compares_replicates", True)
 
@@ -110,7 +110,7 @@ def leave_one_out(
 ) -> Float[Array, "T M B"]:
     """Compute the return minus the mean return of the other replicates of the same image (Kool et al. 2019).
 
-    The mean is over the replicates in which the glimpse counts; where there are none, nothing is subtracted.
+    The mean is over the other replicates in which the glimpse counts. If there are none, nothing is subtracted.
 
     Raises:
       ValueError: there is only one replicate, so there are no others.
@@ -176,7 +176,7 @@ def _update_average(
     return returns - baseline[:, None, None], state
 
 
-# The return minus an exponential moving average of the mean returns of earlier steps (Williams 1992, section 5), one
-# average for each glimpse, over the episodes in which the glimpse counts. The average is divided by the weight it has
-# gathered, so that it does not start from 0.
+# The return minus an exponential moving average of the mean returns of earlier steps (Williams 1992, section 5). Each
+# glimpse has its own average, over the episodes in which it counts. Division by the sum of the weights corrects the
+# bias of an average that starts at 0, as in Adam.
 moving_average = Stateful(_init_average, _update_average)

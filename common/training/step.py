@@ -17,7 +17,7 @@ class StepInput(NamedTuple):
 
     Attributes:
       progress: fraction of the run that is complete, in [0, 1].
-      hyper: the model's continuous hyperparameters, so that several settings can share a compiled program.
+      hyper: the model's continuous hyperparameters; settings that differ in these alone share a compiled program.
       estimator_state: estimator state after the previous step, with the structure of `Model.estimator_state`.
       played: the episodes to learn from, if several updates are made on the same episodes; otherwise None.
     """
@@ -142,7 +142,7 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, seed: int 
 
 
 class Hyper(NamedTuple):
-    """The continuous hyperparameters of a run; settings that differ only in these share a compiled program.
+    """The continuous hyperparameters of a run; runs that differ in these alone share a compiled program.
 
     Attributes:
       learning_rate: the peak learning rate.

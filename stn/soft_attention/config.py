@@ -72,7 +72,7 @@ def check_soft_attention(config: SoftAttentionConfig, height: int, width: int) -
     """Check a configuration against the images' size in pixels.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     if config.attention == "pooling":
         refuse_settings(
