@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -91,6 +92,127 @@ def sigma_at(schedule: str, hyper: AttentionHyper, progress: Float[Array, ""]) -
     return start
 
 
+@dataclass(frozen=True, eq=False)
+class _Functions:
+    """The functions of an `AttentionModel`.
+
+    Attributes:
+      config, agent_of, num_glimpses, width, sequence: arguments of `make_attention`.
+      hyper: the configured hyperparameters.
+      estimator: the estimator; for sequences its reward is `Sequence.reward`.
+    """
+
+    config: Attention
+    agent_of: Callable[[UInt8[Array, "B H W C"]], Agent]
+    num_glimpses: int
+    width: int
+    sequence: Sequence | None
+    hyper: AttentionHyper
+    estimator: Estimator
+
+    @property
+    def random(self) -> bool:
+        """Return whether locations are uniformly random."""
+        return self.config.policy.locations == "random"
+
+    def sigma_at(self, hyper: AttentionHyper, progress: Float[Array, ""]) -> Float[Array, "2"]:
+        """Compute sigma after the fraction ``progress`` of the run."""
+        return sigma_at(self.config.policy.sigma_schedule, hyper, progress)
+
+    def choice(self, kind: str) -> LocationChoice:
+        """Return how the locations of an episode are chosen."""
+        return LocationChoice(FIRST_LOCATIONS[self.config.policy.first_location], kind)
+
+    def first_drawn(self, images: UInt8[Array, "B H W C"]) -> int:
+        """Return the first glimpse whose location the location policy draws."""
+        return 1 if self.agent_of(images).glance is None else 0
+
+    def player(self, params: PyTree, images: UInt8[Array, "B H W C"], sigma: Array) -> Callable[..., Episode]:
+        """Return ``(key, choice=LocationChoice) -> Episode`` with fields ``[T, B]``."""
+        sensor = make_sensor(images, make_retina(self.config.retina), differentiable=self.estimator.pathwise)
+        play = functools.partial(unroll, self.agent_of(images), params, sensor)
+        return functools.partial(play, batch_size=images.shape[0], num_glimpses=self.num_glimpses, sigma=sigma)
+
+    def rollout(self, params: PyTree, key: Key[Array, ""], images: Array, step_input: StepInput) -> Episode:
+        """Play the episodes of a training step, or replay them for a later update (`AttentionModel.rollout`)."""
+        play = self.player(params, images, self.sigma_at(step_input.hyper, step_input.progress))
+        if step_input.played is not None:
+            choice = self.choice("replayed")
+            replay = jax.vmap(lambda samples: play(key, choice=choice._replace(samples=samples)), in_axes=1, out_axes=1)
+            episode = replay(step_input.played.samples)
+            # Random locations have no log-probability, in later updates as in the first.
+            zeros = jnp.zeros_like(episode.log_probs)
+            return episode._replace(log_probs=zeros, entropies=zeros) if self.random else episode
+        choice = self.choice("random" if self.random else "sampled")._replace(detached=not self.estimator.pathwise)
+
+        def play_replicate(key: Array, mirrored: Array | bool = False) -> Episode:
+            return play(key, choice=choice._replace(mirrored=mirrored))
+
+        config = self.config.estimator
+        return replicate(play_replicate, key, config.replicates, antithetic=config.antithetic)
+
+    def loss(
+        self,
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        labels: Int[Array, " B *S"],
+        step_input: StepInput,
+    ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        """Compute the hybrid loss (`Model.loss`)."""
+        episode, first_drawn = self.rollout(params, key, images, step_input), self.first_drawn(images)
+        value, (metrics, estimator_state) = hybrid_loss(
+            self.config.loss.classify_at,
+            step_input.hyper.weights,
+            self.estimator._replace(hyperparameters=step_input.hyper.estimator),
+            episode,
+            labels,
+            estimator_state=step_input.estimator_state,
+            played=step_input.played,
+            sequence=self.sequence,
+            first_drawn=first_drawn,
+        )
+        sigmas = episode.sigmas[first_drawn:, ..., 0]
+        sigma = sigmas.mean() if sigmas.size else step_input.hyper.sigma[0]
+        return value, (metrics | {"sigma_px": sigma * self.width / 2}, estimator_state)
+
+    def play_once(
+        self,
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        labels: Int[Array, " B *S"],
+        step_input: StepInput,
+    ) -> tuple[PlayedEpisodes, PyTree]:
+        """Play the episodes that several updates learn from (`Passes.play`)."""
+        episode = self.rollout(params, key, images, step_input)
+        counted = None if self.sequence is None else self.sequence.counted(episode.logits, labels)
+        result = policy_loss(
+            self.estimator._replace(hyperparameters=step_input.hyper.estimator),
+            episode,
+            labels,
+            step_input.estimator_state,
+            counted=counted,
+            first_drawn=self.first_drawn(images),
+        )
+        played = PlayedEpisodes(episode.samples, episode.log_probs, result.rewards, result.advantages, counted)
+        return jax.lax.stop_gradient(played), result.estimator_state
+
+    def play(
+        self, params: PyTree, key: Key[Array, ""], images: Array, kind: str, hyper: AttentionHyper | None = None
+    ) -> Episode:
+        """Play one episode on each image at the sigma of evaluation (`AttentionModel.play`)."""
+        sigma = self.sigma_at(self.hyper if hyper is None else hyper, jnp.ones(()))
+        return self.player(params, images, sigma)(key, choice=self.choice("random" if self.random else kind))
+
+    def predict(
+        self, params: PyTree, key: Key[Array, ""], images: Array, kind: str, hyper: AttentionHyper | None = None
+    ) -> Array:
+        """Compute the logits of the class, or of each symbol (`Model.predict`)."""
+        logits = self.play(params, key, images, kind, hyper).logits
+        return logits[-1] if self.sequence is None else jnp.moveaxis(self.sequence.final_beliefs(logits), 0, 1)
+
+
 def make_attention(
     config: Attention,
     init: Callable[[Key[Array, ""]], PyTree],
@@ -116,99 +238,16 @@ def make_attention(
     Raises:
       ValueError: an unknown reward, advantage or surrogate.
     """
-    retina, hyper = make_retina(config.retina), make_hyper(config, height, width)
-    estimator = make_estimator(config.estimator)
+    hyper, estimator = make_hyper(config, height, width), make_estimator(config.estimator)
     if sequence is not None:
         estimator = estimator._replace(reward=sequence.reward(estimator.reward))
-    first_location, random = FIRST_LOCATIONS[config.policy.first_location], config.policy.locations == "random"
-
-    def player(params: PyTree, images: UInt8[Array, "B H W C"], sigma: Float[Array, "2"]) -> Callable[..., Episode]:
-        """Return ``(key, choice=LocationChoice) -> Episode`` with fields ``[T, B]``."""
-        sensor = make_sensor(images, retina, differentiable=estimator.pathwise)
-        play_one = functools.partial(unroll, agent_of(images), params, sensor)
-        return functools.partial(play_one, batch_size=images.shape[0], num_glimpses=num_glimpses, sigma=sigma)
-
-    def rollout(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], step_input: StepInput) -> Episode:
-        sigma = sigma_at(config.policy.sigma_schedule, step_input.hyper, step_input.progress)
-        play_one = player(params, images, sigma)
-        if step_input.played is not None:
-            choice = LocationChoice(first_location, "replayed")
-            replay = jax.vmap(lambda s: play_one(key, choice=choice._replace(samples=s)), in_axes=1, out_axes=1)
-            episode = replay(step_input.played.samples)
-            # Random locations have no log-probability, in later updates as in the first.
-            zeros = jnp.zeros_like(episode.log_probs)
-            return episode._replace(log_probs=zeros, entropies=zeros) if random else episode
-        choice = LocationChoice(first_location, "random" if random else "sampled", detached=not estimator.pathwise)
-
-        def play_replicate(key: Array, mirrored: Array | bool = False) -> Episode:
-            return play_one(key, choice=choice._replace(mirrored=mirrored))
-
-        return replicate(play_replicate, key, config.estimator.replicates, antithetic=config.estimator.antithetic)
-
-    def first_drawn(images: Array) -> int:
-        return 1 if agent_of(images).glance is None else 0
-
-    def with_numbers(step_input: StepInput) -> Estimator:
-        return estimator._replace(hyperparameters=step_input.hyper.estimator)
-
-    def loss(
-        params: PyTree,
-        key: Key[Array, ""],
-        images: UInt8[Array, "B H W C"],
-        labels: Int[Array, " B *S"],
-        step_input: StepInput,
-    ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
-        episode = rollout(params, key, images, step_input)
-        value, (metrics, estimator_state) = hybrid_loss(
-            config.loss.classify_at,
-            step_input.hyper.weights,
-            with_numbers(step_input),
-            episode,
-            labels,
-            estimator_state=step_input.estimator_state,
-            played=step_input.played,
-            sequence=sequence,
-            first_drawn=first_drawn(images),
-        )
-        sigmas = episode.sigmas[first_drawn(images) :, ..., 0]
-        sigma = sigmas.mean() if sigmas.size else step_input.hyper.sigma[0]
-        return value, (metrics | {"sigma_px": sigma * width / 2}, estimator_state)
-
-    def play_once(
-        params: PyTree,
-        key: Key[Array, ""],
-        images: UInt8[Array, "B H W C"],
-        labels: Int[Array, " B *S"],
-        step_input: StepInput,
-    ) -> tuple[PlayedEpisodes, PyTree]:
-        episode = rollout(params, key, images, step_input)
-        counted = None if sequence is None else sequence.counted(episode.logits, labels)
-        result = policy_loss(
-            with_numbers(step_input),
-            episode,
-            labels,
-            step_input.estimator_state,
-            counted=counted,
-            first_drawn=first_drawn(images),
-        )
-        played = PlayedEpisodes(episode.samples, episode.log_probs, result.rewards, result.advantages, counted)
-        return jax.lax.stop_gradient(played), result.estimator_state
-
-    def play(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper
-    ) -> Episode:
-        sigma = sigma_at(config.policy.sigma_schedule, hyper, jnp.ones(()))
-        return player(params, images, sigma)(key, choice=LocationChoice(first_location, "random" if random else kind))
-
-    def predict(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper
-    ) -> Array:
-        logits = play(params, key, images, kind, hyper).logits
-        return logits[-1] if sequence is None else jnp.moveaxis(sequence.final_beliefs(logits), 0, 1)
-
+    functions = _Functions(config, agent_of, num_glimpses, width, sequence, hyper, estimator)
     passes = None
     if config.estimator.several_updates:
-        passes = Passes(play_once, config.estimator.passes, config.estimator.minibatches, config.estimator.max_kl)
-    model = Model(init, loss, predict, hyper, estimator.init_state(num_glimpses), passes, stochastic=True)
-    sigma = functools.partial(sigma_at, config.policy.sigma_schedule, hyper)
-    return AttentionModel(model, play, rollout, retina, sigma, estimator, num_glimpses, sequence)
+        settings = config.estimator
+        passes = Passes(functions.play_once, settings.passes, settings.minibatches, settings.max_kl)
+    state = estimator.init_state(num_glimpses)
+    model = Model(init, functions.loss, functions.predict, hyper, state, passes, stochastic=True)
+    sigma = functools.partial(functions.sigma_at, hyper)
+    retina = make_retina(config.retina)
+    return AttentionModel(model, functions.play, functions.rollout, retina, sigma, estimator, num_glimpses, sequence)

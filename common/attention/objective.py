@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from common import Scalar
 from common.attention.base import Episode
@@ -63,15 +63,7 @@ def hybrid_loss(
     counted = None
     if sequence is not None:
         counted = sequence.counted(episode.logits, labels) if played is None else played.counted
-    per_glimpse = labels if sequence is None else sequence.targets(labels)[:, None]
-    targets = jnp.broadcast_to(per_glimpse, episode.logits.shape[:-1])
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(episode.logits, targets)
-    if sequence is None:
-        classification = cross_entropy[-1].mean() if classify_at == "last" else cross_entropy.mean()
-    else:
-        by_target = sequence.by_target(cross_entropy * counted)
-        by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
-        classification = by_target.sum(axis=0).mean()
+    classification = _classification_loss(classify_at, episode.logits, labels, sequence, counted)
     policy, rewards, _, estimator_state = policy_loss(
         estimator, episode, labels, estimator_state, played, counted, first_drawn
     )
@@ -86,12 +78,6 @@ def hybrid_loss(
         + weights.value * value_error
         - weights.entropy * entropy
     )
-    if sequence is None:
-        right = episode.logits[-1].argmax(-1) == targets[-1]
-    else:
-        predicted = sequence.final_beliefs(episode.logits).argmax(-1)
-        symbols = jnp.broadcast_to(labels.T[:, None], predicted.shape)
-        right = whole_right(predicted, symbols, episode.logits.shape[-1])
     metrics = {
         "loss": loss,
         "classification_loss": classification,
@@ -99,10 +85,38 @@ def hybrid_loss(
         "value_loss": value_error,
         "entropy": entropy,
         "reward": rewards.sum(axis=0).mean(),
-        "accuracy": right.mean(),
+        "accuracy": _is_right(episode.logits, labels, sequence).mean(),
     }
     if played is not None:
         log_ratio = (episode.log_probs - played.log_probs)[first_drawn:]
         # Never negative, and less noisy than -log_ratio (Schulman 2020, http://joschu.net/blog/kl-approx.html).
         metrics["kl"] = counted_mean(jnp.expm1(log_ratio) - log_ratio, weight[first_drawn:])
     return loss, (metrics, estimator_state)
+
+
+def _classification_loss(
+    classify_at: str,
+    logits: Float[Array, "T M B C"],
+    labels: Int[Array, " B *S"],
+    sequence: Sequence | None,
+    counted: Float[Array, "T M B"] | None,
+) -> Float[Array, ""]:
+    targets = labels if sequence is None else sequence.targets(labels)[:, None]
+    targets = jnp.broadcast_to(targets, logits.shape[:-1])
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    if sequence is None:
+        return cross_entropy[-1].mean() if classify_at == "last" else cross_entropy.mean()
+    by_target = sequence.by_target(cross_entropy * counted)
+    by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
+    return by_target.sum(axis=0).mean()
+
+
+def _is_right(
+    logits: Float[Array, "T M B C"], labels: Int[Array, " B *S"], sequence: Sequence | None
+) -> Bool[Array, "M B"]:
+    """Return whether the class, or every symbol of the sequence, is predicted right."""
+    if sequence is None:
+        return logits[-1].argmax(-1) == labels[None]
+    predicted = sequence.final_beliefs(logits).argmax(-1)
+    symbols = jnp.broadcast_to(labels.T[:, None], predicted.shape)
+    return whole_right(predicted, symbols, logits.shape[-1])
