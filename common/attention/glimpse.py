@@ -38,10 +38,6 @@ class Retina:
         """Return the side of one cell's box at each scale, in pixels: ``growth**k``."""
         return tuple(self.growth**k for k in range(self.scales))
 
-    def features(self, channels: int) -> int:
-        """Return the number of values in one glimpse, ``K * G * G * C``."""
-        return self.scales * self.size**2 * channels
-
 
 def summed_area_table(image: Integer[Array, "H W C"]) -> Int32[Array, "H+1 W+1 C"]:
     """Sum all pixels above and to the left: ``table[i, j] = image[:i, :j].sum()``, exact in integers.

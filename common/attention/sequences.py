@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Sequence(NamedTuple):
-    """The reading of a sequence: an equal number of glimpses for each target.
+    """How a sequence is read: with an equal number of glimpses for each target.
 
     Attributes:
       glimpses: N, the glimpses of each target; an episode has ``T = S * N``.
@@ -31,7 +31,7 @@ class Sequence(NamedTuple):
         return values.reshape(-1, self.glimpses, *values.shape[1:])
 
     def final_beliefs(self, logits: Float[Array, "T *batch C"]) -> Float[Array, "S *batch C"]:
-        """Return the belief about each target: the one after its last glimpse."""
+        """Return the logits of each target after its last glimpse."""
         return self.by_target(logits)[:, -1]
 
     def counted(self, logits: Float[Array, "T M B C"], labels: Int[Array, "B S"]) -> Float[Array, "T M B"]:
@@ -47,9 +47,10 @@ class Sequence(NamedTuple):
         return jnp.repeat(counts, self.glimpses, axis=0).astype(jnp.float32)
 
     def reward(self, reward: Callable[..., Array]) -> Callable[..., Array]:
-        """Return a reward for sequences: each target is rewarded from its own glimpses, where they count.
+        """Return the reward of sequences, made from a reward of one class.
 
-        The return is then the cumulative reward of the targets to come.
+        It applies ``reward`` to the glimpses of each target, and is 0 for glimpses that do not count. So the return of
+        a glimpse is the sum of the rewards of its target and of all later ones.
         """
 
         def of_sequence(logits: Float[Array, "T M B C"], labels: Int[Array, "B S"]) -> Float[Array, "T M B"]:

@@ -48,8 +48,8 @@ def ppo_clip(
 def through_locations(surrogate: Callable) -> Callable:
     """Mark a surrogate that differentiates rewards through the locations.
 
-    Its episodes are sampled by reparameterisation and use the bilinear retina, so gradients pass through sampled
-    locations, also that of the classification loss.
+    Its samples are not detached and its glimpses are bilinear (`common.attention.glimpse.bilinear_glimpse`), so the
+    whole loss, the classification loss too, is differentiated through the locations.
     """
     surrogate.through_locations = True  # type: ignore[attr-defined]
     return surrogate

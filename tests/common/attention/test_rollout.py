@@ -16,7 +16,7 @@ from common.attention.rollout import replicate, unroll
 
 KEY = jax.random.key(11)
 HEIGHT, WIDTH, BATCH, RETINA = 9, 12, 1_000, Retina(2, 2)
-SEEN = RETINA.features(1)
+SEEN = RETINA.scales * RETINA.size**2
 PARAMS = {"gain": jnp.float32(0.5), "shift": jnp.array([0.2, -0.4])}
 SIGMA = jnp.array([0.3, 0.8])
 
