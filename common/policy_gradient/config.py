@@ -72,11 +72,11 @@ def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
         (
             surrogate == "multi_sample" and (advantage != "vimco" or config.normalise_advantages),
             f"surrogate 'multi_sample' with advantage {advantage!r} and normalise_advantages "
-            f"{config.normalise_advantages}: its two terms share a scale; give advantage vimco, not normalised",
+            f"{config.normalise_advantages}: the gradient of its bound needs the advantage vimco, not normalised",
         ),
         (
             surrogate == "pathwise" and reward in ("correct", "signed"),
-            f"surrogate 'pathwise' with reward {reward!r}: a step has no gradient; give log_probability, "
+            f"surrogate 'pathwise' with reward {reward!r}: its gradient is 0 almost everywhere; give log_probability, "
             "clipped_linear or gain",
         ),
         (

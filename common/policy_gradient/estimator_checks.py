@@ -84,7 +84,7 @@ def run_check(name: str, check: Callable[[], str | None], declared: str | None =
     Args:
       name: name of the check.
       check: returns a detail, or None.
-      declared: the reason for which a bias is declared; None if there must be none.
+      declared: the reason of a declared bias; None if a bias fails the check.
     """
     try:
         return CheckResult(name, "passed", check() or "")

@@ -19,7 +19,7 @@ class Predictions(NamedTuple):
     """Predictions for N images by each read-out: classes ``[N]``, or sequences of S symbols ``[N, S]``.
 
     Attributes:
-      greedy: from the episode at the mean locations.
+      greedy: from the episode at the modes of the location policy.
       sampled: from the first sampled episode.
       average_probability: by the highest mean probability over the sampled episodes.
       average_log_probability: by the highest mean log-probability over them, for each target separately (Ba et al.
