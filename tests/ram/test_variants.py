@@ -213,8 +213,8 @@ def test_the_moving_average_is_kept_from_step_to_step():
         ({"advantage": "vimco", "replicates": 2}, "give reward log_probability and discount 1"),
         ({"antithetic": True, "replicates": 3}, "give an even number"),
         ({"antithetic": True, "replicates": 4, "advantage": "leave_one_out"}, "biases the gradient"),
-        ({"surrogate": "multi_sample", "replicates": 2}, "give advantage vimco"),
-        ({"surrogate": "pathwise", "reward": "correct", "advantage": "plain_return"}, "its gradient is 0 almost everywhere"),
+        ({"surrogate": "multi_sample", "replicates": 2}, "needs the advantage vimco"),
+        ({"surrogate": "pathwise", "reward": "correct", "advantage": "plain_return"}, "0 almost everywhere"),
         ({"surrogate": "pathwise"}, "give advantage plain_return"),
         ({"surrogate": "pathwise", "advantage": "plain_return", "discount": 0.5}, "discount 0.5"),
         ({"surrogate": "pathwise", "advantage": "plain_return", "normalise_advantages": True}, "the return itself"),
@@ -231,7 +231,7 @@ def test_the_moving_average_is_kept_from_step_to_step():
         ({"max_kl": float("nan")}, "max_kl nan"),
     ],
 )
-def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(fields, why):
+def test_a_combination_that_is_not_allowed_is_refused_with_the_reason(fields, why):
     config = replace(EstimatorConfig(reward="gain"), **fields)
     with pytest.raises(ValueError) as error:
         validate_estimator(config)
