@@ -1,4 +1,6 @@
-"""Checks of configurations; every error is one line that quotes the bad value and says what is allowed.
+"""Checks of configurations.
+
+Every check of a configuration raises a ValueError of one line, which quotes the bad value and states what is allowed.
 
 The range of a numeric field stands in the field's type::
 
@@ -58,10 +60,10 @@ class Range:
 def check_ranges(config: object) -> None:
     """Check every field of a configuration whose type is ``Annotated`` with a `Range`.
 
-    Of a tuple each entry is checked. None is always allowed.
+    In a tuple every entry is checked. None is always allowed.
 
     Args:
-      config: a dataclass instance; its nested configurations are not looked into.
+      config: a dataclass instance; its nested configurations are not checked.
 
     Raises:
       ValueError: a number outside its range.

@@ -24,9 +24,9 @@ class Call:
     """The arguments that a function or a class is called with.
 
     Attributes:
-      arguments: given in this order.
-      named: given by name.
-      optional: given by name to those that have an argument of that name.
+      arguments: positional arguments, in this order.
+      named: keyword arguments.
+      optional: keyword arguments that it receives if it has an argument of that name.
     """
 
     arguments: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class Extension:
 
 
 def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of ``values`` whose name is an argument of the function."""
+    """Return the entries of ``values`` for which the function has an argument of that name."""
     names = _signature(function).parameters
     return {name: value for name, value in values.items() if name in names}
 

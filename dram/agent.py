@@ -35,18 +35,18 @@ class Dram(nn.Module):
     Attributes:
       config: configuration of the agent.
       num_classes: number of classes, or of symbols with the end symbol.
-      unit: length of 1 in the locations that the networks read and choose, normalised in x and y.
+      unit_width: length of 1 in the locations that the networks read and choose, normalised in x and y.
       num_glimpses: T, for the cores that need it.
     """
 
     config: DramConfig
     num_classes: int
-    unit: tuple[float, float] = (1.0, 1.0)
+    unit_width: tuple[float, float] = (1.0, 1.0)
     num_glimpses: int = 1
 
     def setup(self):
         agent = self.config.agent
-        # Flax seeds the initialisation with the names of these attributes, so `baseline_network` keeps its first name.
+        # Do not rename: Flax derives initial parameters from the names, so published results would change.
         self.glimpse_network = make_glimpse_network(
             GLIMPSE_NETWORK,
             agent.glimpse_network,
@@ -67,7 +67,7 @@ class Dram(nn.Module):
             learned_sigma=self.config.policy.learned_sigma,
             mean_activation=agent.mean_activation,
             hidden=0,
-            unit=self.unit,
+            unit_width=self.unit_width,
         )
         self.action_network = ActionNetwork(self.num_classes)
         self.baseline_network = ValueNetwork()
@@ -92,7 +92,7 @@ class Dram(nn.Module):
     def look(self, state: Layers, glimpses: Array, locations: Array) -> tuple[Layers, Layers]:
         """Feed one glimpse to both cores; return their states and outputs."""
         agent = self.config.agent
-        location = locations / jnp.broadcast_to(jnp.array(self.unit), locations.shape)
+        location = locations / jnp.broadcast_to(jnp.array(self.unit_width), locations.shape)
         lower_state, lower = self.lower(state.lower, self.glimpse_network(glimpses, location))
         if not agent.two_layers:
             return Layers(lower_state, ()), Layers(lower, lower)
@@ -117,7 +117,7 @@ class Dram(nn.Module):
         """Compute the expected return from the upper core."""
         return self.baseline_network(output.upper)
 
-    def everything(self, images: Array, glimpses: Array, locations: Array) -> None:
+    def call_all_networks(self, images: Array, glimpses: Array, locations: Array) -> None:
         """Call every network once, to initialise the parameters."""
         state = self.initial_state(images)
         self.glance(state)
@@ -157,13 +157,13 @@ def make_dram(
       ValueError: an unknown reward, advantage, surrogate, core, glimpse network or location policy.
     """
     retina = make_retina(config.retina)
-    unit, length = parse_sigma(config.agent.unit_width, height, width), num_glimpses(config, num_targets)
-    module = Dram(config, num_classes, unit, length)
+    unit_width, length = parse_sigma(config.agent.unit_width, height, width), num_glimpses(config, num_targets)
+    module = Dram(config, num_classes, unit_width, length)
 
     def init(key: Key[Array, ""]) -> PyTree:
         glimpses = jnp.zeros((1, retina.scales, retina.size, retina.size, channels))
         images = jnp.zeros((1, height, width, channels), jnp.uint8)
-        return module.init(key, images, glimpses, jnp.zeros((1, 2)), method=Dram.everything)["params"]
+        return module.init(key, images, glimpses, jnp.zeros((1, 2)), method=Dram.call_all_networks)["params"]
 
     return make_attention(
         config,

@@ -13,7 +13,7 @@ from common.attention.config import (
 from common.attention.locations import parse_sigma
 from common.checks import MOST_GLIMPSES, Range, check_ranges
 from common.networks.cores import CORE
-from common.networks.glimpse_networks import require_readable
+from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
 from dram.networks import GLIMPSE_NETWORK
 
@@ -23,10 +23,10 @@ RECURRENT_CORE = replace(CORE, built_in={name: core for name, core in CORE.built
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """The networks."""
+    """Sizes of the networks and number of glimpses."""
 
     glimpses_per_target: Annotated[int, Range(1)] = 3
-    """Number N of glimpses of each target of a sequence; of a single class all of them."""
+    """Number N of glimpses of each target of a sequence; where the label is one class, of the whole episode."""
     glimpse_network: str = "dense"
     """Glimpse network: dense (one layer), conv (convolutions 5x5, 3x3 and 3x3 without pooling and a dense layer), or
     module:Class."""
@@ -43,9 +43,10 @@ class AgentConfig:
     upper_hidden: Annotated[int, Range(1)] = 512
     """Units of the upper core, which the location and value networks read."""
     two_layers: bool = True
-    """Have a lower and an upper core; otherwise one core does the work of both."""
+    """Use a lower and an upper core; otherwise one core feeds all networks."""
     stop_gradient: bool = False
-    """Stop the gradient of the upper core at its input, so that the lower one learns by classification alone."""
+    """Stop the gradient of the upper core at its input, so that the lower core learns from the classification loss
+    alone."""
     context: bool = True
     """Initialise the upper core from the coarse image, and draw the first location from the location policy too."""
     context_size: Annotated[int, Range(1)] = 16
@@ -55,8 +56,8 @@ class AgentConfig:
     mean_activation: Literal["linear", "tanh", "hard_tanh"] = "tanh"
     """Activation of the mean location."""
     unit_width: str = "1"
-    """Length of 1 in the locations that the networks read and choose: normalised ('1', half the image) or in pixels
-    ('20px'), which stays the same in images of another size."""
+    """Length of 1 in the locations at the input of the glimpse network and at the output of the location network:
+    normalised ('1', half the image) or in pixels ('20px'). In pixels it is the same for images of any size."""
     stop_at_wrong: bool = True
     """Learn nothing from the targets after the first that is predicted wrong."""
 
@@ -81,7 +82,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
     """Check a configuration against the images' size in pixels and the number of symbols of a target sequence.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     agent = config.agent
     check_ranges(agent)
@@ -98,8 +99,8 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
         raise ValueError("stop_gradient True with two_layers False: there are no layers to stop it between")
     if num_targets and agent.stop_at_wrong and config.estimator.reward == "log_probability":
         raise ValueError(
-            "reward 'log_probability' with stop_at_wrong: every target costs, so a wrong one, after which nothing "
-            "counts, would be better than a right one; give gain, or --no-stop-at-wrong"
+            "reward 'log_probability' with stop_at_wrong: the reward of every target is negative and nothing counts "
+            "after a wrong one, so wrong targets would have a higher return; give gain, or --no-stop-at-wrong"
         )
     least = min(height, width)
     if agent.context and agent.context_size > least:
@@ -107,7 +108,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
             f"context_size {agent.context_size}: the coarse image cannot be larger than the {height}x{width} image, "
             f"so at most {least}"
         )
-    require_readable(agent.glimpse_network, config.retina.glimpse_size)
+    check_glimpse_size(agent.glimpse_network, config.retina.glimpse_size)
     try:
         reach = min(parse_sigma(agent.unit_width, height, width))
     except ValueError as error:

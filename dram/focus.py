@@ -21,7 +21,7 @@ def reading_glimpses(sequence: Sequence, logits: Float[Array, "T B C"]) -> Bool[
       sequence: how the targets are read.
       logits: beliefs after each glimpse; the last class ends a sequence.
     """
-    symbols = predicted(jnp.moveaxis(sequence.read(logits), 0, 1))
+    symbols = predicted(jnp.moveaxis(sequence.final_beliefs(logits), 0, 1))
     read = (symbols != logits.shape[-1] - 1).at[:, :2].set(True)
     return jnp.repeat(read.T, sequence.glimpses, axis=0)
 

@@ -5,7 +5,7 @@ import jax
 from jaxtyping import Array, Float, Integer
 
 from common.networks.convolutions import Conv
-from common.networks.glimpse_networks import GLIMPSE_SCALE, glimpse_network_kind, read_glimpse, stack_scales
+from common.networks.glimpse_networks import GLIMPSE_GAIN, convolve_glimpse, glimpse_network_kind, stack_scales
 
 
 class GlimpseNetwork(nn.Module):
@@ -19,8 +19,8 @@ class GlimpseNetwork(nn.Module):
     features: int
     combine: str = "multiply"
 
-    def read(self, glimpses: Float[Array, "*batch G G D"]) -> Float[Array, "*batch g g F"]:
-        """Return a glimpse as it is; convolutions override this."""
+    def encode(self, glimpses: Float[Array, "*batch G G D"]) -> Float[Array, "*batch g g F"]:
+        """Return glimpses unchanged; `ConvGlimpseNetwork` convolves them."""
         return glimpses
 
     @nn.compact
@@ -28,8 +28,8 @@ class GlimpseNetwork(nn.Module):
         self, glimpses: Float[Array, "*batch K G G C"], locations: Float[Array, "*batch 2"]
     ) -> Float[Array, "*batch features"]:
         """Compute features from a glimpse in [0, 1] and its location, in units of ``unit_width``."""
-        glimpse = self.read(GLIMPSE_SCALE * stack_scales(glimpses))
-        # Flax seeds the initialisation with the names of the layers, so they stay what they were first called.
+        glimpse = self.encode(GLIMPSE_GAIN * stack_scales(glimpses))
+        # Do not rename: Flax derives initial parameters from the names, so published results would change.
         glimpse = nn.relu(nn.Dense(self.features, name="what")(glimpse.reshape(*glimpse.shape[:-3], -1)))
         # As a factor, 1 is neutral: with a bias of 0 many units would silence the glimpse at the start.
         bias = nn.initializers.ones if self.combine == "multiply" else nn.initializers.zeros
@@ -38,7 +38,9 @@ class GlimpseNetwork(nn.Module):
 
 
 class ConvGlimpseNetwork(GlimpseNetwork):
-    """The same, with convolutions 5x5, 3x3 and 3x3 without pooling before the layer on the glimpse (section 4.2).
+    """`GlimpseNetwork` with convolutions 5x5, 3x3 and 3x3 without pooling before the layer on the glimpse.
+
+    These are the convolutions of Ba et al. 2014, section 4.2.
 
     Attributes:
       conv_channels: filters of the first two convolutions; the third has twice as many.
@@ -46,9 +48,9 @@ class ConvGlimpseNetwork(GlimpseNetwork):
 
     conv_channels: int = 64
 
-    def read(self, glimpses: Float[Array, "*batch G G D"]) -> Float[Array, "*batch g g F"]:
-        """Convolve a glimpse."""
-        return read_glimpse(glimpses, self.conv_channels)
+    def encode(self, glimpses: Float[Array, "*batch G G D"]) -> Float[Array, "*batch g g F"]:
+        """Convolve glimpses."""
+        return convolve_glimpse(glimpses, self.conv_channels)
 
 
 GLIMPSE_NETWORK = glimpse_network_kind({"dense": GlimpseNetwork, "conv": ConvGlimpseNetwork})
@@ -68,7 +70,7 @@ class ContextNetwork(nn.Module):
     @nn.compact
     def __call__(self, images: Integer[Array, "B H W C"]) -> Float[Array, "B D"]:
         """Compute features of whole images, in levels of 1/255: ``D = channels * ceil(size / 4) ** 2``."""
-        x = coarse(images, self.size) * GLIMPSE_SCALE
+        x = coarse(images, self.size) * GLIMPSE_GAIN
         for index, strides in enumerate((2, 2, 1)):
             x = nn.relu(Conv(self.channels, 3, stride=strides, name=f"layer_{index}")(x))
         return x.reshape(x.shape[0], -1)

@@ -31,7 +31,7 @@ class Ram(nn.Module):
 
     def setup(self):
         agent = self.config.agent
-        # Flax seeds the initialisation with the names of these attributes, so `baseline_network` keeps its first name.
+        # Do not rename: Flax derives initial parameters from the names, so published results would change.
         self.glimpse_network = make_glimpse_network(
             GLIMPSE_NETWORK,
             agent.glimpse_network,
@@ -73,7 +73,7 @@ class Ram(nn.Module):
         """Compute the expected return."""
         return self.baseline_network(output)
 
-    def everything(self, glimpses: Array, locations: Array) -> None:
+    def call_all_networks(self, glimpses: Array, locations: Array) -> None:
         """Call every network once, to initialise the parameters."""
         _, output = self.look(self.initial_state(glimpses.shape[0]), glimpses, locations)
         self.locate(output, jnp.ones(2)), self.classify(output), self.value(output)
@@ -99,7 +99,7 @@ def make_ram(config: RamConfig, height: int, width: int, channels: int, num_clas
 
     def init(key: Key[Array, ""]) -> PyTree:
         glimpses = jnp.zeros((1, retina.scales, retina.size, retina.size, channels))
-        return module.init(key, glimpses, jnp.zeros((1, 2)), method=Ram.everything)["params"]
+        return module.init(key, glimpses, jnp.zeros((1, 2)), method=Ram.call_all_networks)["params"]
 
     number = config.agent.num_glimpses
     return make_attention(config, init, lambda images: agent, num_glimpses=number, height=height, width=width)

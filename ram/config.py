@@ -12,14 +12,14 @@ from common.attention.config import (
 )
 from common.checks import MOST_GLIMPSES, Range, check_ranges
 from common.networks.cores import CORE
-from common.networks.glimpse_networks import require_readable
+from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
 from ram.networks import GLIMPSE_NETWORK
 
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """The networks."""
+    """Sizes of the networks and number of glimpses."""
 
     num_glimpses: Annotated[int, Range(1, MOST_GLIMPSES)] = 8
     """Number T of glimpses of an episode."""
@@ -29,9 +29,9 @@ class AgentConfig:
     conv_channels: Annotated[int, Range(1)] = 64
     """Filters of the first two convolutions of conv; the third has twice as many."""
     glimpse_hidden: Annotated[int, Range(1)] = 128
-    """Units of the glimpse network's first dense layer on the glimpse."""
+    """Units of the glimpse network's hidden layer on the glimpse."""
     location_hidden: Annotated[int, Range(1)] = 128
-    """Units of the glimpse network's first layer on the location."""
+    """Units of the glimpse network's hidden layer on the location."""
     glimpse_features: Annotated[int, Range(1)] = 256
     """Units of the glimpse network's output."""
     combine: Literal["add", "multiply"] = "add"
@@ -63,14 +63,14 @@ def validate(config: RamConfig, height: int, width: int) -> None:
     """Check a configuration against the images' size in pixels.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     agent = config.agent
     check_ranges(agent)
     CORE.resolve(agent.core)
     GLIMPSE_NETWORK.resolve(agent.glimpse_network)
     validate_retina(config.retina, height, width)
-    require_readable(agent.glimpse_network, config.retina.glimpse_size)
+    check_glimpse_size(agent.glimpse_network, config.retina.glimpse_size)
     if agent.core == "transformer" and agent.core_hidden % agent.core_heads:
         raise ValueError(f"core_heads {agent.core_heads}: must divide core_hidden {agent.core_hidden}")
     validate_policy(config, height, width)

@@ -3,7 +3,7 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from common.networks.glimpse_networks import GLIMPSE_SCALE, glimpse_network_kind, read_glimpse, stack_scales
+from common.networks.glimpse_networks import GLIMPSE_GAIN, convolve_glimpse, glimpse_network_kind, stack_scales
 
 
 class GlimpseNetwork(nn.Module):
@@ -21,17 +21,17 @@ class GlimpseNetwork(nn.Module):
     location_hidden: int
     combine: str = "add"
 
-    def read(self, glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*batch D"]:
-        """Flatten a glimpse."""
-        return GLIMPSE_SCALE * glimpses.reshape(*glimpses.shape[:-4], -1)
+    def encode(self, glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*batch D"]:
+        """Flatten glimpses."""
+        return GLIMPSE_GAIN * glimpses.reshape(*glimpses.shape[:-4], -1)
 
     @nn.compact
     def __call__(
         self, glimpses: Float[Array, "*batch K G G C"], locations: Float[Array, "*batch 2"]
     ) -> Float[Array, "*batch features"]:
         """Compute features from a glimpse in [0, 1] and its normalised location."""
-        # Flax seeds the initialisation with the names of the layers, so they stay what they were first called.
-        glimpse = nn.relu(nn.Dense(self.glimpse_hidden, name="what")(self.read(glimpses)))
+        # Do not rename: Flax derives initial parameters from the names, so published results would change.
+        glimpse = nn.relu(nn.Dense(self.glimpse_hidden, name="what")(self.encode(glimpses)))
         glimpse = nn.Dense(self.features, name="what_out")(glimpse)
         location = nn.relu(nn.Dense(self.location_hidden, name="where")(locations))
         location = nn.Dense(self.features, name="where_out")(location)
@@ -39,7 +39,7 @@ class GlimpseNetwork(nn.Module):
 
 
 class ConvGlimpseNetwork(GlimpseNetwork):
-    """The same, with the convolutions of DRAM in front of the layers on the glimpse (Ba et al. 2014, section 4.2).
+    """`GlimpseNetwork` with the convolutions of DRAM before the layers on the glimpse (Ba et al. 2014, section 4.2).
 
     Attributes:
       conv_channels: filters of the first two convolutions; the third has twice as many.
@@ -47,9 +47,9 @@ class ConvGlimpseNetwork(GlimpseNetwork):
 
     conv_channels: int = 64
 
-    def read(self, glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*batch D"]:
-        """Convolve a glimpse, its scales as channels, and flatten the features."""
-        features = read_glimpse(GLIMPSE_SCALE * stack_scales(glimpses), self.conv_channels)
+    def encode(self, glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*batch D"]:
+        """Convolve glimpses, with scales as channels, and flatten the features."""
+        features = convolve_glimpse(GLIMPSE_GAIN * stack_scales(glimpses), self.conv_channels)
         return features.reshape(*features.shape[:-3], -1)
 
 

@@ -71,7 +71,7 @@ def check_colocalisation(config: ColocalisationConfig, height: int, width: int) 
     """Check a configuration against the images' size in pixels.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     check_ranges(config)
     if config.crop > min(height, width):

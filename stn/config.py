@@ -19,8 +19,8 @@ class TransformerConfig:
     sequence: Annotated[int, Range(1)] = 1
     """Transformers one after the other, each on the output of the one before."""
     transform: Name = "affine"
-    """Family of transformations. translation: moves; attention: also scales; rotated_attention: and turns; tps: a
-    thin-plate spline."""
+    """Family of transformations. translation: shifts; attention: also scales; rotated_attention: also rotates; affine
+    and projective: all 6 or 8 parameters; tps: a thin-plate spline."""
     control_points: Annotated[int, Range(2)] = 4
     """Control points of tps along each side of the image."""
     regularisation: Annotated[float, Range(0)] = 0.0
@@ -37,7 +37,8 @@ class TransformerConfig:
     localisation_downsample: Annotated[int, Range(1)] = 2
     """Factor by which its input is averaged first (paper: 1 without convolutions)."""
     localisation_rate: Annotated[float, Range(0)] = 1.0
-    """Factor on the learning rate of localisation networks (paper: 0.1 on house numbers); acts after the optimiser."""
+    """Factor on the updates of the localisation networks, after the optimiser (paper: a tenth of the learning rate on
+    house numbers)."""
     padding: Literal["constant", "border"] = "constant"
     """Padding outside the image: constant, with the brightness of the background, or border, the nearest pixel."""
     background: Annotated[float, Range(0, 1)] = 0.0
@@ -95,7 +96,7 @@ def check_stn(config: StnConfig, height: int, width: int) -> None:
     """Check a configuration against the images' size in pixels.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     transformer, network = config.transformer, config.network
     check_ranges(transformer)
@@ -109,7 +110,7 @@ def check_stn(config: StnConfig, height: int, width: int) -> None:
 
 
 def _refuse_settings_without_effect(config: StnConfig) -> None:
-    # Only settings that no preset changes: who changes one flag of a preset must not have to take back another.
+    # Checked only for settings that no preset changes, so that changing one flag of a preset never requires another.
     transformer, network = config.transformer, config.network
     if transformer.transform != "tps":
         why = f" with transform {transformer.transform!r}: only 'tps' has any"

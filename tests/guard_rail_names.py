@@ -24,6 +24,7 @@ RENAMED: dict[str, str] = {
     "--baseline-weight": "--value-weight",
     "--start": "--first-location",
     "--parameters-from": "--init-from",
+    "--policy": "--locations",
 }
 # Keys of config.json, metrics.jsonl and results.json that have a new name: {"growth": "scale_growth"}.
 RENAMED_KEYS: dict[str, str] = {
@@ -35,6 +36,7 @@ RENAMED_KEYS: dict[str, str] = {
     "baseline_weight": "value_weight",
     "baseline_loss": "value_loss",
     "parameters_from": "init_from",
+    "policy": "locations",
 }
 # The state of a run after a step, below its folder, and the parts of it that are the last and the best parameters.
 STATE, PARAMETERS = "checkpoints/{step}/state", {"last": "params", "best": "best_params"}

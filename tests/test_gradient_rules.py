@@ -15,7 +15,7 @@ import dram.agent
 import dram.config
 import ram.agent
 import ram.config
-from common.attention.base import Episode, Policy
+from common.attention.base import Episode, LocationChoice
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.attention.glimpse import make_sensor
 from common.attention.locations import FIRST_LOCATIONS
@@ -121,8 +121,8 @@ def _gradients(name):
 
     def gradient(params, **loss):
         model = SUBJECTS[name].make(_config(name, **loss)).model
-        given = StepInput(jnp.zeros(()), model.hyper, model.estimator_state)
-        gradients, (metrics, _) = jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, given)
+        step_input = StepInput(jnp.zeros(()), model.hyper, model.estimator_state)
+        gradients, (metrics, _) = jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, step_input)
         return gradients, metrics
 
     return jax.jit(lambda params: {variant: gradient(params, **loss) for variant, loss in VARIANTS.items()})(
@@ -142,9 +142,9 @@ def _play(name, params, key=KEY, sigma="0.5", detach_mean=False):
     if detach_mean:
         locate = agent.locate
         agent = agent._replace(locate=lambda *args: jax.lax.stop_gradient(locate(*args)))
-    see, policy = make_sensor(IMAGES, model.retina), Policy(FIRST_LOCATIONS["centre"])
-    play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=GLIMPSES, policy=policy)
-    return play(params, see, key, sigma=model.sigma(jnp.zeros(())))
+    sensor, choice = make_sensor(IMAGES, model.retina), LocationChoice(FIRST_LOCATIONS["centre"])
+    play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=GLIMPSES, choice=choice)
+    return play(params, sensor, key, sigma=model.sigma(jnp.zeros(())))
 
 
 def test_rule_1_the_sample_is_detached_and_its_mean_is_not(subject):
@@ -160,7 +160,7 @@ def test_rule_1_the_sample_is_detached_and_its_mean_is_not(subject):
             for f in (
                 total("samples"),
                 total("locations"),
-                total("means"),
+                total("modes"),
                 total("log_probs"),
                 total("log_probs", detach_mean=True),
             )
@@ -169,7 +169,7 @@ def test_rule_1_the_sample_is_detached_and_its_mean_is_not(subject):
     assert _moved(of_samples) == _moved(of_locations) == _moved(of_detached) == set()
     assert _moved(of_means) == _moved(of_log_probs) == SUBJECTS[subject].looks | {"location_network"}
     # d log_prob / d mean is (l - mu) / sigma^2; the mean is a tanh.
-    mean, sample = np.asarray(episode.means[first:]), np.asarray(episode.samples[first:])
+    mean, sample = np.asarray(episode.modes[first:]), np.asarray(episode.samples[first:])
     expected = ((sample - mean) / 0.5**2 * (1 - mean**2)).sum(axis=(0, 1))
     assert np.abs(expected).min() > 0.1
     np.testing.assert_allclose(of_log_probs["location_network"]["mean"]["bias"], expected, rtol=1e-4)
@@ -181,9 +181,9 @@ def test_rule_2_the_log_probability_is_of_the_value_before_clipping(subject):
     sample, location = np.asarray(episode.samples[first:]), np.asarray(episode.locations[first:])
     assert (np.abs(sample) > 1).mean() > 0.3
     np.testing.assert_array_equal(location, np.clip(sample, -1, 1))
-    expected = stats.norm.logpdf(sample, episode.means[first:], 2.0).sum(-1)
+    expected = stats.norm.logpdf(sample, episode.modes[first:], 2.0).sum(-1)
     np.testing.assert_allclose(episode.log_probs[first:], expected, rtol=1e-4)
-    assert np.abs(stats.norm.logpdf(location, episode.means[first:], 2.0).sum(-1) - expected).max() > 0.1
+    assert np.abs(stats.norm.logpdf(location, episode.modes[first:], 2.0).sum(-1) - expected).max() > 0.1
 
 
 @pytest.mark.parametrize("variant", ["classify_last", "classify_every"])

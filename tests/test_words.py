@@ -16,7 +16,7 @@ SOURCES = sorted(
 # First words of docstrings that say nothing of what the code does.
 RIDDLES = ("Whether", "Of", "Those", "Who", "How", "What", "Where", "That")
 # Names from the glossary's table of replaced terms.
-REPLACED = re.compile(r"\b(goes_on|take_over|_?attentively)\b")
+REPLACED = re.compile(r"\b(goes_on|take_over|_?attentively|GLIMPSE_SCALE|read_glimpse|require_readable)\b")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -1,8 +1,8 @@
-"""The vocabulary of hard attention: agent, policy and episode.
+"""The vocabulary of hard attention: agent, choice of locations, episode.
 
-Glimpse ``t`` is taken at ``locations[t]``. The first location comes from a fixed rule, such as the centre of the image;
-the location of glimpse ``t + 1`` is drawn from the location policy after glimpse ``t``. No location is drawn that no
-glimpse uses.
+Glimpse ``t`` is taken at ``locations[t]``. The location of glimpse ``t + 1`` is drawn from the location policy after
+glimpse ``t``. Without `Agent.glance`, the first location is the centre of the image or uniformly random; with it, the
+policy draws the first location too. A glimpse is taken at every location that is drawn.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from common.attention.location_policies import LocationPolicy
 
 
 class Agent(NamedTuple):
-    """A recurrent attention agent as pure functions of its parameters; ``B`` may be any leading axes.
+    """A recurrent attention agent as pure functions of its parameters; ``B`` stands for any number of batch axes.
 
     Attributes:
       initial_state: ``(params, batch_size) -> state``.
@@ -35,20 +35,20 @@ class Agent(NamedTuple):
     glance: Callable[..., PyTree] | None = None
 
 
-POLICY_KINDS = ("sampled", "greedy", "random", "given")
+CHOICE_KINDS = ("sampled", "greedy", "random", "replayed")
 
 
-class Policy(NamedTuple):
-    """The way in which the locations of an episode are chosen; an agent can be unrolled in any of them.
+class LocationChoice(NamedTuple):
+    """The rule by which the locations of an episode are chosen.
 
     Attributes:
       first_location: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.
       kind: ``sampled`` from the location policy, ``greedy`` (its mode), ``random`` (uniform over the image), or
-        ``given``: the samples of another episode, for their log-probabilities under this agent.
-      mirrored: samples are mirrored by the location policy, random ones at the centre: the antithetic episode of the
-        same key.
-      detached: samples have no gradient; else they are reparameterised, for pathwise gradients.
-      samples: the locations of the kind ``given``, before they are moved onto the image, ``[T, B, 2]``.
+        ``replayed``: the samples of an earlier episode, to compute their log-probabilities under this agent.
+      mirrored: samples are mirrored by the location policy, and random locations at the centre, which gives the
+        antithetic episode of the same key.
+      detached: samples have no gradient; otherwise they are reparameterised, for pathwise gradients.
+      samples: the locations of the kind ``replayed``, not clipped to the image, ``[T, B, 2]``.
     """
 
     first_location: Callable[..., Array]
@@ -63,18 +63,19 @@ class Episode(NamedTuple):
 
     Attributes:
       locations: where glimpses were taken, normalised, on the image, ``[T, M, B, 2]``.
-      samples: the same before they were moved onto the image, ``[T, M, B, 2]``.
-      means: mode of the policy that drew each location, ``[T, M, B, 2]``; the mean of a Gaussian.
-      sigmas: its standard deviation, normalised ``[T, M, B, 2]``; 0 if it has none, or if no policy drew the location.
-      log_probs: log-probability of ``samples`` ``[T, M, B]``; 0 if no policy drew the location (the first one).
-      entropies: entropy of that policy in nats ``[T, M, B]``; 0 likewise.
-      values: return predicted before each location was drawn ``[T, M, B]``; 0 likewise.
+      samples: the same before they were clipped to the image, ``[T, M, B, 2]``.
+      modes: mode of the policy that drew each location, ``[T, M, B, 2]``; the mean of a Gaussian.
+      sigmas: standard deviation of that policy, normalised, ``[T, M, B, 2]``; 0 if it has none, and where the location
+        was not sampled: a first location set by a rule, and all locations of greedy and random episodes.
+      log_probs: log-probability of ``samples``, ``[T, M, B]``; 0 where the location was not sampled.
+      entropies: entropy of that policy in nats, ``[T, M, B]``; 0 where the location was not sampled.
+      values: return predicted before each location was drawn, ``[T, M, B]``; 0 for a first location set by a rule.
       logits: belief over classes after each glimpse, ``[T, M, B, num_classes]``.
     """
 
     locations: Float[Array, "T M B 2"]
     samples: Float[Array, "T M B 2"]
-    means: Float[Array, "T M B 2"]
+    modes: Float[Array, "T M B 2"]
     sigmas: Float[Array, "T M B 2"]
     log_probs: Float[Array, "T M B"]
     entropies: Float[Array, "T M B"]

@@ -15,21 +15,22 @@ class RetinaConfig:
     """The retina."""
 
     glimpse_size: Annotated[int, Range(1)] = 12
-    """Side G of each scale's patch, in samples."""
+    """Side G of each scale's patch, in cells."""
     num_scales: Annotated[int, Range(1)] = 4
     """Number K of scales, each with its own patch."""
     growth: Annotated[int, Range(1)] = 2
-    """Factor between the pixel sizes of neighbouring scales."""
+    """Factor from the side of a cell's box in one scale to that in the next."""
     subtract_mean: bool = False
-    """Subtract each image's mean, as for photographs of house numbers; its mean, not black, then lies outside."""
+    """Subtract from each image its mean, as for house numbers; the value outside the image is then the mean, not
+    black."""
 
 
 @dataclass(frozen=True)
 class PolicyConfig:
     """The location policy."""
 
-    policy: Literal["learned", "random"] = "learned"
-    """Learned, or uniform random locations (the control)."""
+    locations: Literal["learned", "random"] = "learned"
+    """Locations: from the learned policy, or uniformly random ones (the control)."""
     location_policy: str = "gaussian"
     """Distribution of the learned locations: gaussian, or module:Class, a location network that returns a policy."""
     first_location: Literal["uniform", "centre"] = "centre"
@@ -37,11 +38,12 @@ class PolicyConfig:
     sigma: str = "10px"
     """Standard deviation of the location noise: normalised ('0.1', half the image is 1) or in pixels ('5px')."""
     sigma_final: str | None = None
-    """Sigma at the end of training when it is scheduled, same units; also the sigma of evaluation."""
+    """Sigma at the end of the schedule, same units. Evaluation always uses this value."""
     sigma_schedule: Literal["constant", "linear", "cosine", "exponential"] = "constant"
     """Schedule of sigma from `sigma` to `sigma_final` over the run; exponential is linear in its logarithm."""
     learned_sigma: Literal["no", "global", "state"] = "no"
-    """Learn a factor on sigma in x and in y: a global one, or one that depends on the agent's state."""
+    """Learn a factor on sigma in x and in y: no; global, the same in every state; or state, computed from the output of
+    the core."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class LossConfig:
     value_weight: Annotated[float, Range(0)] = 1.0
     """Weight of the value network's mean squared error."""
     entropy_weight: Annotated[float, Range(0)] = 0.0
-    """Weight of the entropy bonus; it moves only a learned sigma."""
+    """Weight of the entropy bonus. The entropy of a Gaussian depends on sigma alone, so it needs a learned sigma."""
     policy_gradient_into: Literal["core", "location_network"] = "core"
     """Reach of the policy gradient: into the core and the glimpse network, or into the location network alone."""
 

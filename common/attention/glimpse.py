@@ -1,9 +1,9 @@
 """The glimpse sensor: a small retina whose patches grow coarser away from the location.
 
-Scale ``k`` is a ``G x G`` grid of means over boxes of ``s x s`` pixels with ``s = growth**k``, all centred at the
-location (Mnih et al. 2014, figure 1). Outside the image the retina sees zeros: black, or the image's mean where that is
-subtracted. The means are read from a summed-area table (Crow 1984), built once per image and shared by every glimpse
-and every Monte Carlo replicate.
+The patch of scale ``k`` is a grid of ``G x G`` cells, centred at the location. The value of a cell is the mean of a box
+of ``s x s`` pixels with ``s = growth**k`` (Mnih et al. 2014, figure 1). Outside the image the retina sees zeros: black,
+or the image's mean where that is subtracted. `glimpse` reads the means from a summed-area table (Crow 1984), which is
+built once for each image and shared by all glimpses and all Monte Carlo replicates. `bilinear_glimpse` needs no table.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ class Retina:
     """Geometry of the retina.
 
     Attributes:
-      size: G, side of each scale's patch, in samples.
+      size: G, side of each scale's patch, in cells.
       scales: K, the number of scales.
-      growth: factor between the box sides of neighbouring scales, an integer.
-      subtract_mean: whether `make_sensor` subtracts the mean of each image, to the nearest level of 1/255; its mean
-        instead of black then lies outside.
+      growth: factor from the box side of one scale to that of the next, an integer.
+      subtract_mean: whether `make_sensor` subtracts from each image its mean, rounded to the nearest level of 1/255.
+        Then the value outside the image is the mean, otherwise black.
     """
 
     size: int = 8
@@ -35,12 +35,8 @@ class Retina:
 
     @property
     def box_sides(self) -> tuple[int, ...]:
-        """Return the side of one sample's box at each scale, in pixels: ``growth**k``."""
+        """Return the side of one cell's box at each scale, in pixels: ``growth**k``."""
         return tuple(self.growth**k for k in range(self.scales))
-
-    def features(self, channels: int) -> int:
-        """Return the number of values in one glimpse, ``K * G * G * C``."""
-        return self.scales * self.size**2 * channels
 
 
 def summed_area_table(image: Integer[Array, "H W C"]) -> Int32[Array, "H+1 W+1 C"]:
@@ -64,7 +60,8 @@ def _first_corners(location: Float[Array, "2"], retina: Retina, height: int, wid
     """Return pixel (x, y) of each scale's upper left corner, rounded half up to whole pixels."""
     centre = to_pixels(location, height, width)
     half = jnp.array([[retina.size * s / 2] for s in retina.box_sides], centre.dtype)
-    # More than one retina outside the image nothing is visible; a huge coordinate would overflow an int32.
+    # Clipped so that a huge coordinate does not overflow an int32. Locations further from the image than a retina's
+    # extent all give the same glimpse.
     reach = jnp.array([width, height]) + retina.size * retina.box_sides[-1]
     centre = jnp.clip(centre, -reach, 2 * reach)
     return jnp.floor(centre[None] - half + 0.5).astype(jnp.int32)
@@ -80,7 +77,7 @@ def glimpse_boxes(location: Float[Array, "2"], retina: Retina, height: int, widt
 def glimpse_sums(
     table: Int32[Array, "rows columns C"], location: Float[Array, "2"], retina: Retina
 ) -> Int32[Array, "K G G C"]:
-    """Sum the pixels in each sample's box, exact in integers.
+    """Sum the pixels in each cell's box, exact in integers.
 
     Args:
       table: summed-area table of one image.
@@ -115,11 +112,11 @@ def bilinear_glimpse(
 ) -> Float[Array, "K G G C"]:
     """Compute the glimpse at a continuous location: differentiable in the location almost everywhere.
 
-    Each pixel of the box is interpolated bilinearly before the mean is taken, so at locations where `glimpse` needs no
-    rounding the two agree. Used for pathwise gradients.
+    Each pixel of a box is interpolated bilinearly before the mean is taken. It equals `glimpse` at locations where that
+    rounds nothing. It is used for pathwise gradients.
 
     Args:
-      image: uint8, or floats in units of its white.
+      image: uint8, or floats of which 1 is white.
       location: normalised (x, y).
       retina: the retina's geometry.
     """
@@ -153,15 +150,18 @@ def subtract_mean(images: UInt8[Array, "B H W C"]) -> Int32[Array, "B H W C"]:
 def make_sensor(
     images: UInt8[Array, "B H W C"], retina: Retina, *, differentiable: bool = False
 ) -> Callable[[Float[Array, "B 2"]], Float[Array, "B K G G C"]]:
-    """Make the glimpse sensor of a batch of images: normalised locations ``[B, 2]`` to glimpses.
-
-    The images' summed-area tables are built once, here.
+    """Make the glimpse sensor of a batch of images.
 
     Args:
       images: one for each location.
       retina: the retina's geometry.
-      differentiable: use `bilinear_glimpse`, which has a gradient in the location, instead of `glimpse`.
+      differentiable: use `bilinear_glimpse`, which has a gradient in the location, instead of `glimpse`, which reads
+        summed-area tables that are built here, once for all glimpses.
+
+    Returns:
+      ``normalised locations [B, 2] -> glimpses [B, K, G, G, C]``.
     """
     pixels = subtract_mean(images) if retina.subtract_mean else images
-    source, see = (pixels / 255, bilinear_glimpse) if differentiable else (jax.vmap(summed_area_table)(pixels), glimpse)
-    return lambda locations: jax.vmap(see, in_axes=(0, 0, None))(source, locations, retina)
+    source = pixels / 255 if differentiable else jax.vmap(summed_area_table)(pixels)
+    take = jax.vmap(bilinear_glimpse if differentiable else glimpse, in_axes=(0, 0, None))
+    return lambda locations: take(source, locations, retina)

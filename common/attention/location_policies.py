@@ -1,8 +1,7 @@
 """Location policies: the distribution that the next location is drawn from, and the network that computes it.
 
 A policy is an object with the methods of `LocationPolicy`. The location network of an agent returns one after every
-glimpse; ``--location-policy`` chooses the network. `gaussian` is the one of the papers. This is the only module that
-imports distrax.
+glimpse; ``--location-policy`` chooses the network. The papers use the Gaussian policy (`GaussianLocationNetwork`).
 """
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -32,7 +31,7 @@ class LocationPolicy(Protocol):
         """Return the entropy in nats."""
 
     def mode(self) -> Float[Array, "*batch 2"]:
-        """Return the most probable location, which a greedy episode looks at."""
+        """Return the most probable location, where a greedy episode takes its glimpse."""
 
 
 @runtime_checkable
@@ -66,7 +65,7 @@ class GaussianPolicy(NamedTuple):
         return 2 * self.mean - sample
 
     def log_prob(self, location: Float[Array, "*batch 2"]) -> Float[Array, "*batch"]:
-        """Return the log-density of a location, before it is moved onto the image, in nats."""
+        """Return the log-density of a location that is not clipped to the image, in nats."""
         return self._distribution().log_prob(location)
 
     def entropy(self) -> Float[Array, "*batch"]:
@@ -87,17 +86,18 @@ class GaussianLocationNetwork(nn.Module):
     Attributes:
       mean_activation: ``linear``, ``tanh`` or ``hard_tanh``.
       hidden: units of an optional ReLU layer; 0 for none.
-      learned_sigma: whether sigma has a learned factor in x and y, 1 at the start: ``no``, ``global`` for the same in
-        every state, or ``state``.
-      unit: length of 1 at the output, normalised in x and y; None for 1.
+      learned_sigma: the learned factor on sigma in x and in y, which is 1 at the start of training: ``no`` for none,
+        ``global`` for the same factor in every state, ``state`` for one computed from the core's output.
+      unit_width: length of 1 in the network's output, normalised in x and y, which the mean is multiplied by; None
+        for 1.
     """
 
     mean_activation: str = "tanh"
     hidden: int = 0
     learned_sigma: str = "no"
-    unit: tuple[float, float] | None = None
+    unit_width: tuple[float, float] | None = None
 
-    # Antithetic replicates and pathwise gradients make sense for its policy.
+    # Its policy has `mirror`, and its samples are differentiable in its parameters.
     antithetic = True
     reparameterised = True
 
@@ -112,15 +112,15 @@ class GaussianLocationNetwork(nn.Module):
         elif self.learned_sigma == "state":
             factor = nn.Dense(2, kernel_init=nn.initializers.zeros, name="log_sigma")(output)
             sigma = jnp.broadcast_to(sigma, factor.shape) * jnp.exp(factor)
-        if self.unit is not None:
-            mean = mean * jnp.broadcast_to(jnp.array(self.unit), mean.shape)
+        if self.unit_width is not None:
+            mean = mean * jnp.broadcast_to(jnp.array(self.unit_width), mean.shape)
         # Broadcast once, so that the gradients of all uses of sigma are added before they are summed over the batch.
         return GaussianPolicy(mean, jnp.broadcast_to(sigma, mean.shape))
 
 
-# A location network is a flax module with ``__call__(output [*batch, D], sigma [2]) -> LocationPolicy``. It may have
-# some of these fields, and is then given the configured values.
-OPTIONS = ("mean_activation", "hidden", "learned_sigma", "unit")
+# A location network is a flax module with ``__call__(output [*batch, D], sigma [2]) -> LocationPolicy``. It receives
+# the configured value of each of these options that it has a field for.
+OPTIONS = ("mean_activation", "hidden", "learned_sigma", "unit_width")
 LOCATION_POLICY = Extension(
     "location_policy", {"gaussian": GaussianLocationNetwork}, Call(optional=OPTIONS), base=nn.Module
 )
@@ -131,7 +131,7 @@ def make_location_network(name: str, **options: Any) -> nn.Module:
 
     Args:
       name: a built-in name, or ``module:Class``.
-      options: values of `OPTIONS`; each is given to networks that have such a field.
+      options: values of `OPTIONS`; a network receives those that it has a field for.
 
     Raises:
       ValueError: an unknown name, or a class that is no flax module.

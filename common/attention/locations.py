@@ -2,7 +2,7 @@
 
 A location is ``(x, y)`` in ``[-1, 1]``: -1 and +1 are the outer edges of the image and 0 its centre. Pixel
 coordinates are continuous and measured from the upper left edge, so that column ``j`` covers ``[j, j + 1)``.
-Hard-attention models convert between the two here and nowhere else.
+`to_pixels` and `to_normalised` convert between the two.
 """
 
 import re

@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from common.attention.base import Agent, Episode, Policy
+from common.attention.base import Agent, Episode, LocationChoice
 from common.attention.config import Attention, make_retina
 from common.attention.glimpse import Retina, make_sensor
 from common.attention.locations import FIRST_LOCATIONS, parse_sigma
@@ -17,7 +18,7 @@ from common.attention.rollout import replicate, unroll
 from common.attention.sequences import Sequence
 from common.policy_gradient import (
     Estimator,
-    Rollout,
+    PlayedEpisodes,
     hyperparameters,
     make_estimator,
     policy_loss,
@@ -26,13 +27,15 @@ from common.training.step import Model, Passes, StepInput
 
 
 class AttentionHyper(NamedTuple):
-    """The continuous hyperparameters of an agent: settings that differ in these alone share a compiled program.
+    """The continuous hyperparameters of an agent.
+
+    Configurations that differ in these alone share a compiled program.
 
     Attributes:
       sigma: normalised standard deviation of the location policy in x and y, at the start of training.
       sigma_final: the same at the end of training.
       weights: weights of the loss.
-      estimator: numbers that an advantage or a surrogate may name.
+      estimator: numbers that an advantage or a surrogate may have an argument for, by name.
     """
 
     sigma: Float[Array, "2"]
@@ -42,13 +45,13 @@ class AttentionHyper(NamedTuple):
 
 
 class AttentionModel(NamedTuple):
-    """An agent for images of one size, as pure functions.
+    """A hard-attention model for images of one size: an agent, its loss and its episodes as pure functions.
 
     Attributes:
-      model: its initialisation, loss and prediction; ``progress`` sets the schedule of sigma.
-      play: ``(params, key, images [B, H, W, C], policy kind) -> Episode`` with fields ``[T, B]``; the policy kind is
-        that of `common.attention.base.Policy`.
-      rollout: ``(params, key, images [B, H, W, C], given) -> Episode`` with fields ``[T, M, B]``: the episodes of a
+      model: its initialisation, loss and prediction. The loss computes sigma from `StepInput.progress`.
+      play: ``(params, key, images [B, H, W, C], kind) -> Episode`` with fields ``[T, B]``; the kind is that of
+        `common.attention.base.LocationChoice`.
+      rollout: ``(params, key, images [B, H, W, C], StepInput) -> Episode`` with fields ``[T, M, B]``: the episodes of a
         training step.
       retina: the geometry of its retina.
       sigma: ``progress -> normalised sigma [2]``, as configured.
@@ -77,16 +80,144 @@ def make_hyper(config: Attention, height: int, width: int) -> AttentionHyper:
 
 
 def sigma_at(schedule: str, hyper: AttentionHyper, progress: Float[Array, ""]) -> Float[Array, "2"]:
-    """Compute sigma, normalised in x and y, when the fraction ``progress`` of the run is done."""
-    # Optax's schedules are the same curves, but round otherwise in the last bits, which would change published runs.
-    first, last = hyper.sigma, hyper.sigma_final
+    """Compute sigma, normalised in x and y, after the fraction ``progress`` of the run."""
+    # Optax's schedules are the same curves, but differ in the last bits, which would change published results.
+    start, end = hyper.sigma, hyper.sigma_final
     if schedule == "exponential":
-        return first * (last / first) ** progress
+        return start * (end / start) ** progress
     if schedule == "cosine":
-        return last + (first - last) * (1 + jnp.cos(jnp.pi * progress)) / 2
+        return end + (start - end) * (1 + jnp.cos(jnp.pi * progress)) / 2
     if schedule == "linear":
-        return first + (last - first) * progress
-    return first
+        return start + (end - start) * progress
+    return start
+
+
+@dataclass(frozen=True, eq=False)
+class _Functions:
+    """The functions of an `AttentionModel`.
+
+    Attributes:
+      config, agent_of, num_glimpses, width, sequence: arguments of `make_attention`.
+      hyper: the configured hyperparameters.
+      estimator: the estimator; for sequences its reward is `Sequence.reward`.
+    """
+
+    config: Attention
+    agent_of: Callable[[UInt8[Array, "B H W C"]], Agent]
+    num_glimpses: int
+    width: int
+    sequence: Sequence | None
+    hyper: AttentionHyper
+    estimator: Estimator
+
+    @property
+    def random(self) -> bool:
+        """Return whether locations are uniformly random."""
+        return self.config.policy.locations == "random"
+
+    def sigma_at(self, hyper: AttentionHyper, progress: Float[Array, ""]) -> Float[Array, "2"]:
+        """Compute sigma after the fraction ``progress`` of the run."""
+        return sigma_at(self.config.policy.sigma_schedule, hyper, progress)
+
+    def choice(self, kind: str) -> LocationChoice:
+        """Return how the locations of an episode are chosen."""
+        return LocationChoice(FIRST_LOCATIONS[self.config.policy.first_location], kind)
+
+    def first_drawn(self, images: UInt8[Array, "B H W C"]) -> int:
+        """Return the first glimpse whose location the location policy draws."""
+        return 1 if self.agent_of(images).glance is None else 0
+
+    def player(self, params: PyTree, images: UInt8[Array, "B H W C"], sigma: Array) -> Callable[..., Episode]:
+        """Return ``(key, choice=LocationChoice) -> Episode`` with fields ``[T, B]``."""
+        sensor = make_sensor(images, make_retina(self.config.retina), differentiable=self.estimator.pathwise)
+        play = functools.partial(unroll, self.agent_of(images), params, sensor)
+        return functools.partial(play, batch_size=images.shape[0], num_glimpses=self.num_glimpses, sigma=sigma)
+
+    def rollout(self, params: PyTree, key: Key[Array, ""], images: Array, step_input: StepInput) -> Episode:
+        """Play the episodes of a training step, or replay them for a later update (`AttentionModel.rollout`)."""
+        play = self.player(params, images, self.sigma_at(step_input.hyper, step_input.progress))
+        if step_input.played is not None:
+            choice = self.choice("replayed")
+            replay = jax.vmap(lambda samples: play(key, choice=choice._replace(samples=samples)), in_axes=1, out_axes=1)
+            episode = replay(step_input.played.samples)
+            # Random locations have no log-probability, in later updates as in the first.
+            zeros = jnp.zeros_like(episode.log_probs)
+            return episode._replace(log_probs=zeros, entropies=zeros) if self.random else episode
+        choice = self.choice("random" if self.random else "sampled")._replace(detached=not self.estimator.pathwise)
+
+        def play_replicate(key: Array, mirrored: Array | bool = False) -> Episode:
+            return play(key, choice=choice._replace(mirrored=mirrored))
+
+        config = self.config.estimator
+        return replicate(play_replicate, key, config.replicates, antithetic=config.antithetic)
+
+    def loss(
+        self,
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        labels: Int[Array, " B *S"],
+        step_input: StepInput,
+    ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        """Compute the hybrid loss (`Model.loss`)."""
+        episode, first_drawn = self.rollout(params, key, images, step_input), self.first_drawn(images)
+        value, (metrics, estimator_state) = hybrid_loss(
+            self.config.loss.classify_at,
+            step_input.hyper.weights,
+            self.estimator._replace(hyperparameters=step_input.hyper.estimator),
+            episode,
+            labels,
+            estimator_state=step_input.estimator_state,
+            played=step_input.played,
+            sequence=self.sequence,
+            first_drawn=first_drawn,
+        )
+        sigmas = episode.sigmas[first_drawn:, ..., 0]
+        sigma = sigmas.mean() if sigmas.size else step_input.hyper.sigma[0]
+        return value, (metrics | {"sigma_px": sigma * self.width / 2}, estimator_state)
+
+    def play_once(
+        self,
+        params: PyTree,
+        key: Key[Array, ""],
+        images: UInt8[Array, "B H W C"],
+        labels: Int[Array, " B *S"],
+        step_input: StepInput,
+    ) -> tuple[PlayedEpisodes, PyTree]:
+        """Play the episodes that several updates learn from (`Passes.play`)."""
+        episode = self.rollout(params, key, images, step_input)
+        counted = None if self.sequence is None else self.sequence.counted(episode.logits, labels)
+        result = policy_loss(
+            self.estimator._replace(hyperparameters=step_input.hyper.estimator),
+            episode,
+            labels,
+            step_input.estimator_state,
+            counted=counted,
+            first_drawn=self.first_drawn(images),
+        )
+        played = PlayedEpisodes(episode.samples, episode.log_probs, result.rewards, result.advantages, counted)
+        return jax.lax.stop_gradient(played), result.estimator_state
+
+    def play(
+        self,
+        params: PyTree,
+        key: Key[Array, ""],
+        images: Array,
+        kind: str,
+        hyper: AttentionHyper | None = None,
+        samples: Float[Array, "T B 2"] | None = None,
+    ) -> Episode:
+        """Play one episode on each image at the sigma of evaluation (`AttentionModel.play`)."""
+        sigma = self.sigma_at(self.hyper if hyper is None else hyper, jnp.ones(()))
+        choice = self.choice("random" if self.random and samples is None else kind)
+        return self.player(params, images, sigma)(key, choice=choice._replace(samples=samples))
+
+    def predict(
+        self, params: PyTree, key: Key[Array, ""], images: Array, kind: str, hyper: AttentionHyper | None = None
+    ) -> Array:
+        """Compute the logits of the class, or of each symbol (`Model.predict`)."""
+        logits = self.play(params, key, images, kind, hyper).logits
+        return logits[-1] if self.sequence is None else jnp.moveaxis(self.sequence.final_beliefs(logits), 0, 1)
 
 
 def make_attention(
@@ -104,7 +235,8 @@ def make_attention(
     Args:
       config: retina, location policy, loss and estimator.
       init: ``key -> params``.
-      agent_of: returns the agent for a batch of images, which may depend on more than its glimpses, as a context does.
+      agent_of: ``images [B, H, W, C] -> agent`` for these images. The agent of DRAM reads the images themselves for its
+        context; that of RAM sees nothing but glimpses.
       num_glimpses: T.
       height: image rows.
       width: image columns.
@@ -113,104 +245,16 @@ def make_attention(
     Raises:
       ValueError: an unknown reward, advantage or surrogate.
     """
-    retina, hyper = make_retina(config.retina), make_hyper(config, height, width)
-    estimator = make_estimator(config.estimator)
+    hyper, estimator = make_hyper(config, height, width), make_estimator(config.estimator)
     if sequence is not None:
         estimator = estimator._replace(reward=sequence.reward(estimator.reward))
-    start = FIRST_LOCATIONS[config.policy.first_location]
-    random = config.policy.policy == "random"
-    replicates = config.estimator.replicates
-
-    def unroll_batch(params: PyTree, images: Array, see: Callable, sigma: Array, key: Array, policy: Policy) -> Episode:
-        agent, size = agent_of(images), images.shape[0]
-        return unroll(agent, params, see, key, batch_size=size, num_glimpses=num_glimpses, policy=policy, sigma=sigma)
-
-    def rollout(params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], given: StepInput) -> Episode:
-        sigma = sigma_at(config.policy.sigma_schedule, given.hyper, given.progress)
-        see = make_sensor(images, retina, differentiable=estimator.pathwise)
-        one = functools.partial(unroll_batch, params, images, see, sigma)
-        if given.rollout is not None:
-            replay = jax.vmap(lambda samples: one(key, Policy(start, "given", samples=samples)), in_axes=1, out_axes=1)
-            played = replay(given.rollout.samples)
-            if not random:
-                return played
-            # Random locations have no log-probability, in later updates as in the first.
-            zeros = jnp.zeros_like(played.log_probs)
-            return played._replace(log_probs=zeros, entropies=zeros)
-        policy = Policy(start, "random" if random else "sampled", detached=not estimator.pathwise)
-        if config.estimator.antithetic:
-
-            def mirrored(key: Array, mirror: Array) -> Episode:
-                return one(key, policy._replace(mirrored=mirror))
-
-            return replicate(mirrored, key, replicates, antithetic=True)
-        return replicate(lambda key: one(key, policy), key, replicates)
-
-    def first_learned(images: Array) -> int:
-        return 1 if agent_of(images).glance is None else 0
-
-    def configured(given: StepInput) -> Estimator:
-        return estimator._replace(hyperparameters=given.hyper.estimator)
-
-    def loss(
-        params: PyTree,
-        key: Key[Array, ""],
-        images: UInt8[Array, "B H W C"],
-        labels: Int[Array, " B *S"],
-        given: StepInput,
-    ) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
-        episode = rollout(params, key, images, given)
-        value, (metrics, estimator_state) = hybrid_loss(
-            config.loss.classify_at,
-            given.hyper.weights,
-            configured(given),
-            episode,
-            labels,
-            estimator_state=given.estimator_state,
-            rollout=given.rollout,
-            sequence=sequence,
-            first=first_learned(images),
-        )
-        drawn = episode.sigmas[first_learned(images) :, ..., 0]
-        sigma = drawn.mean() if drawn.size else given.hyper.sigma[0]
-        return value, (metrics | {"sigma_px": sigma * width / 2}, estimator_state)
-
-    def play_first(
-        params: PyTree,
-        key: Key[Array, ""],
-        images: UInt8[Array, "B H W C"],
-        labels: Int[Array, " B *S"],
-        given: StepInput,
-    ) -> tuple[Rollout, PyTree]:
-        episode = rollout(params, key, images, given)
-        counted = None if sequence is None else sequence.counted(episode.logits, labels)
-        first = first_learned(images)
-        result = policy_loss(configured(given), episode, labels, given.estimator_state, counted=counted, first=first)
-        kept = Rollout(episode.samples, episode.log_probs, result.rewards, result.advantages, counted)
-        return jax.lax.stop_gradient(kept), result.estimator_state
-
-    def play(
-        params: PyTree,
-        key: Key[Array, ""],
-        images: UInt8[Array, "B H W C"],
-        kind: str,
-        hyper: AttentionHyper = hyper,
-        samples: Float[Array, "T B 2"] | None = None,
-    ) -> Episode:
-        sigma = sigma_at(config.policy.sigma_schedule, hyper, jnp.ones(()))
-        policy = Policy(start, "random" if random and samples is None else kind, samples=samples)
-        see = make_sensor(images, retina, differentiable=estimator.pathwise)
-        return unroll_batch(params, images, see, sigma, key, policy)
-
-    def predict(
-        params: PyTree, key: Key[Array, ""], images: UInt8[Array, "B H W C"], kind: str, hyper: AttentionHyper = hyper
-    ) -> Array:
-        logits = play(params, key, images, kind, hyper).logits
-        return logits[-1] if sequence is None else jnp.moveaxis(sequence.read(logits), 0, 1)
-
-    passes = Passes(play_first, config.estimator.passes, config.estimator.minibatches, config.estimator.max_kl)
-    estimator_state = estimator.init_state(num_glimpses)
-    several = config.estimator.several_updates
-    model = Model(init, loss, predict, hyper, estimator_state, passes if several else None, stochastic=True)
-    sigma = functools.partial(sigma_at, config.policy.sigma_schedule, hyper)
-    return AttentionModel(model, play, rollout, retina, sigma, estimator, num_glimpses, sequence)
+    functions = _Functions(config, agent_of, num_glimpses, width, sequence, hyper, estimator)
+    passes = None
+    if config.estimator.several_updates:
+        settings = config.estimator
+        passes = Passes(functions.play_once, settings.passes, settings.minibatches, settings.max_kl)
+    state = estimator.init_state(num_glimpses)
+    model = Model(init, functions.loss, functions.predict, hyper, state, passes, stochastic=True)
+    sigma = functools.partial(functions.sigma_at, hyper)
+    retina = make_retina(config.retina)
+    return AttentionModel(model, functions.play, functions.rollout, retina, sigma, estimator, num_glimpses, sequence)

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from common import Scalar
 from common.attention.base import Episode
 from common.attention.config import LossConfig
 from common.attention.sequences import Sequence, whole_right
-from common.policy_gradient import Estimator, Rollout, policy_loss
+from common.policy_gradient import Estimator, PlayedEpisodes, policy_loss
 from common.policy_gradient.advantages import returns_to_go
 from common.policy_gradient.estimator import counted_mean
 
@@ -37,9 +37,9 @@ def hybrid_loss(
     labels: Int[Array, " B *S"],
     *,
     estimator_state: PyTree = (),
-    rollout: Rollout | None = None,
+    played: PlayedEpisodes | None = None,
     sequence: Sequence | None = None,
-    first: int = 1,
+    first_drawn: int = 1,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Array], PyTree]]:
     """Compute the weighted sum of the four losses (Mnih et al. 2014, section 3.1, 'hybrid' training).
 
@@ -52,32 +52,25 @@ def hybrid_loss(
       episode: fields ``[T, M, B]``.
       labels: true classes, or the symbols of each sequence.
       estimator_state: state of a stateful advantage.
-      rollout: for further updates on the same episodes, what was computed when they were played; else None.
-      sequence: how the targets of a sequence are read, where losses are sums over the targets that count; else None.
-      first: the first glimpse whose location the location policy draws.
+      played: for several updates on the same episodes, what was computed when they were played; otherwise None.
+      sequence: how the targets of a sequence are read; its losses are sums over the targets that count. None where the
+        label is one class.
+      first_drawn: the first glimpse whose location the location policy draws.
 
     Returns:
       ``(loss, (metrics, estimator_state))``; metrics are scalars.
     """
     counted = None
     if sequence is not None:
-        counted = sequence.counted(episode.logits, labels) if rollout is None else rollout.counted
-    per_glimpse = labels if sequence is None else sequence.targets(labels)[:, None]
-    targets = jnp.broadcast_to(per_glimpse, episode.logits.shape[:-1])
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(episode.logits, targets)
-    if sequence is None:
-        classification = cross_entropy[-1].mean() if classify_at == "last" else cross_entropy.mean()
-    else:
-        by_target = sequence.by_target(cross_entropy * counted)
-        by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
-        classification = by_target.sum(axis=0).mean()
+        counted = sequence.counted(episode.logits, labels) if played is None else played.counted
+    classification = _classification_loss(classify_at, episode.logits, labels, sequence, counted)
     policy, rewards, _, estimator_state = policy_loss(
-        estimator, episode, labels, estimator_state, rollout, counted, first
+        estimator, episode, labels, estimator_state, played, counted, first_drawn
     )
     # A first location that the policy does not draw has no value, and nothing is learned from it.
-    error = returns_to_go(rewards, estimator.hyperparameters["discount"])[first:] - episode.values[first:]
+    error = (returns_to_go(rewards, estimator.hyperparameters["discount"]) - episode.values)[first_drawn:]
     weight = jnp.ones(episode.log_probs.shape) if counted is None else counted
-    value_error = counted_mean(jnp.square(error), weight[first:])
+    value_error = counted_mean(jnp.square(error), weight[first_drawn:])
     entropy = (episode.entropies * weight).sum(axis=0).mean()
     loss = (
         weights.classification * classification
@@ -85,12 +78,6 @@ def hybrid_loss(
         + weights.value * value_error
         - weights.entropy * entropy
     )
-    if sequence is None:
-        right = episode.logits[-1].argmax(-1) == targets[-1]
-    else:
-        predicted = sequence.read(episode.logits).argmax(-1)
-        symbols = jnp.broadcast_to(labels.T[:, None], predicted.shape)
-        right = whole_right(predicted, symbols, episode.logits.shape[-1])
     metrics = {
         "loss": loss,
         "classification_loss": classification,
@@ -98,10 +85,38 @@ def hybrid_loss(
         "value_loss": value_error,
         "entropy": entropy,
         "reward": rewards.sum(axis=0).mean(),
-        "accuracy": right.mean(),
+        "accuracy": _is_right(episode.logits, labels, sequence).mean(),
     }
-    if rollout is not None:
-        moved = (episode.log_probs - rollout.log_probs)[first:]
-        # Never negative, and less noisy than -moved (Schulman 2020, http://joschu.net/blog/kl-approx.html).
-        metrics["kl"] = counted_mean(jnp.expm1(moved) - moved, weight[first:])
+    if played is not None:
+        log_ratio = (episode.log_probs - played.log_probs)[first_drawn:]
+        # Never negative, and less noisy than -log_ratio (Schulman 2020, http://joschu.net/blog/kl-approx.html).
+        metrics["kl"] = counted_mean(jnp.expm1(log_ratio) - log_ratio, weight[first_drawn:])
     return loss, (metrics, estimator_state)
+
+
+def _classification_loss(
+    classify_at: str,
+    logits: Float[Array, "T M B C"],
+    labels: Int[Array, " B *S"],
+    sequence: Sequence | None,
+    counted: Float[Array, "T M B"] | None,
+) -> Float[Array, ""]:
+    targets = labels if sequence is None else sequence.targets(labels)[:, None]
+    targets = jnp.broadcast_to(targets, logits.shape[:-1])
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    if sequence is None:
+        return cross_entropy[-1].mean() if classify_at == "last" else cross_entropy.mean()
+    by_target = sequence.by_target(cross_entropy * counted)
+    by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
+    return by_target.sum(axis=0).mean()
+
+
+def _is_right(
+    logits: Float[Array, "T M B C"], labels: Int[Array, " B *S"], sequence: Sequence | None
+) -> Bool[Array, "M B"]:
+    """Return whether the class, or every symbol of the sequence, is predicted right."""
+    if sequence is None:
+        return logits[-1].argmax(-1) == labels[None]
+    predicted = sequence.final_beliefs(logits).argmax(-1)
+    symbols = jnp.broadcast_to(labels.T[:, None], predicted.shape)
+    return whole_right(predicted, symbols, logits.shape[-1])

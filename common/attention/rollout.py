@@ -1,4 +1,4 @@
-"""Rollouts: play episodes of an agent under a policy, once or as Monte Carlo replicates."""
+"""Rollouts: play episodes of an agent, once or as Monte Carlo replicates."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from common.attention.base import POLICY_KINDS, Agent, Episode, Policy
+from common.attention.base import CHOICE_KINDS, Agent, Episode, LocationChoice
 from common.attention.location_policies import AntitheticPolicy, LocationPolicy
 from common.attention.locations import clip_location, uniform_location
 
 
-class _Move(NamedTuple):
-    """One choice of location; the fields of `Episode` that belong to it."""
+class _Chosen(NamedTuple):
+    """One chosen location: the fields of `Episode` that belong to it."""
 
     locations: Array
     samples: Array
-    means: Array
+    modes: Array
     sigmas: Array
     log_probs: Array
     entropies: Array
@@ -26,12 +26,12 @@ class _Move(NamedTuple):
 def unroll(
     agent: Agent,
     params: PyTree,
-    see: Callable[[Float[Array, "B 2"]], Float[Array, "B K G G C"]],
+    sensor: Callable[[Float[Array, "B 2"]], Float[Array, "B K G G C"]],
     key: Key[Array, ""],
     *,
     batch_size: int,
     num_glimpses: int,
-    policy: Policy,
+    choice: LocationChoice,
     sigma: Float[Array, "2"],
 ) -> Episode:
     """Unroll one episode for each image of a batch.
@@ -39,95 +39,103 @@ def unroll(
     Args:
       agent: the agent's functions.
       params: its parameters.
-      see: the glimpse sensor of the batch (`common.attention.glimpse.make_sensor`).
+      sensor: the glimpse sensor of the batch (`common.attention.glimpse.make_sensor`).
       key: random key.
       batch_size: B.
       num_glimpses: T.
-      policy: how locations are chosen.
+      choice: how locations are chosen.
       sigma: normalised standard deviation of the location policy in x and y.
 
     Returns:
       An `Episode` without the axis M.
 
     Raises:
-      ValueError: an unknown kind of policy, or samples without the kind ``given`` or the reverse.
+      ValueError: an unknown kind of choice, or samples without the kind ``replayed`` or the reverse.
     """
-    if policy.kind not in POLICY_KINDS or (policy.kind == "given") != (policy.samples is not None):
-        raise ValueError(
-            f"policy kind {policy.kind!r}: must be one of {', '.join(POLICY_KINDS)}; 'given' needs samples, the others "
-            "take none"
-        )
-    start_key, *keys = jax.random.split(key, num_glimpses)
+    _check_choice(choice)
+    first_key, *keys = jax.random.split(key, num_glimpses)
+    samples = choice.samples
 
-    def look(state: PyTree, move: _Move) -> tuple[PyTree, PyTree]:
-        return agent.look(params, state, see(move.locations), move.locations)
+    def look(state: PyTree, chosen: _Chosen) -> tuple[PyTree, PyTree]:
+        return agent.look(params, state, sensor(chosen.locations), chosen.locations)
 
-    def choose(output: PyTree, key: Any, given: Any) -> _Move:
-        location_policy = agent.locate(params, output, sigma)
-        if policy.kind == "given":
-            return _drawn(location_policy, given)
-        if policy.kind == "sampled":
-            sample = location_policy.sample(key)
-            if policy.mirrored is not False:
-                sample = jnp.where(policy.mirrored, cast(AntitheticPolicy, location_policy).mirror(sample), sample)
-            # Rule: the sample is detached, the parameters of the policy that drew it are not.
-            return _drawn(location_policy, jax.lax.stop_gradient(sample) if policy.detached else sample)
-        # Nothing is learned from the other kinds: no log-probability, no gradient.
-        mode = location_policy.mode()
-        sample = jax.lax.stop_gradient(mode)
-        if policy.kind == "random":
-            sample = uniform_location(key, batch_size)
-            sample = jnp.where(policy.mirrored, -sample, sample)
-        return _undrawn(clip_location(sample), sample, mode)
+    def choose(output: PyTree, key: Any, replayed: Any) -> _Chosen:
+        return _choose(choice, agent.locate(params, output, sigma), key, replayed, batch_size)
 
     state = agent.initial_state(params, batch_size)
-    given_first = None if policy.samples is None else policy.samples[0]
     glanced = None if agent.glance is None else agent.glance(params, state)
+    first_sample = None if samples is None else samples[0]
     if glanced is None:
-        start = policy.first_location(start_key, batch_size) if given_first is None else given_first
-        first = _undrawn(start, start, start)
+        location = choice.first_location(first_key, batch_size) if first_sample is None else first_sample
+        first = _not_sampled(location, location, location)
     else:
-        first = choose(glanced, start_key, given_first)
+        first = choose(glanced, first_key, first_sample)
     state, output = look(state, first)
 
-    def step(carry: tuple[PyTree, PyTree], drawn: Any) -> tuple[tuple[PyTree, PyTree], tuple[_Move, PyTree]]:
+    def step(carry: tuple[PyTree, PyTree], inputs: Any) -> tuple[tuple[PyTree, PyTree], tuple[_Chosen, PyTree]]:
         state, output = carry
-        move = choose(output, *drawn)
-        state, output = look(state, move)
-        return (state, output), (move, output)
+        chosen = choose(output, *inputs)
+        state, output = look(state, chosen)
+        return (state, output), (chosen, output)
 
     if num_glimpses > 1:
         # Unrolled: episodes are short, and a rolled loop copies residuals and weight gradients at every glimpse, which
         # made a training step 1.6 times slower on a CPU.
-        given = None if policy.samples is None else policy.samples[1:]
-        _, (moves, outputs) = jax.lax.scan(step, (state, output), (jnp.stack(keys), given), unroll=True)
-        moves = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, moves)
-        outputs = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), output, outputs)
+        inputs = jnp.stack(keys), None if samples is None else samples[1:]
+        _, rest = jax.lax.scan(step, (state, output), inputs, unroll=True)
+        chosen, outputs = jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), (first, output), rest)
     else:
-        moves, outputs = jax.tree.map(lambda x: x[None], (first, output))
+        chosen, outputs = jax.tree.map(lambda leaf: leaf[None], (first, output))
     # Rule: the value network learns from detached features, those that each location was chosen from.
-    before, begin = jax.tree.map(lambda leaf: leaf[:-1], outputs), jnp.zeros((1, batch_size))
+    before, first_value = jax.tree.map(lambda leaf: leaf[:-1], outputs), jnp.zeros((1, batch_size))
     if glanced is not None:
-        begin = agent.value(params, jax.lax.stop_gradient(glanced))[None]
-    values = jnp.concatenate([begin, agent.value(params, jax.lax.stop_gradient(before))])
-    return Episode(**moves._asdict(), values=values, logits=agent.classify(params, outputs))
+        first_value = agent.value(params, jax.lax.stop_gradient(glanced))[None]
+    values = jnp.concatenate([first_value, agent.value(params, jax.lax.stop_gradient(before))])
+    return Episode(**chosen._asdict(), values=values, logits=agent.classify(params, outputs))
 
 
-def _drawn(policy: LocationPolicy, sample: Array) -> _Move:
-    """Return the move of a sample that a policy drew.
+def _check_choice(choice: LocationChoice) -> None:
+    if choice.kind not in CHOICE_KINDS or (choice.kind == "replayed") != (choice.samples is not None):
+        raise ValueError(
+            f"kind {choice.kind!r}: must be one of {', '.join(CHOICE_KINDS)}; 'replayed' needs samples, the others "
+            "take none"
+        )
 
-    Its log-probability is that of the value, before it is moved onto the image, with a gradient to the policy's
+
+def _choose(choice: LocationChoice, policy: LocationPolicy, key: Any, replayed: Any, batch_size: int) -> _Chosen:
+    """Choose the next location; ``replayed`` is the sample of the earlier episode, or None."""
+    if choice.kind == "replayed":
+        return _sampled(policy, replayed)
+    if choice.kind == "sampled":
+        sample = policy.sample(key)
+        if choice.mirrored is not False:
+            sample = jnp.where(choice.mirrored, cast(AntitheticPolicy, policy).mirror(sample), sample)
+        # Rule: the sample is detached, the parameters of the policy that drew it are not.
+        return _sampled(policy, jax.lax.stop_gradient(sample) if choice.detached else sample)
+    # Nothing is learned from the other kinds: no log-probability, no gradient.
+    mode = policy.mode()
+    sample = jax.lax.stop_gradient(mode)
+    if choice.kind == "random":
+        sample = uniform_location(key, batch_size)
+        sample = jnp.where(choice.mirrored, -sample, sample)
+    return _not_sampled(clip_location(sample), sample, mode)
+
+
+def _sampled(policy: LocationPolicy, sample: Array) -> _Chosen:
+    """Return the fields of a location that was sampled from a policy.
+
+    The log-probability is that of the sample before it is clipped to the image. Its gradient goes to the policy's
     parameters alone (Mnih et al. 2014, equation 2).
     """
     log_prob, mode = policy.log_prob(jax.lax.stop_gradient(sample)), policy.mode()
-    spread = jnp.broadcast_to(getattr(policy, "sigma", 0.0), mode.shape)
-    return _Move(clip_location(sample), sample, mode, spread, log_prob, policy.entropy())
+    sigma = jnp.broadcast_to(getattr(policy, "sigma", 0.0), mode.shape)
+    return _Chosen(clip_location(sample), sample, mode, sigma, log_prob, policy.entropy())
 
 
-def _undrawn(location: Array, sample: Array, mode: Array) -> _Move:
-    """Return the move of a location that no policy drew."""
+def _not_sampled(location: Array, sample: Array, mode: Array) -> _Chosen:
+    """Return the fields of a location that was not sampled from a policy."""
     zeros = jnp.zeros(location.shape[:-1])
-    return _Move(location, sample, mode, jnp.zeros(location.shape), zeros, zeros)
+    return _Chosen(location, sample, mode, jnp.zeros(location.shape), zeros, zeros)
 
 
 def replicate(
@@ -136,11 +144,11 @@ def replicate(
     """Play M independent episodes of the same images, the Monte Carlo replicates.
 
     Args:
-      unroll_one: ``key -> Episode`` without the axis M, or ``(key, mirrored) -> Episode`` for antithetic replicates;
-        whatever it closes over is not repeated.
+      unroll_one: ``key -> Episode`` without the axis M, or ``(key, mirrored) -> Episode`` for antithetic replicates.
+        What does not depend on its arguments, such as summed-area tables, is computed once for all replicates.
       key: random key, split among the replicates.
       num_replicates: M.
-      antithetic: replicates come in pairs with one key; the second of a pair, M / 2 places on, is mirrored.
+      antithetic: replicates ``m`` and ``m + M / 2`` have the same key, and the second of them is mirrored.
 
     Returns:
       An `Episode` with the axis M second, ``[T, M, B]``.

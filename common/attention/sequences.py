@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Sequence(NamedTuple):
-    """The reading of a sequence: an equal number of glimpses for each target.
+    """How a sequence is read: with an equal number of glimpses for each target.
 
     Attributes:
       glimpses: N, the glimpses of each target; an episode has ``T = S * N``.
@@ -30,8 +30,8 @@ class Sequence(NamedTuple):
         """Group values of glimpses by target."""
         return values.reshape(-1, self.glimpses, *values.shape[1:])
 
-    def read(self, logits: Float[Array, "T *batch C"]) -> Float[Array, "S *batch C"]:
-        """Return the belief about each target: the one after its last glimpse."""
+    def final_beliefs(self, logits: Float[Array, "T *batch C"]) -> Float[Array, "S *batch C"]:
+        """Return the logits of each target after its last glimpse."""
         return self.by_target(logits)[:, -1]
 
     def counted(self, logits: Float[Array, "T M B C"], labels: Int[Array, "B S"]) -> Float[Array, "T M B"]:
@@ -42,14 +42,15 @@ class Sequence(NamedTuple):
         """
         counts = jnp.broadcast_to(within(labels, logits.shape[-1]).T[:, None], (labels.shape[1], *logits.shape[1:3]))
         if self.stop_at_wrong:
-            right = self.read(logits).argmax(-1) == labels.T[:, None]
+            right = self.final_beliefs(logits).argmax(-1) == labels.T[:, None]
             counts = counts & all_before(right)
         return jnp.repeat(counts, self.glimpses, axis=0).astype(jnp.float32)
 
     def reward(self, reward: Callable[..., Array]) -> Callable[..., Array]:
-        """Return a reward for sequences: each target is rewarded from its own glimpses, where they count.
+        """Return the reward of sequences, made from a reward of one class.
 
-        The return is then the cumulative reward of the targets to come.
+        It applies ``reward`` to the glimpses of each target, and is 0 for glimpses that do not count. So the return of
+        a glimpse is the sum of the rewards of its target and of all later ones.
         """
 
         def of_sequence(logits: Float[Array, "T M B C"], labels: Int[Array, "B S"]) -> Float[Array, "T M B"]:

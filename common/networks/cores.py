@@ -1,6 +1,6 @@
-"""Recurrent cores: what an agent keeps from glimpse to glimpse.
+"""Recurrent cores: networks whose state carries information from glimpse to glimpse.
 
-Every core is a flax module with the fields ``hidden`` and ``num_glimpses`` (that of an episode) and the methods
+Every core is a flax module with the fields ``hidden`` and ``num_glimpses`` (of an episode) and the methods
 ``initial_state(batch_shape) -> state`` and ``__call__(state, features) -> (state, output)``; features and output have
 shape ``[*batch, F]`` and ``[*batch, hidden]``. ``--core`` chooses one by name or as ``module:Class``.
 """
@@ -118,7 +118,7 @@ def make_core(name: str, hidden: int, num_glimpses: int, **options: Any) -> nn.M
       name: a name of `CORES`, or ``module:Class``.
       hidden: units of the output.
       num_glimpses: of an episode.
-      options: ``num_heads``; given to cores that have such a field.
+      options: ``num_heads``; a core receives it if it has a field of that name.
 
     Raises:
       ValueError: an unknown name, or a class that is no core.

@@ -1,8 +1,8 @@
 """Glimpse networks: how they are plugged in, the scale of their input, convolutions on a glimpse.
 
 A glimpse network is a flax module with the field ``features`` and ``__call__(glimpses [*batch, K, G, G, C], locations
-[*batch, 2]) -> [*batch, features]``; glimpses lie in [0, 1]. It may have more fields of `OPTIONS`, and is then given
-them. RAM and DRAM have their own built-in ones; ``--glimpse-network`` chooses one by name or as ``module:Class``.
+[*batch, 2]) -> [*batch, features]``; glimpses lie in [0, 1]. It receives the `OPTIONS` that it has a field for. RAM and
+DRAM have their own built-in ones; ``--glimpse-network`` chooses one by name or as ``module:Class``.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from common.extensions import Call, Extension, accepted
 from common.networks.convolutions import Conv
 
 # Glimpses in [0, 1] have a root mean square of 0.2 to 0.5; the initialisation of the layers expects about 1.
-GLIMPSE_SCALE = 4.0
+GLIMPSE_GAIN = 4.0
 # Sides of the three convolutions, whose outputs never reach beyond the glimpse.
 KERNELS = (5, 3, 3)
-# The smallest glimpse that they can read.
+# Side of the smallest glimpse that they fit.
 SMALLEST = 1 + sum(size - 1 for size in KERNELS)
 # The options of a configuration that a glimpse network may have a field for.
 OPTIONS = ("combine", "glimpse_hidden", "location_hidden", "conv_channels")
@@ -37,7 +37,7 @@ def make_glimpse_network(kind: Extension, name: str, features: int, **options: A
       kind: those that the agent can have.
       name: a built-in name, or ``module:Class``.
       features: units of the output.
-      options: values of `OPTIONS`; each is given to networks that have such a field.
+      options: values of `OPTIONS`; a network receives those that it has a field for.
 
     Raises:
       ValueError: an unknown name, or a class that is no glimpse network.
@@ -52,23 +52,23 @@ def stack_scales(glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*bat
     return glimpses.reshape(*glimpses.shape[:-2], -1)
 
 
-def read_glimpse(glimpses: Float[Array, "*batch G G C"], channels: int) -> Float[Array, "*batch g g D"]:
+def convolve_glimpse(glimpses: Float[Array, "*batch G G C"], channels: int) -> Float[Array, "*batch g g D"]:
     """Apply convolutions 5x5, 3x3 and 3x3 without pooling (Ba et al. 2014, section 4.2), in a compact flax module.
 
     Args:
-      glimpses: scales as channels, multiplied by `GLIMPSE_SCALE`; G is `SMALLEST` or more.
+      glimpses: scales as channels, multiplied by `GLIMPSE_GAIN`; G is `SMALLEST` or more.
       channels: filters of the first two; the third has twice as many.
 
     Returns:
       Features, ``g = G - SMALLEST + 1`` and ``D = 2 * channels``.
     """
     for index, (width, size) in enumerate(zip((1, 1, 2), KERNELS, strict=True)):
-        # Flax seeds the initialisation with the names of the layers, so they stay what they were first called.
+        # Do not rename: Flax derives initial parameters from the names, so published results would change.
         glimpses = nn.relu(Conv(width * channels, size, "VALID", name=f"what_{index}")(glimpses))
     return glimpses
 
 
-def require_readable(glimpse_network: str, glimpse_size: int) -> None:
+def check_glimpse_size(glimpse_network: str, glimpse_size: int) -> None:
     """Check that a glimpse is large enough for the convolutions of the glimpse network ``conv``.
 
     Raises:

@@ -89,7 +89,7 @@ def check_classifier(config: ClassifierConfig, height: int, width: int) -> None:
     """Check a configuration against the images' size in pixels.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     check_ranges(config)
     least = {"paper_cnn": 10, "article_cnn": 6}.get(config.network, 1)

@@ -4,8 +4,8 @@ from common.policy_gradient.advantages import Stateful, biased, compares_replica
 from common.policy_gradient.config import EstimatorConfig, validate_estimator
 from common.policy_gradient.estimator import (
     Estimator,
+    PlayedEpisodes,
     PolicyLoss,
-    Rollout,
     hyperparameters,
     make_estimator,
     policy_loss,
@@ -21,8 +21,8 @@ __all__ = [
     "SURROGATES",
     "Estimator",
     "EstimatorConfig",
+    "PlayedEpisodes",
     "PolicyLoss",
-    "Rollout",
     "Stateful",
     "hyperparameters",
     "make_estimator",

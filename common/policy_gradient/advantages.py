@@ -39,7 +39,7 @@ Advantage = TypeVar("Advantage", bound=Callable | Stateful)
 def compares_replicates(advantage: Advantage) -> Advantage:
     """Mark an advantage that uses replicates of an image as each other's baseline.
 
-    The replicates must then be independent and at least two, so antithetic ones and a single one are refused.
+    It needs at least two replicates, and they must be independent, so antithetic replicates are refused.
     """
     return _mark(advantage, "compares_replicates", True)
 
@@ -110,14 +110,14 @@ def leave_one_out(
 ) -> Float[Array, "T M B"]:
     """Compute the return minus the mean return of the other replicates of the same image (Kool et al. 2019).
 
-    The mean is over the replicates in which the glimpse counts; where there are none, nothing is subtracted.
+    The mean is over the other replicates in which the glimpse counts. If there are none, nothing is subtracted.
 
     Raises:
       ValueError: there is only one replicate, so there are no others.
     """
     del episode
     returns = returns_to_go(rewards, discount)
-    _require_replicates(returns, "leave-one-out baseline")
+    _check_replicates(returns, "leave-one-out baseline")
     learned = returns * counted
     others, total = (part.sum(axis=1, keepdims=True) - part for part in (counted, learned))
     return returns - total / jnp.maximum(others, 1)
@@ -136,7 +136,7 @@ def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M
     """
     del episode
     returns = rewards.sum(axis=0)
-    replicates = _require_replicates(rewards, "learning signal of vimco")
+    replicates = _check_replicates(rewards, "learning signal of vimco")
     others = (returns.sum(axis=0, keepdims=True) - returns) / (replicates - 1)
     # One row for each replicate that is replaced.
     replaced = jnp.where(jnp.eye(replicates, dtype=bool)[:, :, None], others[:, None], returns[None])
@@ -145,7 +145,7 @@ def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M
     return jnp.broadcast_to(signal, rewards.shape)
 
 
-def _require_replicates(rewards: Array, needed_by: str) -> int:
+def _check_replicates(rewards: Array, needed_by: str) -> int:
     replicates = rewards.shape[1]
     if replicates < 2:
         raise ValueError(f"replicates {replicates}: the {needed_by} needs at least 2")
@@ -176,7 +176,7 @@ def _update_average(
     return returns - baseline[:, None, None], state
 
 
-# The return minus an exponential moving average of the mean returns of earlier steps (Williams 1992, section 5), one
-# average for each glimpse, over the episodes in which the glimpse counts. The average is divided by the weight it has
-# gathered, so that it does not start from 0.
+# The return minus an exponential moving average of the mean returns of earlier steps (Williams 1992, section 5). Each
+# glimpse has its own average, over the episodes in which it counts. Division by the sum of the weights corrects the
+# bias of an average that starts at 0, as in Adam.
 moving_average = Stateful(_init_average, _update_average)

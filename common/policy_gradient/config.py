@@ -1,4 +1,4 @@
-"""Configuration of an estimator, and which combinations make sense. Every field is a flag of the command line."""
+"""Configuration of an estimator, and which combinations are allowed. Every field is a flag of the command line."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -22,23 +22,22 @@ class EstimatorConfig:
     antithetic: bool = False
     """Replicates in pairs whose location noise has opposite signs."""
     discount: Annotated[float, Range(0, 1)] = 1.0
-    """Factor on a reward for each glimpse that it lies ahead; small values credit a location with little more than its
-    own glimpse."""
+    """Discount factor per glimpse; with 0 a location is credited with the reward of its own glimpse alone."""
     gae_lambda: Annotated[float, Range(0, 1)] = 0.95
-    """Lambda of the advantage gae: 1 takes the return minus the value, 0 the one-step error."""
+    """Lambda of the advantage gae: 1 for the return minus the value, 0 for the one-step temporal-difference error."""
     moving_average_decay: Annotated[float, Range(0, below=1)] = 0.99
-    """Fraction of the advantage moving_average's mean return that is kept at each step."""
+    """Decay of the average of the advantage moving_average: the fraction of it that is kept at each step."""
     normalise_advantages: bool = False
     """Shift and scale the advantages of a batch to mean 0 and standard deviation 1."""
     clip_ratio: Annotated[float, Range(above=0)] = 0.2
-    """Distance from 1 up to which the surrogate ppo_clip lets a location's probability ratio go."""
+    """Clip range of the surrogate ppo_clip: probability ratios are clipped to 1 minus this and 1 plus this."""
     passes: Annotated[int, Range(1)] = 1
     """Passes over the same episodes, each of `minibatches` updates; more than 1 is for ppo_clip."""
     minibatches: Annotated[int, Range(1)] = 1
     """Updates in one pass, each on its own fraction of the images; must divide the batch size."""
     max_kl: Annotated[float, Range(0)] = 0.0
-    """Skip the remaining updates of a step once the policy's KL divergence from the one that played the episodes
-    exceeds this, in nats per location; 0 for never."""
+    """Skip the remaining updates of a step once the KL divergence of the current policy from the one that played the
+    episodes exceeds this, in nats per location; 0 for never."""
 
     @property
     def several_updates(self) -> bool:
@@ -47,7 +46,7 @@ class EstimatorConfig:
 
 
 def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
-    """Return (refused, reason) for every combination that makes no sense."""
+    """Return (refused, reason) for every combination that is not allowed."""
     advantage, surrogate, reward = config.advantage, config.surrogate, config.reward
     through_locations = getattr(SURROGATE.resolve(surrogate), "through_locations", False)
     compared = getattr(ADVANTAGE.resolve(advantage), "compares_replicates", False)
@@ -73,11 +72,11 @@ def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
         (
             surrogate == "multi_sample" and (advantage != "vimco" or config.normalise_advantages),
             f"surrogate 'multi_sample' with advantage {advantage!r} and normalise_advantages "
-            f"{config.normalise_advantages}: its two terms share a scale; give advantage vimco, not normalised",
+            f"{config.normalise_advantages}: the gradient of its bound needs the advantage vimco, not normalised",
         ),
         (
             surrogate == "pathwise" and reward in ("correct", "signed"),
-            f"surrogate 'pathwise' with reward {reward!r}: a step has no gradient; give log_probability, "
+            f"surrogate 'pathwise' with reward {reward!r}: its gradient is 0 almost everywhere; give log_probability, "
             "clipped_linear or gain",
         ),
         (
@@ -103,7 +102,7 @@ def validate_estimator(config: EstimatorConfig) -> None:
     """Check an estimator's configuration.
 
     Raises:
-      ValueError: an unknown function, a number out of its range, or a combination that makes no sense.
+      ValueError: an unknown function, a number out of its range, or a combination that is not allowed.
     """
     for kind in (REWARD, ADVANTAGE, SURROGATE):
         kind.resolve(getattr(config, kind.name))

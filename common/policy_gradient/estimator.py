@@ -1,4 +1,4 @@
-"""Estimators: as an optimiser is a pair of functions, an estimator is three: reward, advantage and surrogate."""
+"""Estimators: three functions, reward, advantage and surrogate, as an optimiser of optax is a pair of functions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ from common.policy_gradient.registry import ADVANTAGE, HYPERPARAMETERS, REWARD, 
 class Estimator(NamedTuple):
     """A policy-gradient estimator.
 
-    Advantage and surrogate are given each hyperparameter that they have a keyword argument for.
+    An advantage or a surrogate receives each hyperparameter of which it has an argument of that name. In the same way
+    both may receive ``counted [T, M, B]``, and a surrogate ``rewards [T, M, B]``, which then carry their gradient.
 
     Attributes:
       reward: ``(logits [T, M, B, num_classes], labels [B]) -> rewards [T, M, B]``.
-      advantage: ``(rewards [T, M, B], episode) -> [T, M, B]``, or a `Stateful` one; it may also name ``counted``.
-      surrogate: ``(log_probs, behaviour_log_probs, advantages) -> loss``, all ``[T, M, B]``; it may also name
-        ``rewards [T, M, B]``, which then carry their gradient, and ``counted [T, M, B]``.
+      advantage: ``(rewards [T, M, B], episode) -> [T, M, B]``, or a `Stateful` one.
+      surrogate: ``(log_probs, behaviour_log_probs, advantages) -> loss``, all arguments ``[T, M, B]``.
       hyperparameters: ``discount``, ``gae_lambda``, ``moving_average_decay``, ``clip_ratio``: numbers or scalar arrays.
       normalise: whether the advantages of a batch are shifted and scaled to mean 0 and standard deviation 1.
     """
@@ -60,15 +60,15 @@ class PolicyLoss(NamedTuple):
     estimator_state: PyTree
 
 
-class Rollout(NamedTuple):
-    """The quantities that several updates on the same episodes share, computed once, before the first update.
+class PlayedEpisodes(NamedTuple):
+    """Episodes for several updates: what is computed once, when they are played, before the first update.
 
     Attributes:
-      samples: locations before they were moved onto the image ``[T, M, B, 2]``.
-      log_probs: under the policy that drew them ``[T, M, B]``.
-      rewards: as received when the episodes were played ``[T, M, B]``.
-      advantages: as estimated then ``[T, M, B]``.
-      counted: 1 for the glimpses that count, else 0 ``[T, M, B]``; None where all do.
+      samples: locations before they were clipped to the image, ``[T, M, B, 2]``.
+      log_probs: their log-probabilities under the policy that drew them, ``[T, M, B]``.
+      rewards: rewards of the episodes, ``[T, M, B]``.
+      advantages: advantages of the episodes, ``[T, M, B]``.
+      counted: 1 for the glimpses that count, else 0, ``[T, M, B]``; None where all do.
     """
 
     samples: Float[Array, "T M B 2"]
@@ -94,7 +94,7 @@ def make_estimator(config: EstimatorConfig) -> Estimator:
 
 
 def hyperparameters(config: EstimatorConfig) -> dict[str, float]:
-    """Return the numbers of a configuration that an advantage or a surrogate may name."""
+    """Return the numbers of a configuration that an advantage or a surrogate may have an argument for."""
     return {name: getattr(config, name) for name in HYPERPARAMETERS}
 
 
@@ -103,48 +103,52 @@ def policy_loss(
     episode: Episode,
     labels: Int[Array, " B *S"],
     estimator_state: PyTree = (),
-    rollout: Rollout | None = None,
+    played: PlayedEpisodes | None = None,
     counted: Float[Array, "T M B"] | None = None,
-    first: int = 1,
+    first_drawn: int = 1,
 ) -> PolicyLoss:
     """Compute the surrogate loss of an episode.
 
-    Whatever the functions do, advantages carry no gradient, rewards carry one only into a surrogate that names them,
-    and log-probabilities of glimpses that do not count carry none.
+    Three rules hold for all functions of an estimator:
+
+    - advantages carry no gradient;
+    - rewards carry a gradient only into a surrogate that has an argument ``rewards``;
+    - log-probabilities of glimpses that do not count carry no gradient.
 
     Args:
       estimator: the estimator.
       episode: fields ``[T, M, B]``.
       labels: true classes, or the symbols of each sequence.
       estimator_state: the state of a `Stateful` advantage.
-      rollout: what was computed when these episodes were played, for further updates on them; None for the first.
+      played: for several updates on the same episodes, what was computed when they were played; otherwise None.
       counted: 1 for the glimpses that count, else 0; None where all do.
-      first: the first glimpse whose location the location policy draws: 1, or 0 for an agent with a `glance`.
+      first_drawn: the first glimpse whose location the location policy draws: 1, or 0 for an agent with a `glance`.
 
     Raises:
       ValueError: a reward or an advantage of another shape, which would broadcast silently.
     """
-    live = estimator.reward(episode.logits, labels)
-    _require_shape("reward", live, episode)
-    rewards = jax.lax.stop_gradient(live)
+    rewards_with_gradient = estimator.reward(episode.logits, labels)
+    _check_shape("reward", rewards_with_gradient, episode)
+    rewards = jax.lax.stop_gradient(rewards_with_gradient)
     behaviour, log_probs = jax.lax.stop_gradient(episode.log_probs), episode.log_probs
     if counted is not None:
-        # A surrogate may have a gradient where its advantage is 0, as a bonus on the entropy has.
+        # A surrogate of the user may have a gradient even where the advantage is 0, for example an entropy bonus.
         log_probs = jnp.where(counted > 0, log_probs, behaviour)
     counted = jnp.ones_like(rewards) if counted is None else counted
-    if rollout is not None:
-        rewards, behaviour, advantages = rollout.rewards, rollout.log_probs, rollout.advantages
+    if played is not None:
+        rewards, behaviour, advantages = played.rewards, played.log_probs, played.advantages
     else:
-        # Where nothing counts, the expected return is 0.
+        # The return of a glimpse that does not count is 0, so its expected return must be 0 too.
         expected = episode._replace(values=episode.values * counted)
         advantages, estimator_state = _advantages(estimator, rewards, expected, estimator_state, counted)
-        if estimator.normalise and first < len(advantages):
-            learned = counted.at[:first].set(0)
+        if estimator.normalise and first_drawn < len(advantages):
+            learned = counted.at[:first_drawn].set(0)
             mean = counted_mean(advantages, learned)
             deviation = jnp.sqrt(counted_mean(jnp.square(advantages - mean), learned))
             advantages = (advantages - mean) / (deviation + 1e-6)
         advantages = advantages * counted
-    optional = {**estimator.hyperparameters, "rewards": live, "counted": counted.at[:first].set(0)}
+    learned = counted.at[:first_drawn].set(0)
+    optional = {**estimator.hyperparameters, "rewards": rewards_with_gradient, "counted": learned}
     loss = estimator.surrogate(log_probs, behaviour, advantages, **accepted(estimator.surrogate, optional))
     return PolicyLoss(loss, rewards, advantages, estimator_state)
 
@@ -163,11 +167,11 @@ def _advantages(
         advantages, estimator_state = update(rewards, episode, estimator_state, **accepted(update, optional))
     else:
         advantages = estimator.advantage(rewards, episode, **accepted(estimator.advantage, optional))
-    _require_shape("advantage", advantages, episode)
+    _check_shape("advantage", advantages, episode)
     return jax.lax.stop_gradient((advantages, estimator_state))
 
 
-def _require_shape(name: str, value: Array, episode: Episode) -> None:
+def _check_shape(name: str, value: Array, episode: Episode) -> None:
     if jnp.shape(value) != episode.log_probs.shape:
         shapes = f"{jnp.shape(value)}, and must return {episode.log_probs.shape}: [T, M, B]"
         raise ValueError(f"the {name} function returned shape {shapes}")

@@ -1,8 +1,8 @@
-"""Checks of estimators: is the gradient unbiased, and does it go where it must and nowhere else?
+"""Checks of estimators: whether the gradient is unbiased, and which inputs it reaches.
 
-The same checks run on the built-in estimators, in the tests, and on your own, by
-``python -m experiments.check_estimator module:function``. One that is biased on purpose is declared with
-`common.policy_gradient.biased`: its bias is then measured and reported instead of failing a check.
+The tests run these checks on the built-in estimators. ``python -m experiments.check_estimator module:function`` runs
+them on your own. An estimator that is biased on purpose is declared with `common.policy_gradient.biased`: its bias is
+then measured and reported, and fails no check.
 """
 
 import functools
@@ -58,10 +58,11 @@ class _Biased(Exception):
 
 
 def check_estimator(estimator: Estimator) -> Iterator[CheckResult]:
-    """Run every check on an estimator that compares two replicates or more, or none.
+    """Run every check on an estimator.
 
     Args:
-      estimator: reward, advantage and surrogate. The checks of bias and of outcomes replace its reward by their own.
+      estimator: reward, advantage and surrogate. The two checks of bias replace its reward by their own. All checks
+        play two replicates of each image.
 
     Yields:
       A result for each of `CHECKS`. An error that a function raises fails the check.
@@ -83,7 +84,7 @@ def run_check(name: str, check: Callable[[], str | None], declared: str | None =
     Args:
       name: name of the check.
       check: returns a detail, or None.
-      declared: the reason for which a bias is declared; None if there must be none.
+      declared: the reason of a declared bias; None if a bias fails the check.
     """
     try:
         return CheckResult(name, "passed", check() or "")
@@ -223,7 +224,7 @@ def _enumeration(estimator: Estimator) -> str:
         # The value before the second choice may depend on the first.
         values = random_normal(2, 2, 1, seed=3).at[1, :, 0].add(outcome[0].astype(jnp.float32))
         episode = make_episode(log_probs(params, outcome)[..., None], jnp.zeros((2, 2, 1, places)), values)
-        return policy_loss(rewarded, episode, jnp.zeros(1, int), state, first=0).loss
+        return policy_loss(rewarded, episode, jnp.zeros(1, int), state, first_drawn=0).loss
 
     def probabilities(params: Mapping[str, Array]) -> Array:
         return jnp.exp(jax.vmap(log_probs, in_axes=(None, 0))(params, outcomes).sum(axis=(1, 2)))

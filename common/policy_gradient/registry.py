@@ -27,7 +27,7 @@ SURROGATES: dict[str, Callable] = {
     "pathwise": surrogates.pathwise,
     "multi_sample": surrogates.multi_sample,
 }
-# The numbers of an `EstimatorConfig` that an advantage or a surrogate may name.
+# The numbers of an `EstimatorConfig` that an advantage or a surrogate receives if it has an argument of that name.
 HYPERPARAMETERS = ("discount", "gae_lambda", "moving_average_decay", "clip_ratio")
 
 REWARD = Extension("reward", REWARDS, Call(("logits", "labels")))

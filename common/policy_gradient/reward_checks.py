@@ -48,7 +48,7 @@ def _reward_has_no_hindsight(reward: Callable[..., Array]) -> None:
     before, after = reward(LOGITS, LABELS), reward(LOGITS.at[2].add(3 * random_normal(2, 4, 5, seed=5)), LABELS)
     require(
         np.array_equal(before[:2], after[:2]),
-        "the reward after a glimpse changes with later logits, which the locations between are then not credited for",
+        "the reward after a glimpse depends on later logits, so the locations in between would get no credit for it",
     )
 
 

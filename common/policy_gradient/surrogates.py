@@ -1,7 +1,7 @@
 """Surrogates ``(log_probs, behaviour_log_probs, advantages) -> loss``, all arguments ``[T, M, B]``.
 
-The gradient of a surrogate, which is minimised, is the policy gradient. Sums run over glimpses, means over replicates
-and images. One that names ``rewards`` is given them with their gradient.
+A surrogate is minimised: its gradient is minus the policy gradient. Sums run over glimpses, means over replicates and
+images. A surrogate with an argument ``rewards`` receives the rewards with their gradient.
 """
 
 from collections.abc import Callable
@@ -31,10 +31,10 @@ def ppo_clip(
     *,
     clip_ratio: Scalar,
 ) -> Float[Array, ""]:
-    """Compute PPO: ``-mean(sum_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t))`` (Schulman et al. 2017, equation 7).
+    """Compute PPO: ``-mean(sum_t min(q_t A_t, clip(q_t, 1 - c, 1 + c) A_t))`` (Schulman et al. 2017, equation 7).
 
-    ``r_t`` is the ratio of a location's probabilities now and when it was drawn. Where the two agree, as in the first
-    update on an episode, its gradient is that of `score_function`.
+    ``q_t = pi(l_t) / pi_behaviour(l_t)`` is the ratio of a location's probabilities now and when it was drawn. Where it
+    is 1, as in the first update on an episode, the gradient is that of `score_function`.
     """
     # Limits far beyond any clipping: an infinite ratio times an advantage of 0 would be NaN.
     ratios = jnp.exp(jnp.clip(log_probs - behaviour_log_probs, -20, 20))
@@ -48,8 +48,8 @@ def ppo_clip(
 def through_locations(surrogate: Callable) -> Callable:
     """Mark a surrogate that differentiates rewards through the locations.
 
-    Its episodes are sampled by reparameterisation and use the bilinear retina, so gradients pass through sampled
-    locations, also that of the classification loss.
+    Its samples are not detached and its glimpses are bilinear (`common.attention.glimpse.bilinear_glimpse`), so the
+    whole loss, the classification loss too, is differentiated through the locations.
     """
     surrogate.through_locations = True  # type: ignore[attr-defined]
     return surrogate
@@ -75,11 +75,11 @@ def multi_sample(
     *,
     rewards: Float[Array, "T M B"],
 ) -> Float[Array, ""]:
-    """Compute the negative bound ``log mean_m p(label | episode m)`` over episodes drawn from the policy.
+    """Compute the loss of `score_function` minus the mean bound ``log mean_m p(label | episode m)``.
 
-    Its gradient in the classifier weighs each replicate by its share of the likelihood, as wake-sleep recurrent
-    attention does (Ba et al. 2015, equations 5 to 7), and in the policy is the score function of the advantage
-    `vimco` (Mnih and Rezende 2016).
+    With the advantage `vimco` its gradient is minus that of the expected bound (Mnih and Rezende 2016). The gradient in
+    the classifier weighs each replicate by its fraction of the likelihood, as wake-sleep recurrent attention does (Ba
+    et al. 2015, equations 5 to 7).
     """
     returns = rewards.sum(axis=0)
     bound = jax.nn.logsumexp(returns, axis=0) - jnp.log(returns.shape[0])

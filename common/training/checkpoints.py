@@ -1,13 +1,12 @@
 """Checkpoints of a training state: written atomically, checked when read, the latest few kept.
 
-Orbax writes and reads the arrays; this is the only module that knows it. Three things are written here because orbax's
-`CheckpointManager` would lose guarantees:
+Orbax writes and reads the arrays. Why not orbax's `CheckpointManager`:
 
-- Digests. Orbax restores an array with a flipped bit without an error, and errors about damaged metadata do not name
-  the file. So the digests of all files are saved with them.
-- The rename. `CheckpointManager` gives a checkpoint its final name before digests of its files can be computed; a run
-  killed in between would leave a checkpoint without digests. Here one rename completes both.
-- Retention. Without the manager it is one line: delete all but the latest folders.
+- It restores an array with a flipped bit without an error, and its errors about damaged metadata do not name the file.
+  Here the digests of all files are saved with them and checked.
+- It gives a checkpoint its final name before digests of its files can be computed, so a run killed in between would
+  leave a checkpoint without digests. Here one rename completes both.
+- To keep the latest checkpoints alone takes one line without it.
 """
 
 import contextlib

@@ -14,14 +14,12 @@ from common.attention.sequences import within
 # An array on the device or on the host.
 AnyArray = Array | np.ndarray
 
-METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
-
 
 class Predictions(NamedTuple):
-    """Predictions for N images by each method: classes ``[N]``, or sequences of S symbols ``[N, S]``.
+    """Predictions for N images by each read-out: classes ``[N]``, or sequences of S symbols ``[N, S]``.
 
     Attributes:
-      greedy: from the episode at the mean locations.
+      greedy: from the episode at the modes of the location policy.
       sampled: from the first sampled episode.
       average_probability: by the highest mean probability over the sampled episodes.
       average_log_probability: by the highest mean log-probability over them, for each target separately (Ba et al.
@@ -39,11 +37,8 @@ def predicted(scores: Float[Array, "B *S num_classes"]) -> Int[Array, " B *S"]:
 
     The end symbol is the last class.
     """
-    best = scores.argmax(-1)
-    if scores.ndim == 2:
-        return best
-    end = scores.shape[-1] - 1
-    return jnp.where(jnp.cumsum(best == end, axis=-1) > 0, end, best)
+    best, num_classes = scores.argmax(-1), scores.shape[-1]
+    return best if scores.ndim == 2 else jnp.where(within(best, num_classes), best, num_classes - 1)
 
 
 def log_votes(logits: Float[Array, "M B *S num_classes"]) -> Float[Array, "M B *S num_classes"]:
@@ -89,7 +84,7 @@ def over_batches(
 
 
 def make_predictor(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Predictions]:
-    """Compile the evaluation of all methods.
+    """Make the evaluation by all read-outs, whose batches run as compiled calls.
 
     Args:
       predict: the model's logits, see `common.training.step.Model`.
@@ -108,7 +103,7 @@ def make_predictor(predict: Callable[..., Array], num_episodes: int, batch_size:
 
 
 class Scores(NamedTuple):
-    """Log-probabilities of the classes, or of each symbol, for N images by the methods of `Predictions`."""
+    """Log-probabilities of the classes, or of each symbol, for N images by the read-outs of `Predictions`."""
 
     greedy: Float[AnyArray, "N *S num_classes"]
     sampled: Float[AnyArray, "N *S num_classes"]
@@ -117,7 +112,7 @@ class Scores(NamedTuple):
 
 
 def make_scorer(predict: Callable[..., Array], num_episodes: int, batch_size: int) -> Callable[..., Scores]:
-    """Compile the evaluation of log-probabilities, which the predictions of several models can be combined by.
+    """Make the evaluation of log-probabilities, by which the predictions of several models can be combined.
 
     Args:
       predict: the model's logits, see `common.training.step.Model`.
@@ -170,7 +165,7 @@ def error_interval(predictions: Int[AnyArray, " N *S"], labels: Int[AnyArray, " 
 
 
 def interval(wrong: int, total: int) -> dict[str, Any]:
-    """Return a share in per cent with its 95% Wilson interval: ``{error, low, high, n}``."""
+    """Return a fraction in per cent with its 95% Wilson interval: ``{error, low, high, n}``."""
     limits = scipy.stats.binomtest(wrong, total).proportion_ci(0.95, method="wilson")
     return {"error": 100 * wrong / total, "low": 100 * limits.low, "high": 100 * limits.high, "n": total}
 
@@ -184,8 +179,9 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
       end: the end symbol.
 
     Returns:
-      ``symbol``: the error of symbols before the end of the labels, absent if there are none. ``end``: the share of
-      sequences that are predicted too long or too short. ``by_length``: whole-sequence errors by the number of symbols.
+      ``symbol``: the error of symbols before the end of the labels, absent if there are none. ``end``: the fraction
+      of sequences that are predicted too long or too short. ``by_length``: whole-sequence errors by the number of
+      symbols.
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     inside = labels != end
@@ -205,9 +201,9 @@ def sequence_errors(predictions: Int[AnyArray, "N S"], labels: Int[AnyArray, "N 
 def summarise(
     predictions: Predictions, labels: Int[AnyArray, " N *S"], end: int | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Return `error_interval` of each method and, if the end symbol of sequences is passed, `sequence_errors`."""
-    summary = {name: error_interval(getattr(predictions, name), labels) for name in METHODS}
+    """Return `error_interval` of each read-out, for sequences with `sequence_errors`; ``end`` is their end symbol."""
+    summary = {name: error_interval(each, labels) for name, each in predictions._asdict().items()}
     if end is not None:
-        for name in METHODS:
-            summary[name] |= sequence_errors(getattr(predictions, name), labels, end)
+        for name, each in predictions._asdict().items():
+            summary[name] |= sequence_errors(each, labels, end)
     return summary

@@ -18,7 +18,7 @@ class OptimizerConfig:
 
     optimizer: Literal["sgd", "adam", "adadelta", "muon"] = "adam"
     """SGD with momentum, Adam, Adadelta, or Muon (Jordan et al. 2024). Muon orthogonalises the updates of matrices and
-    updates vectors by Adam; its steps take longer and make more progress."""
+    updates vectors by Adam."""
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     """Peak learning rate."""
     momentum: Annotated[float, Range(0, below=1)] = 0.9
@@ -26,8 +26,8 @@ class OptimizerConfig:
     nesterov: bool = False
     """Nesterov's momentum in SGD."""
     schedule: Literal["constant", "linear", "cosine", "exponential", "step"] = "cosine"
-    """Schedule of the rate: linear and cosine end at 0 with the run; exponential multiplies by `decay` every epoch;
-    step divides by 10 after one third and after two thirds of the run."""
+    """Schedule of the rate: linear and cosine fall to 0 at the end of the run; exponential multiplies by `decay` after
+    every epoch; step divides by 10 after one third and after two thirds of the run."""
     warmup_steps: Annotated[int, Range(0)] = 0
     """Steps over which the rate first rises linearly from 0."""
     decay: Annotated[float, Range(above=0, most=1)] = 0.97
@@ -42,7 +42,7 @@ def check_optimizer(config: OptimizerConfig, steps: int) -> None:
     """Check an optimiser's configuration for a run of ``steps`` steps.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     check_ranges(config)
     if config.warmup_steps >= steps:
@@ -82,15 +82,15 @@ def _as_matrices(params: PyTree) -> PyTree:
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """Make the optimiser: clipping by global norm, then the optimiser, then decoupled weight decay.
 
-    The training step multiplies its updates by the learning rate, because the rate follows the run's steps and one step
-    can make several updates.
+    The training step, not the optimiser, multiplies updates by the learning rate. An optimiser counts updates, but the
+    schedule counts training steps, and one step can make several updates.
     """
     scale = {
         "sgd": lambda: optax.trace(config.momentum, config.nesterov),
         "adam": lambda: optax.scale_by_adam(),
         "adadelta": lambda: optax.scale_by_adadelta(),
-        # Updates are as large as Adam's (Liu et al. 2025), so both can have the same rates and decays. Its rate is -1
-        # because optax's Muon includes the sign of the descent.
+        # With `consistent_rms` updates are as large as Adam's (Liu et al. 2025), so both can have the same rates and
+        # decays. The rate is -1 because optax's Muon includes the sign of the descent.
         "muon": lambda: optax.contrib.muon(-1.0, consistent_rms=0.2, muon_weight_dimension_numbers=_as_matrices),
     }[config.optimizer]()
     transformations = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []

@@ -17,23 +17,23 @@ class StepInput(NamedTuple):
 
     Attributes:
       progress: fraction of the run that is complete, in [0, 1].
-      hyper: the model's continuous hyperparameters, so that several settings can share a compiled program.
+      hyper: the model's continuous hyperparameters; settings that differ in these alone share a compiled program.
       estimator_state: estimator state after the previous step, with the structure of `Model.estimator_state`.
-      rollout: the episodes to learn from, if several updates are made on the same episodes; else None.
+      played: the episodes to learn from, if several updates are made on the same episodes; otherwise None.
     """
 
     progress: Float[Array, ""]
     hyper: PyTree = ()
     estimator_state: PyTree = ()
-    rollout: PyTree = None
+    played: PyTree = None
 
 
 class Passes(NamedTuple):
     """Several updates on the episodes of one step.
 
     Attributes:
-      play: ``(params, key, images [B, H, W, C], labels [B], StepInput) -> (rollout, estimator_state)``; the leaves
-        of the rollout are ``[T, M, B, ...]``.
+      play: ``(params, key, images [B, H, W, C], labels [B], StepInput) -> (episodes, estimator_state)``; the leaves
+        of the episodes are ``[T, M, B, ...]``.
       number: passes over the episodes.
       minibatches: updates in one pass, each on its own fraction of the images.
       max_kl: skip the remaining updates of a step once the loss's metric ``kl`` exceeds this; 0 for never.
@@ -52,8 +52,8 @@ class Model(NamedTuple):
       init: ``key -> params``.
       loss: ``(params, key, images [B, H, W, C], labels [B], StepInput) -> (loss, (metrics, estimator_state))``;
         images are uint8, metrics are scalars.
-      predict: ``(params, key, images [B, H, W, C], policy kind, hyper) -> scores [B, *S, num_classes]``, logits or
-        log-probabilities; the kind is that of `common.attention.base.Policy`.
+      predict: ``(params, key, images [B, H, W, C], kind, hyper) -> scores [B, *S, num_classes]``, logits or
+        log-probabilities; the kind is that of `common.attention.base.LocationChoice`.
       hyper: the configured continuous hyperparameters.
       estimator_state: estimator state at the start of training.
       passes: several updates on the same episodes; None for one update on fresh episodes.
@@ -142,7 +142,7 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, seed: int 
 
 
 class Hyper(NamedTuple):
-    """The continuous hyperparameters of a run; settings that differ only in these share a compiled program.
+    """The continuous hyperparameters of a run; runs that differ in these alone share a compiled program.
 
     Attributes:
       learning_rate: the peak learning rate.
@@ -223,7 +223,7 @@ def _several_updates(
 ) -> tuple[PyTree, PyTree, PyTree, dict[str, Array]]:
     """Play episodes once and make several updates on them."""
     play_key, order_key, loss_key = jax.random.split(key, 3)
-    rollout, estimator_state = passes.play(state.params, play_key, images, labels, step_input)
+    played, estimator_state = passes.play(state.params, play_key, images, labels, step_input)
     step_input = step_input._replace(estimator_state=estimator_state)
     orders = jax.vmap(lambda key: jax.random.permutation(key, len(images)))(jax.random.split(order_key, passes.number))
     minibatches = orders.reshape(passes.number * passes.minibatches, -1)
@@ -231,8 +231,8 @@ def _several_updates(
     def update_once(carry: tuple[PyTree, PyTree, Array], inputs: tuple[Array, Array]) -> tuple[Any, dict[str, Array]]:
         params, opt_state, active = carry
         index, key = inputs
-        episodes = jax.tree.map(lambda leaf: leaf[:, :, index], rollout)
-        batch = images[index], labels[index], step_input._replace(rollout=episodes)
+        episodes = jax.tree.map(lambda leaf: leaf[:, :, index], played)
+        batch = images[index], labels[index], step_input._replace(played=episodes)
         *updated, _, metrics = update(params, opt_state, rate, key, *batch)
         if passes.max_kl:
             active = active & (metrics["kl"] <= passes.max_kl)
@@ -269,7 +269,7 @@ def make_chunk(
     return jax.jit(chunk, static_argnums=2, donate_argnums=0)
 
 
-def keep_best(state: TrainState, error: float) -> TrainState:
+def remember_best(state: TrainState, error: float) -> TrainState:
     """Keep the current parameters as the best ones if their validation error, in per cent, is the lowest so far."""
     # Compared in float32, as it is stored: else rounding could make an equal error count as lower.
     if not np.float32(error) < np.asarray(state.best_error):

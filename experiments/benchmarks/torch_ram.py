@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt8
 
 from common.attention.config import LossConfig, RetinaConfig
 from common.attention.locations import parse_sigma
-from common.networks.glimpse_networks import GLIMPSE_SCALE
+from common.networks.glimpse_networks import GLIMPSE_GAIN
 from common.training.optimizers import OptimizerConfig
 from ram.config import RamConfig
 
@@ -42,7 +42,7 @@ SUPPORTED: dict[str, dict[str, Any]] = {
         "mean_activation": "tanh",
     },
     "policy": {
-        "policy": "learned",
+        "locations": "learned",
         "location_policy": "gaussian",
         "first_location": "centre",
         "sigma_schedule": "constant",
@@ -140,14 +140,14 @@ class TorchEpisode(NamedTuple):
     Attributes:
       locations: locations of the glimpses, normalised ``[T, N, 2]``.
       logits: class logits after each glimpse ``[T, N, num_classes]``.
-      means: mean of the policy for each location after the first ``[T - 1, N, 2]``.
+      modes: mean of the policy for each location after the first ``[T - 1, N, 2]``.
       log_probs: log-probability of these locations before they were clipped to the image ``[T - 1, N]``.
       values: predicted return before these locations were sampled ``[T - 1, N]``.
     """
 
     locations: Float[Tensor, "T N 2"]
     logits: Float[Tensor, "T N num_classes"]
-    means: Float[Tensor, "moves N 2"]
+    modes: Float[Tensor, "moves N 2"]
     log_probs: Float[Tensor, "moves N"]
     values: Float[Tensor, "moves N"]
 
@@ -192,7 +192,7 @@ class TorchRam(nn.Module):
         self, glimpses: Float[Tensor, "N K G G C"], locations: Float[Tensor, "N 2"]
     ) -> Float[Tensor, "N features"]:
         """Compute glimpse features ``relu(glimpse + location)`` from glimpses in [0, 1] and normalised locations."""
-        of_glimpse = self.glimpse_out(F.relu(self.glimpse(GLIMPSE_SCALE * glimpses.flatten(1))))
+        of_glimpse = self.glimpse_out(F.relu(self.glimpse(GLIMPSE_GAIN * glimpses.flatten(1))))
         of_location = self.location_out(F.relu(self.location(locations)))
         return F.relu(of_glimpse + of_location)
 
@@ -210,21 +210,21 @@ class TorchRam(nn.Module):
             take_glimpse, images = tuned_glimpse, F.pad(images, (reach(self.retina),) * 4)
         location = images.new_zeros(len(images), 2)
         hidden = cell = images.new_zeros(len(images), self.core.hidden_size)
-        locations, logits, means, log_probs, values = [], [], [], [], []
+        locations, logits, modes, log_probs, values = [], [], [], [], []
         for t in range(self.num_glimpses):
             if t:
                 mean = torch.tanh(self.mean(hidden))
                 policy = Normal(mean, self.sigma, validate_args=False)
                 sample = policy.sample() if samples is None else samples[t - 1]
                 location = sample.clamp(-1, 1)
-                means.append(mean)
+                modes.append(mean)
                 log_probs.append(policy.log_prob(sample).sum(-1))
                 values.append(self.value(hidden.detach()).squeeze(-1))
             patches = take_glimpse(images, location, self.retina)
             hidden, cell = self.core(self.features(patches, location), (hidden, cell))
             locations.append(location)
             logits.append(self.logits(hidden))
-        return TorchEpisode(*(torch.stack(x) for x in (locations, logits, means, log_probs, values)))
+        return TorchEpisode(*(torch.stack(x) for x in (locations, logits, modes, log_probs, values)))
 
 
 def hybrid_loss(weights: LossConfig, episode: TorchEpisode, labels: Int[Tensor, " N"]) -> Float[Tensor, ""]:

@@ -17,6 +17,7 @@ RENAMED = {
     "baseline_weight": "value_weight",
     "start": "first_location",
     "parameters_from": "init_from",
+    "policy": "locations",
 }
 
 

@@ -131,7 +131,7 @@ def watch(
             noise = jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
             samples = centre[None] + attention.sigma(jnp.ones(()))[None, None] * noise
             samples = samples.at[0].set(learned.samples[0])
-        return attention.play(params, key, batch, "given", samples=samples)
+        return attention.play(params, key, batch, "replayed", samples=samples)
 
     @jax.jit
     def over_episodes(key: Key[Array, ""], index: Int[Array, " B"]) -> Watched:

@@ -30,7 +30,7 @@ class Reading(NamedTuple):
     @property
     def is_correct(self) -> bool:
         """Return True if the whole prediction is correct."""
-        return _before_end(self.label, self.end) == _before_end(self.predicted, self.end)
+        return _symbols_before_end(self.label, self.end) == _symbols_before_end(self.predicted, self.end)
 
     def is_correct_at(self, place: int) -> bool:
         """Return True if the symbol predicted at a place is the true one; past the true end none is."""
@@ -54,10 +54,10 @@ class Reading(NamedTuple):
 
     def text(self, symbols: Sequence[int], names: Sequence[str]) -> str:
         """Return symbols as text, without the end symbol."""
-        return " ".join(names[symbol] for symbol in _before_end(symbols, self.end)) or "nothing"
+        return " ".join(names[symbol] for symbol in _symbols_before_end(symbols, self.end)) or "nothing"
 
 
-def _before_end(symbols: Sequence[int], end: int | None) -> tuple[int, ...]:
+def _symbols_before_end(symbols: Sequence[int], end: int | None) -> tuple[int, ...]:
     symbols = tuple(symbols)
     return symbols[: symbols.index(end)] if end is not None and end in symbols else symbols
 

@@ -112,7 +112,7 @@ def load_subject(config: VarianceConfig) -> Subject:
             raise ValueError(f"agent {config.agent!r} is no run of experiments.ram: give one")
         subject = Subject(experiment, run.dataset, run.params(), run.step())
     model = subject.experiment.model
-    if model.policy.policy == "random" or model.agent.num_glimpses < 2:
+    if model.policy.locations == "random" or model.agent.num_glimpses < 2:
         raise ValueError(f"agent {config.agent!r} draws no location from a learned policy")
     if model.policy.learned_sigma != "no":
         raise ValueError(f"agent {config.agent!r} learns its sigma ({model.policy.learned_sigma}): none can be set")

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.data import Dataset
 from common.training.checkpoints import Checkpoints
-from common.training.step import Hyper, TrainState, keep_best
+from common.training.step import Hyper, TrainState, remember_best
 from experiments.cli.command_line import fail
 from experiments.cli.console import print_line
 from experiments.evaluation.errors import validation_errors
@@ -89,7 +89,7 @@ class _Member:
         record = training_record(self.config, self.schedule, len(dataset.train.labels), self.step, metrics, rate)
         if validates_at(self.step, self.config):
             record |= validation_errors(self.built.model, self.programs.predict_validation, state.params, dataset)
-            self.state = keep_best(state, record["validation_error"])
+            self.state = remember_best(state, record["validation_error"])
             self.built.observe(self.state.params, self.step, self.run.run_dir)
         return record
 

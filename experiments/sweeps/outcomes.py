@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.training.evaluation import METHODS
 from experiments.files import write_bytes
+from experiments.readouts import READOUTS
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import read_results
 from experiments.sweeps.study import Plan
@@ -24,8 +24,8 @@ class Outcome(NamedTuple):
 
     def error(self, split: str = "test", readout: str = "average_probability") -> float:
         """Return the error in per cent by a read-out, or the greedy one where nothing is sampled."""
-        methods = self.results[split]
-        return float(methods.get(readout, methods["greedy"])["error"])
+        errors = self.results[split]
+        return float(errors.get(readout, errors["greedy"])["error"])
 
 
 class Setting(NamedTuple):
@@ -65,15 +65,18 @@ def group_settings(plan: Plan, outcomes: Iterable[Outcome]) -> list[Setting]:
 
 def results_rows(plan: Plan, outcomes: Sequence[Outcome]) -> list[list[Any]]:
     """Return header and rows of `results.csv`: what can be repeated to the last digit, so no times and no devices."""
-    methods = [m for m in METHODS if any(m in outcome.results["test"] for outcome in outcomes)]
+    readouts = [name for name in READOUTS if any(name in outcome.results["test"] for outcome in outcomes)]
     columns = [
-        (split, m, part) for split in ("test", "validation") for m in methods for part in ("error", "low", "high")
+        (split, name, part)
+        for split in ("test", "validation")
+        for name in readouts
+        for part in ("error", "low", "high")
     ]
     header = [*plan.names, "seed", "cell", "steps", "episodes", "parameters"]
     rows: list[list[Any]] = [[*header, *("_".join(column) for column in columns)]]
     for outcome in outcomes:
         results = outcome.results
-        errors = [results[split].get(method, {}).get(part, "") for split, method, part in columns]
+        errors = [results[split].get(name, {}).get(part, "") for split, name, part in columns]
         facts = [results["steps"], results["episodes"], results["parameters"]]
         rows.append([*outcome.values, outcome.cell.seed, outcome.cell.id, *facts, *errors])
     return rows

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.training.evaluation import METHODS
+from experiments.readouts import READOUTS
 from experiments.sweeps.labels import label
 from experiments.sweeps.outcomes import RESULTS, Outcome, Setting
 from experiments.sweeps.study import Dimension
@@ -64,9 +64,9 @@ def read_sweep(folder: Path) -> StoredSweep:
 def _results(row: dict[str, str]) -> dict[str, Any]:
     return {
         split: {
-            method: {"error": float(row[f"{split}_{method}_error"])}
-            for method in METHODS
-            if row.get(f"{split}_{method}_error")
+            readout: {"error": float(row[f"{split}_{readout}_error"])}
+            for readout in READOUTS
+            if row.get(f"{split}_{readout}_error")
         }
         for split in ("test", "validation")
     }

@@ -18,7 +18,7 @@ from rich.table import Column
 
 from common.data import Dataset
 from common.training.checkpoints import Checkpoints
-from common.training.step import Model, TrainState, keep_best
+from common.training.step import Model, TrainState, remember_best
 from experiments.cli.console import console, print_line, print_warning
 from experiments.cli.stopping import Stop
 from experiments.evaluation.errors import validation_errors
@@ -89,7 +89,7 @@ def train(
             if validates_at(until, config):
                 bar.update(task, now="validating")
                 record |= validation_errors(model, programs.predict_validation, state.params, dataset)
-                state = keep_best(state, record["validation_error"])
+                state = remember_best(state, record["validation_error"])
                 observe(state.params, until, run_dir)
             seconds += time.monotonic() - begun
             metrics_file.append(record | {"seconds": seconds})

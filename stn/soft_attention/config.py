@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_type_hints
 
 from common.checks import MOST_GLIMPSES, Range, check_ranges, refuse_settings
 from common.networks.cores import TransformerCore
-from common.networks.glimpse_networks import require_readable
+from common.networks.glimpse_networks import check_glimpse_size
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def check_soft_attention(config: SoftAttentionConfig, height: int, width: int) -
     """Check a configuration against the images' size in pixels.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     if config.attention == "pooling":
         refuse_settings(
@@ -97,6 +97,6 @@ def _check_filter_bank(config: FilterBankConfig) -> None:
     check_ranges(config)
     if config.glimpse_network == "dense":
         refuse_settings(config, ("conv_channels",), " with glimpse_network 'dense': it has no convolutions")
-    require_readable(config.glimpse_network, config.glimpse_size)
+    check_glimpse_size(config.glimpse_network, config.glimpse_size)
     if config.core == "transformer" and config.core_hidden % HEADS:
         raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 from common.attention.locations import to_normalised
 from common.networks.convolutions import Conv, max_pool
 from common.networks.cores import CORES
-from common.networks.glimpse_networks import GLIMPSE_SCALE, read_glimpse
+from common.networks.glimpse_networks import GLIMPSE_GAIN, convolve_glimpse
 from common.networks.targets import Head, accuracy, cross_entropy
 from common.training.step import Model, StepInput
 from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig
@@ -101,7 +101,7 @@ class GlimpseReader(nn.Module):
     @nn.compact
     def __call__(self, patches: Float[Array, "B N N C"]) -> Float[Array, "B units"]:
         """Compute features of patches in [0, 1]."""
-        maps = read_glimpse(GLIMPSE_SCALE * patches, self.channels)
+        maps = convolve_glimpse(GLIMPSE_GAIN * patches, self.channels)
         return nn.Dense(self.units, name="what")(maps.reshape(len(maps), -1))
 
 
@@ -118,7 +118,7 @@ class DifferentiableRam(nn.Module):
     def setup(self):
         config = self.config
         convolutional = config.glimpse_network == "conv"
-        # The names of these submodules seed the initialisation, so they stay: the glimpse and the location layer.
+        # Do not rename: Flax derives initial parameters from the names, so published results would change.
         self.what = GlimpseReader(config.conv_channels, config.units) if convolutional else nn.Dense(config.units)
         self.where = nn.Dense(config.units)
         self.core = CORES[config.core](hidden=config.core_hidden, num_glimpses=config.num_glimpses)

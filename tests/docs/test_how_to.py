@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.attention.base import Policy
+from common.attention.base import LocationChoice
 from common.attention.config import PolicyConfig, RetinaConfig, make_retina
 from common.attention.glimpse import make_sensor
 from common.attention.locations import centre_location
@@ -133,7 +133,7 @@ def test_the_score_function_of_the_grid_policy_is_unbiased():
     see, label = make_sensor(image, make_retina(config.retina)), jnp.array([1])
     module = Ram(config, 3)
     shapes = jax.eval_shape(
-        lambda key: module.init(key, jnp.zeros((1, 1, 4, 4, 1)), jnp.zeros((1, 2)), method=Ram.everything), KEY
+        lambda key: module.init(key, jnp.zeros((1, 1, 4, 4, 1)), jnp.zeros((1, 2)), method=Ram.call_all_networks), KEY
     )["params"]
     leaves, tree = jax.tree.flatten(shapes)
     params = tree.unflatten([jnp.asarray(rng.normal(0, 0.7, leaf.shape), jnp.float32) for leaf in leaves])
@@ -142,8 +142,8 @@ def test_the_score_function_of_the_grid_policy_is_unbiased():
 
     def play(network, pair):
         samples = jnp.concatenate([jnp.zeros((1, 1, 2)), places[pair][:, None]])
-        policy = Policy(centre_location, "given", samples=samples)
-        arguments = {"batch_size": 1, "num_glimpses": 3, "policy": policy, "sigma": jnp.ones(2)}
+        choice = LocationChoice(centre_location, "replayed", samples=samples)
+        arguments = {"batch_size": 1, "num_glimpses": 3, "choice": choice, "sigma": jnp.ones(2)}
         episode = unroll(agent, params | {"location_network": network}, see, KEY, **arguments)
         return jax.tree.map(lambda leaf: leaf[:, None], episode)
 
@@ -178,10 +178,10 @@ def test_an_episode_of_the_grid_policy_has_no_sigma_and_its_mode_as_mean():
     images = jnp.zeros((5, 12, 12, 1), jnp.uint8)
     sampled, greedy = (made.play(params, KEY, images, kind) for kind in ("sampled", "greedy"))
     places = {tuple(place) for place in np.asarray(importlib.import_module("my_policy").PLACES).round(4)}
-    for field in (sampled.locations, sampled.means, greedy.locations):
+    for field in (sampled.locations, sampled.modes, greedy.locations):
         assert {tuple(place) for place in np.asarray(field[1:]).reshape(-1, 2).round(4)} <= places
     assert not np.any(sampled.sigmas) and np.all(np.asarray(sampled.entropies[1:]) > 0)
-    np.testing.assert_array_equal(greedy.locations[1:], greedy.means[1:])
+    np.testing.assert_array_equal(greedy.locations[1:], greedy.modes[1:])
 
 
 @pytest.mark.parametrize(

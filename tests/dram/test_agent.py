@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.attention.base import Policy
+from common.attention.base import LocationChoice
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.attention.glimpse import make_sensor
 from common.attention.locations import FIRST_LOCATIONS
 from common.attention.objective import Weights
 from common.attention.rollout import unroll
-from common.networks.glimpse_networks import GLIMPSE_SCALE
+from common.networks.glimpse_networks import GLIMPSE_GAIN
 from common.policy_gradient import EstimatorConfig
 from common.training.step import StepInput
 from dram.agent import Dram, make_agent, make_dram
@@ -61,18 +61,18 @@ def _params(config):
     return tree.unflatten([jnp.asarray(rng.normal(0, 0.3, leaf.shape), jnp.float32) for leaf in leaves])
 
 
-def _given(model, rollout=None):
-    return StepInput(jnp.zeros(()), model.hyper, model.estimator_state, rollout)
+def _step_input(model, played=None):
+    return StepInput(jnp.zeros(()), model.hyper, model.estimator_state, played)
 
 
 @functools.cache
 def _compiled(config):
-    """An episode at the given locations: ``params -> Episode``."""
+    """An episode at `SAMPLES`: ``params -> Episode``."""
     agent = make_agent(Dram(config, CLASSES, UNITS[config.agent.unit_width]), IMAGES)
     retina = _make(config).retina
-    play = functools.partial(unroll, agent, see=make_sensor(IMAGES, retina), key=KEY, batch_size=BATCH)
-    policy = Policy(FIRST_LOCATIONS["centre"], "given", samples=SAMPLES)
-    return jax.jit(lambda params: play(params, num_glimpses=STEPS, policy=policy, sigma=jnp.full(2, 0.5)))
+    play = functools.partial(unroll, agent, sensor=make_sensor(IMAGES, retina), key=KEY, batch_size=BATCH)
+    choice = LocationChoice(FIRST_LOCATIONS["centre"], "replayed", samples=SAMPLES)
+    return jax.jit(lambda params: play(params, num_glimpses=STEPS, choice=choice, sigma=jnp.full(2, 0.5)))
 
 
 # The agent, by hand.
@@ -97,7 +97,7 @@ def _step(params, state, x):
 
 
 def _context(params, agent):
-    x = GLIMPSE_SCALE * np.asarray(coarse(IMAGES, agent.context_size))
+    x = GLIMPSE_GAIN * np.asarray(coarse(IMAGES, agent.context_size))
     network = params["context_network"]
     for index, stride in enumerate((2, 2, 1)):
         kernel, side = np.asarray(network[f"layer_{index}"]["kernel"]), x.shape[1]
@@ -128,7 +128,7 @@ def _by_hand(params, config):
             means.append(np.asarray(SAMPLES[0]))
             baselines.append(np.zeros(BATCH))
         what = np.moveaxis(np.asarray(see(SAMPLES[t])), 1, 3).reshape(BATCH, -1)
-        what = _relu(_dense(params["glimpse_network"]["what"], GLIMPSE_SCALE * what))
+        what = _relu(_dense(params["glimpse_network"]["what"], GLIMPSE_GAIN * what))
         where = _relu(_dense(params["glimpse_network"]["where"], np.asarray(SAMPLES[t]) / unit))
         seen = what * where if agent.combine == "multiply" else what + where
         lower = _step(params["lower"], lower, seen)
@@ -146,7 +146,7 @@ def test_an_episode_equals_numpy(agent):
     config = _config(agent)
     episode = _compiled(config)(_params(config))
     means, baselines, logits = _by_hand(_params(config), config)
-    for found, expected in ((episode.means, means), (episode.values, baselines), (episode.logits, logits)):
+    for found, expected in ((episode.modes, means), (episode.values, baselines), (episode.logits, logits)):
         np.testing.assert_allclose(found, np.stack(expected), rtol=1e-3, atol=1e-4)
     assert np.abs(np.stack(means)).max() < 1 and np.asarray(logits).std() > 0.1
 
@@ -177,7 +177,7 @@ def test_the_classifier_never_sees_the_context(two_layers):
     before, after = (_compiled(config)(p) for p in (params, changed))
     # One core alone does both, so that there it does see it.
     np.testing.assert_array_equal((before.logits == after.logits).all(), two_layers)
-    for field in ("means", "values"):
+    for field in ("modes", "values"):
         assert (getattr(before, field)[0] != getattr(after, field)[0]).any()
 
 
@@ -201,13 +201,13 @@ def test_with_context_the_policy_draws_the_first_location():
     play, params = _plays(True)
     episodes, others = play(params, IMAGES, KEY), play(params, IMAGES[::-1], jax.random.key(1))
     greedy, sampled, random = (episodes[kind] for kind in ("greedy", "sampled", "random"))
-    np.testing.assert_array_equal(greedy.samples[0], greedy.means[0])
+    np.testing.assert_array_equal(greedy.samples[0], greedy.modes[0])
     # It depends on the image alone, and differs between images.
     np.testing.assert_allclose(greedy.samples[0], others["greedy"].samples[0, ::-1], atol=1e-6)
     assert np.asarray(greedy.samples[0]).std(axis=0).min() > 1e-3
-    np.testing.assert_allclose(sampled.means[0], greedy.means[0], rtol=1e-6)
+    np.testing.assert_allclose(sampled.modes[0], greedy.modes[0], rtol=1e-6)
     assert (np.asarray(sampled.samples[0]) != np.asarray(others["sampled"].samples[0, ::-1])).all()
-    expected = stats.norm.logpdf(sampled.samples, sampled.means, 0.5).sum(-1)
+    expected = stats.norm.logpdf(sampled.samples, sampled.modes, 0.5).sum(-1)
     np.testing.assert_allclose(sampled.log_probs, expected, rtol=1e-4)
     np.testing.assert_array_equal(sampled.sigmas, 0.5)
     assert np.asarray(sampled.values[0]).all() and np.asarray(sampled.entropies[0]).all()
@@ -228,11 +228,11 @@ def test_without_context_the_first_location_is_fixed():
 def test_replicates_draw_first_locations_of_their_own_from_one_mean():
     config = _config(estimator={"replicates": 3})
     dram = _make(config)
-    episode = jax.jit(dram.rollout)(_params(config), KEY, IMAGES, _given(dram.model))
+    episode = jax.jit(dram.rollout)(_params(config), KEY, IMAGES, _step_input(dram.model))
     assert episode.samples.shape == (STEPS, 3, BATCH, 2)
-    np.testing.assert_allclose(episode.means[0, 0], episode.means[0, 2], rtol=1e-6)
+    np.testing.assert_allclose(episode.modes[0, 0], episode.modes[0, 2], rtol=1e-6)
     assert np.abs(np.diff(np.asarray(episode.samples[0]), axis=0)).min() > 0
-    expected = stats.norm.logpdf(episode.samples, episode.means, 0.5).sum(-1)
+    expected = stats.norm.logpdf(episode.samples, episode.modes, 0.5).sum(-1)
     np.testing.assert_allclose(episode.log_probs, expected, rtol=1e-4)
 
 
@@ -250,7 +250,7 @@ def _convolutions(jaxpr):
 def test_replicates_share_the_context():
     config = _config(estimator={"replicates": 5})
     dram = _make(config)
-    program = jax.make_jaxpr(dram.rollout)(_params(config), KEY, IMAGES, _given(dram.model))
+    program = jax.make_jaxpr(dram.rollout)(_params(config), KEY, IMAGES, _step_input(dram.model))
     found = list(_convolutions(program.jaxpr))
     assert len(found) == 3 and all(shape[0] == BATCH for shape in found)
 
@@ -270,8 +270,8 @@ def _gradient(config):
     model = _make(config).model
 
     def loss(params, weights):
-        given = _given(model)._replace(hyper=model.hyper._replace(weights=weights))
-        return model.loss(params, KEY, IMAGES, LABELS, given)[0]
+        step_input = _step_input(model)._replace(hyper=model.hyper._replace(weights=weights))
+        return model.loss(params, KEY, IMAGES, LABELS, step_input)[0]
 
     return jax.jit(jax.grad(loss))
 
@@ -302,6 +302,6 @@ def test_the_unit_of_a_location_is_that_of_the_configuration():
     def first(unit):
         dram = _make(_config({"unit_width": unit, "glimpses_per_target": 1}), None)
         play = jax.jit(dram.play, static_argnums=3)
-        return np.asarray(play(_params(_config()), KEY, IMAGES, "greedy").means[0])
+        return np.asarray(play(_params(_config()), KEY, IMAGES, "greedy").modes[0])
 
     np.testing.assert_allclose(first("3px"), first("1") * np.float32(UNITS["3px"]), rtol=1e-5)

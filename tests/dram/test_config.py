@@ -80,7 +80,7 @@ def test_convolutions_need_a_large_enough_glimpse():
         (replace(_with("agent", stop_at_wrong=False), estimator=EstimatorConfig("log_probability")), TARGETS),
         (_with("estimator", reward="log_probability"), None),
         (_with("policy", sigma="0.3", sigma_final="2px", sigma_schedule="exponential"), TARGETS),
-        (replace(DEFAULT, policy=PolicyConfig(policy="random")), TARGETS),
+        (replace(DEFAULT, policy=PolicyConfig(locations="random")), TARGETS),
     ],
 )
 def test_a_good_configuration_passes(config, targets):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.networks.glimpse_networks import GLIMPSE_SCALE
+from common.networks.glimpse_networks import GLIMPSE_GAIN
 from dram.networks import ContextNetwork, ConvGlimpseNetwork, GlimpseNetwork, coarse
 
 RNG = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def _convolve(params, x, stride=1, pad=((0, 0), (0, 0))):
 def _stacked(glimpses):
     """Scales and channels as one axis, scale by scale, ``[N, G, G, K * C]``."""
     scales = [glimpses[:, :, scale] for scale in range(glimpses.shape[2])]
-    return GLIMPSE_SCALE * np.concatenate(scales, axis=-1).reshape(-1, *glimpses.shape[3:5], 2 * 3)
+    return GLIMPSE_GAIN * np.concatenate(scales, axis=-1).reshape(-1, *glimpses.shape[3:5], 2 * 3)
 
 
 def _joined(what, where, combine):
@@ -100,7 +100,7 @@ def test_convolutional_glimpse_network(combine):
 def test_convolutional_glimpse_network_equals_pytorch():
     torch = pytest.importorskip("torch")
     features, params = _apply(ConvGlimpseNetwork(20, conv_channels=4), GLIMPSES, LOCATIONS)
-    what = torch.tensor(GLIMPSES.reshape(6, 2, 10, 10, 3)).permute(0, 1, 4, 2, 3).reshape(6, 6, 10, 10) * GLIMPSE_SCALE
+    what = torch.tensor(GLIMPSES.reshape(6, 2, 10, 10, 3)).permute(0, 1, 4, 2, 3).reshape(6, 6, 10, 10) * GLIMPSE_GAIN
     for index in range(3):
         kernel, bias = params[f"what_{index}"]["kernel"], params[f"what_{index}"]["bias"]
         convolved = torch.nn.functional.conv2d(what, torch.tensor(kernel).permute(3, 2, 0, 1), torch.tensor(bias))
@@ -142,7 +142,7 @@ def test_context_network(size):
     images = np.random.default_rng(3).integers(0, 256, (4, 24, 24, 1), dtype=np.uint8)
     features, params = _apply(ContextNetwork(size, 5), images)
     assert [params[f"layer_{index}"]["kernel"].shape for index in range(3)] == [(3, 3, 1, 5)] + [(3, 3, 5, 5)] * 2
-    x = GLIMPSE_SCALE * np.asarray(coarse(jnp.asarray(images), size))
+    x = GLIMPSE_GAIN * np.asarray(coarse(jnp.asarray(images), size))
     for index, stride in enumerate((2, 2, 1)):
         side = x.shape[1]
         # As many zeros as are needed in all, the odd one at the end.

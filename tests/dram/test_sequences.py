@@ -131,12 +131,12 @@ def test_finite_at_the_extremes():
 def test_several_updates_on_the_same_episodes():
     config = _config(surrogate="ppo_clip", passes=2, minibatches=2)
     dram, params = _make(config), _params(config)
-    given = StepInput(jnp.zeros(()), dram.model.hyper, dram.model.estimator_state)
-    rollout, _ = jax.jit(dram.model.passes.play)(params, KEY, IMAGES, LABELS, given)
-    assert rollout.counted.shape == rollout.advantages.shape == (EACH * TARGETS, 2, BATCH)
-    np.testing.assert_array_equal(np.asarray(rollout.advantages)[np.asarray(rollout.counted) == 0], 0)
-    again = jax.jit(dram.model.loss)(params, KEY, IMAGES, LABELS, given._replace(rollout=rollout))
-    fresh = jax.jit(dram.model.loss)(params, KEY, IMAGES, LABELS, given)
+    step_input = StepInput(jnp.zeros(()), dram.model.hyper, dram.model.estimator_state)
+    played, _ = jax.jit(dram.model.passes.play)(params, KEY, IMAGES, LABELS, step_input)
+    assert played.counted.shape == played.advantages.shape == (EACH * TARGETS, 2, BATCH)
+    np.testing.assert_array_equal(np.asarray(played.advantages)[np.asarray(played.counted) == 0], 0)
+    again = jax.jit(dram.model.loss)(params, KEY, IMAGES, LABELS, step_input._replace(played=played))
+    fresh = jax.jit(dram.model.loss)(params, KEY, IMAGES, LABELS, step_input)
     assert float(again[1][0].pop("kl")) == pytest.approx(0, abs=1e-6)
     # The replicates of the same key play the same episodes; only ppo's own loss has another value.
     for name in ("classification_loss", "value_loss", "entropy", "reward", "accuracy"):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from common.data import TASKS
-from common.training.evaluation import METHODS, make_scorer, over_batches, predicted
+from common.training.evaluation import make_scorer, over_batches, predicted
 from dram.focus import focus, reading_glimpses
 from experiments import focus as command
 from experiments.cost import forward_cost
 from experiments.evaluation.errors import TEST_SEED
+from experiments.readouts import READOUTS
 from experiments.training.config import DataConfig
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
@@ -46,7 +47,7 @@ def test_the_file_holds_sizes_operations_and_errors_of_both_passes(written, read
         assert first > 0 and results["operations_of_means"] == pytest.approx(first + 3 * second)
         for split, n in (("validation", 30), ("test", 40)):
             assert list(results[split]) == ["first pass", "focused"]
-            assert all(results[split]["focused"][method]["n"] == n for method in METHODS)
+            assert all(results[split]["focused"][method]["n"] == n for method in READOUTS)
 
 
 @pytest.mark.parametrize("first_pass", ["whole", "downsampled"])
@@ -65,7 +66,7 @@ def test_crops_are_read_like_images_of_the_run(written, readers, first_pass):
     key = jax.random.key(TEST_SEED)
     crops = over_batches(cut, key, large.test.images, 40)
     scores = make_scorer(run.built.model.predict, 3, 500)(params, key, crops)
-    for method, score in zip(METHODS, scores, strict=True):
+    for method, score in zip(READOUTS, scores, strict=True):
         wrong = (np.asarray(predicted(jnp.asarray(score))) != large.test.labels).any(axis=1)
         assert written[first_pass]["test"]["focused"][method]["error"] == pytest.approx(100 * wrong.mean())
 

@@ -9,11 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from common.training.evaluation import METHODS, make_scorer, predicted
+from common.training.evaluation import make_scorer, predicted
 from experiments import forward_backward
 from experiments.cost import cost_of, mean_symbols
 from experiments.evaluation.errors import TEST_SEED
 from experiments.families.dram import GLIMPSE_NETWORK
+from experiments.readouts import READOUTS
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
@@ -40,7 +41,7 @@ def written(runs, tmp_path_factory):
 
 
 def errors_of(written, reader, split="test"):
-    return {method: written[split][reader][method]["error"] for method in METHODS}
+    return {method: written[split][reader][method]["error"] for method in READOUTS}
 
 
 def test_each_run_alone_has_the_errors_of_its_results(written, runs):
@@ -59,7 +60,7 @@ def test_the_combination_has_the_errors_of_the_rule_applied_image_by_image(writt
         scores = score(run.params(), jax.random.key(TEST_SEED), run.dataset.test.images)
         tables.append([np.asarray(each) for each in scores])
     labels = read_run(runs[0]).dataset.test.labels
-    for method, forward, backward in zip(METHODS, *tables, strict=True):
+    for method, forward, backward in zip(READOUTS, *tables, strict=True):
         symbols = [rule(*pair) for pair in zip(forward, backward, strict=True)]
         wrong = 100 * np.mean((np.array(symbols) != labels).any(axis=1))
         assert errors_of(written, "forward-backward")[method] == pytest.approx(wrong)

@@ -34,7 +34,7 @@ def preset(images, tmp_path, monkeypatch):
         model = dataclasses.replace(TINY.model, policy=PolicyConfig(sigma="0.3", **policy))
         return "", dataclasses.replace(TINY, model=model)
 
-    others = {"random": with_policy(policy="random"), "learner": with_policy(learned_sigma="global")}
+    others = {"random": with_policy(locations="random"), "learner": with_policy(learned_sigma="global")}
     presets = {"tiny": ("", experiment), **others}
     for name in list(PRESETS):
         monkeypatch.delitem(PRESETS, name)

@@ -43,7 +43,7 @@ def _config(agent=None, policy=None, **loss):
     )
 
 
-def _given(model, progress=0.0):
+def _step_input(model, progress=0.0):
     return StepInput(jnp.array(progress), model.hyper, model.estimator_state)
 
 
@@ -150,7 +150,7 @@ def test_training_uses_the_scheduled_sigma_and_evaluation_the_last():
     params = jax.jit(ram.model.init)(KEY)
     loss = jax.jit(ram.model.loss)
     for progress, sigma in [(0.0, 0.9), (1.0, 0.2)]:
-        _, (metrics, _) = loss(params, KEY, IMAGES, LABELS, _given(ram.model, progress))
+        _, (metrics, _) = loss(params, KEY, IMAGES, LABELS, _step_input(ram.model, progress))
         assert float(metrics["sigma_px"]) == pytest.approx(sigma * WIDTH / 2)
         # Of a Gaussian in two dimensions; one location is drawn.
         assert float(metrics["entropy"]) == pytest.approx(np.log(2 * np.pi * np.e * sigma**2), rel=1e-4)
@@ -162,7 +162,7 @@ def test_which_losses_train_a_learned_sigma():
     def gradient(params, **loss):
         learned = "global" if "log_sigma" in params["location_network"] else "no"
         model = _make(_config(policy={"learned_sigma": learned}, **loss)).model
-        return jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, _given(model))[0]
+        return jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, _step_input(model))[0]
 
     params = jax.jit(_make(_config(policy={"learned_sigma": "global"})).model.init)(KEY)
     fixed = params | {"location_network": {"mean": params["location_network"]["mean"]}}
@@ -194,7 +194,7 @@ def test_predictions_are_the_last_belief():
 
 
 def test_the_random_policy_is_random_in_every_kind_of_episode():
-    ram = _make(_config(policy={"policy": "random"}))
+    ram = _make(_config(policy={"locations": "random"}))
     params = jax.jit(ram.model.init)(KEY)
     kinds = ("greedy", "sampled")
     episodes = jax.jit(lambda p: [ram.play(p, KEY, IMAGES, kind) for kind in kinds])(params)
@@ -202,7 +202,7 @@ def test_the_random_policy_is_random_in_every_kind_of_episode():
         np.testing.assert_array_equal(episode.locations, episodes[0].locations)
         np.testing.assert_array_equal(episode.log_probs, 0)
     assert len(np.unique(episodes[0].locations[1])) == 2 * BATCH
-    _, (metrics, _) = jax.jit(ram.model.loss)(params, KEY, IMAGES, LABELS, _given(ram.model))
+    _, (metrics, _) = jax.jit(ram.model.loss)(params, KEY, IMAGES, LABELS, _step_input(ram.model))
     assert float(metrics["policy_loss"]) == float(metrics["entropy"]) == 0
 
 
@@ -216,7 +216,7 @@ def test_an_unknown_part_of_the_estimator_is_quoted(part):
 def test_the_agent_uses_every_core(core):
     model = _make(_config({"core": core, "core_heads": 2}, replicates=2)).model
     params = jax.eval_shape(model.init, KEY)
-    gradient = jax.eval_shape(jax.grad(model.loss, has_aux=True), params, KEY, IMAGES, LABELS, _given(model))[0]
+    gradient = jax.eval_shape(jax.grad(model.loss, has_aux=True), params, KEY, IMAGES, LABELS, _step_input(model))[0]
     assert jax.tree.map(jnp.shape, gradient) == jax.tree.map(jnp.shape, params)
 
 
@@ -229,7 +229,7 @@ def test_finite_at_the_extremes():
     params = jax.jit(model.init)(KEY)
     for images in (IMAGES, jnp.zeros_like(IMAGES), jnp.full_like(IMAGES, 255)):
         for progress in (0.0, 1.0):
-            results = gradient(params, KEY, images, LABELS, _given(model, progress))
+            results = gradient(params, KEY, images, LABELS, _step_input(model, progress))
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results))
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.networks.glimpse_networks import GLIMPSE_SCALE
+from common.networks.glimpse_networks import GLIMPSE_GAIN
 from common.networks.heads import ActionNetwork, ValueNetwork
 from ram.networks import ConvGlimpseNetwork, GlimpseNetwork
 
@@ -35,7 +35,7 @@ def test_glimpse_network(combine):
     glimpses = rng.uniform(size=(2, 3, 2, 4, 4, 1)).astype(np.float32)
     locations = rng.uniform(-1, 1, size=(2, 3, 2)).astype(np.float32)
     features, params = _apply(GlimpseNetwork(20, 6, 5, combine), glimpses, locations)
-    what = _dense(params["what_out"], _relu(_dense(params["what"], GLIMPSE_SCALE * glimpses.reshape(2, 3, 32))))
+    what = _dense(params["what_out"], _relu(_dense(params["what"], GLIMPSE_GAIN * glimpses.reshape(2, 3, 32))))
     where = _dense(params["where_out"], _relu(_dense(params["where"], locations)))
     expected = _relu(what + where) if combine == "add" else _relu(what) * _relu(where)
     assert features.shape == (2, 3, 20) and expected.any()
@@ -51,7 +51,7 @@ def test_convolutional_glimpse_network():
     shapes = {name: params[name]["kernel"].shape for name in ("what_0", "what_1", "what_2", "what")}
     # No pooling and no padding: 10 - 4 - 2 - 2 = 2 positions remain in each direction.
     assert shapes == {"what_0": (5, 5, 2, 4), "what_1": (3, 3, 4, 4), "what_2": (3, 3, 4, 8), "what": (32, 6)}
-    seen = GLIMPSE_SCALE * np.moveaxis(glimpses[..., 0], 2, -1).reshape(6, 10, 10, 2)
+    seen = GLIMPSE_GAIN * np.moveaxis(glimpses[..., 0], 2, -1).reshape(6, 10, 10, 2)
     for index in range(3):
         kernel = np.asarray(params[f"what_{index}"]["kernel"])
         windows = np.lib.stride_tricks.sliding_window_view(seen, kernel.shape[:2], axis=(1, 2))

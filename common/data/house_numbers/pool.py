@@ -150,7 +150,7 @@ def _empty(config: PoolConfig, count: int) -> Pool:
 
 
 def _render_chunks(config: PoolConfig, start: int, stop: int) -> Iterator[Pool]:
-    """Render the images from `start` to `stop` in chunks of `_CHUNK`."""
+    """Render the images `start` to `stop - 1` in chunks of `_CHUNK`."""
     faces = NEW_FACES if config.split == "new_fonts" else FACES
     for first in range(start, stop, _CHUNK):
         part = _empty(config, min(_CHUNK, stop - first))

@@ -39,7 +39,10 @@ class Recipe(Protocol):
         """
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the names of the classes or symbols of the recipe, from the names of the source's classes.
+        """Return the names of the recipe's classes or symbols.
+
+        Args:
+            class_names: names of the source's classes.
 
         Raises:
             ValueError: the recipe cannot be applied to these classes.

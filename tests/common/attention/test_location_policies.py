@@ -111,7 +111,7 @@ def _dense(params, x):
     [("linear", lambda x: x), ("tanh", np.tanh), ("hard_tanh", lambda x: np.clip(x, -1, 1))],
 )
 def test_gaussian_location_network(activation, function, hidden, unit):
-    (mean, sigma), params = _apply(GaussianLocationNetwork(activation, hidden, unit=unit))
+    (mean, sigma), params = _apply(GaussianLocationNetwork(activation, hidden, unit_width=unit))
     before = np.maximum(_dense(params["hidden_layer"], OUTPUT), 0) if hidden else OUTPUT
     expected = function(_dense(params["mean"], before)) * np.array(unit or (1, 1))
     np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-5)

@@ -13,7 +13,7 @@ from common.attention.base import Episode
 from common.attention.config import LossConfig
 from common.attention.objective import hybrid_loss, make_weights
 from common.attention.sequences import Sequence
-from common.policy_gradient import REWARDS, EstimatorConfig, Rollout, make_estimator, policy_loss
+from common.policy_gradient import REWARDS, EstimatorConfig, PlayedEpisodes, make_estimator, policy_loss
 
 GLIMPSES, TARGETS, REPLICATES, BATCH, CLASSES = 2, 3, 2, 12, 4
 STEPS, END = GLIMPSES * TARGETS, CLASSES - 1
@@ -46,27 +46,35 @@ def _episode(seed=1, steps=STEPS, labels=LABELS):
 
 
 @functools.cache
-def _compiled(sequence, classify_at, weights, first, config):
+def _compiled(sequence, classify_at, weights, first_drawn, config):
     estimator = make_estimator(EstimatorConfig(**{"reward": "gain", "discount": 0.5} | dict(config)))
     if sequence is not None:
         estimator = estimator._replace(reward=sequence.reward(estimator.reward))
 
-    def loss(episode, labels, rollout):
-        given = {"estimator_state": estimator.init_state(len(episode.logits)), "rollout": rollout}
-        return hybrid_loss(classify_at, weights, estimator, episode, labels, **given, sequence=sequence, first=first)
+    def loss(episode, labels, played):
+        state = estimator.init_state(len(episode.logits))
+        inputs = {"estimator_state": state, "played": played, "sequence": sequence, "first_drawn": first_drawn}
+        return hybrid_loss(classify_at, weights, estimator, episode, labels, **inputs)
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
 def _loss(
-    episode, labels=LABELS, sequence=STOPPING, classify_at="every", weights=WEIGHTS, first=0, rollout=None, **config
+    episode,
+    labels=LABELS,
+    sequence=STOPPING,
+    classify_at="every",
+    weights=WEIGHTS,
+    first_drawn=0,
+    played=None,
+    **config,
 ):
     """The loss with its metrics, and its gradient in every field of the episode."""
-    compiled = _compiled(sequence, classify_at, weights, first, tuple(sorted(config.items())))
-    return compiled(jax.tree.map(jnp.asarray, episode), jnp.asarray(labels), rollout)
+    compiled = _compiled(sequence, classify_at, weights, first_drawn, tuple(sorted(config.items())))
+    return compiled(jax.tree.map(jnp.asarray, episode), jnp.asarray(labels), played)
 
 
-def _by_loops(episode, labels, stop, classify_at, first, discount=0.5):
+def _by_loops(episode, labels, stop, classify_at, first_drawn, discount=0.5):
     """Every term, one replicate of one image after the other."""
     sums = dict.fromkeys(("classification_loss", "policy_loss", "entropy", "reward", "accuracy"), 0.0)
     squares, parts = [], {name: np.asarray(value, np.float64) for name, value in episode._asdict().items()}
@@ -89,7 +97,7 @@ def _by_loops(episode, labels, stop, classify_at, first, discount=0.5):
             sums["entropy"] += parts["entropies"][t, m, b]
             error = sum(discount ** (k - t) * rewards[k] for k in range(t, STEPS)) - parts["values"][t, m, b]
             sums["policy_loss"] -= parts["log_probs"][t, m, b] * error
-            if t >= first:
+            if t >= first_drawn:
                 squares.append(error**2)
     terms = {name: value / (REPLICATES * BATCH) for name, value in sums.items()} | {"value_loss": np.mean(squares)}
     signed = {"classification": 1, "policy": 1, "value": 1, "entropy": -1}
@@ -97,12 +105,12 @@ def _by_loops(episode, labels, stop, classify_at, first, discount=0.5):
     return terms | {"loss": sum(getattr(WEIGHTS, name) * sign * values[name] for name, sign in signed.items())}
 
 
-@pytest.mark.parametrize(("classify_at", "first"), [("every", 0), ("last", 1)])
+@pytest.mark.parametrize(("classify_at", "first_drawn"), [("every", 0), ("last", 1)])
 @pytest.mark.parametrize("sequence", [STOPPING, GOING], ids=["stopping", "going"])
-def test_every_term_equals_loops(sequence, classify_at, first):
+def test_every_term_equals_loops(sequence, classify_at, first_drawn):
     episode = _episode()
-    (loss, (metrics, _)), _ = _loss(episode, LABELS, sequence, classify_at, first=first)
-    expected = _by_loops(episode, LABELS, sequence.stop_at_wrong, classify_at, first)
+    (loss, (metrics, _)), _ = _loss(episode, LABELS, sequence, classify_at, first_drawn=first_drawn)
+    expected = _by_loops(episode, LABELS, sequence.stop_at_wrong, classify_at, first_drawn)
     assert 0 < expected["accuracy"] < 1 and metrics.keys() == expected.keys()
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
@@ -123,15 +131,15 @@ def test_a_sequence_by_hand():
     episode = _of_one(np.log(beliefs)[:, None, None], [-1.0, -2.0], [0.5, 0.25])
     weights = make_weights(LossConfig())
 
-    def terms(labels, first=0):
-        arguments = {"reward": "correct", "discount": 1.0, "weights": weights, "first": first}
+    def terms(labels, first_drawn=0):
+        arguments = {"reward": "correct", "discount": 1.0, "weights": weights, "first_drawn": first_drawn}
         metrics = _loss(episode, np.array([labels]), Sequence(1), **arguments)[0][1][0]
         names = ("classification_loss", "reward", "policy_loss", "value_loss", "entropy", "accuracy")
         return [pytest.approx(float(metrics[name]), rel=1e-5) for name in names]
 
     # Both read right: returns 2 and 1, so advantages 1.5 and 0.75.
     assert terms([0, 2]) == [np.log(2) - np.log(0.7), 2, 1 * 1.5 + 2 * 0.75, (1.5**2 + 0.75**2) / 2, -3, 1]
-    assert terms([0, 2], first=1)[3] == 0.75**2
+    assert terms([0, 2], first_drawn=1)[3] == 0.75**2
     # The first is read wrong, and nothing after it counts, though it is read right.
     assert terms([1, 2]) == [np.log(4), 0, -0.5, 0.25, -1, 0]
     # The end comes at once; it is read wrong, and after it nothing counts anyway.
@@ -205,8 +213,8 @@ def _policy(config, sequence, episode, labels=LABELS, firsts=(0,)):
     @jax.jit
     def compute(episode):
         counted = sequence.counted(episode.logits, labels)
-        given = functools.partial(policy_loss, estimator, episode, labels, counted=counted)
-        return counted, [given(first=first) for first in firsts]
+        loss = functools.partial(policy_loss, estimator, episode, labels, counted=counted)
+        return counted, [loss(first_drawn=first) for first in firsts]
 
     counted, found = compute(episode)
     return np.asarray(counted), found
@@ -244,11 +252,11 @@ def test_a_surrogate_learns_nothing_from_glimpses_that_do_not_count_even_with_a_
     estimator = estimator._replace(reward=STOPPING.reward(estimator.reward))
     first = policy_loss(estimator, episode, labels, counted=counted)
     fields = (episode.samples, episode.log_probs, first.rewards, first.advantages, counted)
-    rollout = Rollout(*fields) if updates == "later" else None
+    played = PlayedEpisodes(*fields) if updates == "later" else None
 
     def loss(log_probs):
         moved = episode._replace(log_probs=log_probs)
-        return policy_loss(estimator, moved, labels, rollout=rollout, counted=counted).loss
+        return policy_loss(estimator, moved, labels, played=played, counted=counted).loss
 
     gradient, counted = np.asarray(jax.grad(loss)(episode.log_probs)), np.asarray(counted)
     np.testing.assert_array_equal(gradient[counted == 0], 0)
@@ -262,12 +270,12 @@ def test_later_updates_count_the_same_glimpses_as_the_first():
     episode, labels = _episode(), jnp.asarray(LABELS)
     config = EstimatorConfig("gain", surrogate="ppo_clip", discount=0.5)
     counted, (found,) = _policy(config, STOPPING, episode)
-    kept = Rollout(episode.samples, episode.log_probs, found.rewards, found.advantages, jnp.asarray(counted))
+    played = PlayedEpisodes(episode.samples, episode.log_probs, found.rewards, found.advantages, jnp.asarray(counted))
     # By now all of it is read right, and the locations have other probabilities where nothing counted.
     right = jnp.repeat(10 * jax.nn.one_hot(labels.T[:, None], CLASSES), GLIMPSES, axis=0)
     moved = jnp.where(counted > 0, episode.log_probs, episode.log_probs + 1)
     later = episode._replace(logits=jnp.broadcast_to(right, episode.logits.shape), log_probs=moved)
-    (_, (metrics, _)), gradient = _loss(later, rollout=kept, surrogate="ppo_clip")
+    (_, (metrics, _)), gradient = _loss(later, played=played, surrogate="ppo_clip")
     assert np.asarray(STOPPING.counted(later.logits, labels)).sum() > counted.sum()
     for field in ("logits", "log_probs", "values", "entropies"):
         np.testing.assert_array_equal(np.asarray(getattr(gradient, field))[counted == 0], 0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.attention.base import Agent, Policy
+from common.attention.base import Agent, LocationChoice
 from common.attention.glimpse import Retina, glimpse, make_sensor, summed_area_table
 from common.attention.location_policies import GaussianPolicy
 from common.attention.locations import FIRST_LOCATIONS
@@ -16,7 +16,7 @@ from common.attention.rollout import replicate, unroll
 
 KEY = jax.random.key(11)
 HEIGHT, WIDTH, BATCH, RETINA = 9, 12, 1_000, Retina(2, 2)
-SEEN = RETINA.features(1)
+SEEN = RETINA.scales * RETINA.size**2
 PARAMS = {"gain": jnp.float32(0.5), "shift": jnp.array([0.2, -0.4])}
 SIGMA = jnp.array([0.3, 0.8])
 
@@ -61,8 +61,8 @@ def _sensor(tables, retina=RETINA):
 
 @functools.partial(jax.jit, static_argnames=("num_glimpses", "start", "kind", "mirrored"))
 def _play(tables, key, params, sigma, num_glimpses=3, start="uniform", kind="sampled", samples=None, mirrored=False):
-    policy = Policy(FIRST_LOCATIONS[start], kind, samples=samples, mirrored=mirrored)
-    play = functools.partial(unroll, ECHO, params, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy)
+    choice = LocationChoice(FIRST_LOCATIONS[start], kind, samples=samples, mirrored=mirrored)
+    play = functools.partial(unroll, ECHO, params, batch_size=BATCH, num_glimpses=num_glimpses, choice=choice)
     return play(_sensor(tables), key, sigma=sigma)
 
 
@@ -80,7 +80,7 @@ def _replicates(tables, key):
 def test_shapes_of_one_episode(num_glimpses, kind):
     episode = _episode(num_glimpses=num_glimpses, kind=kind)
     leading = (num_glimpses, BATCH)
-    for field in ("locations", "samples", "means"):
+    for field in ("locations", "samples", "modes"):
         assert getattr(episode, field).shape == (*leading, 2)
     for field in ("log_probs", "entropies", "values"):
         assert getattr(episode, field).shape == leading
@@ -104,7 +104,7 @@ def test_replicates_equal_separate_episodes_with_their_keys():
 
 def test_replicates_are_independent():
     episode = _replicates(_tables(), KEY)
-    noise = np.asarray(episode.samples - episode.means)[1:] / np.asarray(SIGMA)
+    noise = np.asarray(episode.samples - episode.modes)[1:] / np.asarray(SIGMA)
     for t in range(2):
         first, second = noise[t, 0].ravel(), noise[t, 1].ravel()
         assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(first.size)
@@ -128,7 +128,7 @@ def test_each_glimpse_is_taken_at_its_location(kind):
 def test_each_mean_comes_from_the_glimpse_before():
     episode = _episode()
     expected = 0.5 * np.asarray(episode.locations[:-1]) + [0.2, -0.4]
-    np.testing.assert_allclose(episode.means[1:], expected, atol=1e-6)
+    np.testing.assert_allclose(episode.modes[1:], expected, atol=1e-6)
 
 
 def test_locations_are_the_clipped_samples():
@@ -140,9 +140,9 @@ def test_locations_are_the_clipped_samples():
 def test_log_probs_and_entropies_are_those_of_the_unclipped_samples():
     sigma = np.array([1.5, 2.5], np.float32)
     episode = _episode(sigma=jnp.asarray(sigma))
-    expected = stats.norm.logpdf(episode.samples, episode.means, sigma).sum(-1)
+    expected = stats.norm.logpdf(episode.samples, episode.modes, sigma).sum(-1)
     np.testing.assert_allclose(episode.log_probs[1:], expected[1:], rtol=1e-4)
-    of_clipped = stats.norm.logpdf(episode.locations, episode.means, sigma).sum(-1)
+    of_clipped = stats.norm.logpdf(episode.locations, episode.modes, sigma).sum(-1)
     assert np.abs(of_clipped - expected)[1:].max() > 0.1
     np.testing.assert_allclose(episode.entropies[1:], stats.norm.entropy(0, sigma).sum(), rtol=1e-5)
 
@@ -171,7 +171,7 @@ def test_first_locations():
 
 def test_greedy_follows_the_means():
     episode = _episode(kind="greedy")
-    np.testing.assert_array_equal(episode.samples, episode.means)
+    np.testing.assert_array_equal(episode.samples, episode.modes)
     np.testing.assert_array_equal(episode.log_probs, 0)
     np.testing.assert_array_equal(episode.entropies, 0)
     # Noise is not drawn: after the start, neither the key nor sigma matters.
@@ -212,8 +212,8 @@ def test_no_location_is_drawn_that_no_glimpse_uses(num_glimpses, glancing):
         return function
 
     agent = (GLANCING if glancing else ECHO)._replace(look=counted("look"), locate=counted("locate"))
-    policy = Policy(FIRST_LOCATIONS["centre"])
-    play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy, sigma=SIGMA)
+    choice = LocationChoice(FIRST_LOCATIONS["centre"])
+    play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=num_glimpses, choice=choice, sigma=SIGMA)
     jax.block_until_ready(jax.jit(lambda tables: play(PARAMS, _sensor(tables), KEY))(_tables()))
     jax.effects_barrier()
     assert calls == {"look": num_glimpses, "locate": num_glimpses - 1 + glancing}
@@ -221,8 +221,8 @@ def test_no_location_is_drawn_that_no_glimpse_uses(num_glimpses, glancing):
 
 def test_beliefs_depend_on_the_glimpses_so_far_only():
     # Random locations do not depend on the image, so the pixel under one glimpse alone can be changed.
-    policy = Policy(FIRST_LOCATIONS["centre"], "random")
-    of_pixel = functools.partial(unroll, ECHO, PARAMS, batch_size=1, num_glimpses=4, policy=policy, sigma=SIGMA)
+    choice = LocationChoice(FIRST_LOCATIONS["centre"], "random")
+    of_pixel = functools.partial(unroll, ECHO, PARAMS, batch_size=1, num_glimpses=4, choice=choice, sigma=SIGMA)
     play = jax.jit(lambda image: of_pixel(make_sensor(image[None], Retina(1)), jax.random.key(2)))
     image = np.zeros((HEIGHT, WIDTH, 1), np.uint8)
     before = play(jnp.asarray(image))
@@ -258,8 +258,8 @@ def test_the_value_network_learns_from_detached_features():
         state, output = _look(params, state, glimpses, locations)
         return state, params["gain"] * output
 
-    policy = Policy(FIRST_LOCATIONS["centre"])
-    play = functools.partial(unroll, ECHO._replace(look=look), batch_size=BATCH, num_glimpses=2, policy=policy)
+    choice = LocationChoice(FIRST_LOCATIONS["centre"])
+    play = functools.partial(unroll, ECHO._replace(look=look), batch_size=BATCH, num_glimpses=2, choice=choice)
 
     def totals(params):
         episode = play(params, _sensor(_tables()), KEY, sigma=SIGMA)
@@ -269,27 +269,27 @@ def test_the_value_network_learns_from_detached_features():
     assert float(of_baselines["gain"]) == 0 and float(of_logits["gain"]) != 0
 
 
-def test_an_unknown_kind_of_policy_is_refused():
+def test_an_unknown_kind_of_choice_is_refused():
     with pytest.raises(ValueError, match="'sample'.*sampled, greedy, random"):
         _episode(kind="sample")
 
 
-def test_a_given_episode_is_the_one_that_gave_it():
+def test_a_replayed_episode_equals_the_episode_of_its_samples():
     first = _episode()
-    again = _episode(kind="given", samples=first.samples, key=jax.random.key(1))
+    again = _episode(kind="replayed", samples=first.samples, key=jax.random.key(1))
     for field, value in first._asdict().items():
         np.testing.assert_allclose(getattr(again, field), value, rtol=1e-5, atol=1e-6, err_msg=field)
     # Under another policy the places are the same and their probabilities are not.
-    other = _episode(kind="given", samples=first.samples, params=PARAMS | {"shift": jnp.array([0.5, 0.5])})
+    other = _episode(kind="replayed", samples=first.samples, params=PARAMS | {"shift": jnp.array([0.5, 0.5])})
     np.testing.assert_array_equal(other.locations, first.locations)
-    expected = stats.norm.logpdf(first.samples[1:], other.means[1:], other.sigmas[1:]).sum(-1)
+    expected = stats.norm.logpdf(first.samples[1:], other.modes[1:], other.sigmas[1:]).sum(-1)
     np.testing.assert_allclose(other.log_probs[1:], expected, rtol=1e-4, atol=1e-4)
     assert np.abs(np.asarray(other.log_probs - first.log_probs)).max() > 0.1
 
 
-@pytest.mark.parametrize(("kind", "samples"), [("given", None), ("sampled", jnp.zeros((3, BATCH, 2)))])
-def test_samples_belong_to_a_given_episode(kind, samples):
-    with pytest.raises(ValueError, match=f"policy kind '{kind}': .*'given' needs samples, the others take none"):
+@pytest.mark.parametrize(("kind", "samples"), [("replayed", None), ("sampled", jnp.zeros((3, BATCH, 2)))])
+def test_samples_belong_to_a_replayed_episode(kind, samples):
+    with pytest.raises(ValueError, match=f"kind '{kind}': .*'replayed' needs samples, the others take none"):
         _episode(kind=kind, samples=samples)
 
 
@@ -303,16 +303,16 @@ def test_antithetic_replicates_mirror_the_noise():
     tables = _tables()
 
     def play(key, mirrored):
-        policy = Policy(FIRST_LOCATIONS["uniform"], mirrored=mirrored)
-        unroll_echo = functools.partial(unroll, ECHO, PARAMS, batch_size=BATCH, num_glimpses=3, policy=policy)
+        choice = LocationChoice(FIRST_LOCATIONS["uniform"], mirrored=mirrored)
+        unroll_echo = functools.partial(unroll, ECHO, PARAMS, batch_size=BATCH, num_glimpses=3, choice=choice)
         return unroll_echo(_sensor(tables), key, sigma=SIGMA)
 
     episode = jax.jit(lambda key: replicate(play, key, 4, antithetic=True))(KEY)
-    noise = np.asarray(episode.samples - episode.means)
+    noise = np.asarray(episode.samples - episode.modes)
     np.testing.assert_array_equal(episode.samples[0, :2], episode.samples[0, 2:])
     np.testing.assert_allclose(noise[1:, :2], -noise[1:, 2:], atol=1e-6)
     assert np.abs(noise[1:, 0] - noise[1:, 1]).min() > 0
-    expected = stats.norm.logpdf(episode.samples[1:], episode.means[1:], SIGMA).sum(-1)
+    expected = stats.norm.logpdf(episode.samples[1:], episode.modes[1:], SIGMA).sum(-1)
     np.testing.assert_allclose(episode.log_probs[1:], expected, rtol=1e-3, atol=1e-4)
     with pytest.raises(ValueError, match="replicates 3: antithetic"):
         replicate(play, KEY, 3, antithetic=True)
@@ -326,8 +326,8 @@ GLANCING = ECHO._replace(glance=lambda params, state: jnp.full((BATCH, 2 + 2 * S
 
 @functools.partial(jax.jit, static_argnames=("num_glimpses", "kind"))
 def _glance(tables, key, params, num_glimpses=3, kind="sampled", samples=None):
-    policy = Policy(FIRST_LOCATIONS["uniform"], kind, samples=samples)
-    play = functools.partial(unroll, GLANCING, params, batch_size=BATCH, num_glimpses=num_glimpses, policy=policy)
+    choice = LocationChoice(FIRST_LOCATIONS["uniform"], kind, samples=samples)
+    play = functools.partial(unroll, GLANCING, params, batch_size=BATCH, num_glimpses=num_glimpses, choice=choice)
     return play(_sensor(tables), key, sigma=SIGMA)
 
 
@@ -337,14 +337,14 @@ def test_the_first_location_comes_from_the_glance(num_glimpses, kind):
     episode = _glance(_tables(), KEY, PARAMS, num_glimpses, kind)
     # The echo's mean is half of what it was shown, and a shift.
     expected = np.float32(0.5 * 0.5 * GLANCED) + np.float32([0.2, -0.4])
-    np.testing.assert_allclose(episode.means[0], np.tile(expected, (BATCH, 1)), rtol=1e-6)
+    np.testing.assert_allclose(episode.modes[0], np.tile(expected, (BATCH, 1)), rtol=1e-6)
     np.testing.assert_allclose(episode.values[0], 10 + 0.5 * GLANCED, rtol=1e-6)
     np.testing.assert_array_equal(episode.logits[..., :2], episode.locations)
     assert episode.samples.shape == (num_glimpses, BATCH, 2)
     if kind == "sampled":
-        noise = (np.asarray(episode.samples - episode.means) / np.asarray(SIGMA))[0]
+        noise = (np.asarray(episode.samples - episode.modes) / np.asarray(SIGMA))[0]
         assert all(stats.kstest(noise[:, axis], "norm").pvalue > 1e-3 for axis in range(2))
-        expected = stats.norm.logpdf(episode.samples, episode.means, SIGMA).sum(-1)
+        expected = stats.norm.logpdf(episode.samples, episode.modes, SIGMA).sum(-1)
         np.testing.assert_allclose(episode.log_probs, expected, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(episode.entropies, stats.norm.entropy(0, SIGMA).sum(), rtol=1e-5)
         np.testing.assert_array_equal(episode.sigmas, np.broadcast_to(SIGMA, episode.sigmas.shape))
@@ -353,7 +353,7 @@ def test_the_first_location_comes_from_the_glance(num_glimpses, kind):
         for field in ("log_probs", "entropies", "sigmas"):
             np.testing.assert_array_equal(getattr(episode, field), 0)
         if kind == "greedy":
-            np.testing.assert_array_equal(episode.samples, episode.means)
+            np.testing.assert_array_equal(episode.samples, episode.modes)
         else:
             assert all(stats.kstest(episode.samples[0, :, a], "uniform", args=(-1, 2)).pvalue > 1e-3 for a in range(2))
 
@@ -367,29 +367,29 @@ def test_the_first_location_of_a_glance_is_learned_and_its_sample_detached():
 
     of_log_probs, *others = jax.jit(jax.jacrev(totals))(PARAMS)
     episode = _glance(_tables(), KEY, PARAMS, num_glimpses=1)
-    slope = (np.asarray(episode.samples - episode.means)[0] / np.square(SIGMA)).sum(axis=0)
+    slope = (np.asarray(episode.samples - episode.modes)[0] / np.square(SIGMA)).sum(axis=0)
     np.testing.assert_allclose(of_log_probs["shift"], slope, rtol=1e-3)
     # The baseline knows of the glance by detached features, and the belief of its location as a number alone.
     for leaf in jax.tree.leaves(others):
         np.testing.assert_array_equal(leaf, 0)
 
 
-def test_a_given_episode_gives_the_glanced_location_too():
+def test_a_replayed_episode_replays_the_glanced_location_too():
     first = _glance(_tables(), KEY, PARAMS)
-    again = _glance(_tables(), jax.random.key(1), PARAMS, kind="given", samples=first.samples)
+    again = _glance(_tables(), jax.random.key(1), PARAMS, kind="replayed", samples=first.samples)
     for field, value in first._asdict().items():
         np.testing.assert_allclose(getattr(again, field), value, rtol=1e-5, atol=1e-5, err_msg=field)
 
 
 def test_replicates_of_a_glance_mirror_its_noise():
-    see, policy = _sensor(_tables()), Policy(FIRST_LOCATIONS["uniform"])
-    play = functools.partial(unroll, GLANCING, PARAMS, see, batch_size=BATCH, num_glimpses=2, sigma=SIGMA)
+    sensor, choice = _sensor(_tables()), LocationChoice(FIRST_LOCATIONS["uniform"])
+    play = functools.partial(unroll, GLANCING, PARAMS, sensor, batch_size=BATCH, num_glimpses=2, sigma=SIGMA)
 
     @jax.jit
     def replicates(key):
-        return replicate(lambda k, m: play(k, policy=policy._replace(mirrored=m)), key, 4, antithetic=True)
+        return replicate(lambda k, m: play(k, choice=choice._replace(mirrored=m)), key, 4, antithetic=True)
 
     episode = replicates(KEY)
-    noise = np.asarray(episode.samples - episode.means)
+    noise = np.asarray(episode.samples - episode.modes)
     np.testing.assert_allclose(noise[:, :2], -noise[:, 2:], atol=1e-6)
     assert np.abs(noise[0, 0] - noise[0, 1]).min() > 0

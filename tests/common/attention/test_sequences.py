@@ -71,7 +71,7 @@ def test_glimpses_are_grouped_by_target_in_order():
 
 @pytest.mark.parametrize("glimpses", [1, 2, 4, 8])
 def test_a_target_is_read_after_its_last_glimpse(glimpses):
-    read = Sequence(glimpses).read(jnp.asarray(LOGITS))
+    read = Sequence(glimpses).final_beliefs(jnp.asarray(LOGITS))
     assert read.shape == (STEPS // glimpses, REPLICATES, BATCH, CLASSES)
     for target in range(STEPS // glimpses):
         np.testing.assert_array_equal(read[target], LOGITS[target * glimpses + glimpses - 1])
@@ -96,7 +96,7 @@ def test_stopping_by_hand():
 
 def test_the_wrong_target_itself_counts():
     counted = np.asarray(Sequence(GLIMPSES).counted(jnp.asarray(LOGITS), jnp.asarray(LABELS)))
-    wrong = Sequence(GLIMPSES).read(jnp.asarray(LOGITS)).argmax(-1) != LABELS.T[:, None]
+    wrong = Sequence(GLIMPSES).final_beliefs(jnp.asarray(LOGITS)).argmax(-1) != LABELS.T[:, None]
     assert wrong[0].any()
     np.testing.assert_array_equal(counted[:GLIMPSES], 1)
     np.testing.assert_array_equal(counted[GLIMPSES:, wrong[0]], 0)
@@ -155,7 +155,7 @@ def test_positions_whose_earlier_ones_are_all_true():
 
 
 def test_a_sequence_is_right_if_all_of_it_is_up_to_its_end():
-    read = np.asarray(Sequence(GLIMPSES).read(jnp.asarray(LOGITS)).argmax(-1))[:, 0]
+    read = np.asarray(Sequence(GLIMPSES).final_beliefs(jnp.asarray(LOGITS)).argmax(-1))[:, 0]
     right = whole_right(jnp.asarray(read), jnp.asarray(LABELS.T), CLASSES)
     expected = [
         all(read[s, b] == LABELS[b, s] for s in range(TARGETS) if END not in LABELS[b, :s]) for b in range(BATCH)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from common.training.evaluation import (
-    METHODS,
     Predictions,
     average_over_episodes,
     error_interval,
@@ -61,7 +60,7 @@ def test_summarise_has_every_method():
         "average_probability": 25,
         "average_log_probability": 50,
     }
-    assert tuple(errors) == METHODS
+    assert tuple(errors) == Predictions._fields
 
 
 def test_averages_equal_numpy():
@@ -122,7 +121,7 @@ def test_greedy_predictions_have_no_noise():
     first, second = (predict(jnp.float32(1e-3), jax.random.key(seed), IMAGES) for seed in (0, 1))
     np.testing.assert_array_equal(first.greedy, TRUTH)
     np.testing.assert_array_equal(second.greedy, TRUTH)
-    for name in METHODS[1:]:
+    for name in Predictions._fields[1:]:
         assert (getattr(first, name) != getattr(second, name)).any()
 
 
@@ -143,7 +142,7 @@ def test_a_deterministic_model_is_evaluated_once():
 
     predictions = make_predictor(predict, num_episodes=0, batch_size=16)(None, KEY, IMAGES)
     assert kinds == ["greedy"]
-    for name in METHODS:
+    for name in Predictions._fields:
         np.testing.assert_array_equal(getattr(predictions, name), TRUTH)
 
 
@@ -155,7 +154,7 @@ def test_a_batch_can_be_larger_than_the_split():
 def test_more_episodes_average_the_noise_away():
     def errors(num_episodes):
         predictions = make_predictor(_predict, num_episodes, 50)(jnp.float32(1.0), KEY, IMAGES)
-        return {name: np.mean(getattr(predictions, name) != TRUTH) for name in METHODS}
+        return {name: np.mean(getattr(predictions, name) != TRUTH) for name in Predictions._fields}
 
     few, many = errors(1), errors(200)
     assert few["sampled"] == few["average_probability"] == few["average_log_probability"] > 0.2
@@ -307,7 +306,7 @@ def test_symbol_errors_are_absent_if_no_label_has_symbols():
 def test_summaries_of_sequences_include_detailed_errors():
     labels, predictions = _sequences(20), _read(20)
     summary = summarise(Predictions(predictions, labels, predictions, predictions), labels, END)
-    assert tuple(summary) == METHODS
+    assert tuple(summary) == Predictions._fields
     for name, entry in summary.items():
         guesses = labels if name == "sampled" else predictions
         assert entry == error_interval(guesses, labels) | sequence_errors(guesses, labels, END)
@@ -323,7 +322,7 @@ def test_the_predictor_predicts_sequences():
 
     truth = np.array([_cut([*image[0, :2, 0], END]) for image in IMAGES])
     predictions = make_predictor(predict, num_episodes=100, batch_size=16)(jnp.float32(1.0), KEY, IMAGES)
-    assert all(getattr(predictions, name).shape == (50, 3) for name in METHODS)
+    assert all(getattr(predictions, name).shape == (50, 3) for name in Predictions._fields)
     np.testing.assert_array_equal(predictions.greedy, truth)
     errors = {name: entry["error"] for name, entry in summarise(predictions, truth, END).items()}
     assert errors["sampled"] > 50

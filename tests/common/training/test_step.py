@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
-from common.training.step import Hyper, Model, StepInput, freeze, init_state, keep_best, make_chunk, train_step
+from common.training.step import Hyper, Model, StepInput, freeze, init_state, make_chunk, remember_best, train_step
 
 RATE = 0.5
 
@@ -167,17 +167,17 @@ def test_a_fresh_state_has_no_best_error():
 
 def test_keep_best_keeps_the_lowest_error():
     state, _ = _run(2)
-    state = keep_best(state, 30.0)
+    state = remember_best(state, 30.0)
     first = _on_host(state.params)
     _assert_same_bits(state.best_params, state.params)
     # The chunk donates its state: what is kept must not share its buffers.
     state, _ = CHUNK(state, SOURCE, 2)
     _assert_same_bits(state.best_params, first)
     for error in (30.0, 31.0, math.nan, math.inf):
-        kept = keep_best(state, error)
+        kept = remember_best(state, error)
         assert float(kept.best_error) == 30 and int(kept.best_step) == 2
         _assert_same_bits(kept.best_params, first)
-    state = keep_best(state, 29.0)
+    state = remember_best(state, 29.0)
     assert float(state.best_error) == 29 and int(state.best_step) == 4
     _assert_same_bits(state.best_params, state.params)
     state, _ = CHUNK(state, SOURCE, 2)
@@ -186,7 +186,7 @@ def test_keep_best_keeps_the_lowest_error():
 
 def test_keeping_the_best_parameters_does_not_change_training():
     state, _ = _run(4)
-    state, _ = CHUNK(keep_best(state, 1.0), SOURCE, 4)
+    state, _ = CHUNK(remember_best(state, 1.0), SOURCE, 4)
     _assert_same_bits((state.params, state.opt_state), (lambda s: (s.params, s.opt_state))(_run(TOTAL)[0]))
 
 
@@ -209,5 +209,5 @@ def test_a_chunk_donates_its_state():
 
 def test_an_equal_error_is_not_lower_after_rounding_to_float32():
     error = 100 * 260 / 6000
-    state = keep_best(init_state(MODEL, OPTIMIZER, 3)._replace(step=jnp.int32(1)), error)
-    assert int(keep_best(state._replace(step=jnp.int32(2)), error).best_step) == 1
+    state = remember_best(init_state(MODEL, OPTIMIZER, 3)._replace(step=jnp.int32(1)), error)
+    assert int(remember_best(state._replace(step=jnp.int32(2)), error).best_step) == 1

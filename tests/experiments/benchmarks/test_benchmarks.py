@@ -154,7 +154,7 @@ def test_episode_loss_and_gradients_equal_the_agent(torch, torch_ram, images, ou
     loss = torch_ram.hybrid_loss(CONFIG.loss, theirs, torch.tensor(labels).long().repeat(REPLICATES))
     loss.backward()
 
-    for name, first in {"locations": 0, "logits": 0, "means": 1, "log_probs": 1, "values": 1}.items():
+    for name, first in {"locations": 0, "logits": 0, "modes": 1, "log_probs": 1, "values": 1}.items():
         actual = getattr(theirs, name).detach().numpy()
         expected = getattr(episode, name)[first:].reshape(actual.shape)
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5, err_msg=name)
@@ -173,7 +173,7 @@ def test_locations_are_sampled_from_the_policy_by_default(torch, torch_ram, imag
     torch.manual_seed(0)
     model = torch_ram.TorchRam(CONFIG, HEIGHT, WIDTH, CHANNELS, CLASSES)
     episode = model(channels_first(torch, images, 100))
-    moves = (episode.locations[1:] - episode.means).detach()
+    moves = (episode.locations[1:] - episode.modes).detach()
     inside = (episode.locations[1:].abs() < 1).all(-1)
     assert episode.locations[0].abs().max() == 0
     assert inside.float().mean() < 1 and episode.locations.abs().max() <= 1
@@ -182,7 +182,7 @@ def test_locations_are_sampled_from_the_policy_by_default(torch, torch_ram, imag
     model.sigma = torch_ram.TorchRam(far, HEIGHT, WIDTH, CHANNELS, CLASSES).sigma
     assert 0.3 < moves[..., 1].std() < 0.4 < moves[..., 0].std() < 8 / 15
     episode = model(channels_first(torch, images, 100))
-    moves = (episode.locations[1:] - episode.means).detach()
+    moves = (episode.locations[1:] - episode.modes).detach()
     np.testing.assert_allclose(moves.std((0, 1)).numpy(), [1 / 15, 1 / 20], rtol=0.05)
 
 

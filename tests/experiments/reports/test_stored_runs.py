@@ -44,7 +44,7 @@ def write_run(folder: Path, name: str, **changes) -> None:
 def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
     assert command(make_results()) == "python -m experiments.ram cluttered60"
     preset = RAM_PRESETS["cluttered60"][1]
-    policy = dataclasses.replace(preset.model.policy, policy="random", learned_sigma="global")
+    policy = dataclasses.replace(preset.model.policy, locations="random", learned_sigma="global")
     training = dataclasses.replace(preset.training, keep_best=False, seed=3)
     changed = dataclasses.replace(
         preset,
@@ -52,7 +52,7 @@ def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
         model=dataclasses.replace(preset.model, policy=policy),
         training=training,
     )
-    flags = "--data 'my digits' --policy random --learned-sigma global --no-keep-best"
+    flags = "--data 'my digits' --locations random --learned-sigma global --no-keep-best"
     assert command(make_results(config=to_json(changed))) == f"python -m experiments.ram cluttered60 {flags}"
 
 

@@ -141,8 +141,8 @@ def test_an_estimate_is_the_gradient_of_the_agents_loss():
         estimator=EstimatorConfig("log_probability", "leave_one_out", replicates=2),
     )
     ram, setting = make_ram(config, HEIGHT, WIDTH, 1, CLASSES), _setting()
-    given = StepInput(jnp.zeros(()), ram.model.hyper, ram.model.estimator_state)
-    gradient = jax.jit(jax.grad(ram.model.loss, has_aux=True))(setting.params, KEY, IMAGES, LABELS, given)[0]
+    step_input = StepInput(jnp.zeros(()), ram.model.hyper, ram.model.estimator_state)
+    gradient = jax.jit(jax.grad(ram.model.loss, has_aux=True))(setting.params, KEY, IMAGES, LABELS, step_input)[0]
     expected = jax.flatten_util.ravel_pytree(gradient[NETWORK])[0]
     found = make_gradients(ram, [ram.estimator])(setting, [()], KEY[None])
     np.testing.assert_allclose(found[0, 0], expected, rtol=1e-4, atol=1e-6)

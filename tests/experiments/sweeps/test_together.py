@@ -83,7 +83,7 @@ def test_continuous_hyperparameters_and_seeds_share_a_program(images):
         {"eval_episodes": 3},
         {"mean_activation": "linear"},
         {"schedule": "linear"},
-        {"policy": "random"},
+        {"locations": "random"},
     ],
 )
 def test_settings_that_change_the_program_have_another_digest(images, other):

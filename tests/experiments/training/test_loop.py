@@ -45,11 +45,11 @@ def make_model(wrong, not_finite_from=None):
     def init(key):
         return {"count": jnp.zeros(())}
 
-    def loss(params, key, images, labels, given):
+    def loss(params, key, images, labels, step_input):
         value = -params["count"]
         if not_finite_from is not None:
             value = value / jnp.where(params["count"] >= not_finite_from - 1, 0.0, 1.0)
-        return value, ({"loss": value, "accuracy": jax.random.uniform(key)}, given.estimator_state)
+        return value, ({"loss": value, "accuracy": jax.random.uniform(key)}, step_input.estimator_state)
 
     def predict(params, key, images, kind):
         errs = jnp.arange(len(images)) < table[params["count"].astype(int)]
