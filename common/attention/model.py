@@ -50,7 +50,7 @@ class AttentionModel(NamedTuple):
     Attributes:
       model: its initialisation, loss and prediction. The loss computes sigma from `StepInput.progress`.
       play: ``(params, key, images [B, H, W, C], kind) -> Episode`` with fields ``[T, B]``; the kind is that of
-        `common.attention.base.LocationChoice`.
+        `common.attention.base.LocationChoice`. The kind ``replayed`` also needs ``samples=[T, B, 2]``.
       rollout: ``(params, key, images [B, H, W, C], StepInput) -> Episode`` with fields ``[T, M, B]``: the episodes of a
         training step.
       retina: the geometry of its retina.
