@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.readouts import MEANS, readout_name
+from experiments.text import interval_text
 
 
 def means_text(num_episodes: int) -> str:
@@ -26,21 +27,20 @@ def errors_table(errors: dict[str, dict[str, dict[str, Any]]], num_episodes: int
     caption = means_text(num_episodes) if num_episodes is not None and has_means else None
     table = Table("read-out", *errors, title="error in per cent [95% interval]", caption=caption)
     for readout in readouts:
-        table.add_row(readout_name(readout, num_episodes), *(interval_text(e[readout]) for e in errors.values()))
+        table.add_row(readout_name(readout, num_episodes), *(_percentage(e[readout]) for e in errors.values()))
     return table
 
 
 def overlap_table(overlaps: dict[str, dict[str, Any]]) -> Table:
     """Return the overlap with the true boxes: a column for each split (see `experiments.evaluation.overlap`)."""
     table = Table("boxes", *overlaps, title="overlap with the true boxes (intersection over union)")
-    table.add_row("above a half, in per cent", *(interval_text(e, "found") for e in overlaps.values()))
+    table.add_row("above a half, in per cent", *(_percentage(e, "found") for e in overlaps.values()))
     table.add_row("mean", *(f"{e['mean']:.3f}" for e in overlaps.values()))
     return table
 
 
-def interval_text(entry: dict[str, Any], name: str = "error") -> str:
-    """Return a percentage with its 95% interval, such as "4.00 [3.50, 4.50]"."""
-    return f"{entry[name]:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
+def _percentage(entry: dict[str, Any], name: str = "error") -> str:
+    return interval_text(entry[name], entry["low"], entry["high"])
 
 
 def headline(results: dict[str, Any], num_episodes: int) -> str:
@@ -75,7 +75,7 @@ def readers_table(errors: dict[str, dict[str, dict[str, dict[str, Any]]]], num_e
     for reader, readouts in readers.items():
         table.add_row(f"[bold]{reader}[/bold]")
         for readout in readouts:
-            cells = [interval_text(split[reader][readout]) for split in errors.values()]
+            cells = [_percentage(split[reader][readout]) for split in errors.values()]
             table.add_row(f"  {readout_name(readout, num_episodes)}", *cells)
         table.add_section()
     return table
