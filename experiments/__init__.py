@@ -1,9 +1,9 @@
-"""Command lines: the only folder that reads, writes, logs or plots."""
+"""The commands. Nothing outside this folder parses flags, draws plots or writes reports."""
 
 import signal
 import sys
 
 if sys.argv[:1] == ["-m"]:
-    # So Python names the program while it imports for `python -m`. Imports take seconds, in which a Ctrl-C would end in
-    # tracebacks of libraries, or be lost in one: until `command_line.interruptible` hears it, it just ends the program.
+    # Python sets this while it imports for `python -m`. Imports take seconds, and a Ctrl-C during them would print
+    # tracebacks of libraries, or be lost in one. Until `command_line.interruptible` it ends the program silently.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

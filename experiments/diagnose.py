@@ -16,7 +16,7 @@ from experiments.cli.console import print_line
 from experiments.cli.tables import diagnosis_tables, print_tables
 from experiments.evaluation.diagnosis import WAYS, diagnose
 from experiments.evaluation.errors import SPLIT_SEEDS
-from experiments.training.config import load_fixed
+from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import environment
 from experiments.training.restore import RestoredRun, read_run
@@ -65,7 +65,7 @@ def run(config: Diagnosis) -> dict[str, Any]:
     from experiments.reports.run_page import write_report
 
     check_ranges(config)
-    restored = read_run(config.run_dir, load_fixed)
+    restored = read_run(config.run_dir, load_evaluation_images)
     agent = restored.built.agent
     if agent is None or agent.sequence is not None:
         kind = "reads sequences" if agent is not None else "chooses no locations"
@@ -96,7 +96,7 @@ def _read_classifier(run_dir: Path, task: str) -> RestoredRun:
     Raises:
       ValueError: it was trained on another task, or it samples locations.
     """
-    run = read_run(run_dir, load_fixed)
+    run = read_run(run_dir, load_evaluation_images)
     if run.dataset.name != task or run.built.model.stochastic:
         raise ValueError(f"classifier {str(run_dir)!r}: give a run on {task!r} that sees the whole image")
     return run

@@ -14,7 +14,7 @@ from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
 from experiments.evaluation.sequence_runs import check_output
-from experiments.training.config import load_fixed
+from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import environment
 from experiments.training.restore import read_run
@@ -25,8 +25,9 @@ from experiments.training.run_directory import write_json
 class Evaluation:
     """Evaluate the best parameters of a run on its validation and test sets.
 
-    Prints a row of errors in per cent for each read-out. A run that samples its glimpses has four: greedy, one episode,
-    and the mean over several episodes of class probabilities and of log-probabilities. Other runs have the greedy one.
+    Prints a row of errors in per cent for each read-out. A run that samples its glimpses has four read-outs: greedy,
+    one episode, and the means of class probabilities and of log-probabilities over several episodes. Other runs have
+    only the greedy one.
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional]
@@ -62,7 +63,7 @@ def evaluate(config: Evaluation) -> None:
     check_output(config.output)
     if config.last and config.plots:
         raise ValueError("last with plots: the report shows the run's best parameters; give one of them")
-    run = read_run(config.run_dir, load_fixed)
+    run = read_run(config.run_dir, load_evaluation_images)
     experiment, built, params = run.experiment, run.built, run.params(config.last)
     if config.episodes is not None and not built.model.stochastic:
         raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples no episodes")

@@ -22,7 +22,7 @@ from common.training.evaluation import over_batches, summarise
 from dram.focus import focus, reading_glimpses
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import print_line
-from experiments.cost import forward_cost
+from experiments.evaluation.cost import forward_cost
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.sequence_runs import (
     check_output,

@@ -18,7 +18,7 @@ from common.training.evaluation import Predictions, Scores, error_interval, summ
 from dram.forward_backward import combine, lengths
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import print_line
-from experiments.cost import cost_of, symbols_of, total
+from experiments.evaluation.cost import cost_of, symbols_of, total
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.sequence_runs import (
     check_output,
@@ -30,7 +30,7 @@ from experiments.evaluation.sequence_runs import (
     scorer,
 )
 from experiments.families.dram import GLIMPSE_NETWORK
-from experiments.training.config import load_blank, shared_loader
+from experiments.training.config import cached_loader, load_blank
 from experiments.training.restore import RestoredRun
 
 
@@ -71,7 +71,7 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
     check_ranges(config)
     check_output(config.output)
     check_pair(config.runs)
-    forward, backward = order_pair(*read_sequence_runs(config.runs, shared_loader()))
+    forward, backward = order_pair(*read_sequence_runs(config.runs, cached_loader()))
     dataset, end = forward.dataset, forward.dataset.end_symbol
     episodes = config.episodes or forward.experiment.training.eval_episodes
     scorers = [scorer(run, run.built.model, episodes, config.batch_size) for run in (forward, backward)]

@@ -27,9 +27,9 @@ from experiments.plots.gradients import variance_figure
 from experiments.plots.style import save_figure
 from experiments.studies.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
 from experiments.studies.gradients import (
+    GradientInputs,
     Moments,
     Reference,
-    Setting,
     configure,
     make_gradients,
     make_reference,
@@ -48,7 +48,7 @@ VALUE_RATE = 0.01
 CALL = 20
 
 
-class Part(NamedTuple):
+class EstimatorGroup(NamedTuple):
     """Estimators that play the same episodes."""
 
     names: tuple[str, ...]
@@ -57,27 +57,27 @@ class Part(NamedTuple):
     warm_up: Callable[..., Any]
 
 
-class Plan(NamedTuple):
+class MeasurementPlan(NamedTuple):
     """Everything that is compiled; it serves every sigma.
 
     Attributes:
-      parts: the estimators.
+      groups: the estimators.
       references: those whose means stand for the true gradients, with the names of the estimators that do.
       largest: number of replicates of the reference that has the expected return as its objective.
       fit: trains the value network (`make_value_fit`).
       draw: ``(key, source) -> (images, labels)``.
     """
 
-    parts: list[Part]
-    references: dict[Part, list[str]]
+    groups: list[EstimatorGroup]
+    references: dict[EstimatorGroup, list[str]]
     largest: int
     fit: Callable[..., Any]
     draw: Callable[..., tuple[Any, Any]]
 
     def episodes(self, config: VarianceConfig) -> int:
         """Return the number of episodes of each image at one sigma."""
-        estimates = sum(part.replicates for part in self.parts) * config.estimates
-        return estimates + sum(part.replicates for part in self.references) * config.reference_estimates
+        estimates = sum(group.replicates for group in self.groups) * config.estimates
+        return estimates + sum(group.replicates for group in self.references) * config.reference_estimates
 
 
 def _model(subject: Subject, sigma: str, reward: str, replicates: int, name: str) -> RamConfig:
@@ -92,29 +92,33 @@ def _ram(subject: Subject, config: VarianceConfig, replicates: int, name: str) -
     return make_ram(model, *dataset.image_shape, dataset.num_classes)
 
 
-def make_parts(subject: Subject, config: VarianceConfig, replicates: int, names: Sequence[str]) -> list[Part]:
+def make_groups(
+    subject: Subject, config: VarianceConfig, replicates: int, names: Sequence[str]
+) -> list[EstimatorGroup]:
     """Group the estimators into those that play the same episodes, and compile them."""
-    glimpses, parts = subject.experiment.model.agent.num_glimpses, []
+    glimpses, groups = subject.experiment.model.agent.num_glimpses, []
     estimators = {name: make_estimator(configure(name, config.reward, replicates)) for name in names}
     for pathwise in (False, True):
         group: dict[str, Estimator] = {name: each for name, each in estimators.items() if each.pathwise == pathwise}
         if group:
             ram, members = _ram(subject, config, replicates, next(iter(group))), list(group.values())
-            parts.append(
-                Part(tuple(group), replicates, make_gradients(ram, members), make_warm_up(ram, members, glimpses))
+            groups.append(
+                EstimatorGroup(
+                    tuple(group), replicates, make_gradients(ram, members), make_warm_up(ram, members, glimpses)
+                )
             )
-    return parts
+    return groups
 
 
-def _calls(part: Part, setting: Setting, states: Any, key: Any, count: int) -> Iterator[np.ndarray]:
+def _calls(group: EstimatorGroup, inputs: GradientInputs, states: Any, key: Any, count: int) -> Iterator[np.ndarray]:
     """Yield ``count`` estimates, ``[n, E, d]`` from each compiled call."""
     size = min(count, CALL)
     for start in range(0, count, size):
         keys = jax.random.split(jax.random.fold_in(key, start), size)
-        yield np.asarray(part.gradients(setting, states, keys))[: count - start]
+        yield np.asarray(group.gradients(inputs, states, keys))[: count - start]
 
 
-def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[str]]) -> Plan:
+def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[str]]) -> MeasurementPlan:
     """Plan the measurement of the estimators ``{replicates: names}``."""
     dataset, augment = subject.dataset, make_augmentation(subject.experiment.data.augmentation)
 
@@ -122,58 +126,62 @@ def make_plan(subject: Subject, config: VarianceConfig, names: dict[int, list[st
         return sample_batch(key, source, dataset.recipe, config.images, augment)
 
     largest = max(2, *config.replicates)
-    parts = [part for replicates in names for part in make_parts(subject, config, replicates, names[replicates])]
-    # A part that is measured anyway is not compiled again for the reference.
-    references = {part: ["multi_sample"] for part in parts if "multi_sample" in part.names}
-    of_return = next((p for p in parts if p.replicates == largest and "leave_one_out" in p.names), None)
+    groups = [group for replicates in names for group in make_groups(subject, config, replicates, names[replicates])]
+    # A group that is measured anyway is not compiled again for the reference.
+    references = {group: ["multi_sample"] for group in groups if "multi_sample" in group.names}
+    of_return = next((p for p in groups if p.replicates == largest and "leave_one_out" in p.names), None)
     if of_return is None:
-        (of_return,) = make_parts(subject, config, largest, ["leave_one_out"])
+        (of_return,) = make_groups(subject, config, largest, ["leave_one_out"])
     references[of_return] = [*references.get(of_return, ()), "leave_one_out"]
     fit = make_value_fit(_ram(subject, config, largest, "plain_return"), draw, VALUE_RATE)
-    return Plan(parts, references, largest, fit, draw)
+    return MeasurementPlan(groups, references, largest, fit, draw)
 
 
 def measure_at(
-    plan: Plan, config: VarianceConfig, sigma: str, setting: Setting, advance: Callable[[str, int], None]
+    plan: MeasurementPlan,
+    config: VarianceConfig,
+    sigma: str,
+    inputs: GradientInputs,
+    advance: Callable[[str, int], None],
 ) -> Iterator[dict[str, Any]]:
     """Yield the summary of every estimator at one sigma.
 
     Args:
       plan: the compiled estimators.
       config: numbers of estimates.
-      sigma: its name in the results; ``setting`` has its value.
-      setting: the agent and its minibatch.
+      sigma: its name in the results; ``inputs`` has its value.
+      inputs: the agent and its minibatch.
       advance: called with a description of the current measurement and the number of episodes of each image played.
     """
     warm_key, reference_key, key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), 3)
     found: dict[tuple[str, int], Reference] = {}
     states = {}
-    for part in {id(part): part for part in [*plan.parts, *plan.references]}.values():
-        states[id(part)] = part.warm_up(setting, jax.random.split(warm_key, config.warm_up))
-    for part, names in plan.references.items():
-        what = f"sigma {sigma}, M = {part.replicates}: reference"
-        advance(what, 0)
-        chosen = [part.names.index(name) for name in names]
+    for group in {id(group): group for group in [*plan.groups, *plan.references]}.values():
+        states[id(group)] = group.warm_up(inputs, jax.random.split(warm_key, config.warm_up))
+    for group, names in plan.references.items():
+        description = f"sigma {sigma}, M = {group.replicates}: reference"
+        advance(description, 0)
+        chosen = [group.names.index(name) for name in names]
         moments = [Moments(0, np.zeros(()), 0.0) for _ in names]
-        for estimates in _calls(part, setting, states[id(part)], reference_key, config.reference_estimates):
+        for estimates in _calls(group, inputs, states[id(group)], reference_key, config.reference_estimates):
             moments = [each.add(estimates[:, index]) for index, each in zip(chosen, moments, strict=True)]
-            advance(what, len(estimates) * part.replicates)
-        found |= {(name, part.replicates): make_reference(m) for name, m in zip(names, moments, strict=True)}
-    for part in plan.parts:
-        what = f"sigma {sigma}, M = {part.replicates}: {part.names[0]}"
-        advance(what, 0)
+            advance(description, len(estimates) * group.replicates)
+        found |= {(name, group.replicates): make_reference(m) for name, m in zip(names, moments, strict=True)}
+    for group in plan.groups:
+        description = f"sigma {sigma}, M = {group.replicates}: {group.names[0]}"
+        advance(description, 0)
         calls = []
-        for estimates in _calls(part, setting, states[id(part)], key, config.estimates):
+        for estimates in _calls(group, inputs, states[id(group)], key, config.estimates):
             calls.append(estimates)
-            advance(what, len(estimates) * part.replicates)
+            advance(description, len(estimates) * group.replicates)
         together = np.concatenate(calls)
-        for index, name in enumerate(part.names):
+        for index, name in enumerate(group.names):
             own = name == "multi_sample"
-            reference = found[(name, part.replicates) if own else ("leave_one_out", plan.largest)]
+            reference = found[(name, group.replicates) if own else ("leave_one_out", plan.largest)]
             yield {
                 "sigma": sigma,
                 "estimator": name,
-                "replicates": part.replicates,
+                "replicates": group.replicates,
                 "objective": "bound of M replicates" if own else "expected return",
             } | summarise(together[:, index], reference)
 
@@ -204,17 +212,17 @@ def measure(config: VarianceConfig) -> dict[str, Any]:
     with Progress(*columns, console=console, disable=not console.is_interactive) as bar:
         task = bar.add_task("", total=plan.episodes(config) * len(config.sigma))
 
-        def advance(what: str, episodes: int) -> None:
-            bar.update(task, advance=episodes, description=what)
+        def advance(description: str, episodes: int) -> None:
+            bar.update(task, advance=episodes, description=description)
 
         for sigma in config.sigma:
             hyper = make_hyper(_model(subject, sigma, config.reward, 1, "plain_return"), *size)
-            setting = Setting(subject.params, images, labels, hyper)
+            inputs = GradientInputs(subject.params, images, labels, hyper)
             if config.baseline_steps:
                 advance(f"sigma {sigma}: baseline", 0)
                 keys = jax.random.split(fit_key, config.baseline_steps)
-                setting = setting._replace(params=plan.fit(setting, subject.dataset.train, keys))
-            results += measure_at(plan, config, sigma, setting, advance)
+                inputs = inputs._replace(params=plan.fit(inputs, subject.dataset.train, keys))
+            results += measure_at(plan, config, sigma, inputs, advance)
     settings = dataclasses.asdict(config)
     del settings["output"], settings["figure"]
     return {
@@ -244,8 +252,14 @@ def make_table(record: dict[str, Any], sigma: str) -> Table:
     for row in sorted(rows, key=lambda row: (order[row["estimator"]], row["replicates"])):
         if last not in (None, row["estimator"]):
             table.add_section()
-        share = "-" if row["relative_bias"] is None else f"{row['relative_bias']:.1%}"
-        numbers = (f"{row['variance']:.3g}", f"{row['snr']:.3g}", f"{row['bias']:.2g}", share, f"{row['bias_z']:.1f}")
+        fraction = "-" if row["relative_bias"] is None else f"{row['relative_bias']:.1%}"
+        numbers = (
+            f"{row['variance']:.3g}",
+            f"{row['snr']:.3g}",
+            f"{row['bias']:.2g}",
+            fraction,
+            f"{row['bias_z']:.1f}",
+        )
         table.add_row(row["estimator"] if row["estimator"] != last else "", str(row["replicates"]), *numbers)
         last = row["estimator"]
     return table

@@ -16,7 +16,7 @@ from common.data import Dataset, sample_batch
 from experiments.benchmarks.arithmetic import program_flops
 from experiments.families.ram import RamExperiment
 from experiments.training.config import validate_budget
-from experiments.training.programs import compile_alone, make_initial_state
+from experiments.training.programs import make_initial_state, make_programs
 from ram.agent import make_ram
 from ram.config import validate as validate_ram
 
@@ -43,7 +43,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
     validate_budget(experiment)
     validate_ram(experiment.model, height, width)
     model = make_ram(experiment.model, height, width, dataset.channels, dataset.num_classes).model
-    state, chunk = make_initial_state(experiment, model), compile_alone(experiment, model, dataset).chunk
+    state, chunk = make_initial_state(experiment, model), make_programs(experiment, model, dataset).chunk
     flops = program_flops(chunk, state, dataset.train, 1)
 
     def work() -> float:

@@ -165,7 +165,7 @@ def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) ->
       flops: floating-point operations of a step, or None if unknown.
 
     Returns:
-      Rates, and shares of JAX's training step; ``ratio`` is the median of JAX divided by that of PyTorch,
+      Rates, and fractions of JAX's training step; ``ratio`` is the median of JAX divided by that of PyTorch,
       ``ratio_tuned`` the same with the tuned retina.
     """
     median = {name: statistics.median(values) for name, values in rates.items()}
@@ -271,7 +271,9 @@ def make_table(record: dict[str, Any]) -> Table:
         shares = (result["arithmetic_share_of_product_rate"] for result in results)
         table.add_row("  arithmetic / matrix products", *(f"{share:.0%}" for share in shares))
     for name in ("sensor", "images"):
-        table.add_row(f"  {name}, share of the step", *(f"{result[f'{name}_share_of_step']:.1%}" for result in results))
+        table.add_row(
+            f"  {name}, fraction of the step", *(f"{result[f'{name}_share_of_step']:.1%}" for result in results)
+        )
     return table
 
 

@@ -1,7 +1,6 @@
 """Command lines: presets, flags, and errors of one line."""
 
 import contextlib
-import dataclasses
 import os
 import shlex
 import signal
@@ -43,7 +42,7 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
 def interruptible(message: str) -> Iterator[None]:
     """Turn Ctrl-C into one line on standard error and exit status 130.
 
-    From here on Ctrl-C raises KeyboardInterrupt again, which `experiments` has switched off while Python imports.
+    It makes Ctrl-C raise KeyboardInterrupt again, which `experiments` switches off while Python imports.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -76,8 +75,8 @@ def parse_preset(
     elif not args[0].startswith("-"):
         fail(str(unknown("preset", args[0], presets)))
     elif not any(arg in ("-h", "--help") for arg in args):
-        fail(f"{args[0]} stands before a preset: give one first, of {', '.join(presets)}; see --help")
-    config = _until_unread(
+        fail(f"{args[0]}: the preset must come before the flags; presets: {', '.join(presets)}; see --help")
+    config = _ignore_closed_output(
         lambda: tyro.extras.overridable_config_cli(
             dict(presets),
             prog=prog,
@@ -101,7 +100,7 @@ def parse(cls: type[Config], prog: str, args: Sequence[str], description: str | 
     """
     with user_errors():
         check_flags(cls, args)
-    return _until_unread(
+    return _ignore_closed_output(
         lambda: tyro.cli(
             cls, prog=prog, args=args, description=description, config=(tyro.conf.OmitArgPrefixes,), registry=HELP
         )
@@ -111,22 +110,22 @@ def parse(cls: type[Config], prog: str, args: Sequence[str], description: str | 
 def resume_command(command: str, args: Sequence[str]) -> str:
     """Return the command that resumes the run which ``python -m COMMAND ARGS`` began."""
     kept = [arg for arg in args if arg not in ("--overwrite", "--no-overwrite", "--resume", "--no-resume")]
-    return shlex.join([sys.orig_argv[0], "-m", *command.split(), *kept, "--resume"])
+    return python_command("-m", *command.split(), *kept, "--resume")
 
 
-def _until_unread(call: Callable[[], Any]) -> Any:
-    """Call what may print the help, whose reader may stop reading, as in ``--help | head``."""
+def python_command(*args: str) -> str:
+    """Return the command that runs this Python with arguments, quoted for a shell."""
+    return shlex.join([sys.orig_argv[0], *args])
+
+
+def _ignore_closed_output(call: Callable[[], Any]) -> Any:
+    """Call a function that may print the help, and exit quietly if the output is closed, as by ``--help | head``."""
     try:
         try:
             return call()
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Else Python would flush once more at its exit.
+        # Otherwise Python would flush once more at its exit, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-
-def with_output(config: Any, **changes: Any) -> Any:
-    """Return a configuration with changed fields of its `output`."""
-    return dataclasses.replace(config, output=dataclasses.replace(config.output, **changes))

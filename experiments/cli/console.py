@@ -2,15 +2,13 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from common.data.house_numbers import pool
-
-# From this many images on, making them is slow enough to report progress without a terminal.
+# From this many images on, rendering is slow enough to report progress without a terminal.
 LONG = 10_000
 
 console = Console(stderr=True, markup=False, highlight=False)
@@ -39,8 +37,8 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def image_progress() -> Iterator[pool.Progress]:
-    """Yield a function that reports how many images are made or records read: a line for each split, and a bar.
+def image_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield ``(split, done, total) -> None``, which reports rendered images or records read: a line a split, and a bar.
 
     Without a terminal there is no bar. A long split then has a line at each quarter.
     """
@@ -61,11 +59,9 @@ def image_progress() -> Iterator[pool.Progress]:
         if total == 1:  # The one image that stands for a split which an evaluation does not need.
             return
         if split not in tasks:
-            # A record describes a picture of a file.
+            # A record describes the digits of one image.
             read = split.endswith(" records")
-            print_line(
-                f"reading {total:,} {split}" if read else f"making {total:,} {split} images; the next run finds them"
-            )
+            print_line(f"reading {total:,} {split}" if read else f"rendering {total:,} {split} images; they are cached")
             bar.start()  # Most images are ready and need no bar.
             tasks[split] = bar.add_task(split, total=total)
         bar.update(tasks[split], completed=done)

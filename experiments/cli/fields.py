@@ -59,7 +59,7 @@ def _walk(cls: type, path: tuple[str, ...]) -> Iterator[Field]:
 
 def _docstrings(cls: type) -> dict[str, str]:
     """Return the docstrings of a dataclass's fields by name, each on one line."""
-    # Of the classes that it inherits fields from, too: a docstring is found in the source of its own class alone.
+    # The parser reads the source of one class, so the docstrings of inherited fields are read from the base classes.
     documented = [base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)]
     params = [param for base in documented for param in docstring_parser.parse_from_object(base).params]
     return {param.arg_name: " ".join((param.description or "").split()) for param in params}
@@ -138,13 +138,8 @@ def allowed(hint: Any) -> str:
     return words.get(hint, "text")
 
 
-def to_text(value: Any) -> str:
-    """Return a value as the command line takes it; `convert` reads it back."""
-    return str(value)
-
-
 def convert(name: str, text: str, hint: Any) -> Any:
-    """Read a value of type ``hint`` from text.
+    """Read a value of type ``hint`` from text, as `str` writes it.
 
     Raises:
       ValueError: the text spells none; quotes it and says what is allowed.
@@ -168,5 +163,5 @@ def _convert(text: str, hint: Any) -> Any:
             raise ValueError
         return by_text[text]
     if hint is float and math.isnan(float(text)):
-        raise ValueError  # No two are the same, so no cell with one would ever be found again.
+        raise ValueError  # NaN differs from itself, so a sweep would never find the cell again.
     return hint(text) if hint in (int, float, Path) else text

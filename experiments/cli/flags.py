@@ -1,13 +1,13 @@
 """Checks the flags of a command line against the fields of a configuration: every mistake is one plain line."""
 
-import difflib
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.names import closest
 from experiments.cli.fields import Field, allowed, convert, flags_of, is_bool
 
-# Flags that have better names now, by the fields of then.
+# Renamed flags: old field name -> new.
 RENAMED = {
     "what_hidden": "glimpse_hidden",
     "where_hidden": "location_hidden",
@@ -18,6 +18,7 @@ RENAMED = {
     "start": "first_location",
     "parameters_from": "init_from",
     "policy": "locations",
+    "learn_sigma": "learned_sigma",
 }
 
 
@@ -93,10 +94,9 @@ def _unknown(written: str, name: str, flags: Mapping[str, Field]) -> ValueError:
     switch = "no_" if name.startswith("no_") else ""
     renamed = RENAMED.get(name.removeprefix(switch))
     if renamed is not None and renamed in flags:
-        return ValueError(f"{written} has another name now: --{(switch + renamed).replace('_', '-')}; see --help")
+        return ValueError(f"{written} was renamed to --{(switch + renamed).replace('_', '-')}; see --help")
     names = [f"--{flag.replace('_', '-')}" for flag, field in flags.items() if not field.positional]
-    close = difflib.get_close_matches(written, names, n=1)
-    return ValueError(f"unknown flag {written}" + (f": perhaps you meant {close[0]}" if close else "") + "; see --help")
+    return ValueError(f"unknown flag {written}{closest(written, names) or ';'} see --help")
 
 
 def _takes_many(hint: Any) -> bool:

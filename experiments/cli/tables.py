@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.readouts import MEANS, readout_name
+from experiments.text import interval_text
 
 
 def means_text(num_episodes: int) -> str:
@@ -26,21 +27,20 @@ def errors_table(errors: dict[str, dict[str, dict[str, Any]]], num_episodes: int
     caption = means_text(num_episodes) if num_episodes is not None and has_means else None
     table = Table("read-out", *errors, title="error in per cent [95% interval]", caption=caption)
     for readout in readouts:
-        table.add_row(readout_name(readout, num_episodes), *(interval_text(e[readout]) for e in errors.values()))
+        table.add_row(readout_name(readout, num_episodes), *(_percentage(e[readout]) for e in errors.values()))
     return table
 
 
 def overlap_table(overlaps: dict[str, dict[str, Any]]) -> Table:
     """Return the overlap with the true boxes: a column for each split (see `experiments.evaluation.overlap`)."""
     table = Table("boxes", *overlaps, title="overlap with the true boxes (intersection over union)")
-    table.add_row("above a half, in per cent", *(interval_text(e, "found") for e in overlaps.values()))
+    table.add_row("above a half, in per cent", *(_percentage(e, "found") for e in overlaps.values()))
     table.add_row("mean", *(f"{e['mean']:.3f}" for e in overlaps.values()))
     return table
 
 
-def interval_text(entry: dict[str, Any], name: str = "error") -> str:
-    """Return a percentage with its 95% interval, such as "4.00 [3.50, 4.50]"."""
-    return f"{entry[name]:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
+def _percentage(entry: dict[str, Any], name: str = "error") -> str:
+    return interval_text(entry[name], entry["low"], entry["high"])
 
 
 def headline(results: dict[str, Any], num_episodes: int) -> str:
@@ -72,7 +72,7 @@ def diagnosis_tables(diagnosis: dict[str, Any], names: dict[str, str]) -> list[T
     sampled = means_text(diagnosis["episodes"])
     readers = Table("locations", "error", title="error in per cent [95% interval]", caption=sampled)
     for way, entry in diagnosis["readers"].items():
-        readers.add_row(names[way], interval_text(entry))
+        readers.add_row(names[way], _percentage(entry))
     glimpses = Table("glimpse", "greedy", "mean of episodes", title="error after each glimpse", caption=sampled)
     has_truth = "on_digit" in diagnosis["by_glimpse"][0]
     if has_truth:
@@ -80,18 +80,18 @@ def diagnosis_tables(diagnosis: dict[str, Any], names: dict[str, str]) -> list[T
         glimpses.add_column("distance, px")
     for number, entry in enumerate(diagnosis["by_glimpse"], 1):
         cells = [f"{entry['on_digit']:.1f}", f"{entry['distance_px']:.1f}"] if has_truth else []
-        glimpses.add_row(str(number), interval_text(entry["greedy"]), interval_text(entry["mean"]), *cells)
+        glimpses.add_row(str(number), _percentage(entry["greedy"]), _percentage(entry["mean"]), *cells)
     tables = [readers, glimpses]
     if "by_place" in diagnosis:
         rows = diagnosis["by_place"]
         places = Table(*[""] * len(rows), title="error by the place of the digit in the image", show_header=False)
         for row in rows:
-            places.add_row(*(interval_text(entry) if entry["n"] else "no images" for entry in row))
+            places.add_row(*(_percentage(entry) if entry["n"] else "no images" for entry in row))
         tables.append(places)
     if "by_clutter" in diagnosis:
         clutter = Table("covered by distractors", "error", title="error by clutter on the digit's box")
         for entry in diagnosis["by_clutter"]:
-            clutter.add_row(f"{100 * entry['from']:.0f} to {100 * entry['to']:.0f}%", interval_text(entry))
+            clutter.add_row(f"{100 * entry['from']:.0f} to {100 * entry['to']:.0f}%", _percentage(entry))
         tables.append(clutter)
     return tables
 
@@ -115,7 +115,7 @@ def readers_table(errors: dict[str, dict[str, dict[str, dict[str, Any]]]], num_e
     for reader, readouts in readers.items():
         table.add_row(f"[bold]{reader}[/bold]")
         for readout in readouts:
-            cells = [interval_text(split[reader][readout]) for split in errors.values()]
+            cells = [_percentage(split[reader][readout]) for split in errors.values()]
             table.add_row(f"  {readout_name(readout, num_episodes)}", *cells)
         table.add_section()
     return table

@@ -12,16 +12,16 @@ from common.data import Dataset
 from common.training.evaluation import Predictions, Scores, make_scorer, predicted
 from common.training.step import Model
 from experiments.cli.tables import readers_table
-from experiments.cost import total
+from experiments.evaluation.cost import total
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.training import run_directory
-from experiments.training.config import DataConfig, Experiment, load_blank, load_fixed
+from experiments.training.config import DataConfig, Experiment, load_blank, load_evaluation_images
 from experiments.training.provenance import environment
 from experiments.training.restore import RestoredRun, read_experiment, read_run
 
 
 def read_sequence_runs(
-    run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset] = load_fixed
+    run_dirs: Sequence[Path], load: Callable[[DataConfig], Dataset] = load_evaluation_images
 ) -> list[RestoredRun]:
     """Read back runs of agents that read sequences. All are checked before the images of any are loaded.
 

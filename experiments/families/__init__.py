@@ -3,7 +3,7 @@
 from common.extensions import Extension
 from common.names import unknown
 from experiments.families import cnn, colocalisation, dram, ram, soft_attention, stn
-from experiments.families.base import Built, Family, Source
+from experiments.families.base import BuiltModel, Family, WarmStart
 from experiments.training.config import Experiment
 
 FAMILIES: dict[str, Family] = {
@@ -11,7 +11,7 @@ FAMILIES: dict[str, Family] = {
     for family in (ram.FAMILY, dram.FAMILY, stn.FAMILY, soft_attention.FAMILY, colocalisation.FAMILY, cnn.FAMILY)
 }
 
-__all__ = ["FAMILIES", "Built", "Family", "Source", "find_family", "find_preset"]
+__all__ = ["FAMILIES", "BuiltModel", "Family", "WarmStart", "find_family", "find_preset"]
 
 
 def find_family(name: str) -> Family:
@@ -22,7 +22,9 @@ def find_family(name: str) -> Family:
     """
     family = Extension("family", FAMILIES, base=Family).resolve(name)
     if family.name != name:
-        raise ValueError(f"family {name!r}: calls itself {family.name!r}; name it {name!r}, so that runs find it")
+        raise ValueError(
+            f"family {name!r}: its name is {family.name!r}; set it to {name!r}, so that commands can import it again"
+        )
     return family
 
 

@@ -1,4 +1,4 @@
-"""Hard-attention agents as families: how an agent becomes a model that is trained, drawn and reported."""
+"""Build the model of a hard-attention agent, for the families RAM and DRAM."""
 
 import functools
 from typing import Any
@@ -11,21 +11,30 @@ from common.attention.model import AttentionModel
 from common.data import Dataset
 from common.policy_gradient import EstimatorConfig
 from common.training.step import Model
-from experiments.families.base import Built, describe
+from experiments.families.base import BuiltModel, describe
 from experiments.training.config import Experiment
 
-# Found on validation images of augmented100. Each location is credited with little more than its own glimpse gains, and
-# the policy loss is too weak to disturb what the core learns by classification.
+# Chosen on validation images of augmented100. The low discount credits a location with little more than the gain of its
+# own glimpse, and the policy loss is too weak to disturb what the core learns by classification.
 GAIN = EstimatorConfig(reward="gain", discount=0.3)
+# The settings that the parameters of a glimpse network depend on, whatever their shapes.
+GLIMPSE_SETTINGS = (
+    "retina.glimpse_size",
+    "retina.num_scales",
+    "retina.growth",
+    "retina.subtract_mean",
+    "agent.glimpse_network",
+    "agent.combine",
+)
 
 
-def build_agent(experiment: Experiment, agent: AttentionModel, model: Model, dataset: Dataset, core: str) -> Built:
-    """Return an agent as what is trained, with its summary and pictures.
+def build_agent(experiment: Experiment, agent: AttentionModel, model: Model, dataset: Dataset, core: str) -> BuiltModel:
+    """Return the built model of an agent: what is trained, its summary and its figures.
 
     Args:
       experiment: its configuration.
-      agent: its episodes.
-      model: what is trained of it.
+      agent: the agent for these images.
+      model: the functions that are trained: those of the agent, perhaps with frozen parameters.
       dataset: the images.
       core: the name of its core.
 
@@ -45,7 +54,7 @@ def build_agent(experiment: Experiment, agent: AttentionModel, model: Model, dat
         f"sigma {sigma}"
     )
     draw = functools.partial(_draw, agent, dataset, experiment.training.eval_batch_size)
-    return Built(model, summary, draw, agent=agent)
+    return BuiltModel(model, summary, draw, agent=agent)
 
 
 def _draw(agent: AttentionModel, dataset: Dataset, batch_size: int, params: Any, run_dir: Any) -> None:

@@ -17,16 +17,16 @@ from experiments.results_lookup import describe_result
 from experiments.training.config import Experiment
 
 
-class Built(NamedTuple):
+class BuiltModel(NamedTuple):
     """A model for the images of one data set.
 
     Attributes:
       model: the functions that are trained and evaluated.
-      summary: one line for people.
-      draw: ``(params, run_dir) -> None``, writes the pictures of the report into ``run_dir/plots``.
-      measure: ``params -> dictionary``, what ``results.json`` holds besides errors.
-      observe: ``(params, step, run_dir) -> None``, called at each validation; keeps what an animation shows.
-      agent: the episodes of a hard-attention agent; None for networks that see the whole image.
+      summary: one line that describes the images and the model.
+      draw: ``(params, run_dir) -> None``, writes the figures of the report into ``run_dir/plots``.
+      measure: ``params -> dictionary``, the measures besides errors that ``results.json`` holds.
+      observe: ``(params, step, run_dir) -> None``, called at each validation; saves the data of an animation.
+      agent: the hard-attention agent; None for networks that see the whole image.
     """
 
     model: Model
@@ -37,22 +37,23 @@ class Built(NamedTuple):
     agent: AttentionModel | None = None
 
 
-def replace_all(params: PyTree, source_params: PyTree) -> PyTree:
+def replace_all(params: PyTree, other_params: PyTree) -> PyTree:
     """Return the parameters of the other run."""
     del params
-    return source_params
+    return other_params
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class WarmStart:
     """A field of the start configuration that names another run, and what this run takes from it.
 
     Attributes:
       family: the family of the other run; None for the same family.
       model: the model configuration that the other run must share in `settings`; None for this run's own.
-      settings: dotted names of settings without a shape that both runs must share.
-      merge: ``(params, source params) -> params``.
-      advice: what to do where the shapes differ.
+      settings: dotted names of the settings of the model that both runs must share, since they change what its
+        parameters mean and may leave their shapes as they are.
+      merge: ``(params, params of the other run) -> params``.
+      advice: how to make the shapes agree, for the message.
     """
 
     family: str | None = None
@@ -60,10 +61,6 @@ class Source:
     settings: tuple[str, ...] = ()
     merge: Callable[[PyTree, PyTree], PyTree] = replace_all
     advice: str = "give the model the same settings"
-
-
-# The source that every family has: all parameters of another run of it.
-INIT_FROM = {"init_from": Source()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +72,9 @@ class Family:
       description: first line of the help.
       experiment: the class of its configuration.
       presets: by name, the line that the help shows and the configuration.
-      build: ``(experiment, dataset) -> Built``; raises a ValueError that quotes a bad value and says what is allowed.
-      sources: what a run can start from, by the field of the start configuration.
+      build: ``(experiment, dataset) -> BuiltModel``; raises a ValueError that quotes a bad value and says what is
+        allowed.
+      warm_starts: by field of the start configuration; by default `init_from`, all parameters of a run of the family.
       check_start: ``experiment -> None``; raises a ValueError where a fresh run lacks what it must start from.
     """
 
@@ -84,8 +82,8 @@ class Family:
     description: str
     experiment: type[Experiment]
     presets: Mapping[str, tuple[str, Experiment]]
-    build: Callable[[Any, Dataset], Built]
-    sources: Mapping[str, Source] = field(default_factory=lambda: INIT_FROM)
+    build: Callable[[Any, Dataset], BuiltModel]
+    warm_starts: Mapping[str, WarmStart] = field(default_factory=lambda: {"init_from": WarmStart()})
     check_start: Callable[[Any], None] = lambda experiment: None
 
     def described_presets(self) -> dict[str, tuple[str, Experiment]]:

@@ -9,7 +9,7 @@ from common.data import Dataset
 from common.networks.image_classifiers import ClassifierConfig, check_classifier, make_classifier
 from common.training.optimizers import OptimizerConfig
 from common.training.step import Model
-from experiments.families.base import Built, Family, describe
+from experiments.families.base import BuiltModel, Family, WarmStart, describe
 from experiments.training.config import DataConfig, Experiment, one_pass
 
 
@@ -20,7 +20,7 @@ class CnnExperiment(Experiment):
     model: ClassifierConfig = ClassifierConfig()
 
 
-def build(experiment: CnnExperiment, dataset: Dataset) -> Built:
+def build(experiment: CnnExperiment, dataset: Dataset) -> BuiltModel:
     """Build a classifier for a data set.
 
     Raises:
@@ -29,7 +29,7 @@ def build(experiment: CnnExperiment, dataset: Dataset) -> Built:
     check_classifier(experiment.model, dataset.height, dataset.width)
     model = make_classifier(experiment.model, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
     draw = functools.partial(_draw, model, dataset, experiment.training.eval_batch_size)
-    return Built(model, f"{describe(dataset)}; {experiment.model.network}", draw)
+    return BuiltModel(model, f"{describe(dataset)}; {experiment.model.network}", draw)
 
 
 def _draw(model: Model, dataset: Dataset, batch_size: int, params: Any, run_dir: Path) -> None:
@@ -47,7 +47,7 @@ def _cnn(task: str, model: ClassifierConfig, optimizer: OptimizerConfig, steps: 
     )
 
 
-# Constants are those of Zeiler (2012), 0.9 and 1e-6; Keras, with which the article trained, takes 0.95 and 1e-7.
+# Its constants are those of Zeiler (2012), 0.9 and 1e-6. The article was trained with Keras, which has 0.95 and 1e-7.
 ADADELTA = OptimizerConfig(optimizer="adadelta", learning_rate=1.0, schedule="constant", gradient_clip=0.0)
 NUMBERS = OptimizerConfig(learning_rate=5e-4)
 
@@ -127,4 +127,5 @@ FAMILY = Family(
     experiment=CnnExperiment,
     presets=PRESETS,
     build=build,
+    warm_starts={"init_from": WarmStart(settings=("network", "heads"))},
 )

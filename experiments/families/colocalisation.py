@@ -10,7 +10,7 @@ import jax
 from jaxtyping import PyTree
 
 from common.data import Canvas, Dataset
-from experiments.families.base import Built, Family, Source, describe
+from experiments.families.base import BuiltModel, Family, WarmStart, describe
 from experiments.training.config import DataConfig, Experiment, StartConfig, one_pass
 from experiments.training.history import Viewer, keep_history, transformer_viewer
 from stn.colocalisation import (
@@ -43,7 +43,7 @@ class ColocalisationExperiment(Experiment):
     start: ColocalisationStartConfig = ColocalisationStartConfig()
 
 
-def build(experiment: ColocalisationExperiment, dataset: Dataset) -> Built:
+def build(experiment: ColocalisationExperiment, dataset: Dataset) -> BuiltModel:
     """Build a co-localiser for a data set.
 
     Raises:
@@ -67,7 +67,7 @@ def build(experiment: ColocalisationExperiment, dataset: Dataset) -> Built:
     encoder = make_stn(ENCODER_CONFIG, config.crop, config.crop, channels, dataset.num_classes)
     colocaliser = make_colocaliser(config, encoder, height, width, channels)
     view = transformer_viewer(functools.partial(_transformed, colocaliser), dataset)
-    return Built(
+    return BuiltModel(
         colocaliser.model,
         f"{describe(dataset)}; {config.transform} to {config.crop}x{config.crop}",
         functools.partial(_draw, colocaliser, view, dataset, experiment.training.eval_batch_size),
@@ -84,8 +84,8 @@ def check_start(experiment: ColocalisationExperiment) -> None:
     """
     if experiment.start.encoder_from is None and experiment.start.init_from is None:
         raise ValueError(
-            "encoder_from is not given: give the run directory of a classifier of crops, as of "
-            "python -m experiments.stn mnist28_cnn; or init_from, that of a co-localisation to train on"
+            "encoder_from is not given: give the run directory of a classifier of crops, such as a run of "
+            "python -m experiments.stn mnist28_cnn; or give init_from, the run directory of a co-localisation"
         )
 
 
@@ -107,12 +107,12 @@ def _draw(
     draw_colocaliser(colocaliser, params, dataset, run_dir, batch_size, view)
 
 
-def _replace_encoder(params: Any, source_params: Any) -> PyTree:
-    return params | {ENCODER: source_params}
+def _replace_encoder(params: Any, other_params: Any) -> PyTree:
+    return params | {ENCODER: other_params}
 
 
 def _colocalisation(task: str) -> ColocalisationExperiment:
-    """Ends with the last parameters: to choose by what the encoder makes of crops would be to use the labels."""
+    """Configure a run that reports its last parameters: selecting by validation error would use the labels."""
     return ColocalisationExperiment(
         data=DataConfig(task=task),
         training=dataclasses.replace(one_pass(1_500), evaluate_every=150, keep_best=False),
@@ -136,9 +136,9 @@ FAMILY = Family(
     experiment=ColocalisationExperiment,
     presets=PRESETS,
     build=build,
-    sources={
-        "init_from": Source(),
-        "encoder_from": Source(
+    warm_starts={
+        "init_from": WarmStart(settings=("crop", "transform", "downsample")),
+        "encoder_from": WarmStart(
             family="stn",
             model=ENCODER_CONFIG,
             settings=("network.input_mean", "network.input_std", "transformer.downsample"),

@@ -13,8 +13,8 @@ from common.training.step import freeze
 from dram.agent import make_dram
 from dram.config import AgentConfig, DramConfig
 from dram.config import validate as validate_dram
-from experiments.families.agents import GAIN, build_agent
-from experiments.families.base import INIT_FROM, Built, Family, Source
+from experiments.families.agents import GAIN, GLIMPSE_SETTINGS, build_agent
+from experiments.families.base import BuiltModel, Family, WarmStart
 from experiments.training.config import DataConfig, Experiment, StartConfig, TrainingConfig
 
 # The key of the parameters that two directions of reading can share.
@@ -44,7 +44,7 @@ class DramExperiment(Experiment):
     start: DramStartConfig = DramStartConfig()
 
 
-def build(experiment: DramExperiment, dataset: Dataset) -> Built:
+def build(experiment: DramExperiment, dataset: Dataset) -> BuiltModel:
     """Build DRAM for a data set.
 
     Raises:
@@ -57,44 +57,45 @@ def build(experiment: DramExperiment, dataset: Dataset) -> Built:
 
 
 def check_start(experiment: DramExperiment) -> None:
-    """Check that the settings of a warm start belong together.
+    """Check that every setting of a warm start has an effect.
 
     Raises:
-      ValueError: a setting that does nothing.
+      ValueError: one has none.
     """
     if experiment.start.glimpse_network_from is None:
-        refuse_settings(experiment.start, ("freeze_glimpse_network",), ": is for --glimpse-network-from alone")
+        refuse_settings(experiment.start, ("freeze_glimpse_network",), ": has no effect without --glimpse-network-from")
 
 
-def _replace_glimpse_network(params: Any, source_params: Any) -> PyTree:
-    return params | {GLIMPSE_NETWORK: source_params[GLIMPSE_NETWORK]}
+def _replace_glimpse_network(params: Any, other_params: Any) -> PyTree:
+    return params | {GLIMPSE_NETWORK: other_params[GLIMPSE_NETWORK]}
 
 
 def _dram(task: str, *, reverse: bool = False, **agent: Any) -> DramExperiment:
-    """An agent on two digits of a 100x100 image."""
+    """Configure an agent on two digits of a 100x100 image."""
     networks = AgentConfig(glimpse_network="conv", conv_channels=16, lower_hidden=256, upper_hidden=256, **agent)
     return DramExperiment(
         data=DataConfig(task=task, reverse=reverse),
         model=DramConfig(
             retina=RetinaConfig(12, 3),
             agent=networks,
-            # Found on validation images of pairs100: at step 3,000 errors are 42%, and 72% with 25 px and 0.01.
+            # Chosen on validation images of pairs100: the error at step 3,000 is 42%, and 72% with sigma 25px and
+            # policy weight 0.01.
             policy=PolicyConfig(sigma="10px", sigma_final="4px", sigma_schedule="exponential"),
             loss=LossConfig(policy_weight=0.1),
             estimator=GAIN,
         ),
-        # Adam needs more than twice as many images to err as seldom; batches of 128 pay too much for Muon's steps.
+        # Adam needs more than twice as many images for the same error. With batches of 128 Muon's steps cost too much.
         optimizer=OptimizerConfig("muon", learning_rate=2e-3, weight_decay=0.1),
         training=TrainingConfig(steps=20_000, batch_size=256, evaluate_every=1_000),
     )
 
 
 def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
-    """Whole numbers at full size, in gray (Ba et al. 2014, section 4.3 and its appendix).
+    """Configure a reader of house numbers at full size, in gray (Ba et al. 2014, section 4.3 and its appendix).
 
-    Theirs: gray images, the networks, the unit width, 3 glimpses for each of 5 digits and the end symbol, batches of
-    128. Ours: glimpses of 12x12 pixels, the context network, sigma, the estimator and Adam (theirs: SGD with Nesterov
-    momentum 0.9 and a rate of 0.01, times 0.97 an epoch).
+    As in the paper: gray images, the networks, the unit width, 3 glimpses for each of 5 digits and the end symbol,
+    batches of 128. Chosen here: glimpses of 12x12 pixels, the context network, sigma, the estimator and Adam (the
+    paper: SGD with Nesterov momentum 0.9 and a rate of 0.01, times 0.97 an epoch).
     """
     return DramExperiment(
         data=DataConfig(task=task, grayscale=True, reverse=reverse),
@@ -120,7 +121,7 @@ def _numbers(task: str, *, reverse: bool = False) -> DramExperiment:
 def _small_numbers(
     task: str = "house_numbers", resize: int = 32, steps: int = 40_000, reverse: bool = False
 ) -> DramExperiment:
-    """House numbers at a size for a CPU: in gray, 32 pixels high for 54, one glimpse a symbol, networks to match."""
+    """Configure a reader of small gray house numbers for a CPU: one glimpse a symbol, small networks."""
     return DramExperiment(
         data=DataConfig(task=task, resize=resize, grayscale=True, reverse=reverse),
         model=DramConfig(
@@ -204,10 +205,12 @@ FAMILY = Family(
     experiment=DramExperiment,
     presets=PRESETS,
     build=build,
-    sources=INIT_FROM
-    | {
-        "glimpse_network_from": Source(
-            settings=("retina.growth", "retina.subtract_mean", "agent.combine", "agent.unit_width"),
+    warm_starts={
+        "init_from": WarmStart(
+            settings=(*GLIMPSE_SETTINGS, "agent.unit_width", "agent.core", "agent.mean_activation"),
+        ),
+        "glimpse_network_from": WarmStart(
+            settings=(*GLIMPSE_SETTINGS, "agent.unit_width"),
             merge=_replace_glimpse_network,
         ),
     },

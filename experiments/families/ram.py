@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.data import Dataset
 from common.training.optimizers import OptimizerConfig
-from experiments.families.agents import GAIN, build_agent
-from experiments.families.base import Built, Family
+from experiments.families.agents import GAIN, GLIMPSE_SETTINGS, build_agent
+from experiments.families.base import BuiltModel, Family, WarmStart
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import DataConfig, Experiment, TrainingConfig
 from ram.agent import make_ram
@@ -21,7 +21,7 @@ class RamExperiment(Experiment):
     model: RamConfig = RamConfig()
 
 
-def build(experiment: RamExperiment, dataset: Dataset) -> Built:
+def build(experiment: RamExperiment, dataset: Dataset) -> BuiltModel:
     """Build RAM for a data set.
 
     Raises:
@@ -40,22 +40,22 @@ def _ram(
     sigma: str,
     sigma_final: str,
     steps: int,
-    glimpses: int = 8,
+    num_glimpses: int = 8,
     shift: int = 0,
-    what: int = 128,
+    glimpse_hidden: int = 128,
     policy_weight: float = 0.01,
-    rate: float = 2e-3,
+    learning_rate: float = 2e-3,
 ) -> RamExperiment:
     return RamExperiment(
         data=DataConfig(task=task, augmentation=AugmentationConfig(shift=shift)),
         model=RamConfig(
             retina=retina,
-            agent=AgentConfig(num_glimpses=glimpses, glimpse_hidden=what),
+            agent=AgentConfig(num_glimpses=num_glimpses, glimpse_hidden=glimpse_hidden),
             policy=PolicyConfig(sigma=sigma, sigma_final=sigma_final, sigma_schedule="exponential"),
             loss=LossConfig(policy_weight=policy_weight),
             estimator=GAIN,
         ),
-        optimizer=OptimizerConfig(learning_rate=rate),
+        optimizer=OptimizerConfig(learning_rate=learning_rate),
         training=TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1)),
     )
 
@@ -65,11 +65,11 @@ SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12,
 PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
         "augmented100 in a hurry, 8 glimpses (the article: 20.3% error).",
-        _ram("augmented100", LARGE, "25px", "4px", 20_000, what=256),
+        _ram("augmented100", LARGE, "25px", "4px", 20_000, glimpse_hidden=256),
     ),
     "mnist28": (
         "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error).",
-        _ram("mnist28", SMALL, "5px", "1.5px", 30_000, glimpses=7, shift=2),
+        _ram("mnist28", SMALL, "5px", "1.5px", 30_000, num_glimpses=7, shift=2),
     ),
     "translated60": (
         "Translated MNIST 60x60, 8 glimpses (Mnih et al. 2014: 1.20% error).",
@@ -85,11 +85,11 @@ PRESETS: dict[str, tuple[str, RamExperiment]] = {
     ),
     "pairs100": (
         "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error).",
-        _ram("pairs100", MEDIUM, "10px", "4px", 40_000, glimpses=4, policy_weight=0.1, rate=1e-3),
+        _ram("pairs100", MEDIUM, "10px", "4px", 40_000, num_glimpses=4, policy_weight=0.1, learning_rate=1e-3),
     ),
     "images": (
         "Your own images as they are, 6 glimpses: give --data.",
-        _ram("images", MEDIUM, "0.4", "0.1", 10_000, glimpses=6),
+        _ram("images", MEDIUM, "0.4", "0.1", 10_000, num_glimpses=6),
     ),
 }
 
@@ -99,4 +99,9 @@ FAMILY = Family(
     experiment=RamExperiment,
     presets=PRESETS,
     build=build,
+    warm_starts={
+        "init_from": WarmStart(
+            settings=(*GLIMPSE_SETTINGS, "agent.core", "agent.core_heads", "agent.mean_activation"),
+        ),
+    },
 )

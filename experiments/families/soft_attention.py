@@ -8,7 +8,7 @@ from typing import Any
 
 from common.data import Dataset
 from common.training.optimizers import OptimizerConfig
-from experiments.families.base import Built, Family, describe
+from experiments.families.base import BuiltModel, Family, WarmStart, describe
 from experiments.training.config import DataConfig, Experiment, one_pass
 from stn.soft_attention.config import FilterBankConfig, PoolingConfig, SoftAttentionConfig, check_soft_attention
 from stn.soft_attention.model import SoftModel, make_soft_attention
@@ -21,7 +21,7 @@ class SoftExperiment(Experiment):
     model: SoftAttentionConfig = SoftAttentionConfig()
 
 
-def build(experiment: SoftExperiment, dataset: Dataset) -> Built:
+def build(experiment: SoftExperiment, dataset: Dataset) -> BuiltModel:
     """Build a network with soft attention for a data set.
 
     Raises:
@@ -36,7 +36,7 @@ def build(experiment: SoftExperiment, dataset: Dataset) -> Built:
         "pooling": f"{pooling.scores} attention over features, {pooling.heads} head{'s' * (pooling.heads > 1)}",
     }[config.attention]
     draw = functools.partial(_draw, soft, dataset, experiment.training.eval_batch_size)
-    return Built(soft.model, f"{describe(dataset)}; {attention}", draw)
+    return BuiltModel(soft.model, f"{describe(dataset)}; {attention}", draw)
 
 
 def _draw(soft: SoftModel, dataset: Dataset, batch_size: int, params: Any, run_dir: Path) -> None:
@@ -52,7 +52,7 @@ def _pooling(task: str, pooling: PoolingConfig) -> SoftExperiment:
 
 
 def _differentiable_ram(task: str, glimpses: int = 8) -> SoftExperiment:
-    """Convolutions read its glimpses: with a dense layer and no limit on windows it errs twice as often."""
+    """Configure differentiable RAM. A dense glimpse network without a limit on windows has twice the error."""
     bank = FilterBankConfig(num_glimpses=glimpses, glimpse_network="conv", window_clip=10.0)
     return SoftExperiment(
         data=DataConfig(task=task),
@@ -91,4 +91,9 @@ FAMILY = Family(
     experiment=SoftExperiment,
     presets=PRESETS,
     build=build,
+    warm_starts={
+        "init_from": WarmStart(
+            settings=("attention", "pooling.scores", "pooling.heads", "filter_bank.relative_sigma", "filter_bank.core"),
+        ),
+    },
 )

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from common.data import Dataset
 from common.training.optimizers import OptimizerConfig
-from experiments.families.base import Built, Family, describe
+from experiments.families.base import BuiltModel, Family, WarmStart, describe
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import DataConfig, Experiment, one_pass
@@ -28,7 +28,7 @@ class StnExperiment(Experiment):
     model: StnConfig = StnConfig()
 
 
-def build(experiment: StnExperiment, dataset: Dataset) -> Built:
+def build(experiment: StnExperiment, dataset: Dataset) -> BuiltModel:
     """Build a spatial transformer network for a data set.
 
     Raises:
@@ -45,7 +45,7 @@ def build(experiment: StnExperiment, dataset: Dataset) -> Built:
         "multi": f"{transformer.transform} transformers on the image and on features",
     }[transformer.place]
     view = transformer_viewer(functools.partial(_transformed, stn, config), dataset)
-    return Built(
+    return BuiltModel(
         stn.model,
         f"{describe(dataset)}; {config.network.network}, {place}",
         functools.partial(_draw, stn, view, dataset, experiment.training.eval_batch_size),
@@ -60,7 +60,7 @@ def _number_on_image(config: StnConfig) -> int:
 
 
 def _transformed(stn: StnModel, config: StnConfig, params: Any, images: Array) -> list[TransformerOutput]:
-    """Return what each transformer made of the images, with values from 0 to 1; of features the mean over filters."""
+    """Return the output of each transformer, with values from 0 to 1; of features the mean over filters."""
     outputs, number = stn.forward(params, images).transformed, _number_on_image(config)
     network = config.network
     on_image = [one._replace(images=one.images * network.input_std + network.input_mean) for one in outputs[:number]]
@@ -78,7 +78,7 @@ def _draw(stn: StnModel, view: Viewer, dataset: Dataset, batch_size: int, params
     draw_stn(stn, params, dataset, run_dir, batch_size, view)
 
 
-# At 4e-3 the network soon says the same of every image.
+# At a rate of 4e-3 the network soon predicts the same class for every image.
 ADAM = OptimizerConfig(learning_rate=2e-3, weight_decay=0.1)
 MUON = dataclasses.replace(ADAM, optimizer="muon")
 
@@ -86,7 +86,7 @@ MUON = dataclasses.replace(ADAM, optimizer="muon")
 def _stn(
     task: str, transformer: TransformerConfig, network: NetworkConfig, optimizer: OptimizerConfig = ADAM
 ) -> StnExperiment:
-    """All on one budget, so that each can be compared with each."""
+    """Configure a network; all have the same budget, so that their errors can be compared."""
     return StnExperiment(
         data=DataConfig(task=task),
         model=StnConfig(transformer, network),
@@ -96,12 +96,12 @@ def _stn(
 
 
 def _sums(transformer: TransformerConfig, network: NetworkConfig) -> StnExperiment:
-    """On the sum of two digits in two channels, of which Adam learns almost nothing in these batches."""
+    """Configure a network for the sum of two digits in two channels, with Muon: Adam learns almost nothing here."""
     return _stn("two_channel_addition42", transformer, network, MUON)
 
 
 def _stn_numbers(counterpart: str, place: Literal["input", "multi"]) -> StnExperiment:
-    """A preset of the 11-layer CNN with transformers in it, so that the two differ in nothing else.
+    """Add transformers to a preset of the 11-layer CNN, so that the two differ in nothing else.
 
     The localisation networks have 32 units, as in the paper, and convolutions without padding. The paper trains them at
     a tenth of the rate by SGD; here, by Adam, they have the full rate.
@@ -121,7 +121,7 @@ def _stn_numbers(counterpart: str, place: Literal["input", "multi"]) -> StnExper
 
 # The localisation network of the ST-FCN (appendix A.4 of the paper): three dense layers of 32, on the image itself.
 DENSE = TransformerConfig(localisation="dense", localisation_units=32, localisation_layers=3, localisation_downsample=1)
-# What is small in a large image is seen larger: the transformer's output is averaged by 2.
+# For small digits in large images: the output of the transformers is averaged by 2.
 SMALLER, SMALLER_DENSE = TransformerConfig(downsample=2), dataclasses.replace(DENSE, downsample=2)
 NO_TRANSFORMER = TransformerConfig(place="none")
 FCN, CNN = NetworkConfig("fcn"), NetworkConfig("cnn")
@@ -129,10 +129,10 @@ PAPER = "Jaderberg et al. 2015"
 
 PRESETS: dict[str, tuple[str, StnExperiment]] = {
     "mnist28_cnn": (
-        "The CNN on digits moved by up to 12 pixels, which experiments.colocalisation sees with.",
+        "The CNN on digits moved by up to 12 pixels, the encoder for experiments.colocalisation.",
         dataclasses.replace(
             _stn("mnist28", NO_TRANSFORMER, CNN),
-            # Of digits in the middle alone it makes crops that cut them off look more alike than whole ones.
+            # Trained on centred digits alone, it maps crops that cut a digit off closer together than whole digits.
             data=DataConfig(task="mnist28", augmentation=AugmentationConfig(shift=12)),
             training=one_pass(5_000),
         ),
@@ -238,4 +238,16 @@ FAMILY = Family(
     experiment=StnExperiment,
     presets=PRESETS,
     build=build,
+    warm_starts={
+        "init_from": WarmStart(
+            settings=(
+                "transformer.transform",
+                "transformer.localisation_downsample",
+                "transformer.downsample",
+                "network.network",
+                "network.input_mean",
+                "network.input_std",
+            ),
+        ),
+    },
 )

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.attention.glimpse import glimpse, glimpse_boxes, summed_area_table
+from common.attention.glimpse import glimpse_boxes, make_sensor, subtract_mean
 from common.attention.model import AttentionModel
 from common.attention.sequences import within
 from common.data import Dataset
 from common.training.evaluation import error_interval, over_batches, predicted
 from experiments.evaluation.errors import TEST_SEED
 from experiments.plots.animation import episode_gif
+from experiments.plots.arrays import Glimpses, Images, Locations
 from experiments.plots.classifiers import draw_learning_curves, symbol_figures
 from experiments.plots.confusions import confusion_matrix
 from experiments.plots.episodes import episode_sheet, retina_sheet
@@ -43,6 +44,26 @@ def play_greedy(agent: AttentionModel, params: object, images: np.ndarray, batch
     return over_batches(play, jax.random.key(TEST_SEED), images, min(batch_size, len(images)))
 
 
+def take_glimpses(agent: AttentionModel, images: Images, locations: Locations) -> Glimpses:
+    """Take glimpses with the sensor of an agent, in [0, 1]: the mean that a retina subtracts is added back.
+
+    Args:
+      agent: the agent.
+      images: uint8 `[N, H, W, C]`.
+      locations: `[T, N, 2]`, normalised (x, y).
+
+    Returns:
+      `[T, N, K, G, G, C]`.
+    """
+    pixels = jnp.asarray(images)
+    sensor = make_sensor(pixels, agent.retina, differentiable=agent.estimator.pathwise)
+    glimpses = np.asarray(jax.vmap(sensor)(jnp.asarray(locations)))
+    if agent.retina.subtract_mean:
+        means = np.asarray(pixels - subtract_mean(pixels))[:, :1, :1, :1, None]
+        glimpses = glimpses + means / 255
+    return np.clip(glimpses, 0, 1)
+
+
 def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
     """Draw the figures of an agent on the test images, and write the episodes for the report's viewer."""
     plots = run_dir / "plots"
@@ -55,9 +76,7 @@ def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir:
     logits = jnp.swapaxes(played.logits[:SHOWN_IMAGES], 0, 1)
     probabilities = np.asarray(jax.nn.softmax(logits))
     rewards = np.asarray(agent.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
-    over_images = jax.vmap(glimpse, in_axes=(0, 0, None))
-    tables = jax.vmap(summed_area_table)(jnp.asarray(images))
-    glimpses = np.asarray(jax.vmap(over_images, in_axes=(None, 0, None))(tables, jnp.asarray(locations), agent.retina))
+    glimpses = take_glimpses(agent, images, locations)
     over_locations = jax.vmap(jax.vmap(glimpse_boxes, in_axes=(0, None, None, None)), in_axes=(0, None, None, None))
     boxes = np.asarray(over_locations(jnp.asarray(locations), agent.retina, height, width), np.float64)
 

@@ -27,7 +27,7 @@ def confusion_matrix(
 ) -> Figure:
     """Draw true classes (rows) against predicted classes (columns), for `labels` and `predictions` `[N]`.
 
-    Colour is the share of the row, on a scale that keeps rare mistakes visible; the counts are written for up
+    Colour is the fraction of the row, on a scale that keeps rare mistakes visible; the counts are written for up
     to 20 classes. The title begins with `path`, of what path of glimpses the predictions are, if given.
     """
     if class_names is None:
@@ -65,6 +65,6 @@ def confusion_matrix(
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 0.1, 1, 5, 20, 50, 100])
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
-    bar.set_label("share of the true class (colour scale not linear: power 0.35)", fontsize=9, color=INK)
+    bar.set_label("fraction of the true class (colour scale not linear: power 0.35)", fontsize=9, color=INK)
     bar.ax.tick_params(labelsize=8)
     return figure

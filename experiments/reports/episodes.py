@@ -91,7 +91,7 @@ def write_episodes(
         "episodes": episodes,
     }
     if readings and readings[0].end is not None:
-        content |= {"glimpses_per_symbol": readings[0].glimpses_per_target, "end": readings[0].end}
+        content |= {"glimpses_per_target": readings[0].glimpses_per_target, "end": readings[0].end}
     return write_bytes(path, json.dumps(content, allow_nan=False, separators=(",", ":")).encode())
 
 

@@ -9,12 +9,12 @@ EPISODES_CAPTION = (
     "over classes after each glimpse; a triangle marks the true class. Numbers that would overlap are moved apart."
 )
 ANIMATION_CAPTION = (
-    "From top to bottom: the boxes of each glimpse and the path so far; everything the retina has seen so "
-    "far, dark blue where it has not looked; the belief over classes, with the true class on a green ground."
+    "From top to bottom: the boxes of each glimpse and the path so far; everything that the retina has read so "
+    "far, dark blue elsewhere; the belief over classes, with the true class on a green ground."
 )
 RETINA_CAPTION = (
     "Each glimpse painted into the frame of its image, and below it its patches, fine to coarse. Dark blue was "
-    "not seen."
+    "not read. The mean that a retina subtracts from its image is added back."
 )
 READING_CAPTION = (
     "The greedy path of glimpses over each image up to the predicted end, with the finest box of each glimpse. "
@@ -22,8 +22,8 @@ READING_CAPTION = (
     "glimpse: lines divide the symbols, frames mark the true ones, and the predicted ones stand to the right."
 )
 READING_ANIMATION_CAPTION = (
-    "From top to bottom: the boxes of each glimpse, the path and the symbols read so far; everything the retina has "
-    "seen so far, dark blue where it has not looked; the belief about the current symbol, with the true symbol on a "
+    "From top to bottom: the boxes of each glimpse, the path and the symbols read so far; everything that the retina "
+    "has read so far, dark blue elsewhere; the belief about the current symbol, with the true symbol on a "
     "green ground. An episode that has ended stays as it is."
 )
 DIAGNOSIS_CAPTION = (
@@ -41,10 +41,10 @@ FIGURES = {
     ),
     "diagnosis": ("Diagnosis", DIAGNOSIS_CAPTION),
     "episodes": ("Episodes", EPISODES_CAPTION),
-    "retina": ("What the retina saw", RETINA_CAPTION),
+    "retina": ("Glimpses", RETINA_CAPTION),
     "locations": (
         "Locations of the policy",
-        "Share of images whose greedy path has a location in each square, for each glimpse, on a square-root scale.",
+        "Fraction of images whose greedy path has a location in each square, for each glimpse, on a square-root scale.",
     ),
     "transformers": (
         "Transformers",
@@ -63,11 +63,11 @@ FIGURES = {
     ),
     "error_by_length": (
         "Error by length",
-        "Share of the sequences of each length with any error, with its 95% interval.",
+        "Fraction of the sequences of each length with any error, with its 95% interval.",
     ),
     "confusion": (
         "Confusions",
-        "True classes in rows, predicted classes in columns. Colour is the share of the row, on a nonlinear scale.",
+        "True classes in rows, predicted classes in columns. Colour is the fraction of the row, on a nonlinear scale.",
     ),
 }
 # The headings and captions for agents that read sequences.
@@ -79,12 +79,12 @@ SEQUENCE_FIGURES = FIGURES | {
     ),
     "episodes": ("Episodes", READING_CAPTION),
     "retina": (
-        "What the retina saw",
+        "Glimpses",
         f"{RETINA_CAPTION} The predicted symbol stands above the last glimpse of each symbol.",
     ),
     "locations": (
         "Locations of the policy",
-        "Share of images whose greedy path has a location in each square, for each glimpse, on a square-root scale. "
+        "Fraction of images whose greedy path has a location in each square, for each glimpse, on a square-root scale. "
         "It counts the images whose end symbol has not been predicted before.",
     ),
     "confusion": (

@@ -1,6 +1,5 @@
 """The page of a run: one self-contained HTML file with its facts, results, figures, episodes and configuration."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from experiments.reports.sections import (
     training_table,
 )
 from experiments.reports.table import SCRIPT
+from experiments.training.run_directory import read_json, read_metrics
 
 SECTIONS = {"results": "Results", "episodes": "Episodes", "figures": "Figures", "configuration": "Configuration"}
 
@@ -31,20 +31,19 @@ def write_report(run_dir: Path) -> Path:
 
     Raises:
       FileNotFoundError: there is no such folder.
-      ValueError: one of the files is damaged; names the file.
+      ValueError: one of the JSON files is damaged; names the file.
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
         raise FileNotFoundError(f"no run in {str(run_dir)!r}")
-    config = _read_json(run_dir / "config.json")
-    results = _read_json(run_dir / "results.json")
-    metrics = _read_records(run_dir / "metrics.jsonl")
+    files = (run_dir / name for name in ("config.json", "results.json", "plots/episodes.json", "diagnosis.json"))
+    config, results, episodes, diagnosis = (read_json(path) if path.exists() else None for path in files)
+    metrics = read_metrics(run_dir) if (run_dir / "metrics.jsonl").exists() else None
     known = {**(config or {}), **{key: value for key, value in (results or {}).items() if value is not None}}
     if metrics and "steps" not in known:
-        known["steps"] = max((record["step"] for record in metrics if "step" in record), default=None)
+        known["steps"] = metrics[-1]["step"]
     if isinstance(known.get("config"), dict):
         config = known["config"]
-    episodes = _read_json(run_dir / "plots" / "episodes.json")
     plays = plays_episodes(config)
     text = render_page(
         "run.html",
@@ -54,13 +53,13 @@ def write_report(run_dir: Path) -> Path:
         scripts=[SCRIPT, "viewer.js"],
         facts=facts(known, plays),
         overlap=overlap_table(results),
-        diagnosis=diagnosis_table(_read_json(run_dir / "diagnosis.json")),
+        diagnosis=diagnosis_table(diagnosis),
         evaluated=results is not None,
         errors=error_table(results or {}),
         sequences=sequence_table(results or {}),
         training=training_table(metrics, config),
         episodes=episodes,
-        figures=run_figures(run_dir / "plots", "glimpses_per_symbol" in (episodes or {})),
+        figures=run_figures(run_dir / "plots", "glimpses_per_target" in (episodes or {})),
         configuration=configuration_table(config),
     )
     return write_bytes(run_dir / "report.html", text.encode())
@@ -70,39 +69,3 @@ def _title(known: dict[str, Any], run_dir: Path) -> str:
     """Return the model and the task if they are known, else the name of the folder."""
     names = [str(known[key]) for key in ("family", "task") if isinstance(known.get(key), str) and known[key]]
     return " on ".join(names) or run_dir.resolve().name
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file, or None if there is no file."""
-    return _parse_object(path.read_text(), str(path)) if path.exists() else None
-
-
-def _read_records(path: Path) -> list[dict[str, Any]] | None:
-    """Return the records of a JSONL file without a last line cut short, or None if there is no file."""
-    if not path.exists():
-        return None
-    text = path.read_text()
-    lines = text.splitlines()
-    if lines and not text.endswith("\n") and not _is_json(lines[-1]):
-        lines.pop()
-    return [_parse_object(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _parse_object(text: str, place: str) -> dict[str, Any]:
-    """Parse a JSON object.
-
-    Raises:
-      ValueError: the text is no JSON object; names its place.
-    """
-    content = json.loads(text) if _is_json(text) else None
-    if isinstance(content, dict):
-        return content
-    raise ValueError(f"{place} must be a JSON object, not {text[:60]!r}")
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except json.JSONDecodeError:
-        return False
-    return True

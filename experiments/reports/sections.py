@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from experiments.readouts import MEANS, READOUTS, readout_name
 from experiments.reports.table import MISSING, Number, Table, sortable_table, value_text
+from experiments.text import duration
 from experiments.training.config import flatten
 
 FACTS = (
@@ -70,21 +71,6 @@ class Training(NamedTuple):
     best: str
     summary: str
     rows: list[tuple[str, str, str]]
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in the two largest units: "2 d 3 h", "1 h 5 min", "3 min 20 s", "4.2 s"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    left = round(seconds)
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count or parts:
-            parts.append(f"{count} {unit}" if count else "")
-        if len(parts) == 2:
-            break
-    return " ".join(part for part in parts if part)
 
 
 def plays_episodes(config: Mapping[str, Any] | None) -> bool:

@@ -71,7 +71,7 @@ def _parts(name: str) -> tuple[str, str]:
     return name, "score_function"
 
 
-class Setting(NamedTuple):
+class GradientInputs(NamedTuple):
     """The agent and the minibatch that gradients are estimated for.
 
     Attributes:
@@ -87,8 +87,8 @@ class Setting(NamedTuple):
     hyper: AttentionHyper
 
 
-def _play(ram: AttentionModel, params: PyTree, key: Key[Array, ""], setting: Setting) -> Any:
-    return ram.rollout(params, key, setting.images, StepInput(jnp.zeros(()), setting.hyper))
+def _play(ram: AttentionModel, params: PyTree, key: Key[Array, ""], inputs: GradientInputs) -> Any:
+    return ram.rollout(params, key, inputs.images, StepInput(jnp.zeros(()), inputs.hyper))
 
 
 def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Callable[..., Array]:
@@ -101,23 +101,23 @@ def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Call
       estimators: E of them.
 
     Returns:
-      ``(setting, states, keys [N]) -> gradients [N, E, d]``, compiled; ``states`` has an entry an estimator. One
+      ``(inputs, states, keys [N]) -> gradients [N, E, d]``, compiled; ``states`` has an entry an estimator. One
       estimate after the other is made, in one call.
     """
 
-    def one(setting: Setting, states: Sequence[PyTree], key: Key[Array, ""]) -> Array:
-        flat, unflatten = ravel_pytree(setting.params[NETWORK])
+    def one(inputs: GradientInputs, states: Sequence[PyTree], key: Key[Array, ""]) -> Array:
+        flat, unflatten = ravel_pytree(inputs.params[NETWORK])
 
         def losses(flat: Array) -> Array:
-            episode = _play(ram, setting.params | {NETWORK: unflatten(flat)}, key, setting)
+            episode = _play(ram, inputs.params | {NETWORK: unflatten(flat)}, key, inputs)
             pairs = zip(estimators, states, strict=True)
-            return jnp.stack([policy_loss(each, episode, setting.labels, state).loss for each, state in pairs])
+            return jnp.stack([policy_loss(each, episode, inputs.labels, state).loss for each, state in pairs])
 
         return jax.jacrev(losses)(flat)
 
     @jax.jit
-    def gradients(setting: Setting, states: Sequence[PyTree], keys: Key[Array, " N"]) -> Array:
-        return jax.lax.map(functools.partial(one, setting, states), keys)
+    def gradients(inputs: GradientInputs, states: Sequence[PyTree], keys: Key[Array, " N"]) -> Array:
+        return jax.lax.map(functools.partial(one, inputs, states), keys)
 
     return gradients
 
@@ -125,17 +125,17 @@ def make_gradients(ram: AttentionModel, estimators: Sequence[Estimator]) -> Call
 def make_warm_up(
     ram: AttentionModel, estimators: Sequence[Estimator], num_glimpses: int
 ) -> Callable[..., list[PyTree]]:
-    """Make a function for the estimator states after some steps: ``(setting, keys [N]) -> states``, compiled."""
+    """Make a function for the estimator states after some steps: ``(inputs, keys [N]) -> states``, compiled."""
     fresh = [each.init_state(num_glimpses) for each in estimators]
     if not jax.tree.leaves(fresh):  # None is stateful.
-        return lambda setting, keys: fresh
+        return lambda inputs, keys: fresh
 
     @jax.jit
-    def warm_up(setting: Setting, keys: Key[Array, " N"]) -> list[PyTree]:
+    def warm_up(inputs: GradientInputs, keys: Key[Array, " N"]) -> list[PyTree]:
         def step(states: list[PyTree], key: Key[Array, ""]) -> tuple[list[PyTree], None]:
-            episode = _play(ram, setting.params, key, setting)
+            episode = _play(ram, inputs.params, key, inputs)
             pairs = zip(estimators, states, strict=True)
-            return [policy_loss(each, episode, setting.labels, state).estimator_state for each, state in pairs], None
+            return [policy_loss(each, episode, inputs.labels, state).estimator_state for each, state in pairs], None
 
         return jax.lax.scan(step, fresh, keys)[0]
 
@@ -151,17 +151,17 @@ def make_value_fit(ram: AttentionModel, draw: Callable[..., tuple[Array, Array]]
       rate: learning rate of Adam, constant.
 
     Returns:
-      ``(setting, source, keys [N]) -> params``, compiled; a step for each key.
+      ``(inputs, source, keys [N]) -> params``, compiled; a step for each key.
     """
     optimizer = optax.adam(rate)
 
     @jax.jit
-    def fit(setting: Setting, source: Any, keys: Key[Array, " N"]) -> PyTree:
+    def fit(inputs: GradientInputs, source: Any, keys: Key[Array, " N"]) -> PyTree:
         def loss(network: PyTree, key: Key[Array, ""]) -> Array:
             draw_key, play_key = jax.random.split(key)
             images, labels = draw(draw_key, source)
-            params = setting.params | {VALUE_NETWORK: network}
-            episode = _play(ram, params, play_key, setting._replace(images=images, labels=labels))
+            params = inputs.params | {VALUE_NETWORK: network}
+            episode = _play(ram, params, play_key, inputs._replace(images=images, labels=labels))
             returns = returns_to_go(ram.estimator.reward(episode.logits, labels), 1.0)
             return jnp.square(jax.lax.stop_gradient(returns)[1:] - episode.values[1:]).mean()
 
@@ -170,8 +170,8 @@ def make_value_fit(ram: AttentionModel, draw: Callable[..., tuple[Array, Array]]
             updates, state = optimizer.update(jax.grad(loss)(network, key), state)
             return (optax.apply_updates(network, updates), state), None
 
-        network = setting.params[VALUE_NETWORK]
-        return setting.params | {VALUE_NETWORK: jax.lax.scan(step, (network, optimizer.init(network)), keys)[0][0]}
+        network = inputs.params[VALUE_NETWORK]
+        return inputs.params | {VALUE_NETWORK: jax.lax.scan(step, (network, optimizer.init(network)), keys)[0][0]}
 
     return fit
 

@@ -17,8 +17,8 @@ from common.training.step import Hyper, TrainState, remember_best
 from experiments.cli.command_line import fail
 from experiments.cli.console import print_line
 from experiments.evaluation.errors import validation_errors
-from experiments.families import Built, Family
-from experiments.sweeps.shared_programs import General, SharedPrograms
+from experiments.families import BuiltModel, Family
+from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms
 from experiments.training import run_directory
 from experiments.training.config import DataConfig, Experiment
 from experiments.training.loop import (
@@ -26,9 +26,9 @@ from experiments.training.loop import (
     NotFinite,
     Outcome,
     StopRequest,
-    has_more_to_learn,
+    has_budget_left,
     in_thread,
-    next_stop,
+    next_boundary,
     progress_bar,
     require_finite,
     resume_or_begin,
@@ -55,14 +55,14 @@ class BatchedRun:
 class _Member:
     """A run in progress: its state, its files, and the failure that ended it."""
 
-    def __init__(self, run: BatchedRun, dataset: Dataset, images: str, built: Built, programs: Programs):
+    def __init__(self, run: BatchedRun, dataset: Dataset, images: str, built: BuiltModel, programs: Programs):
         family, experiment, run_dir = run.family, run.experiment, run.run_dir
         self.run, self.built, self.programs, self.config = run, built, programs, experiment.training
         check_run_directory(run_dir, family, experiment, run.preset)
-        state = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
+        state, started_from = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
         run_identity = identity(family, experiment, run.preset)
         run_directory.open_run(run_dir, run_identity, resume=experiment.output.resume)
-        add_start(run_dir, images, run_identity["code"])
+        add_start(run_dir, images, run_identity["code"], started_from)
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
         self.step = int(self.state.step)
@@ -74,10 +74,10 @@ class _Member:
     @property
     def continues(self) -> bool:
         """Return True if budget and patience are left and every step was finite."""
-        return self.failure is None and has_more_to_learn(self.state, self.config)
+        return self.failure is None and has_budget_left(self.state, self.config)
 
     def advance(
-        self, dataset: Dataset, state: TrainState, metrics: dict[str, np.ndarray], rate: float
+        self, dataset: Dataset, state: TrainState, metrics: dict[str, np.ndarray], images_per_second: float
     ) -> dict[str, Any] | None:
         """Take the state after a chunk, validate if due, and return the line of metrics; None after a failure."""
         try:
@@ -86,7 +86,8 @@ class _Member:
             self.failure = failure
             return None
         self.state, self.step = state, int(state.step)
-        record = training_record(self.config, self.schedule, len(dataset.train.labels), self.step, metrics, rate)
+        size = len(dataset.train.labels)
+        record = training_record(self.config, self.schedule, size, self.step, metrics, images_per_second)
         if validates_at(self.step, self.config):
             record |= validation_errors(self.built.model, self.programs.predict_validation, state.params, dataset)
             self.state = remember_best(state, record["validation_error"])
@@ -104,7 +105,7 @@ def train_batched(
 
     Args:
       runs: runs with the same digest (`experiments.sweeps.shared_programs.program_digest`).
-      programs: compiles their program once.
+      programs: makes their program once.
       load: loads their images.
 
     Returns:
@@ -131,17 +132,17 @@ def _train_group(members: Sequence[_Member], dataset: Dataset, batched: Callable
     with StopRequest() as stop, progress_bar() as bar:
         task = bar.add_task("", total=config.steps, completed=members[0].step, now="compiling")
         while learning := [member for member in members if member.continues]:
-            start, until = time.monotonic(), next_stop(learning[0].step, config)
+            start, until = time.monotonic(), next_boundary(learning[0].step, config)
             results = in_thread(_run_chunk, batched, learning, dataset, until - learning[0].step)
-            share = (time.monotonic() - start) / len(learning)
-            rate = (until - learning[0].step) * config.batch_size / share
+            seconds = (time.monotonic() - start) / len(learning)
+            images_per_second = (until - learning[0].step) * config.batch_size / seconds
             if validates_at(until, config):
                 bar.update(task, now="validating")
             for member, (state, metrics) in zip(learning, results, strict=True):
                 start = time.monotonic()
-                record = member.advance(dataset, state, metrics, rate)
+                record = member.advance(dataset, state, metrics, images_per_second)
                 if record is not None:
-                    member.seconds += share + time.monotonic() - start
+                    member.seconds += seconds + time.monotonic() - start
                     show_progress(bar, task, record)
                     member.metrics_file.append(record | {"seconds": member.seconds})
             stopping, start = stop.requests, time.monotonic()
@@ -175,7 +176,7 @@ def _finish(member: _Member, dataset: Dataset) -> None:
     finish(run.family, run.experiment, run.preset, dataset, member.built, outcome, member.programs, run.run_dir)
 
 
-def make_batched(general: General) -> Any:
+def make_batched(general: GeneralPrograms) -> Any:
     """Return a function that takes steps of several runs at once: `jax.vmap` over states and hyperparameters.
 
     Args:

@@ -1,4 +1,4 @@
-"""Cells of a sweep: each is one configuration with one seed, which alone determine its identity."""
+"""Cells of a sweep: one configuration with one seed each, identified by these and by the source of the user's code."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from common.data import Dataset
 from common.data.tasks import find_task
-from experiments.cli.fields import fields_of, get, is_bool, replace, to_text
+from experiments.cli.fields import fields_of, get, is_bool, replace
 from experiments.families import Family, find_preset
 from experiments.training.config import (
     Experiment,
@@ -47,9 +47,10 @@ class Cell:
 
     @cached_property
     def setting(self) -> str:
-        """Return ten hexadecimal digits that identify the family, the preset and the configuration without the seed.
+        """Return ten hexadecimal digits that identify everything about the cell except its seed.
 
-        Fields with their defaults do not count, so a new field does not change the identity of old cells.
+        Fields with the default of their class (not of the preset) do not count, so a new field does not change the
+        identity of old cells.
         """
         unseeded = replace(self.config, ("training", "seed"), 0)
         defaults = dict(flatten(to_json(type(self.config)())))
@@ -63,7 +64,7 @@ class Cell:
         return f"{self.setting}-seed{self.seed}"
 
     def identity(self) -> dict[str, Any]:
-        """Return its family, preset and configuration as JSON values."""
+        """Return what identifies its run (see `experiments.training.run.identity`)."""
         return identity(self.family, self.config, self.preset)
 
     def value(self, name: str) -> Any:
@@ -90,7 +91,7 @@ def arguments(cell: Cell, run_dir: Path | None, *, resume: bool, reports: bool =
         if is_bool(field.hint):
             flags.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            flags.append(f"--{flag}={to_text(value)}")  # One argument, since the value may begin with a dash.
+            flags.append(f"--{flag}={value}")  # One argument, since the value may begin with a dash.
     flags += [f"--run-dir={run_dir}"] if run_dir else []
     flags += ["--plots" if reports else "--no-plots"]
     return ["-m", *cell.family.command.split(), cell.preset, *flags, *(["--resume"] if resume else [])]

@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -13,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.data.tasks import find_task
-from experiments.cli.command_line import user_errors
+from experiments.cli.command_line import python_command, user_errors
 from experiments.sweeps import local, ray_cluster
 from experiments.sweeps.cells import validate
 from experiments.sweeps.directory import cell_folder, count_other_cells, is_continued, open_sweep, read_results
@@ -69,13 +67,12 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
     Args:
       study: the fields and their values.
       options: the launcher and its options.
-      args: the command line, for the message that gives the command to resume with.
+      args: the arguments of the command line, for the command that resumes the sweep.
 
     Returns:
       The exit status: 0, 1 if a cell failed, 130 after Ctrl-C. Bad input exits with one line and status 2.
     """
     console = Console(stderr=True, markup=False, highlight=False)
-    resume_command = shlex.join([sys.orig_argv[0], "-m", "experiments.ablate", *args])
     with user_errors():
         plan = make_plan(study)
         execute = launcher(options)
@@ -103,7 +100,7 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
         log = log_path(cell_folder(folder, cell))
         console.print(Text(f"failed: {plan.describe(cell)}: {reason} (log: {log})", "red"), soft_wrap=True)
     if stop.requests and board.waiting():
-        console.print(f"stopped; resume with: {resume_command}", soft_wrap=True)
+        console.print(f"stopped; resume with: {python_command('-m', 'experiments.ablate', *args)}", soft_wrap=True)
         return 130
     return 1 if board.failures() else 0
 

@@ -15,7 +15,7 @@ from experiments.plots.style import COUNT_MAP, FAINT, INK, SERIES, figure_of, me
 from experiments.sweeps.labels import label, positions
 from experiments.sweeps.outcomes import Setting
 from experiments.sweeps.statistics import mean_interval
-from experiments.sweeps.study import Dimension
+from experiments.sweeps.study import Axis
 
 MOST_LINES = 12
 # Most seeds that are listed in a cell of a heat map.
@@ -35,41 +35,43 @@ def colours(count: int) -> list[str]:
     return [matplotlib.colors.to_hex(ramp(place)) for place in np.linspace(0.0, 0.9, count)]
 
 
-def _coordinates(dimensions: Sequence[Dimension], setting: Setting) -> tuple[int, ...]:
-    """Return the place of a setting along each dimension."""
+def _coordinates(sweep_axes: Sequence[Axis], setting: Setting) -> tuple[int, ...]:
+    """Return the place of a setting along each axis."""
     places, start = [], 0
-    for dimension in dimensions:
-        stop = start + len(dimension.names)
-        places.append(dimension.values.index(setting.values[start:stop]))
+    for axis in sweep_axes:
+        stop = start + len(axis.names)
+        places.append(axis.values.index(setting.values[start:stop]))
         start = stop
     return tuple(places)
 
 
-def error_against(dimensions: Sequence[Dimension], settings: Sequence[Setting], index: int) -> Figure:
-    """Draw test error against a dimension with 95% intervals over seeds; a line for each combination of the others.
+def error_against(sweep_axes: Sequence[Axis], settings: Sequence[Setting], index: int) -> Figure:
+    """Draw test error against an axis of the sweep, with 95% intervals over seeds.
+
+    Each combination of the values of the other axes is a line.
 
     Points beside the means are single seeds. The frame holds every seed; intervals that leave it are cut, so that the
     wide intervals of few seeds do not flatten the figure. Of more than `MOST_LINES` combinations one line is the mean,
     without an interval, since they are not repetitions of each other.
 
     Args:
-      dimensions: of the sweep.
+      sweep_axes: the axes of the sweep.
       settings: with their outcomes.
-      index: of the dimension on the x axis.
+      index: the place of the axis that is drawn.
     """
-    dimension = dimensions[index]
+    axis = sweep_axes[index]
     lines: dict[tuple[int, ...], dict[int, list[float]]] = {}
     for setting in settings:
-        place = _coordinates(dimensions, setting)
+        place = _coordinates(sweep_axes, setting)
         rest = place[:index] + place[index + 1 :]
         if setting.outcomes:
             lines.setdefault(rest, {})[place[index]] = list(setting.by_seed().values())
     if not lines:
         return message_figure("No cell has finished yet")
-    shown, ordered = positions([values[0] for values in dimension.values])
+    shown, ordered = positions([values[0] for values in axis.values])
     figure = figure_of(6.4, 4.0, gap=0.08)
     axes = figure.add_subplot()
-    others = [other for number, other in enumerate(dimensions) if number != index]
+    others = [other for number, other in enumerate(sweep_axes) if number != index]
     if len(lines) > MOST_LINES:
         places = sorted({place for line in lines.values() for place in line})
         means = [float(np.mean([np.mean(line[p]) for line in lines.values() if p in line])) for p in places]
@@ -86,12 +88,12 @@ def error_against(dimensions: Sequence[Dimension], settings: Sequence[Setting], 
         if others:
             axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
     if not ordered or len(shown) <= 10:
-        ticks = [", ".join(map(str, values)) for values in dimension.values]
+        ticks = [", ".join(map(str, values)) for values in axis.values]
         upright = max(map(len, ticks)) > LONGEST_LABEL
         axes.set_xticks(shown, ticks, rotation=90 if upright else 0, fontsize=7.5 if upright else None)
-    axes.set_xlabel(", ".join(dimension.names), fontsize=9, color=INK)
+    axes.set_xlabel(", ".join(axis.names), fontsize=9, color=INK)
     axes.set_ylabel("test error (%)", fontsize=9, color=INK)
-    tidy(axes, f"Error against {' and '.join(dimension.names)}")
+    tidy(axes, f"Error against {' and '.join(axis.names)}")
     return figure
 
 
@@ -122,16 +124,16 @@ def _frame_seeds(axes: Axes, errors: Sequence[float]) -> None:
         axes.set_ylim(max(bottom, 2 * low - high, -margin), min(top, 2 * high - low, 100 + margin))
 
 
-def heat_map(dimensions: Sequence[Dimension], settings: Sequence[Setting], rows: int, columns: int) -> Figure:
-    """Draw the mean test error over two dimensions, averaged over seeds and all other dimensions.
+def heat_map(sweep_axes: Sequence[Axis], settings: Sequence[Setting], rows: int, columns: int) -> Figure:
+    """Draw the mean test error over two axes of the sweep, averaged over seeds and all other axes.
 
     Where nothing but seeds is averaged, up to `MOST_SEEDS` of them are listed below the mean.
     """
-    row, column = dimensions[rows], dimensions[columns]
+    row, column = sweep_axes[rows], sweep_axes[columns]
     errors: dict[tuple[int, int], list[list[float]]] = {}
     for setting in settings:
         if setting.outcomes:
-            place = _coordinates(dimensions, setting)
+            place = _coordinates(sweep_axes, setting)
             errors.setdefault((place[rows], place[columns]), []).append(list(setting.by_seed().values()))
     if not errors:
         return message_figure("No cell has finished yet")
@@ -141,7 +143,7 @@ def heat_map(dimensions: Sequence[Dimension], settings: Sequence[Setting], rows:
     listed = {
         at: "  ".join(f"{seed:.1f}" for seed in averaged[0])
         for at, averaged in errors.items()
-        if len(dimensions) == 2 and 2 <= len(averaged[0]) <= MOST_SEEDS
+        if len(sweep_axes) == 2 and 2 <= len(averaged[0]) <= MOST_SEEDS
     }
     width, height = (1.15, 0.6) if listed else (0.72, 0.5)
     figure = figure_of(2.2 + width * table.shape[1], 1.6 + height * table.shape[0], gap=0.08)

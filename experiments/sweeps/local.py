@@ -1,4 +1,4 @@
-"""The local launcher: cells as processes of this machine, each on its share of the cores."""
+"""The local launcher: cells as processes of this machine, each on its own group of cores."""
 
 import contextlib
 import math
@@ -42,10 +42,10 @@ class Child(NamedTuple):
     events: IO[bytes] | None
 
 
-def shares(cores: Sequence[int], jobs: int) -> list[tuple[int, ...]]:
+def core_groups(cores: Sequence[int], jobs: int) -> list[tuple[int, ...]]:
     """Return the cores of each of ``jobs`` processes that run at a time.
 
-    All shares have the same size, and a process keeps its share when others have ended: the number of threads can
+    All groups have the same size, and a process keeps its group when others have ended: the number of threads can
     change the last bit of a sum, and so the result of a run.
     """
     size = max(len(cores) // jobs, 1)
@@ -79,13 +79,13 @@ def execute(
 ) -> None:
     """Run cells as processes, ``jobs`` at a time; see `experiments.sweeps.launchers.Execute`.
 
-    With ``together`` other than ``no`` a process runs many cells (see `experiments.sweeps.together`). When it dies, its
-    current cell has failed, and the cells that it had not begun run in another process. If it was running several cells
-    at once, each of them runs in a process of its own.
+    Unless ``together`` is ``no``, a process runs many cells (see `experiments.sweeps.together`). If it dies, its
+    current cell has failed, and another process runs the cells that it had not begun. If it was training several cells
+    at once, each of them runs again in a process of its own.
     """
     waiting, running = deque(split_cells(cells, len(cells) if together == "no" else jobs)), list[Child]()
     cores = available_cores()
-    free: list[tuple[int, ...]] = shares(cores, jobs) if cores else [()] * jobs
+    free: list[tuple[int, ...]] = core_groups(cores, jobs) if cores else [()] * jobs
     signalled, statuses = 0, dict[Cell, Status]()
 
     def notify_change(cell: Cell, status: Status) -> None:

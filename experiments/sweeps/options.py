@@ -12,7 +12,7 @@ import tyro
 from common.checks import Range, check_ranges
 from experiments.cli.command_line import fail, user_errors
 from experiments.cli.command_line import parse as parse_flags
-from experiments.cli.fields import Field, allowed, fields_of, find_field, get, is_bool, to_text
+from experiments.cli.fields import Field, allowed, fields_of, find_field, get, is_bool
 from experiments.families import FAMILIES, Family, find_family, find_preset
 from experiments.sweeps.study import Study, load_study
 
@@ -28,11 +28,11 @@ class Options:
     launcher: Literal["local", "ray"] = "local"
     """Launcher of the cells: local, processes of this machine; ray, a Ray cluster."""
     jobs: Annotated[int, Range(1)] = 1
-    """Processes of the local launcher at a time; each has an equal share of the cores."""
+    """Processes of the local launcher at a time; each has as many cores."""
     together: Literal["auto", "vmap", "in_turn", "no"] = "auto"
-    """Cells of the local launcher that share a process and its compiled programs: in_turn, all, one after another;
-    vmap, all, and agents that differ only in seeds and continuous hyperparameters train at once in one batched program;
-    auto, vmap on a GPU or TPU and in_turn on a CPU; no, none: each cell has its own process."""
+    """How cells of the local launcher share a process. no: each cell has its own process. in_turn: cells run one after
+    another in a process and share its compiled programs. vmap: like in_turn, but agents that differ only in seeds and
+    continuous hyperparameters train at once, in one batched program. auto: vmap on a GPU or TPU, in_turn on a CPU."""
     ray_address: str | None = None
     """Address of the Ray cluster, HOST:PORT; by default Ray starts a cluster of this machine alone."""
     cpus: Annotated[float, Range(above=0)] = 1.0
@@ -79,7 +79,9 @@ def _checked(options: Options) -> Options:
         for name, launcher in [*((name, "local") for name in local), *((name, "ray") for name in ray)]:
             value = getattr(options, name)
             if options.launcher != launcher and value != getattr(defaults, name):
-                raise ValueError(f"{name} {value} with launcher {options.launcher!r}: it is for {launcher}")
+                raise ValueError(
+                    f"{name} {value} with launcher {options.launcher!r}: works only with --launcher {launcher}"
+                )
     return options
 
 
@@ -99,7 +101,7 @@ def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
         values = get(parsed.axes, field.path)
         if not values:
             fail(f"{name}: give one or more values, each {allowed(field.hint)}")
-        if values != (to_text(get(base, field.path)),):
+        if values != (str(get(base, field.path)),):
             axes[name] = values
     seeds: int | list[int] = parsed.study.seeds
     with user_errors():
@@ -170,14 +172,14 @@ def _command(family: Family, base: Any, fields: Mapping[str, Field]) -> type:
             Annotated[
                 tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
                 help_arg(
-                    "Fields whose values are paired instead of crossed, for example: num-glimpses sigma.", "FIELD .."
+                    "Fields whose values are paired and not crossed, for example: num-glimpses sigma.", "FIELD .."
                 ),
             ],
             (),
         ),
         ("name", Annotated[str | None, help_arg("NAME of the default folder.", "TEXT")], None),
     ]
-    study = _dataclass("Study", "Preset, seeds and pairs of fields of the sweep.", sweep)
+    study = _dataclass("StudyFlags", "Preset, seeds and pairs of fields of the sweep.", sweep)
     axes = _axes_class(type(base), base, {field.path: field for field in fields.values()}, ())
     parts = [("study", study, study()), ("axes", axes, axes()), ("options", Options, Options())]
     description = (
@@ -196,7 +198,7 @@ def _axes_class(cls: type, base: Any, by_path: dict[tuple[str, ...], Field], pat
         if place in by_path:
             flag = by_path[place]
             kind = Annotated[tuple[str, ...], tyro.conf.arg(help=flag.help, metavar=f"{_metavar(flag.hint)} ..")]
-            parts.append((field.name, kind, (to_text(get(base, place)),)))
+            parts.append((field.name, kind, (str(get(base, place)),)))
         elif any(other[: len(place)] == place for other in by_path):
             nested = _axes_class(typing.cast(type, type(get(base, place))), base, by_path, place)
             parts.append((field.name, nested, nested()))

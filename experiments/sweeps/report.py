@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from experiments.files import write_bytes
 from experiments.reports.page import Figure, embed_picture, render_page
-from experiments.reports.sections import duration
 from experiments.reports.table import SCRIPT, Entry, Link, Number, Table, sortable_table
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder
@@ -24,6 +23,7 @@ from experiments.sweeps.outcomes import (
 )
 from experiments.sweeps.statistics import Difference, best_setting, mean_interval, paired_differences
 from experiments.sweeps.study import Plan
+from experiments.text import duration
 from experiments.training.run_directory import read_metrics
 
 if TYPE_CHECKING:
@@ -91,28 +91,30 @@ def _drawings(sweep: Path, plan: Plan, settings: Sequence[Setting]) -> Iterator[
     """Yield heading, caption, figure and file name of each figure."""
     from experiments.sweeps.figures import error_against, heat_map, sweep_curves
 
-    dimensions = plan.dimensions
-    for index, dimension in enumerate(dimensions):
+    axes = plan.axes
+    for index, axis in enumerate(axes):
         caption = (
             "Test error in per cent: the mean over seeds with its 95% interval, and beside it each seed as a point. "
             "Intervals that leave the frame are cut; the table has their ends. One seed has no interval."
         )
-        figure = error_against(dimensions, settings, index)
-        yield f"Error against {' and '.join(dimension.names)}", caption, figure, f"error_{'_'.join(dimension.names)}"
-    for rows, columns in itertools.combinations(range(len(dimensions)), 2):
-        names = [" and ".join(dimensions[index].names) for index in (rows, columns)]
+        figure = error_against(axes, settings, index)
+        yield f"Error against {' and '.join(axis.names)}", caption, figure, f"error_{'_'.join(axis.names)}"
+    for rows, columns in itertools.combinations(range(len(axes)), 2):
+        names = [" and ".join(axes[index].names) for index in (rows, columns)]
         caption = "Mean test error in per cent over seeds" + (
-            " and all other axes." if len(dimensions) > 2 else ", and below it each seed."
+            " and all other axes." if len(axes) > 2 else ", and below it each seed."
         )
-        file = "_".join([*dimensions[rows].names, *dimensions[columns].names])
-        yield f"{names[0]} by {names[1]}", caption, heat_map(dimensions, settings, rows, columns), f"heat_map_{file}"
+        file = "_".join([*axes[rows].names, *axes[columns].names])
+        yield f"{names[0]} by {names[1]}", caption, heat_map(axes, settings, rows, columns), f"heat_map_{file}"
     curves = [(setting, [read_metrics(cell_folder(sweep, cell)) for cell in setting.cells]) for setting in settings]
     caption = "Validation error in per cent over training: the mean over seeds, and each seed as a thin line."
     yield "Learning curves", caption, sweep_curves(plan.names, curves), "learning_curves"
 
 
 def _facts(plan: Plan, outcomes: Sequence[Outcome], failures: dict[str, str]) -> list[tuple[str, str]]:
-    varied = [(" and ".join(d.names), ", ".join(" and ".join(map(str, v)) for v in d.values)) for d in plan.dimensions]
+    varied = [
+        (" and ".join(axis.names), ", ".join(" and ".join(map(str, v)) for v in axis.values)) for axis in plan.axes
+    ]
     fixed = [(name, str(value)) for name, value in plan.overrides.items()]
     return [
         ("family", plan.study.family),
@@ -131,7 +133,7 @@ def _name(plan: Plan, setting: Setting) -> str:
 
 def _axes(plan: Plan, setting: Setting) -> list[Entry]:
     """Return the values of a setting, sorted as they stand on the axes of the figures."""
-    columns = [values for dimension in plan.dimensions for values in zip(*dimension.values, strict=True)]
+    columns = [values for axis in plan.axes for values in zip(*axis.values, strict=True)]
     entries: list[Entry] = []
     for value, values in zip(setting.values, columns, strict=True):
         places, by_size = positions(values)

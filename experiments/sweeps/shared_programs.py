@@ -1,4 +1,4 @@
-"""Compiled programs shared by runs that differ only in seeds and continuous hyperparameters."""
+"""Programs shared by runs that differ only in seeds and continuous hyperparameters."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from experiments.training.programs import (
 )
 
 
-class General(NamedTuple):
+class GeneralPrograms(NamedTuple):
     """Programs that take the hyperparameters as an argument.
 
     Attributes:
@@ -38,13 +38,13 @@ class General(NamedTuple):
 
 
 class SharedPrograms:
-    """A `Compile` that compiles once for all runs whose lowered programs are the same."""
+    """A `MakePrograms` that gives runs with the same lowered programs the same jitted functions."""
 
     def __init__(self) -> None:
-        self._compiled: dict[str, General] = {}
+        self._made: dict[str, GeneralPrograms] = {}
 
     def __call__(self, experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
-        """Return the programs of a run, compiled once for all runs that share them."""
+        """Return the programs of a run, made once for all runs that share them."""
         general, hyper = self.general(experiment, model, dataset), configured_hyper(experiment, model)
 
         def bound(predict: Callable[..., Predictions]) -> Callable[..., Predictions]:
@@ -56,18 +56,18 @@ class SharedPrograms:
             bound(general.predict_final),
         )
 
-    def general(self, experiment: Experiment, model: Model, dataset: Dataset) -> General:
+    def general(self, experiment: Experiment, model: Model, dataset: Dataset) -> GeneralPrograms:
         """Return the programs that a run shares with others."""
         digest = program_digest(experiment, model, dataset)
-        if digest not in self._compiled:
+        if digest not in self._made:
             step = make_step(experiment, model, dataset)
-            self._compiled[digest] = General(
+            self._made[digest] = GeneralPrograms(
                 step,
                 make_chunk(lambda state, source_and_hyper: step(state, *source_and_hyper)),
                 validation_predictor(experiment, model),
                 final_predictor(experiment, model),
             )
-        return self._compiled[digest]
+        return self._made[digest]
 
 
 def program_digest(experiment: Experiment, model: Model, dataset: Dataset) -> str:

@@ -10,6 +10,7 @@ import scipy.special
 import scipy.stats
 
 from experiments.sweeps.outcomes import Setting
+from experiments.text import interval_text
 
 LEVEL = 0.95
 # The ranges of an error and of a difference of errors, in per cent and in percentage points.
@@ -27,7 +28,7 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         if math.isnan(self.low):
             return f"{self.mean:.2f}"
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return interval_text(self.mean, self.low, self.high)
 
 
 class Difference(NamedTuple):
@@ -41,13 +42,13 @@ class Difference(NamedTuple):
 def mean_interval(values: Sequence[float], bounds: tuple[float, float] = ERROR_RANGE) -> Interval | None:
     """Return the mean of independent values in a bounded range, with its 95% interval; None without values.
 
-    The interval is a t interval on the logit scale. With the values mapped to [0, 1], mean `m` and standard error `s`,
-    its ends are `logit(m) -+ t * s / (m * (1 - m))` with `n - 1` degrees of freedom, mapped back. The standard error on
-    the logit scale is that of the delta method. So the interval holds the mean and never leaves the range, which a
-    plain t interval of two or three seeds often does. Where the spread is small it equals the plain t interval. It is
-    a usual interval of proportions from clustered data (Korn and Graubard 1998, Survey Methodology 24, 193-201; the
-    delta method is in Agresti 2013, Categorical Data Analysis, section 16.1). A seed is a cluster of images. For the
-    range [-1, 1] of differences the logit scale is Fisher's z scale. Equal values have an interval without width.
+    The interval is a t interval on the logit scale. The values are mapped to [0, 1]; `m` is their mean and `s` its
+    standard error. The ends are `logit(m) -+ t * s / (m * (1 - m))`, mapped back, where `t` has `n - 1` degrees of
+    freedom and `s / (m * (1 - m))` is the standard error of `logit(m)` by the delta method (Agresti 2013, Categorical
+    Data Analysis, section 16.1). The interval contains the mean and stays in the range; a plain t interval of two or
+    three seeds often leaves it. Where the spread is small the two are equal. It is a usual interval of proportions from
+    clustered data (Korn and Graubard 1998, Survey Methodology 24, 193-201); here a seed is a cluster of images. For
+    differences, in [-1, 1], the logit scale is Fisher's z scale. The interval of equal values has width zero.
 
     Args:
       values: one for each seed.
@@ -59,11 +60,11 @@ def mean_interval(values: Sequence[float], bounds: tuple[float, float] = ERROR_R
     if n < 2:
         return Interval(mean, math.nan, math.nan, n)
     low, high = bounds
-    share, error = (mean - low) / (high - low), float(scipy.stats.sem(values)) / (high - low)
-    if error == 0 or not 0 < share < 1:
+    fraction, error = (mean - low) / (high - low), float(scipy.stats.sem(values)) / (high - low)
+    if error == 0 or not 0 < fraction < 1:
         return Interval(mean, mean, mean, n)
-    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error / (share * (1 - share))
-    middle = scipy.special.logit(share)
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error / (fraction * (1 - fraction))
+    middle = scipy.special.logit(fraction)
     ends = [low + (high - low) * float(scipy.special.expit(middle + side * half)) for side in (-1, 1)]
     return Interval(mean, ends[0], ends[1], n)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from experiments.readouts import READOUTS
 from experiments.sweeps.labels import label
 from experiments.sweeps.outcomes import RESULTS, Outcome, Setting
-from experiments.sweeps.study import Dimension
+from experiments.sweeps.study import Axis
 
 
 class StoredCell(NamedTuple):
@@ -23,12 +23,12 @@ class StoredSweep(NamedTuple):
 
     Attributes:
       names: the fields that vary.
-      dimensions: an axis for each field if all combinations are present, else one axis of paired fields.
+      axes: an axis for each field if all combinations are present, else one axis of paired fields.
       settings: the settings with their outcomes, in the order of the file.
     """
 
     names: tuple[str, ...]
-    dimensions: tuple[Dimension, ...]
+    axes: tuple[Axis, ...]
     settings: list[Setting]
 
     @property
@@ -51,14 +51,14 @@ def read_sweep(folder: Path) -> StoredSweep:
     settings = [Setting(values, tuple(each.cell for each in group), tuple(group)) for values, group in outcomes.items()]
     columns = [tuple(dict.fromkeys(values)) for values in zip(*outcomes, strict=True)]
     if math.prod(map(len, columns)) == len(settings):
-        dimensions = tuple(
-            Dimension((name,), tuple((value,) for value in values))
+        axes = tuple(
+            Axis((name,), tuple((value,) for value in values))
             for name, values in zip(names, columns, strict=True)
             if len(values) > 1
         )
-        if len(dimensions) == len(names):
-            return StoredSweep(names, dimensions, settings)
-    return StoredSweep(names, (Dimension(names, tuple(outcomes)),), settings)
+        if len(axes) == len(names):
+            return StoredSweep(names, axes, settings)
+    return StoredSweep(names, (Axis(names, tuple(outcomes)),), settings)
 
 
 def _results(row: dict[str, str]) -> dict[str, Any]:

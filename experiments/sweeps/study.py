@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.names import unknown
-from experiments.cli.fields import Field, convert, fields_of, find_field, replace, to_text
+from experiments.cli.fields import Field, convert, fields_of, find_field, replace
 from experiments.families import find_family, find_preset
 from experiments.sweeps.cells import Cell
 
@@ -33,7 +33,7 @@ class Study:
     """NAME of the default folder, runs/ablate-NAME."""
 
 
-class Dimension(NamedTuple):
+class Axis(NamedTuple):
     """An axis of one field or of several paired fields: ``values[i]`` are the values of ``names`` at place i."""
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     """A study with checked values, and its cells; the seeds vary fastest."""
 
     study: Study
-    dimensions: tuple[Dimension, ...]
+    axes: tuple[Axis, ...]
     overrides: dict[str, Any]
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """Return the fields that vary."""
-        return tuple(name for dimension in self.dimensions for name in dimension.names)
+        return tuple(name for axis in self.axes for name in axis.names)
 
     def values(self, cell: Cell) -> tuple[Any, ...]:
         """Return the values of a cell in the fields that vary."""
@@ -74,7 +74,7 @@ class Plan(NamedTuple):
         return {
             "family": self.study.family,
             "preset": self.study.preset,
-            "dimensions": [{"names": list(d.names), "values": [list(v) for v in d.values]} for d in self.dimensions],
+            "axes": [{"names": list(axis.names), "values": [list(v) for v in axis.values]} for axis in self.axes],
             "overrides": self.overrides,
             "seeds": list(self.seeds),
         }
@@ -108,25 +108,25 @@ def make_plan(study: Study) -> Plan:
     family = find_family(study.family)
     base = find_preset(family, study.preset)
     fields = fields_of(type(base))
-    dimensions, overrides = _dimensions(study, fields)
+    axes, overrides = _axes(study, fields)
     seeds = list_seeds(study.seeds)
     for name, value in overrides.items():
         base = replace(base, fields[name].path, value)
     cells = []
-    for combination in itertools.product(*(dimension.values for dimension in dimensions)):
+    for combination in itertools.product(*(axis.values for axis in axes)):
         config = base
-        for dimension, values in zip(dimensions, combination, strict=True):
-            for name, value in zip(dimension.names, values, strict=True):
+        for axis, values in zip(axes, combination, strict=True):
+            for name, value in zip(axis.names, values, strict=True):
                 config = replace(config, fields[name].path, value)
         for seed in seeds:
             cells.append(Cell(family, study.preset, replace(config, ("training", "seed"), seed)))
-    return Plan(study, dimensions, overrides, seeds, tuple(cells))
+    return Plan(study, axes, overrides, seeds, tuple(cells))
 
 
-def _dimensions(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Dimension, ...], dict[str, Any]]:
-    """Return the dimensions, in the order of the configuration's fields, and the overrides."""
+def _axes(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Axis, ...], dict[str, Any]]:
+    """Return the axes, in the order of the configuration's fields, and the overrides."""
     overrides = {name: values[0] for name, values in _columns({k: [v] for k, v in study.overrides.items()}, fields)}
-    dimensions, seen = [], set(overrides)
+    axes, seen = [], set(overrides)
     groups = [{name: values} for name, values in study.axes.items()] + [dict(group) for group in study.zipped]
     for group in groups:
         columns = sorted(_columns(group, fields), key=lambda column: list(fields).index(column[0]))
@@ -143,12 +143,12 @@ def _dimensions(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Dimens
         else:
             _require_distinct(" and ".join(name for name, _ in columns), rows)
         if len(rows) > 1:
-            dimensions.append(Dimension(tuple(name for name, _ in columns), rows))
+            axes.append(Axis(tuple(name for name, _ in columns), rows))
         else:
             overrides |= {name: values[0] for name, values in columns}
     order = list(fields)
-    dimensions.sort(key=lambda dimension: order.index(dimension.names[0]))
-    return tuple(dimensions), {name: overrides[name] for name in order if name in overrides}
+    axes.sort(key=lambda axis: order.index(axis.names[0]))
+    return tuple(axes), {name: overrides[name] for name in order if name in overrides}
 
 
 def _columns(group: Mapping[str, Sequence[Any]], fields: Mapping[str, Field]) -> list[tuple[str, list[Any]]]:
@@ -160,7 +160,7 @@ def _columns(group: Mapping[str, Sequence[Any]], fields: Mapping[str, Field]) ->
             raise ValueError("field 'seed' is no axis: give seeds, which every setting runs with")
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise ValueError(f"{name} {values!r}: must be one or more values")
-        columns.append((name, [convert(name, to_text(value), fields[name].hint) for value in values]))
+        columns.append((name, [convert(name, str(value), fields[name].hint) for value in values]))
     return columns
 
 

@@ -8,7 +8,6 @@ import contextlib
 import functools
 import json
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import IO, Any, Literal
 
 import jax
 
-from experiments.cli.command_line import with_output
+from experiments.cli.command_line import python_command
 from experiments.cli.console import print_line
 from experiments.families import find_family
 from experiments.sweeps.batched import BatchedRun, train_batched
@@ -36,7 +35,7 @@ class Job:
     """A cell in the input of the process.
 
     Attributes:
-      identity: its family, preset and configuration.
+      identity: what identifies its run (see `experiments.training.run.identity`).
       run_dir: the run directory.
       resume: resume the run in the run directory.
       reports: draw the plots and the report of the run.
@@ -54,13 +53,12 @@ class Job:
         """Return the cell."""
         family = find_family(self.identity["family"])
         config = from_json(family.experiment, self.identity["config"])
-        output = {"run_dir": Path(self.run_dir), "resume": self.resume, "plots": self.reports}
-        return Cell(family, self.identity["preset"], with_output(config, **output))
+        output = replace(config.output, run_dir=Path(self.run_dir), resume=self.resume, plots=self.reports)
+        return Cell(family, self.identity["preset"], replace(config, output=output))
 
     def resume_command(self) -> str:
         """Return the command that resumes the cell alone."""
-        line = arguments(self.cell, Path(self.run_dir), resume=True, reports=self.reports)
-        return shlex.join([sys.orig_argv[0], *line])
+        return python_command(*arguments(self.cell, Path(self.run_dir), resume=True, reports=self.reports))
 
 
 def command(mode: Mode) -> list[str]:
@@ -118,7 +116,7 @@ def _redirect_output(job: Job) -> None:
 
 def _run_alone(job: Job, programs: SharedPrograms, load: Any) -> None:
     cell = job.cell
-    run(cell.family, cell.config, cell.preset, job.resume_command(), load=load, compile=programs)
+    run(cell.family, cell.config, cell.preset, job.resume_command(), load=load, make=programs)
 
 
 def _groups(jobs: Sequence[Job], load: Any) -> list[list[Job]]:

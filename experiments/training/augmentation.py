@@ -13,7 +13,7 @@ class AugmentationConfig:
     """Random changes of training images, 0 for none; validation and test images are never changed."""
 
     shift: Annotated[int, Range(0)] = 0
-    """Move each training image by up to this many pixels in x and in y; black comes in."""
+    """Move each training image by up to this many pixels in x and in y; empty borders are black."""
     rotation: Annotated[float, Range(0, 180)] = 0.0
     """Turn each training image by up to this many degrees either way."""
     zoom: Annotated[float, Range(0, below=1)] = 0.0
@@ -65,7 +65,7 @@ def validate_augmentation_of(config: AugmentationConfig, dataset: Dataset, own: 
     Args:
       config: the augmentation.
       dataset: the images.
-      own: they are the user's own, who knows if they may be mirrored.
+      own: True for the user's own images; only these can be mirrored.
 
     Raises:
       ValueError: one line that quotes the bad value and says what is allowed.
@@ -80,10 +80,10 @@ def validate_augmentation_of(config: AugmentationConfig, dataset: Dataset, own: 
     if config.blur >= side:
         raise ValueError(f"blur {config.blur}: must be below {side} pixels, the side of the images")
     if config.saturation and dataset.channels != 3:
-        raise ValueError(f"saturation {config.saturation}: the images have no colours, so it must be 0")
+        raise ValueError(f"saturation {config.saturation}: must be 0, since the images have no colours")
     if config.mirror and not own:
         raise ValueError(
-            f"mirror {config.mirror}: is for your own images (--data), since a mirrored digit is no digit; must be 0"
+            f"mirror {config.mirror}: must be 0, since a mirrored digit is no digit; it is for your own images (--data)"
         )
     if config.mirror and dataset.train.labels.ndim > 1:
-        raise ValueError(f"mirror {config.mirror}: would turn sequences round, so it must be 0")
+        raise ValueError(f"mirror {config.mirror}: must be 0, since a mirrored sequence has another order")

@@ -17,7 +17,7 @@ from experiments.cli.console import image_progress, warnings_as_lines
 from experiments.training.augmentation import AugmentationConfig
 
 # Smallest number of rendered images of a validation or test split.
-LEAST_FIXED = 1000
+LEAST_EVALUATION_IMAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class DataConfig:
     """The images."""
 
     task: str = "augmented100"
-    """Task: mnist28, translated60, cluttered60, cluttered100, augmented100, pairs100, pairs100_sequence, addition100,
-    distorted/R, distorted/RTS, distorted/P, distorted/E, tc60, two_channel_addition42, T84, TC84, house_numbers,
-    house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110, svhn_numbers_32, images (your own, as
-    they are), or module:name of a Task of your own (docs/how-to/add_a_task.md)."""
+    """Task. Digits: mnist28, translated60, cluttered60, cluttered100, augmented100, tc60, distorted/R, distorted/RTS,
+    distorted/P, distorted/E, T84, TC84. Two digits: pairs100, pairs100_sequence, addition100, two_channel_addition42.
+    House numbers: house_numbers, house_numbers_110, house_numbers_new_fonts, svhn_numbers, svhn_numbers_110,
+    svhn_numbers_32. Your own: images (as they are), or module:name of a Task (docs/how-to/add_a_task.md)."""
     data: str | None = None
     """Your own images instead of MNIST: a folder with a subfolder for each class, or a .npz file. For svhn_numbers: the
     folder of the archives (experiments.download_svhn)."""
@@ -48,7 +48,7 @@ class DataConfig:
     test_fraction: float = 0.1
     """Fraction of your own training images that becomes the test split, if they come without one."""
     split_seed: Annotated[int, Range(0)] = 0
-    """Seed of that choice."""
+    """Seed of the random split of your own images into train, validation and test."""
     reverse: bool = False
     """Read sequences from right to left: reverse the symbols before the end symbol of each label."""
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -74,7 +74,7 @@ class TrainingConfig:
     patience: Annotated[int, Range(0)] = 0
     """Stop after this many validations without a lower validation error; 0 to never stop early."""
     keep_best: bool = True
-    """Report the parameters of the lowest validation error; else those of the last step."""
+    """Report the parameters of the lowest validation error; otherwise those of the last step."""
     eval_episodes: Annotated[int, Range(1)] = 10
     """Sampled episodes of an agent that are averaged in the final evaluation (mean of ten by default)."""
     eval_batch_size: Annotated[int, Range(1)] = 500
@@ -84,7 +84,7 @@ class TrainingConfig:
 
 
 def one_pass(steps: int) -> TrainingConfig:
-    """Return a budget of so many steps with twenty validations, for networks without random episodes to average."""
+    """Return a budget of ``steps`` steps with twenty validations, for networks that sample no episodes."""
     return TrainingConfig(steps=steps, evaluate_every=max(steps // 20, 1), eval_episodes=1, validation_episodes=1)
 
 
@@ -94,7 +94,7 @@ class StartConfig:
 
     init_from: str | None = None
     """Run directory whose parameters this run starts from, perhaps to train on other images. The run must be of the
-    same family, with the same network shapes."""
+    same family, with the same network shapes and the same settings that change what the parameters mean."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,13 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
     return reverse_dataset(dataset) if config.reverse else dataset
 
 
-def load_fixed(config: DataConfig) -> Dataset:
-    """`load_dataset` for who measures and does not train."""
+def load_evaluation_images(config: DataConfig) -> Dataset:
+    """Load the images for an evaluation: `load_dataset` without the training images."""
     return load_dataset(config, train=False)
 
 
 def is_own(config: DataConfig) -> bool:
-    """Return whether the images are the user's own, from `--data`.
+    """Return True if the images are the user's own, from `--data`.
 
     Raises:
       ValueError: the task is unknown.
@@ -203,7 +203,7 @@ def load_blank(config: DataConfig) -> Dataset:
       ValueError: the task is unknown, or the user's own images cannot be loaded.
     """
     if is_own(config):
-        return load_fixed(config)
+        return load_evaluation_images(config)
     return blank_task(config.task, resize=config.resize, grayscale=config.grayscale)
 
 
@@ -217,19 +217,19 @@ def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
         return None
     if num_images < 1:
         raise ValueError(f"num_images {num_images}: must be at least 1")
-    fixed = max(num_images // 10, LEAST_FIXED)
-    return num_images, fixed, fixed
+    evaluation_images = max(num_images // 10, LEAST_EVALUATION_IMAGES)
+    return num_images, evaluation_images, evaluation_images
 
 
-def shared_loader() -> Callable[[DataConfig], Dataset]:
-    """`load_fixed` that remembers the last images, for either direction of reading."""
+def cached_loader() -> Callable[[DataConfig], Dataset]:
+    """Return a `load_evaluation_images` that caches the last images, for either direction of reading."""
 
     @functools.lru_cache(maxsize=1)
-    def forwards(config: DataConfig) -> Dataset:
-        return load_fixed(config)
+    def load_forward(config: DataConfig) -> Dataset:
+        return load_evaluation_images(config)
 
     def load(config: DataConfig) -> Dataset:
-        dataset = forwards(dataclasses.replace(config, reverse=False))
+        dataset = load_forward(dataclasses.replace(config, reverse=False))
         return reverse_dataset(dataset) if config.reverse else dataset
 
     return load

@@ -31,11 +31,11 @@ Observe = Callable[[PyTree, int, Path], None]
 
 
 class NotFinite(ArithmeticError):
-    """A step was not finite."""
+    """A metric of a step is NaN or infinite."""
 
 
 class Interrupted(Exception):
-    """The user asked to stop; the state is saved."""
+    """The user has requested a stop; the state is saved."""
 
 
 class Outcome(NamedTuple):
@@ -54,20 +54,20 @@ def train(
     run_dir: Path,
     observe: Observe,
 ) -> Outcome:
-    """Train one run to the end of its budget or patience, from its latest checkpoint or from a fresh state.
+    """Train one run to the end of its budget or patience, from its latest checkpoint or from its initial state.
 
     Args:
       experiment: its configuration.
       dataset: its images.
       model: what it trains.
-      state: a fresh state.
-      programs: its compiled functions.
+      state: its initial state, from which it trains if it has no checkpoint.
+      programs: its jitted functions.
       run_dir: its run directory.
-      observe: ``(params, step, run_dir) -> None``, called with fresh parameters and at each validation.
+      observe: ``(params, step, run_dir) -> None``, called with the initial parameters and at each validation.
 
     Raises:
-      NotFinite: a step was not finite; names the step, the metric and the last checkpoint.
-      Interrupted: after Ctrl-C, with the state saved.
+      NotFinite: a metric of a step is NaN or infinite; names the step, the metric and the last checkpoint.
+      Interrupted: after Ctrl-C or SIGTERM, with the state saved.
       OSError: a checkpoint or a line of metrics cannot be written.
     """
     config, size = experiment.training, len(dataset.train.labels)
@@ -79,13 +79,13 @@ def train(
     seconds = metrics_file.seconds
     with StopRequest() as stop, progress_bar() as bar:
         task = bar.add_task("", total=config.steps, completed=step, now="compiling")
-        while has_more_to_learn(state, config):
-            begun, until = time.monotonic(), next_stop(step, config)
+        while has_budget_left(state, config):
+            begun, until = time.monotonic(), next_boundary(step, config)
             # In a thread, so that a signal is handled at once and not at the end of the chunk.
             state, metrics = in_thread(run_chunk, programs.chunk, state, dataset.train, until - step)
             require_finite(metrics, step, checkpoints)
-            rate = (until - step) * config.batch_size / (time.monotonic() - begun)
-            record = training_record(config, schedule, size, until, metrics, rate)
+            images_per_second = (until - step) * config.batch_size / (time.monotonic() - begun)
+            record = training_record(config, schedule, size, until, metrics, images_per_second)
             if validates_at(until, config):
                 bar.update(task, now="validating")
                 record |= validation_errors(model, programs.predict_validation, state.params, dataset)
@@ -108,7 +108,7 @@ def train(
 
 
 def resume_or_begin(checkpoints: Checkpoints, state: TrainState, observe: Observe, run_dir: Path) -> TrainState:
-    """Return the state of the latest checkpoint, or the fresh state given; drop what lies after it."""
+    """Return the state of the latest checkpoint, or the initial state where there is none; delete later checkpoints."""
     restored = checkpoints.restore(state, print_warning)
     if restored is None:
         observe(state.params, int(state.step), run_dir)
@@ -119,15 +119,15 @@ def resume_or_begin(checkpoints: Checkpoints, state: TrainState, observe: Observ
     return state
 
 
-def has_more_to_learn(state: TrainState, config: TrainingConfig) -> bool:
+def has_budget_left(state: TrainState, config: TrainingConfig) -> bool:
     """Check that steps and patience are left."""
     step, best = int(state.step), int(state.best_step)
     out_of_patience = bool(config.patience and best and step - best >= config.patience * config.evaluate_every)
     return step < config.steps and not out_of_patience
 
 
-def next_stop(step: int, config: TrainingConfig) -> int:
-    """Return the next step at which the run logs, validates or ends: it depends on the configuration alone."""
+def next_boundary(step: int, config: TrainingConfig) -> int:
+    """Return the next step at which the run logs, validates or ends. It depends on the step and the configuration."""
     to_log = step - step % config.log_every + config.log_every
     to_evaluate = step - step % config.evaluate_every + config.evaluate_every
     return min(to_log, to_evaluate, config.steps)
@@ -148,7 +148,7 @@ def in_thread(function: Callable[..., Result], *args: Any) -> Result:
     """Call a function in a thread of its own, so that signals are handled while it runs."""
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(function, *args)
-        while not wait([future], timeout=0.1).done:  # Not every system lets a signal end a wait.
+        while not wait([future], timeout=0.1).done:  # On some systems a signal does not end a wait.
             pass
         return future.result()
 
@@ -164,7 +164,7 @@ def require_finite(metrics: Mapping[str, np.ndarray], first_step: int, checkpoin
     """Check the metrics of a chunk.
 
     Raises:
-      NotFinite: one is not finite; names the step, the metric and the last checkpoint.
+      NotFinite: one is NaN or infinite; names the step, the metric and the last checkpoint.
     """
     if bad := first_not_finite(metrics, first_step):
         saved = checkpoints.steps()
@@ -180,7 +180,7 @@ def training_record(
     metrics: Mapping[str, np.ndarray],
     images_per_second: float,
 ) -> dict[str, Any]:
-    """Return the line of ``metrics.jsonl`` of the steps just taken: means over the chunk, epoch, speed and rate.
+    """Return the line of ``metrics.jsonl`` of a chunk: the means of its metrics, epoch, speed and learning rate.
 
     Args:
       config: the training budget.
@@ -224,7 +224,7 @@ def progress_bar() -> Progress:
 
 
 class StopRequest(Stop):
-    """Turns the first Ctrl-C (or SIGTERM) into a request, which the loop grants at the end of a chunk.
+    """Turns the first Ctrl-C or SIGTERM into a request, so that the loop ends after the chunk that is running.
 
     A second one ends the program at once.
     """

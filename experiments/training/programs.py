@@ -1,4 +1,4 @@
-"""The compiled functions of a run: chunks of training steps, and predictions."""
+"""The jitted functions of a run: chunks of training steps, and predictions. JAX compiles each at its first call."""
 
 import functools
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def check_step(experiment: Experiment, model: Model, dataset: Dataset) -> int:
 
 
 class Programs(NamedTuple):
-    """The compiled functions of a run.
+    """The jitted functions of a run.
 
     Attributes:
       chunk: ``(state, source, num_steps) -> (state, metrics [num_steps])``; the state is donated.
@@ -82,7 +82,7 @@ class Programs(NamedTuple):
     predict_final: Callable[..., Predictions]
 
 
-Compile = Callable[[Experiment, Model, Dataset], Programs]
+MakePrograms = Callable[[Experiment, Model, Dataset], Programs]
 
 
 def final_predictor(
@@ -103,8 +103,8 @@ def _predictor(model: Model, episodes: int, batch_size: int) -> Callable[..., Pr
     return make_predictor(model.predict, episodes if model.stochastic else 0, batch_size)
 
 
-def compile_alone(experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
-    """Return the programs of one run, with its hyperparameters as constants."""
+def make_programs(experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
+    """Make the jitted functions of one run, with its hyperparameters as constants."""
     step, hyper = make_step(experiment, model, dataset), configured_hyper(experiment, model)
     return Programs(
         make_chunk(lambda state, source: step(state, source, hyper)),

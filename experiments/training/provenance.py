@@ -20,7 +20,7 @@ from experiments.training.config import flatten
 from experiments.training.run_directory import read_json, write_json
 
 FILE = "starts.json"
-# What a configuration calls something of the user's own.
+# The name of something of the user's own, as a configuration holds it.
 _OWN = re.compile(r"[\w.]+:\w+")
 
 
@@ -28,7 +28,7 @@ def environment(code: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the commit of the code, the version of JAX and the device of this process.
 
     Args:
-      code: what a run uses of its user, see `code_digests`.
+      code: the `code_digests` of a run.
     """
     return {"commit": commit(source_files(code or ())), "jax_version": jax.__version__, "device": device()}
 
@@ -56,45 +56,48 @@ def read_starts(run_dir: Path) -> list[dict[str, Any]]:
     return read_json(path)["starts"] if path.exists() else []
 
 
-def add_start(run_dir: Path, images: str, code: Mapping[str, str]) -> None:
-    """Record that a run begins or resumes, and print what has changed since its last start.
+def add_start(run_dir: Path, images: str, code: Mapping[str, str], warm_start: Mapping[str, Any] | None = None) -> None:
+    """Record a start of a run, and print which of commit and JAX version have changed since the last one.
 
     Args:
       run_dir: its run directory.
       images: the `digest` of its images.
       code: its `code_digests`.
+      warm_start: the record of the run whose parameters it begins with; None for none, or where it resumes.
 
     Raises:
-      ValueError: they are not those of the run.
+      ValueError: the images are not those of the run.
       OSError: it cannot be written.
     """
     starts = read_starts(run_dir)
     _require_same(run_dir, starts, images)
     step = max(Checkpoints(run_dir / "checkpoints").steps(), default=0)
     start = {"step": step, **environment(code), "images": images, "code": dict(code)}
+    if warm_start is not None:
+        start["warm_start"] = dict(warm_start)
     for name in ("commit", "jax_version"):
         if starts and starts[-1][name] != start[name]:
-            print_line(f"note: {name} was {starts[-1][name]} until now, and is {start[name]} from now on")
+            print_line(f"note: {name} has changed from {starts[-1][name]} to {start[name]}")
     write_json(run_dir / FILE, {"starts": [*starts, start]})
 
 
 def check_images(run_dir: Path, dataset: Dataset) -> None:
-    """Check that the images are those of a run; it may have trained on some of any others.
+    """Check that the validation and test images are those of a run. Training images are not compared.
 
     Raises:
-      ValueError: its validation or test images were other ones.
+      ValueError: they have changed since the run began.
     """
     if starts := read_starts(run_dir):
         _require_same(run_dir, starts, digest(dataset))
 
 
 def _require_same(run_dir: Path, starts: list[dict[str, Any]], images: str) -> None:
-    # All starts had the same, or a later one would have been refused.
+    # All starts have the same images as the first: others are refused.
     if starts and starts[0]["images"] != images:
         raise ValueError(
-            f"run directory {str(run_dir)!r}: its validation or test images were others (SHA-256 "
-            f"{starts[0]['images'][:12]}, now {images[:12]}): give back its folder of images as it was, or for "
-            "rendered ones the versions of Pillow and of the fonts"
+            f"run directory {str(run_dir)!r}: the validation or test images have changed since this run began (SHA-256 "
+            f"{starts[0]['images'][:12]}, now {images[:12]}): restore the image folder, or install the same Pillow and "
+            "font versions"
         )
 
 

@@ -8,7 +8,7 @@ from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import TrainState
 from experiments.cli.console import print_warning
-from experiments.families import Built, Family, find_family
+from experiments.families import BuiltModel, Family, find_family
 from experiments.training.config import DataConfig, Experiment, from_json, load_blank, load_dataset, validate_budget
 from experiments.training.programs import make_initial_state
 from experiments.training.provenance import check_images, code_digests
@@ -31,7 +31,7 @@ class RestoredRun(NamedTuple):
     family: Family
     experiment: Experiment
     dataset: Dataset
-    built: Built
+    built: BuiltModel
     state: TrainState
 
     def params(self, last: bool = False) -> Any:
@@ -77,9 +77,9 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
     return run
 
 
-def read_params(run_dir: Path) -> Any:
-    """Read the parameters that a run reported, without its images; errors as of `read_run`."""
-    return _restore(run_dir, load_blank).params()
+def read_run_without_images(run_dir: Path) -> RestoredRun:
+    """Restore a run with blank images; errors as of `read_run`."""
+    return _restore(run_dir, load_blank)
 
 
 def _restore(run_dir: Path, load: Callable[[DataConfig], Dataset]) -> RestoredRun:

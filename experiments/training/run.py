@@ -15,7 +15,7 @@ from experiments.cli.command_line import fail, interruptible, parse_preset, resu
 from experiments.cli.console import print_line
 from experiments.cli.tables import headline, print_errors
 from experiments.evaluation.errors import evaluate
-from experiments.families import Built, Family
+from experiments.families import BuiltModel, Family
 from experiments.training import run_directory
 from experiments.training.augmentation import validate_augmentation_of
 from experiments.training.config import (
@@ -31,7 +31,7 @@ from experiments.training.config import (
     validate_data,
 )
 from experiments.training.loop import Interrupted, NotFinite, Outcome, train
-from experiments.training.programs import Compile, Programs, check_step, compile_alone
+from experiments.training.programs import MakePrograms, Programs, check_step, make_programs
 from experiments.training.provenance import add_start, code_digests, device, digest, read_starts
 from experiments.training.restore import selected_params
 from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
@@ -40,7 +40,7 @@ from experiments.training.warm_start import begin, check_warm_start, is_resumed,
 def train_command(family: Family) -> Callable[..., None]:
     """Return the ``main`` of ``python -m experiments.FAMILY PRESET [flags]``, which trains and reports.
 
-    It takes the arguments of the command line; those of the process where it is given none.
+    ``main`` takes the arguments of the command line; by default those of the process.
     """
 
     def main(args: Sequence[str] | None = None) -> None:
@@ -59,7 +59,7 @@ def run(
     resume_with: str,
     *,
     load: Callable[[DataConfig], Dataset] = load_dataset,
-    compile: Compile = compile_alone,
+    make: MakePrograms = make_programs,
 ) -> Path:
     """Train, evaluate once on the test set, draw and report.
 
@@ -70,9 +70,9 @@ def run(
       family: what is trained.
       experiment: its configuration.
       preset: the name of the preset that it started from.
-      resume_with: the command that resumes the run, for people.
+      resume_with: the command that resumes the run, for messages.
       load: loads the images; runs one after another may share them.
-      compile: compiles the programs; likewise.
+      make: makes its jitted functions; runs one after another may share them too.
 
     Returns:
       The run directory.
@@ -81,18 +81,19 @@ def run(
     with contextlib.ExitStack() as held:
         with interruptible("interrupted before the first step"), user_errors():
             check_run_directory(run_dir, family, experiment, preset)
-            check_configuration(family, experiment, is_resumed(run_dir, experiment.output.resume))
+            resumed = is_resumed(run_dir, experiment.output.resume)
+            check_configuration(family, experiment, resumed)
             dataset = load(experiment.data)
             check_batch(experiment, len(dataset.train.labels))
             built = build(family, experiment, dataset)
             parameters = check_step(experiment, built.model, dataset)
-            state = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
-            programs = compile(experiment, built.model, dataset)
+            state, started_from = begin(family, experiment, built.model, resumed)
+            programs = make(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
             check_run_directory(run_dir, family, experiment, preset)  # Another process may have used it meanwhile.
             known = identity(family, experiment, preset)
             extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
-            add_start(run_dir, digest(dataset), known["code"])
+            add_start(run_dir, digest(dataset), known["code"], started_from)
         try:
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
             if extended_from:
@@ -107,7 +108,7 @@ def run(
         except jax.errors.JaxRuntimeError as error:
             fail(f"{str(error).splitlines()[0]}; resume with less memory or on another device: {resume_with}")
         except OSError as error:
-            fail(f"{error} (run directory {str(run_dir)!r}); when that is mended, resume with: {resume_with}")
+            fail(f"{error} (run directory {str(run_dir)!r}); fix this, then resume with: {resume_with}")
         except (Interrupted, KeyboardInterrupt) as stop:
             print_line(f"{str(stop) or 'interrupted'}; resume with: {resume_with}")
             raise SystemExit(130) from None
@@ -120,7 +121,11 @@ def default_name(family: Family, experiment: Experiment, preset: str) -> str:
 
 
 def identity(family: Family, experiment: Experiment, preset: str) -> dict[str, Any]:
-    """Return what identifies a run, as its ``config.json`` holds it: family, preset, configuration and own code."""
+    """Return what identifies a run, the content of its ``config.json``.
+
+    That is its family, preset and configuration, and the SHA-256 of the source of everything of the user's own that
+    it uses, by ``module:name``.
+    """
     config = to_json(experiment)
     return {
         "family": family.name,
@@ -146,7 +151,7 @@ def check_configuration(family: Family, experiment: Experiment, resumed: bool) -
 
     Args:
       family: what is trained.
-      experiment: its configuration; whether it fits images of your own is known only once they are loaded.
+      experiment: its configuration; with images of your own it is checked against them after they are loaded.
       resumed: the run continues from a checkpoint.
 
     Raises:
@@ -165,17 +170,17 @@ def check_configuration(family: Family, experiment: Experiment, resumed: bool) -
 
 
 def check_batch(experiment: Experiment, size: int) -> None:
-    """Check that a batch can be drawn from so many training images.
+    """Check that a batch can be drawn from ``size`` training images.
 
     Raises:
       ValueError: it is larger; quotes its size.
     """
     batch_size = experiment.training.batch_size
     if batch_size > size:
-        raise ValueError(f"batch_size {batch_size}: larger than the train split, so at most {size}")
+        raise ValueError(f"batch_size {batch_size}: must be at most {size}, the number of training images")
 
 
-def build(family: Family, experiment: Experiment, dataset: Dataset) -> Built:
+def build(family: Family, experiment: Experiment, dataset: Dataset) -> BuiltModel:
     """Build the model of an experiment for its images, and check that its augmentation suits them.
 
     Raises:
@@ -190,7 +195,7 @@ def finish(
     experiment: Experiment,
     preset: str,
     dataset: Dataset,
-    built: Built,
+    built: BuiltModel,
     outcome: Outcome,
     programs: Programs,
     run_dir: Path,

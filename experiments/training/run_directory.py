@@ -40,10 +40,10 @@ def check_run(
 
     Args:
       run_dir: the folder.
-      identity: what is saved as ``config.json``: family, preset and configuration.
+      identity: the content of ``config.json`` (see `experiments.training.run.identity`).
       resume: reopen an existing run of the same configuration, perhaps with more steps.
       overwrite: delete an existing run first.
-      complete: gives a saved configuration the defaults of fields that are newer than the run.
+      complete: ``configuration -> configuration``; adds the defaults of fields that are newer than the run.
 
     Raises:
       ValueError: the folder exists and neither flag is given, both are given, it holds another configuration or
@@ -84,8 +84,8 @@ def locked(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            said = f"run directory {str(run_dir)!r} is in use by another process: give another --run-dir"
-            raise ValueError(said) from error
+            message = f"run directory {str(run_dir)!r} is in use by another process: give another --run-dir"
+            raise ValueError(message) from error
         except OSError:  # Not every file system has locks.
             pass
         yield
@@ -151,7 +151,7 @@ def _is_run(run_dir: Path) -> bool:
 
 
 def read_identity(run_dir: Path) -> dict[str, Any]:
-    """Read what identifies a run: its family, preset and configuration.
+    """Read what identifies a run, the content of ``config.json`` (see `experiments.training.run.identity`).
 
     Raises:
       ValueError: the folder holds no run, or one that this version does not read.
@@ -229,7 +229,7 @@ class MetricsWriter:
 
     Args:
       run_dir: the folder of the run.
-      step: where the run begins or goes on; metrics of later steps are dropped, since the run measures them anew.
+      step: the last step of the run so far; metrics of later steps are dropped, since the run measures them anew.
     """
 
     def __init__(self, run_dir: Path, step: int):

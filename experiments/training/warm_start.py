@@ -12,20 +12,26 @@ from jaxtyping import PyTree
 
 from common.training.checkpoints import Checkpoints
 from common.training.step import Model, TrainState
-from experiments.families import Family, Source, find_family
+from experiments.families import Family, WarmStart, find_family
 from experiments.training.config import Experiment, load_blank
 from experiments.training.programs import make_initial_state
-from experiments.training.restore import read_experiment, read_params
+from experiments.training.provenance import read_starts
+from experiments.training.restore import read_experiment, read_run_without_images
 
 
-def begin(family: Family, experiment: Experiment, model: Model, resumed: bool) -> TrainState:
+def begin(
+    family: Family, experiment: Experiment, model: Model, resumed: bool
+) -> tuple[TrainState, dict[str, Any] | None]:
     """Return the state that a run begins with: a fresh one, with the warm start unless the run is resumed.
+
+    Returns:
+      The state, and the record of the warm start (see `warm_start`); None without one.
 
     Raises:
       ValueError: see `check_warm_start`.
     """
     state = make_initial_state(experiment, model)
-    return state if resumed else warm_start(family, experiment, state)
+    return (state, None) if resumed else warm_start(family, experiment, state)
 
 
 def is_resumed(run_dir: Path, resume: bool) -> bool:
@@ -33,7 +39,7 @@ def is_resumed(run_dir: Path, resume: bool) -> bool:
     return resume and bool(Checkpoints(run_dir / "checkpoints").steps())
 
 
-def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> tuple[str, Source] | None:
+def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> tuple[str, WarmStart] | None:
     """Check the warm start of a configuration without reading parameters.
 
     Args:
@@ -45,10 +51,11 @@ def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> 
       The field that names the other run and what is taken from it; None without a warm start.
 
     Raises:
-      ValueError: there is no such run, it is of another family, its parameters have other shapes, or two are named.
+      ValueError: there is no such run, it is of another family, its parameters have other shapes or another meaning, or
+        two runs are named.
     """
     family.check_start(experiment)
-    named = [field for field in family.sources if getattr(experiment.start, field) is not None]
+    named = [field for field in family.warm_starts if getattr(experiment.start, field) is not None]
     if len(named) > 1:
         raise ValueError(
             " with ".join(f"{field} {getattr(experiment.start, field)!r}" for field in named) + ": give one of them"
@@ -56,33 +63,48 @@ def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> 
     if not named:
         return None
     (field,) = named
-    source, folder = family.sources[field], getattr(experiment.start, field)
-    expected_family = family if source.family is None else find_family(source.family)
+    start, folder = family.warm_starts[field], getattr(experiment.start, field)
+    expected_family = family if start.family is None else find_family(start.family)
     with _named(field):
         other_family, other = read_experiment(Path(folder))
     if other_family.name != expected_family.name:
         raise ValueError(f"{field} {folder!r} is no run of {expected_family.command}")
     with _named(field):
         shapes = parameter_shapes(other_family.build(other, load_blank(other.data)).model)
-    _require_same_shapes(f"{field} {folder!r}", source.merge(params, shapes), params, source.advice)
-    model = experiment.model if source.model is None else source.model
-    _require_same_settings(f"{field} {folder!r}", other.model, model, source.settings)
-    return field, source
+    model = experiment.model if start.model is None else start.model
+    _require_same_settings(f"{field} {folder!r}", other.model, model, start.settings)
+    _require_same_shapes(f"{field} {folder!r}", start.merge(params, shapes), params, start.advice)
+    return field, start
 
 
-def warm_start(family: Family, experiment: Experiment, state: TrainState) -> TrainState:
+def warm_start(family: Family, experiment: Experiment, state: TrainState) -> tuple[TrainState, dict[str, Any] | None]:
     """Return a fresh state with the parameters that the configuration takes from another run.
+
+    Returns:
+      The state, and the record of the other run for ``starts.json``: its run directory, the step of the parameters,
+      the number of images that they were trained on, its own warm start included, and its last commit. None without a
+      warm start.
 
     Raises:
       ValueError: see `check_warm_start`.
     """
-    start = check_warm_start(family, experiment, state.params)
-    if start is None:
-        return state
-    field, source = start
+    checked = check_warm_start(family, experiment, state.params)
+    if checked is None:
+        return state, None
+    field, start = checked
+    run_dir = Path(getattr(experiment.start, field))
     with _named(field):
-        params = source.merge(state.params, read_params(Path(getattr(experiment.start, field))))
-    return state._replace(params=_copies(params), best_params=_copies(params))
+        other = read_run_without_images(run_dir)
+        starts = read_starts(run_dir)
+    params = start.merge(state.params, other.params())
+    earlier = starts[0].get("warm_start", {}).get("training_images", 0) if starts else 0
+    record = {
+        "run_dir": str(run_dir),
+        "step": other.step(),
+        "training_images": earlier + other.step() * other.experiment.training.batch_size,
+        "commit": starts[-1]["commit"] if starts else None,
+    }
+    return state._replace(params=_copies(params), best_params=_copies(params)), record
 
 
 def parameter_shapes(model: Model) -> PyTree:
@@ -111,13 +133,14 @@ def _require_same_shapes(name: str, params: Any, expected: Any, advice: str) -> 
     )
     for key in sorted(shapes | wanted):
         if shapes.get(key) != wanted.get(key):
-            raise ValueError(
-                f"{name}: its {key} is {shapes.get(key, 'absent')}, here {wanted.get(key, 'absent')}; {advice}"
+            there, here = (
+                f"has shape {found[key]}" if key in found else "does not exist" for found in (shapes, wanted)
             )
+            raise ValueError(f"{name}: parameter {key} {there} in that run but {here} here; {advice}")
 
 
 def _require_same_settings(name: str, config: Any, expected: Any, settings: tuple[str, ...]) -> None:
     for setting in settings:
         one, other = (operator.attrgetter(setting)(each) for each in (config, expected))
         if one != other:
-            raise ValueError(f"{name}: its {setting.rpartition('.')[2]} is {one}, here {other}")
+            raise ValueError(f"{name}: {setting.rpartition('.')[2]} is {one} in that run but {other} here")

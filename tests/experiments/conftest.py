@@ -53,7 +53,7 @@ def refused(go, capsys):
         out, err = capsys.readouterr()
         *progress, line = err.splitlines()
         assert stop.value.code == 2 and out == "" and line.startswith("error: ")
-        assert all(said.startswith(("images: ", "step ", "evaluating ", "drawing")) for said in progress)
+        assert all(message.startswith(("images: ", "step ", "evaluating ", "drawing")) for message in progress)
         return line
 
     return call

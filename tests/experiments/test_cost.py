@@ -13,7 +13,8 @@ from common.networks.image_classifiers import ClassifierConfig
 from dram.config import AgentConfig as DramAgentConfig
 from dram.config import DramConfig
 from experiments import cost
-from experiments.cost import cost_of, shapes_of
+from experiments.cost import shapes_of
+from experiments.evaluation.cost import cost_of
 from experiments.families import FAMILIES
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.cnn import CnnExperiment

@@ -9,7 +9,7 @@ from common.data import TASKS
 from common.training.evaluation import make_scorer, over_batches, predicted
 from dram.focus import focus, reading_glimpses
 from experiments import focus as command
-from experiments.cost import forward_cost
+from experiments.evaluation.cost import forward_cost
 from experiments.evaluation.errors import TEST_SEED
 from experiments.readouts import READOUTS
 from experiments.training.config import DataConfig

@@ -11,7 +11,8 @@ import pytest
 
 from common.training.evaluation import make_scorer, predicted
 from experiments import forward_backward
-from experiments.cost import cost_of, mean_symbols
+from experiments.cost import mean_symbols
+from experiments.evaluation.cost import cost_of
 from experiments.evaluation.errors import TEST_SEED
 from experiments.families.dram import GLIMPSE_NETWORK
 from experiments.readouts import READOUTS

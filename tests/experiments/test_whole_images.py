@@ -188,7 +188,10 @@ def test_a_localiser_starts_from_the_parameters_of_another_run(go, refused, caps
 
 @pytest.mark.parametrize(
     "flags, message",
-    [("--input-mean 0.13", "input_mean is 0.13, here 0.0"), ("--resize 44 --downsample 2", "downsample is 2, here 1")],
+    [
+        ("--input-mean 0.13", "input_mean is 0.13 in that run but 0.0 here"),
+        ("--resize 44 --downsample 2", "downsample is 2 in that run but 1 here"),
+    ],
 )
 def test_an_encoder_that_expects_other_images_is_refused(go, refused, capsys, flags, message):
     """All shapes are the same, so the parameters would load."""

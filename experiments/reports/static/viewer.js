@@ -26,7 +26,7 @@
     return best;
   };
   // Of a sequence each symbol has as many glimpses, and the episode ends with the end symbol that was read.
-  const each = data.glimpses_per_symbol;
+  const each = data.glimpses_per_target;
   const symbol = (step) => Math.floor(step / each);
   // The true symbols, up to their end symbol and with it; past it there is nothing to be right about.
   const targets = (current) => current.label.slice(0, current.label.indexOf(data.end) + 1 || undefined);

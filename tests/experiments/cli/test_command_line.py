@@ -80,17 +80,17 @@ WRONG = [
     (["--rate", "fast"], ["--rate", "must be a number", "'fast'"]),
     (["--resize", "big"], ["--resize", "a whole number or None", "'big'"]),
     (["--batch-size"], ["--batch-size: its value is missing, give a whole number"]),
-    (["--batchsize", "3"], ["--batchsize", "perhaps you meant --batch-size"]),
+    (["--batchsize", "3"], ["--batchsize", "did you mean '--batch-size'?"]),
     (["--nothing-like-it"], ["--nothing-like-it"]),
     (["--plots=maybe"], ["maybe"]),
     (["cluttered60"], ["cluttered60"]),
 ]
 
 
-@pytest.mark.parametrize("args, said", WRONG)
-def test_a_wrong_flag_is_one_line(capsys, args, said):
+@pytest.mark.parametrize("args, message", WRONG)
+def test_a_wrong_flag_is_one_line(capsys, args, message):
     line = refused(capsys, parse, "quick", *args)
-    assert [part for part in [*said, "see --help"] if part not in line] == []
+    assert [part for part in [*message, "see --help"] if part not in line] == []
     assert (
         not line.startswith("error: Error")
         and not set(line) & set("│╭╰─\x1b")
@@ -124,7 +124,7 @@ def test_an_unknown_preset_is_one_line_with_the_closest_name(capsys):
 
 
 def test_help_lists_presets_and_flags(capsys):
-    for args, said in [
+    for args, message in [
         (["--help"], ["What it does.", "quick", "the short one", "cluttered60", "the long one"]),
         (["quick", "-h"], ["--batch-size INT", "Images.", "default: 8", "{one,another}", "in steps a second"]),
     ]:
@@ -132,7 +132,7 @@ def test_help_lists_presets_and_flags(capsys):
             parse(*args)
         out, err = capsys.readouterr()
         assert stop.value.code == 0 and err == "" and out.startswith("usage: prog")
-        assert [part for part in said if part not in out] == []
+        assert [part for part in message if part not in out] == []
 
 
 @pytest.mark.parametrize(

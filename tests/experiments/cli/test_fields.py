@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from experiments.cli.fields import convert, fields_of, find_field, get, replace, to_text
+from experiments.cli.fields import convert, fields_of, find_field, get, replace
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.cnn import CnnExperiment
 from experiments.families.ram import PRESETS as RAM_PRESETS
@@ -41,7 +41,7 @@ def test_every_value_of_every_preset_survives_a_round_trip_through_text(presets)
     for _, config in presets.values():
         for name, field in fields_of(type(config)).items():
             value = get(config, field.path)
-            assert convert(name, to_text(value), field.hint) == value
+            assert convert(name, str(value), field.hint) == value
 
 
 def test_replace_changes_one_value():

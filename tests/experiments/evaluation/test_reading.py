@@ -219,8 +219,8 @@ def test_only_sequences_have_predicted_symbols_in_the_file(tmp_path, sequences):
     content = json.loads(write_episodes(tmp_path / "episodes.json", **episodes).read_text())
     first = content["episodes"][1]
     if sequences:
-        assert (content["glimpses_per_symbol"], content["end"]) == (EACH, END)
+        assert (content["glimpses_per_target"], content["end"]) == (EACH, END)
         assert (first["label"], first["read"]) == ([0, END, END], [1, END])
     else:
         assert first["label"] == 0 and "read" not in first
-        assert {"glimpses_per_symbol", "end"}.isdisjoint(content)
+        assert {"glimpses_per_target", "end"}.isdisjoint(content)

@@ -3,14 +3,20 @@
 import json
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.attention.config import RetinaConfig
+from common.attention.glimpse import make_sensor
+from common.policy_gradient import EstimatorConfig
 from common.training.evaluation import sequence_errors
 from experiments import evaluate
 from experiments.plots import agents, classifiers
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
+from ram.agent import make_ram
+from ram.config import RamConfig
 from tests.experiments import numbers_maker
 from tests.experiments.family_of import build
 from tests.experiments.numbers_maker import SYMBOLS
@@ -50,7 +56,7 @@ def test_everything_is_drawn(drawn):
         *("error_by_glimpse.png", "error_by_length.png", "episodes.gif", "episodes.json"),
     }
     content = json.loads((folder / "plots" / "episodes.json").read_text())
-    assert (content["glimpses_per_symbol"], content["end"]) == (1, SYMBOLS)
+    assert (content["glimpses_per_target"], content["end"]) == (1, SYMBOLS)
     report = (folder / "report.html").read_text()
     assert "Confusions of symbols" in report and "Error by length" in report
 
@@ -84,6 +90,25 @@ def test_figures_are_of_the_greedy_readings(readers, drawn):
     _, options = caught["location_heatmaps"]
     lengths = (symbols != SYMBOLS).sum(axis=1)
     np.testing.assert_array_equal(options["taken"], np.minimum(lengths + 1, 3))
+
+
+@pytest.mark.parametrize("surrogate", ["score_function", "pathwise"])
+def test_drawn_glimpses_are_those_of_the_sensor(surrogate):
+    images = np.random.default_rng(0).integers(0, 256, (2, 9, 8, 1), dtype=np.uint8)
+    locations = np.random.default_rng(1).uniform(-1, 1, (3, 2, 2)).astype(np.float32)
+    drawn = {}
+    for subtract_mean in (False, True):
+        config = RamConfig(
+            RetinaConfig(4, 2, subtract_mean=subtract_mean), estimator=EstimatorConfig(surrogate=surrogate)
+        )
+        agent = make_ram(config, 9, 8, 1, 10)
+        sensor = make_sensor(jnp.asarray(images), agent.retina, differentiable=surrogate == "pathwise")
+        expected = np.stack([sensor(jnp.asarray(each)) for each in locations])
+        if subtract_mean:
+            expected += np.round(images.mean(axis=(1, 2, 3))).reshape(2, 1, 1, 1, 1) / 255
+        drawn[subtract_mean] = agents.take_glimpses(agent, images, locations)
+        np.testing.assert_allclose(drawn[subtract_mean], expected, atol=1e-6)
+    assert not np.allclose(drawn[False], drawn[True]), "outside an image lies black, or its mean"
 
 
 def test_a_network_that_sees_the_whole_image_has_the_same_figures_of_symbols(readers, tmp_path):

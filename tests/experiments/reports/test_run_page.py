@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 
 from experiments.reports import run_page
 from experiments.reports.episodes import read_episodes, write_episodes
-from experiments.reports.sections import duration
+from experiments.text import duration
 from experiments.training.config import flatten
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\'"'
@@ -267,8 +267,6 @@ def test_a_record_cut_short_by_a_kill_is_left_out(tmp_path):
     [
         ("config.json", "{"),
         ("results.json", "[1]"),
-        ("metrics.jsonl", '{"step": 1\n{"step": 2}\n'),
-        ("metrics.jsonl", "3\n"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, content):

@@ -15,8 +15,8 @@ from experiments.studies.gradients import (
     ESTIMATORS,
     NETWORK,
     VALUE_NETWORK,
+    GradientInputs,
     Moments,
-    Setting,
     configure,
     make_gradients,
     make_reference,
@@ -107,7 +107,7 @@ def _setting():
     shapes = jax.eval_shape(_ram().model.init, KEY)
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32), shapes)
-    return Setting(params, IMAGES, LABELS, _ram().model.hyper)
+    return GradientInputs(params, IMAGES, LABELS, _ram().model.hyper)
 
 
 def _estimators(names, replicates=2):

@@ -31,7 +31,7 @@ def test_a_sweep_leaves_tables_figures_and_a_report(sweep, fake):
     assert not any(word in Path("s/results.csv").read_text() for word in ("seconds", "device", "commit"))
     assert [row["device"] for row in rows("times.csv")] == ["none"] * 4
     assert sorted(path.name for path in Path("s/figures").iterdir()) == ["error_units.png", "learning_curves.png"]
-    assert json.loads(Path("s/sweep.json").read_text())["dimensions"] == [{"names": ["units"], "values": [[8], [4]]}]
+    assert json.loads(Path("s/sweep.json").read_text())["axes"] == [{"names": ["units"], "values": [[8], [4]]}]
     for row in rows("results.csv"):
         assert (Path("s/cells", row["cell"], "log.txt")).is_file()
     assert out.endswith("report: s/report.html\n") and "4 cells: 4 finished" in out

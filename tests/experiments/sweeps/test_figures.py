@@ -50,7 +50,7 @@ def test_numbers_stand_by_their_size_and_words_in_order(values, expected):
 
 
 def test_error_against_an_axis(plan, settings):
-    axes = error_against(plan.dimensions, settings, 0).axes[0]
+    axes = error_against(plan.axes, settings, 0).axes[0]
     assert axes.get_xlabel() == "units" and axes.get_ylabel() == "test error (%)"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["momentum 0.5", "momentum 0.9"]
     for bars, momentum in zip(axes.containers, (0.5, 0.9), strict=True):
@@ -62,7 +62,7 @@ def test_error_against_an_axis(plan, settings):
 
 
 def test_every_seed_is_drawn_beside_the_mean(plan, settings):
-    axes = error_against(plan.dimensions, settings, 0).axes[0]
+    axes = error_against(plan.axes, settings, 0).axes[0]
     points = [line for line in axes.lines if line.get_marker() == "o" and line.get_transform() != axes.transData]
     drawn = {(x, round(y, 6)) for line in points if line.get_label().startswith("_") for x, y in line.get_xydata()}
     expected = {(u, round(error(u, m, seed), 6)) for u in (16, 4, 8) for m in (0.5, 0.9) for seed in range(3)}
@@ -74,7 +74,7 @@ def test_wide_intervals_of_two_seeds_do_not_stretch_the_axis():
     plan = make_plan(Study("cnn", "mnist28", {"units": [16, 4]}, seeds=2))
     wrong = dict(zip([cell.id for cell in plan.cells], (20.8, 33.2, 25.0, 26.0), strict=True))
     outcomes = [Outcome(c, plan.values(c), {"test": {"greedy": {"error": wrong[c.id]}}}) for c in plan.cells]
-    axes = error_against(plan.dimensions, group_settings(plan, outcomes), 0).axes[0]
+    axes = error_against(plan.axes, group_settings(plan, outcomes), 0).axes[0]
     bottom, top = axes.get_ylim()
     assert 0 < bottom < 20.8 and 33.2 < top < 50
     ends = axes.containers[0][2][0].get_segments()
@@ -84,7 +84,7 @@ def test_wide_intervals_of_two_seeds_do_not_stretch_the_axis():
 def test_one_seed_has_no_bar_and_the_figure_says_so():
     plan = make_plan(Study("cnn", "mnist28", {"units": [16, 4]}))
     outcomes = [Outcome(cell, plan.values(cell), {"test": {"greedy": {"error": 5.0}}}) for cell in plan.cells]
-    axes = error_against(plan.dimensions, group_settings(plan, outcomes), 0).axes[0]
+    axes = error_against(plan.axes, group_settings(plan, outcomes), 0).axes[0]
     assert axes.get_title(loc="right") == "one seed: no interval over seeds"
     assert all(np.ptp(segment[:, 1]) == 0 for segment in axes.containers[0][2][0].get_segments())
 
@@ -93,14 +93,14 @@ def test_long_labels_of_an_axis_stand_upright(plan, settings):
     zipped = [{"learning_rate": [0.001, 0.002], "optimizer": ["adam", "adadelta"]}]
     long = make_plan(Study("cnn", "mnist28", zipped=zipped))
     done = [Outcome(cell, long.values(cell), {"test": {"greedy": {"error": 1.0}}}) for cell in long.cells]
-    axes = error_against(long.dimensions, group_settings(long, done), 0).axes[0]
+    axes = error_against(long.axes, group_settings(long, done), 0).axes[0]
     assert {text.get_rotation() for text in axes.get_xticklabels()} == {90.0}
-    axes = error_against(plan.dimensions, settings, 0).axes[0]
+    axes = error_against(plan.axes, settings, 0).axes[0]
     assert {text.get_rotation() for text in axes.get_xticklabels()} == {0.0}
 
 
 def test_a_heat_map_shows_the_mean_and_the_seeds_of_each_setting(plan, settings):
-    axes = heat_map(plan.dimensions, settings, 0, 1).axes[0]
+    axes = heat_map(plan.axes, settings, 0, 1).axes[0]
     expected = [[np.mean([error(u, m, seed) for seed in range(3)]) for m in (0.5, 0.9)] for u in (16, 4, 8)]
     np.testing.assert_allclose(axes.images[0].get_array(), expected)
     texts = [text.get_text() for text in axes.texts]
@@ -125,7 +125,7 @@ def test_learning_curves(plan, settings):
 
 def test_a_sweep_without_finished_cells_can_be_drawn(plan):
     empty = group_settings(plan, [])
-    for figure in (error_against(plan.dimensions, empty, 0), heat_map(plan.dimensions, empty, 0, 1)):
+    for figure in (error_against(plan.axes, empty, 0), heat_map(plan.axes, empty, 0, 1)):
         assert "No cell has finished" in figure.texts[0].get_text()
     assert "No validation" in sweep_curves(plan.names, [(empty[0], [])]).texts[0].get_text()
 

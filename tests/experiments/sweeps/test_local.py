@@ -11,7 +11,7 @@ import pytest
 from experiments.sweeps import local
 from experiments.sweeps.directory import cell_folder, read_results
 from experiments.sweeps.launchers import Stop
-from experiments.sweeps.local import shares, split_cells
+from experiments.sweeps.local import core_groups, split_cells
 from experiments.sweeps.logs import last_error, log_path, open_log
 from experiments.sweeps.study import Study, make_plan
 
@@ -26,7 +26,7 @@ from experiments.sweeps.study import Study, make_plan
     ],
 )
 def test_all_shares_have_the_same_size(cores, jobs, expected):
-    assert shares(cores, jobs) == expected
+    assert core_groups(cores, jobs) == expected
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_each_cell_runs_on_its_share_of_the_cores(run, fake, monkeypatch):
     cores = sorted(os.sched_getaffinity(0))
     run(4, 8, jobs=2)
     used = {re.search(r"cores \[(.*?)\]", (cell_folder(run.sweep, c) / "log.txt").read_text())[1] for c in run.cells}
-    allowed = {", ".join(map(str, share)) for share in shares(cores, 2)}
+    allowed = {", ".join(map(str, group)) for group in core_groups(cores, 2)}
     assert used <= allowed and sorted(os.sched_getaffinity(0)) == cores
 
 

@@ -28,9 +28,7 @@ def test_seeds_can_be_listed():
 def test_zip_pairs_the_values_of_fields():
     line = "ram --preset mnist28 --num-glimpses 2 3 --sigma 0.2 0.1 --zip num-glimpses sigma --core rnn gru"
     plan, _ = cells(f"{line} --replicates 2 4 --batch-size 64 32 --zip replicates batch_size")
-    assert [dimension.names for dimension in plan.dimensions] == [
-        *[("num_glimpses", "sigma"), ("core",), ("replicates", "batch_size")]
-    ]
+    assert [axis.names for axis in plan.axes] == [*[("num_glimpses", "sigma"), ("core",), ("replicates", "batch_size")]]
     assert len(plan.cells) == 8
 
 
@@ -84,7 +82,7 @@ WRONG = [
     ("rma --preset quick", "unknown family 'rma': did you mean 'ram'? choose from ram, dram"),
     ("cnn", "no preset given: give --preset with one of augmented100, mnist28,"),
     ("cnn --preset mnist", "unknown preset 'mnist': did you mean 'mnist28'?"),
-    ("cnn --preset mnist28 --unit 3", "perhaps you meant --units"),
+    ("cnn --preset mnist28 --unit 3", "did you mean '--units'?"),
     ("cnn --preset mnist28 --units", "units: give one or more values, each a whole number"),
     ("cnn --preset mnist28 --units 8 x", "units 'x': must be a whole number"),
     ("cnn --preset mnist28 --network fc resnet", "network 'resnet': must be one of fc, paper_cnn, article_cnn"),
@@ -99,17 +97,20 @@ WRONG = [
     ("cnn --preset mnist28 --cpus nan", "--cpus 'nan': must be a number"),
     ("cnn --preset mnist28 --gpus -1", "gpus -1.0: must be at least 0"),
     ("cnn --preset mnist28 --launcher slurm", "'slurm'"),
-    ("cnn --preset mnist28 --launcher ray --jobs 2", "jobs 2 with launcher 'ray': it is for local"),
-    ("cnn --preset mnist28 --launcher ray --together vmap", "together vmap with launcher 'ray': it is for local"),
-    ("cnn --preset mnist28 --gpus 0.5", "gpus 0.5 with launcher 'local': it is for ray"),
-    ("cnn --preset mnist28 --ray-address a:1", "ray_address a:1 with launcher 'local': it is for ray"),
-    ("cnn --preset mnist28 --retries 1", "retries 1 with launcher 'local': it is for ray"),
+    ("cnn --preset mnist28 --launcher ray --jobs 2", "jobs 2 with launcher 'ray': works only with --launcher local"),
+    (
+        "cnn --preset mnist28 --launcher ray --together vmap",
+        "together vmap with launcher 'ray': works only with --launcher local",
+    ),
+    ("cnn --preset mnist28 --gpus 0.5", "gpus 0.5 with launcher 'local': works only with --launcher ray"),
+    ("cnn --preset mnist28 --ray-address a:1", "ray_address a:1 with launcher 'local': works only with --launcher ray"),
+    ("cnn --preset mnist28 --retries 1", "retries 1 with launcher 'local': works only with --launcher ray"),
     ("study", "file is not given"),
     ("study absent.py", "there is no file 'absent.py'"),
     # Errors in the configuration of a cell, found before anything starts.
     ("cnn --preset mnist28 --units 8 0", "units 0: must be at least 1 (cell units 0, seed 0)"),
     ("cnn --preset mnist28 --seed 1 4294967296", "seed 4294967296: must be from 0 to 4294967295"),
-    ("cnn --preset mnist28 --batch-size 8 999999", "batch_size 999999: larger than the train split"),
+    ("cnn --preset mnist28 --batch-size 8 999999", "batch_size 999999: must be at most"),
     ("dram --preset pairs100 --init-from absent", "init_from: run directory 'absent' holds no config.json"),
     ("cnn --preset mnist28 --weight-decay 0 -1", "weight_decay -1.0: must be at least 0"),
     ("cnn --preset mnist28 --sweep-dir file", "sweep directory 'file' is a file"),

@@ -19,7 +19,7 @@ def test_crossed_fields_are_read_as_axes(tmp_path):
     outcomes = finished(plan)
     write_tables(tmp_path, plan, outcomes)
     sweep = read_sweep(tmp_path)
-    assert sweep.names == plan.names and [d.names for d in sweep.dimensions] == [("units",), ("momentum",)]
+    assert sweep.names == plan.names and [d.names for d in sweep.axes] == [("units",), ("momentum",)]
     expected = [setting.by_seed() for setting in group_settings(plan, outcomes)]
     assert [setting.by_seed() for setting in sweep.settings] == expected == [{0: 3.0, 1: 4.0}] * 4
     assert sweep.labels[1] == "units 16, momentum 0.9"
@@ -28,5 +28,5 @@ def test_crossed_fields_are_read_as_axes(tmp_path):
 def test_paired_fields_are_read_as_one_axis(tmp_path):
     plan = make_plan(Study("cnn", "mnist28", zipped=[{"units": [16, 4], "momentum": [0.5, 0.9]}]))
     write_tables(tmp_path, plan, finished(plan))
-    (dimension,) = read_sweep(tmp_path).dimensions
-    assert dimension == (("units", "momentum"), (("16", "0.5"), ("4", "0.9")))
+    (axis,) = read_sweep(tmp_path).axes
+    assert axis == (("units", "momentum"), (("16", "0.5"), ("4", "0.9")))

@@ -1,5 +1,6 @@
 """Cells that share a process and a compiled program: they learn the same as in processes of their own."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -7,13 +8,12 @@ import numpy as np
 import pytest
 
 from common.training.step import Model
-from experiments.cli.command_line import with_output
 from experiments.sweeps import local, together
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.launchers import Stop
 from experiments.sweeps.shared_programs import SharedPrograms, program_digest
 from experiments.sweeps.study import Study, make_plan
-from experiments.training.config import load_dataset
+from experiments.training.config import OutputConfig, load_dataset
 from experiments.training.restore import read_run
 from experiments.training.run import run
 from experiments.training.run_directory import locked, read_json, read_metrics
@@ -119,8 +119,8 @@ def swept(images, tmp_path_factory):
     folders = {mode: tmp_path_factory.mktemp(mode) for mode in ("no", "in_turn", "vmap")}
     statuses = {mode: [] for mode in folders}
     for cell in cells:
-        output = {"run_dir": cell_folder(folders["no"], cell), "plots": False}
-        run(cell.family, with_output(cell.config, **output), cell.preset, "")
+        output = OutputConfig(run_dir=cell_folder(folders["no"], cell), plots=False)
+        run(cell.family, dataclasses.replace(cell.config, output=output), cell.preset, "")
     for mode in ("in_turn", "vmap"):
         (folders[mode] / "cells").mkdir()
         with Stop() as stop:

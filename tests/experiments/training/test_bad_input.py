@@ -65,7 +65,7 @@ WRONG = [
     (["--decay", "1.1"], ["decay 1.1", "at most 1"]),
     (["--momentum", "1"], ["momentum 1.0", "below 1"]),
     (["--discount", "1.01"], ["discount 1.01", "from 0 to 1"]),
-    (["--batch-size", "121"], ["batch_size 121", "train split", "at most 120"]),
+    (["--batch-size", "121"], ["batch_size 121", "at most 120", "training images"]),
     (["--glimpse-size", "13"], ["glimpse_size 13", "12x12", "at most 12"]),
     (["--num-scales", "9"], ["num_scales 9", "12x12", "at most 4"]),
     (["--growth", "1"], ["growth 1", "at least 2"]),
@@ -81,7 +81,7 @@ WRONG = [
     (["--reward", "math:no_such"], ["'math:no_such'", "has no 'no_such'"]),
     (["--reward", "math:pi"], ["'math:pi'", "not a function"]),
     (["--advantage", "leave_one_out"], ["'leave_one_out'", "replicates 1", "at least 2"]),
-    (["--glimpses", "3"], ["--glimpses", "perhaps you meant", "--num-glimpses"]),
+    (["--glimpses", "3"], ["--glimpses", "did you mean", "--num-glimpses"]),
     (["--validation-fraction", "0.5", "--test-fraction", "0.5"], ["0.5", "less than 1 in total"]),
     (["--data", "absent.npz"], ["absent.npz", "no file"]),
     (["--run-dir", "file"], ["'file' is a file"]),
@@ -96,28 +96,28 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("flags, said", WRONG, ids=lambda value: "_".join(value) if value[0][:2] == "--" else "")
-def test_bad_input_is_one_line_and_nothing_is_written(refused, tmp_path, flags, said):
+@pytest.mark.parametrize("flags, message", WRONG, ids=lambda value: "_".join(value) if value[0][:2] == "--" else "")
+def test_bad_input_is_one_line_and_nothing_is_written(refused, tmp_path, flags, message):
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("")
     before = sorted(tmp_path.rglob("*"))
     line = refused(ram, RAM, *flags)
-    assert [part for part in said if part not in line] == []
+    assert [part for part in message if part not in line] == []
     assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, message",
     [
         (["--units", "0"], ["units 0", "at least 1"]),
         (["--network", "paper_cnn", "--resize", "9"], ["'paper_cnn' on 9x9", "at least 10x10"]),
         (["--network", "resnet"], ["'resnet'", "article_cnn"]),
     ],
 )
-def test_bad_input_of_a_classifier_is_one_line(refused, flags, said):
+def test_bad_input_of_a_classifier_is_one_line(refused, flags, message):
     line = refused(cnn, CNN, *flags)
-    assert [part for part in said if part not in line] == [] and not Path("run").exists()
+    assert [part for part in message if part not in line] == [] and not Path("run").exists()
 
 
 def test_an_unknown_preset_is_one_line(refused):

@@ -14,7 +14,7 @@ from experiments import cnn, evaluate
 from experiments.cli import console
 from experiments.cli.command_line import parse_preset
 from experiments.cli.console import image_progress
-from experiments.cli.fields import allowed, convert, fields_of, to_text
+from experiments.cli.fields import allowed, convert, fields_of
 from experiments.families import FAMILIES
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.cnn import CnnExperiment
@@ -26,7 +26,7 @@ from experiments.training.config import (
     DataConfig,
     from_json,
     load_dataset,
-    load_fixed,
+    load_evaluation_images,
     split_sizes,
     to_json,
     validate_data,
@@ -68,7 +68,7 @@ def test_options_without_effect_on_mnist_are_refused(changes, message):
 
 def test_all_options_reach_the_task(tmp_path, monkeypatch):
     monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path))
-    monkeypatch.setattr(config, "LEAST_FIXED", 3)
+    monkeypatch.setattr(config, "LEAST_EVALUATION_IMAGES", 3)
     dataset = load_dataset(DataConfig("house_numbers", resize=10, grayscale=True, num_images=4))
     assert dataset.train.images.shape == (4, 12, 12, 1) and dataset.train.labels.shape == (4, 6)
     assert dataset.validation.images.shape == dataset.test.images.shape == (3, 10, 10, 1)
@@ -77,12 +77,12 @@ def test_all_options_reach_the_task(tmp_path, monkeypatch):
 @pytest.mark.parametrize("task", ["house_numbers", "svhn_numbers"])
 def test_without_training_a_single_training_image_is_made(tmp_path, monkeypatch, task):
     monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(config, "LEAST_FIXED", 3)
+    monkeypatch.setattr(config, "LEAST_EVALUATION_IMAGES", 3)
     for name in ("train", "extra", "test"):
         make_part(tmp_path, name, some_records(8))
     options = {"num_images": 4} if task == "house_numbers" else {"data": str(tmp_path)}
     data = DataConfig(task, resize=10, grayscale=True, **options)
-    dataset, whole = load_fixed(data), load_dataset(data)
+    dataset, whole = load_evaluation_images(data), load_dataset(data)
     assert dataset.train.images.shape == (1, 12, 12, 1) and dataset.train.labels.shape == (1, 6)
     assert len(whole.train.labels) == {"house_numbers": 4, "svhn_numbers": 15}[task]
     for split in ("validation", "test"):
@@ -100,7 +100,7 @@ def test_fields_that_an_older_run_lacks_have_their_defaults():
 @pytest.mark.parametrize("value", [None, True, False])
 def test_grayscale_on_the_command_line_and_as_an_axis(value):
     hint = fields_of(CnnExperiment)["grayscale"].hint
-    assert convert("grayscale", to_text(value), hint) is value
+    assert convert("grayscale", str(value), hint) is value
     assert allowed(hint) == "True or False or None"
     usual = CNN_PRESETS["house_numbers"][1]
     changed = dataclasses.replace(usual, data=dataclasses.replace(usual.data, grayscale=value, num_images=7))
@@ -161,7 +161,7 @@ def test_image_progress_is_a_line_for_each_split_and_a_bar_on_a_terminal(monkeyp
                 progress(split, done, total)
     output = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", out.getvalue())
     assert output.count("reading 5 train records\n") == 1 and "5 train records images" not in output
-    assert output.count("making 3 train images") == output.count("making 2 test images") == 1
+    assert output.count("rendering 3 train images") == output.count("rendering 2 test images") == 1
     assert ("3/3" in output) == terminal
 
 
@@ -203,10 +203,10 @@ def folder(tmp_path_factory):
 def test_a_run_on_house_numbers_reports_progress_and_results(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HARD_ATTENTION_CACHE", "cache")
-    monkeypatch.setattr(config, "LEAST_FIXED", 25)
+    monkeypatch.setattr(config, "LEAST_EVALUATION_IMAGES", 25)
     cnn.main(SMALL)
     err = capsys.readouterr().err
-    assert err.count("making 40 train images") == err.count("making 25 test images") == 1
+    assert err.count("rendering 40 train images") == err.count("rendering 25 test images") == 1
     assert "house_numbers: 12x12x1, labels of 6 symbols, end symbols included; fc" in err
     results = read_json(Path("run/results.json"))
     greedy = results["test"]["greedy"]
@@ -223,7 +223,7 @@ def test_a_run_on_house_numbers_reports_progress_and_results(folder, monkeypatch
 def test_an_older_run_resumes_although_fields_were_added(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HARD_ATTENTION_CACHE", "cache")
-    monkeypatch.setattr(config, "LEAST_FIXED", 25)
+    monkeypatch.setattr(config, "LEAST_EVALUATION_IMAGES", 25)
     cnn.main([*SMALL, "--no-plots", "--heads", "length", "--overwrite"])
     saved = read_json(Path("run/config.json"))
     del saved["config"]["data"]["augmentation"], saved["config"]["model"]["width"]

@@ -22,8 +22,8 @@ from experiments.cli.console import print_line, print_warning
 from experiments.families.cnn import CnnExperiment
 from experiments.training import loop
 from experiments.training.config import TrainingConfig
-from experiments.training.loop import Interrupted, NotFinite, first_not_finite, next_stop, train
-from experiments.training.programs import Programs, compile_alone, make_initial_state
+from experiments.training.loop import Interrupted, NotFinite, first_not_finite, next_boundary, train
+from experiments.training.programs import Programs, make_initial_state, make_programs
 from experiments.training.restore import selected_params
 from experiments.training.run_directory import MetricsWriter, read_metrics
 
@@ -64,7 +64,7 @@ def run(run_dir, wrong, not_finite_from=None, **training):
     experiment = CnnExperiment(optimizer=STEPS_OF_SGD, training=config)
     model, dataset = make_model(wrong, not_finite_from), make_dataset()
     run_dir.mkdir(exist_ok=True)
-    programs = compile_alone(experiment, model, dataset)
+    programs = make_programs(experiment, model, dataset)
     state = make_initial_state(experiment, model)
     return train(experiment, dataset, model, state, programs, run_dir, lambda params, step, run_dir: None)
 
@@ -73,14 +73,15 @@ def best_count(outcome):
     return float(selected_params(outcome.state, True)["count"])
 
 
-def test_next_stop_is_at_multiples_and_at_the_end():
+def test_next_boundary_is_at_multiples_and_at_the_end():
     config = TrainingConfig(steps=20, log_every=4, evaluate_every=6)
     stops = [0]
     while stops[-1] < config.steps:
-        stops.append(next_stop(stops[-1], config))
+        stops.append(next_boundary(stops[-1], config))
     assert stops == [0, 4, 6, 8, 12, 16, 18, 20]
-    # From wherever it goes on, the stops after it are the same.
-    assert [next_stop(step, config) for step in range(20)] == [min(s for s in stops if s > step) for step in range(20)]
+    # From any step on, the next boundaries are the same.
+    for step in range(20):
+        assert next_boundary(step, config) == min(stop for stop in stops if stop > step)
 
 
 def test_the_first_value_that_is_not_finite_is_found():

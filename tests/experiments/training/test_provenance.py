@@ -50,7 +50,7 @@ def test_results_record_each_start(monkeypatch, capsys):
     first = read_json(RESULTS)
     monkeypatch.setattr(provenance, "commit", lambda *sources: "b2")
     train("--resume")
-    assert "note: commit was a1 until now, and is b2 from now on" in capsys.readouterr().err
+    assert "note: commit has changed from a1 to b2" in capsys.readouterr().err
     results = read_json(RESULTS)
     assert [start["step"] for start in results["starts"]] == [0, 4]
     assert results["starts"][0] == first["starts"][0] and first["commit"] == "a1" and results["commit"] == "b2"
@@ -59,7 +59,7 @@ def test_results_record_each_start(monkeypatch, capsys):
 def test_a_run_is_not_resumed_on_other_images(capsys):
     train()
     np.savez("images.npz", images=255 - IMAGES, labels=LABELS)
-    line = "error: run directory 'run': its validation or test images were others (SHA-256 "
+    line = "error: run directory 'run': the validation or test images have changed since this run began (SHA-256 "
     assert refused(capsys, evaluate.main, ["run"]).startswith(line)
     assert refused(capsys, cnn.main, [*FLAGS.split(), "--resume"]).startswith(line)
     np.savez("images.npz", images=IMAGES, labels=LABELS)

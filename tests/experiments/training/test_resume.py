@@ -121,8 +121,8 @@ def test_ctrl_c_prints_the_command_that_resumes(here, whole):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and out == "" and "Traceback" not in err
     line = err.splitlines()[-1]
-    said, _, command = line.partition("; resume with: ")
-    step = int(said.removeprefix("stopped after step ").removesuffix(", which is saved"))
+    message, _, command = line.partition("; resume with: ")
+    step = int(message.removeprefix("stopped after step ").removesuffix(", which is saved"))
     assert step == latest() and 4 <= step <= STEPS
     assert command.endswith(" --run-dir run --resume") and "--overwrite" not in command
     pasted = subprocess.run(command, shell=True, capture_output=True, text=True)
@@ -196,8 +196,8 @@ def test_a_finished_run_resumes_with_more_steps(here, whole, capfd):
     half, constant = STEPS // 2, ["--schedule", "constant"]
     cnn.main([*FLAGS, "--steps", str(half)])
     cnn.main([*FLAGS, "--resume"])
-    said = capfd.readouterr().err
-    assert f"extended from {half} to {STEPS} steps: the learning rate and sigma follow the schedules" in said
+    message = capfd.readouterr().err
+    assert f"extended from {half} to {STEPS} steps: the learning rate and sigma follow the schedules" in message
     rates = [[line["learning_rate"] for line in untimed(f) if line["step"] > half] for f in (here, whole)]
     assert rates[0] == rates[1] and max(rates[0]) > 0
     for name in ("config.json", "results.json"):

@@ -119,8 +119,8 @@ def test_a_run_prints_progress_errors_and_paths(agent_run):
     assert "12x12x1, 3 classes; 2 glimpses of 2 x 4x4, rnn, M = 2, sigma 0.5 (3 px) to 0.1667 (1 px)" in summary
     assert [line.split(" ")[0] for line in progress] == ["step", "step", "evaluating", "drawing"]
     record = next(record for record in read_metrics(folder) if "validation_error" in record)
-    said = "validation error {validation_error:.2f}% (greedy {validation_greedy_error:.2f}%)".format(**record)
-    assert said in progress[0] and "validation_sampled_error" in record
+    message = "validation error {validation_error:.2f}% (greedy {validation_greedy_error:.2f}%)".format(**record)
+    assert message in progress[0] and "validation_sampled_error" in record
 
 
 def errors_in(table):
@@ -194,13 +194,13 @@ def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
     def exhaust(*args):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore\nlines")
 
-    for place, said in (("begin", "8 bytes."), ("evaluate", "--resume")):
+    for place, message in (("begin", "8 bytes."), ("evaluate", "--resume")):
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
             patched.setattr(f"experiments.training.run.{place}", exhaust)
             go(cnn, CNN)
         line = capsys.readouterr().err.splitlines()[-1]
         assert stop.value.code == 2 and line.startswith("error: RESOURCE_EXHAUSTED: Out of memory")
-        assert line.endswith(said) and "more" not in line
+        assert line.endswith(message) and "more" not in line
 
 
 def test_a_classifier_has_only_the_greedy_error(go, capsys):

@@ -145,8 +145,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("name, flags, identity, said", REFUSED)
-def test_a_folder_of_something_else_is_refused(tmp_path, name, flags, identity, said):
+@pytest.mark.parametrize("name, flags, identity, message", REFUSED)
+def test_a_folder_of_something_else_is_refused(tmp_path, name, flags, identity, message):
     for run in ("run", "exists"):
         reopen(tmp_path / run)
         (tmp_path / run / "checkpoints" / "4").mkdir(parents=True)
@@ -162,7 +162,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, name, flags, identity, 
     before = contents(tmp_path)
     with pytest.raises(ValueError) as error:
         reopen(tmp_path / name, identity, **flags)
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     assert flags == {"resume": True, "overwrite": True} or str(tmp_path / name) in str(error.value)
     assert contents(tmp_path) == before
 
@@ -263,6 +263,6 @@ def test_a_folder_that_cannot_be_made_is_named(monkeypatch):
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "a part of it")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    said = "^run directory 'runs/one' cannot be made: No such file or directory$"
-    with pytest.raises(OSError, match=said), locked(Path("runs/one")):
+    message = "^run directory 'runs/one' cannot be made: No such file or directory$"
+    with pytest.raises(OSError, match=message), locked(Path("runs/one")):
         pass

@@ -1,6 +1,7 @@
 """Warm starts: from the glimpse network of another run, frozen or not, or from all its parameters; refusals."""
 
 import json
+import operator
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from common.data import blank_task, load_task
 from experiments import dram, ram
+from experiments.families import FAMILIES
 from experiments.families.dram import GLIMPSE_NETWORK
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
@@ -67,8 +69,16 @@ def test_a_glimpse_network_that_is_not_frozen_is_trained(readers, train):
 def test_init_from_starts_with_all_parameters_of_the_run(readers, train):
     # So small a rate leaves them as they were.
     run = train("--init-from", readers / "forward", "--seed", 8, "--learning-rate", 1e-12)
-    for name, part in parts(read_run(readers / "forward")).items():
+    first = read_run(readers / "forward")
+    for name, part in parts(first).items():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), parts(run)[name], part)
+    (start,) = read_json(Path("run/results.json"))["starts"]
+    assert start["warm_start"] == {
+        "run_dir": str(readers / "forward"),
+        "step": 150,
+        "training_images": 150 * 16,
+        "commit": read_json(readers / "forward" / "results.json")["commit"],
+    }
 
 
 def test_a_run_resumes_without_the_run_of_its_warm_start(readers, train, capsys):
@@ -81,48 +91,55 @@ def test_a_run_resumes_without_the_run_of_its_warm_start(readers, train, capsys)
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, message",
     [
         ("--glimpse-network-from absent", "glimpse_network_from: run directory 'absent' holds no config.json"),
-        ("--init-from {}/forward", "give the model the same settings"),
+        ("--init-from {}/forward", "glimpse_size is 8 in that run but 12 here"),
         ("--glimpse-size 99", "glimpse_size 99: the finest patch must fit"),
-        ("--num-images 10 --batch-size 16", "batch_size 16: larger than the train split, so at most 10"),
+        ("--num-images 10 --batch-size 16", "batch_size 16: must be at most 10, the number of training images"),
         ("--task pairs100 --num-images 10", "num_images 10: only for rendered house numbers"),
-        ("--no-freeze-glimpse-network", "freeze_glimpse_network False: is for --glimpse-network-from alone"),
+        ("--no-freeze-glimpse-network", "freeze_glimpse_network False: has no effect without --glimpse-network-from"),
         (
             "--resize 200",
             "resize 200 (--resize): must be SIDE or HxW in pixels, such as 64 or 48x64; each side from 7 to 108",
         ),
     ],
 )
-def test_bad_input_is_refused_before_images_are_made(readers, flags, said, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_refused_before_images_are_made(readers, flags, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("experiments.training.config.blank_task", blank_task)
     monkeypatch.setattr("common.data.dataset.load_numbers", lambda *args, **options: pytest.fail("images are made"))
     monkeypatch.setattr("experiments.training.config.load_task", load_task)
     with pytest.raises(SystemExit, match="2"):
         dram.main(["house_numbers_32", *flags.format(readers).split()])
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, message",
     [
         (["--glimpse-network-from", "absent"], "glimpse_network_from: run directory 'absent' holds no config.json"),
         (
             ["--init-from", "a", "--glimpse-network-from", "b"],
             "init_from 'a' with glimpse_network_from 'b'",
         ),
-        (["--init-from", "{}/forward", "--lower-hidden", "9"], "here [9, 4]; give the model the same settings"),
-        (["--glimpse-network-from", "{}/forward", "--num-scales", "1"], "what/kernel is [128, 24], here [64, 24]"),
-        (["--glimpse-network-from", "{}/forward", "--subtract-mean"], "its subtract_mean is False, here True"),
-        (["--glimpse-network-from", "{}/forward", "--combine", "add"], "its combine is multiply, here add"),
-        (["--glimpse-network-from", "{}/forward", "--unit-width", "2"], "its unit_width is 1, here 2"),
+        (["--init-from", "{}/forward", "--lower-hidden", "9"], "in that run but has shape [9, 4] here; give the model"),
+        (["--glimpse-network-from", "{}/forward", "--num-scales", "1"], "num_scales is 2 in that run but 1 here"),
+        (["--glimpse-network-from", "{}/forward", "--unit-width", "2"], "unit_width is 1 in that run but 2 here"),
+        (["--init-from", "{}/forward", "--growth", "3"], "growth is 2 in that run but 3 here"),
+        (["--init-from", "{}/forward", "--subtract-mean"], "subtract_mean is False in that run but True here"),
+        (["--init-from", "{}/forward", "--combine", "add"], "combine is multiply in that run but add here"),
+        (["--init-from", "{}/forward", "--unit-width", "2"], "unit_width is 1 in that run but 2 here"),
+        (["--init-from", "{}/forward", "--core", "gru"], "core is rnn in that run but gru here"),
+        (
+            ["--init-from", "{}/forward", "--mean-activation", "linear"],
+            "mean_activation is tanh in that run but linear",
+        ),
         (["--glimpse-network-from", "ram"], "glimpse_network_from 'ram' is no run of experiments.dram"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )
-def test_parameters_that_do_not_fit_are_refused_in_one_line(readers, tmp_path, monkeypatch, capsys, flags, said):
+def test_parameters_that_do_not_fit_are_refused_in_one_line(readers, tmp_path, monkeypatch, capsys, flags, message):
     monkeypatch.chdir(tmp_path)
     if "ram" in flags:
         ram.main(RAM.split())
@@ -130,8 +147,15 @@ def test_parameters_that_do_not_fit_are_refused_in_one_line(readers, tmp_path, m
     with pytest.raises(SystemExit) as stop:
         dram.main([*FLAGS, "--run-dir", "run", *(flag.format(readers) for flag in flags)])
     line = capsys.readouterr().err.splitlines()[-1]
-    assert stop.value.code == 2 and line.startswith("error: ") and said in line
+    assert stop.value.code == 2 and line.startswith("error: ") and message in line
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_the_settings_of_warm_starts_exist(family):
+    for start in family.warm_starts.values():
+        model = start.model or family.experiment().model
+        assert all(operator.attrgetter(setting)(model) is not None for setting in start.settings)
 
 
 def test_older_runs_without_these_fields_are_read(readers, tmp_path):

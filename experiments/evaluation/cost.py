@@ -1,0 +1,112 @@
+"""The cost of a model: its parameters, and the floating-point operations of a greedy prediction for one image.
+
+XLA's cost analysis counts the operations in the program that JAX gives to the compiler of a GPU, on every machine
+(`program_flops`). A multiply-add counts as two operations, a product with a zero of the padding as none. Episodes are
+unrolled in the program, so every glimpse counts. Nothing is computed.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from common.data import Dataset, Source
+from common.training.step import Model
+from experiments.benchmarks.arithmetic import program_flops
+from experiments.families import Family
+from experiments.training.config import Experiment
+
+
+class Cost(NamedTuple):
+    """The cost of a model.
+
+    Attributes:
+      name: the run or the preset, with its family.
+      image: rows, columns and channels.
+      glimpses: the most of an episode; None for a network that sees the whole image.
+      parameters: their number.
+      flops: operations on one image; None if XLA does not report them.
+      to_end: mean operations of episodes that stop with the end symbol; None if the lengths of sequences are unknown.
+    """
+
+    name: str
+    image: tuple[int, int, int]
+    glimpses: int | None
+    parameters: int
+    flops: float | None
+    to_end: float | None = None
+
+
+def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, float | None]:
+    """Return the number of parameters of a model and of operations of its greedy prediction for an image [H, W, C]."""
+    key = jax.random.key(0)
+    params = jax.eval_shape(model.init, key)
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
+    predict = jax.jit(lambda params, image: model.predict(params, key, image, "greedy"))
+    # On a CPU small convolutions are matrix products, which multiply the padding too (`common.networks.convolutions`).
+    flops = program_flops(predict, params, image, platform="cuda")
+    return optax.tree.size(params), flops
+
+
+def cost_of(name: str, family: Family, experiment: Experiment, dataset: Dataset, symbols: float | None = None) -> Cost:
+    """Return the cost of an experiment's model on images with the shape of a data set's.
+
+    Args:
+      name: the run or the preset.
+      family: the family of the experiment.
+      experiment: the configuration.
+      dataset: the images.
+      symbols: mean number of symbols of a sequence, with the end symbol; None if unknown.
+
+    Raises:
+      ValueError: a bad configuration; quotes the value and says what is allowed.
+    """
+    built = family.build(experiment, dataset)
+    agent = built.agent
+    parameters, flops = forward_cost(built.model, dataset.image_shape)
+    to_end = None
+    if flops is not None and symbols is not None and agent is not None and agent.sequence is not None:
+        to_end = flops_to_end(family, experiment, dataset, symbols, flops)
+    glimpses = None if agent is None else agent.num_glimpses
+    return Cost(f"{name} ({family.name})", dataset.image_shape, glimpses, parameters, flops, to_end)
+
+
+def flops_to_end(
+    family: Family, experiment: Experiment, dataset: Dataset, symbols: float, longest: float
+) -> float | None:
+    """Return the mean operations on one image of episodes that stop with the end symbol.
+
+    Each symbol after the first costs the same, so the count follows from the shortest and the longest episode.
+
+    Args:
+      family: the family of the experiment.
+      experiment: the configuration of an agent that reads sequences.
+      dataset: images with the shape of those that it reads.
+      symbols: mean number of symbols of a sequence, with the end symbol.
+      longest: operations of an episode with the most symbols.
+
+    Returns:
+      The count; None if XLA does not report it.
+    """
+    assert dataset.num_targets is not None
+    split = dataset.validation
+    shortest = dataclasses.replace(dataset, validation=Source(split.images, split.labels[:, :1]))
+    first = forward_cost(family.build(experiment, shortest).model, dataset.image_shape)[1]
+    return None if first is None else first + (symbols - 1) * (longest - first) / max(dataset.num_targets - 1, 1)
+
+
+def total(numbers: Sequence[float | None]) -> float | None:
+    """Return the sum; None if one of the numbers is None."""
+    return None if None in numbers else sum(number for number in numbers if number is not None)
+
+
+def symbols_of(greedy: Mapping[str, Any]) -> float | None:
+    """Return the mean number of symbols of an image's sequence, with the end symbol; None if labels are classes.
+
+    Args:
+      greedy: the greedy errors, of `common.training.evaluation.summarise`.
+    """
+    return 1 + greedy["symbol"]["n"] / greedy["n"] if "symbol" in greedy else None
