@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from common.attention.base import POLICY_KINDS, Agent, Episode, Policy
 from common.attention.location_policies import AntitheticPolicy, LocationPolicy
 from common.attention.locations import clip_location, uniform_location
+from common.names import unknown
 
 
 class _Move(NamedTuple):
@@ -50,13 +51,10 @@ def unroll(
       An `Episode` without the axis M.
 
     Raises:
-      ValueError: an unknown kind of policy, or samples without the kind ``given`` or the reverse.
+      ValueError: an unknown kind of policy.
     """
-    if policy.kind not in POLICY_KINDS or (policy.kind == "given") != (policy.samples is not None):
-        raise ValueError(
-            f"policy kind {policy.kind!r}: must be one of {', '.join(POLICY_KINDS)}; 'given' needs samples, the others "
-            "take none"
-        )
+    if policy.kind not in POLICY_KINDS:
+        raise unknown("policy kind", policy.kind, POLICY_KINDS)
     start_key, *keys = jax.random.split(key, num_glimpses)
 
     def look(state: PyTree, move: _Move) -> tuple[PyTree, PyTree]:
@@ -144,13 +142,8 @@ def replicate(
 
     Returns:
       An `Episode` with the axis M second, ``[T, M, B]``.
-
-    Raises:
-      ValueError: an odd number of antithetic replicates.
     """
     if not antithetic:
         return jax.vmap(unroll_one, out_axes=1)(jax.random.split(key, num_replicates))
-    if num_replicates % 2:
-        raise ValueError(f"replicates {num_replicates}: antithetic ones come in pairs")
     keys = jnp.tile(jax.random.split(key, num_replicates // 2), 2)
     return jax.vmap(unroll_one, out_axes=1)(keys, jnp.arange(num_replicates) >= num_replicates // 2)
