@@ -105,13 +105,9 @@ def fixed_corners(source: Source, task: Task, split: str) -> Int[np.ndarray, "N 
 
     Returns:
         int32 `[N, 2]`: (row, column) of the upper left pixel on the canvas.
-
-    Raises:
-        ValueError: the recipe is not a `Canvas`.
     """
     canvas = task.recipe
-    if not isinstance(canvas, Canvas):
-        raise ValueError(f"task {task.name!r} does not place images on a canvas, so it has no corners")
+    assert isinstance(canvas, Canvas)
     key = split_key(task, split)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), source)
 
