@@ -9,10 +9,11 @@ The range of a numeric field stands in the field's type::
 and `check_ranges` checks every field of a configuration that has one.
 """
 
+import contextlib
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # Episodes are unrolled in the compiled program, which takes long to compile beyond this.
@@ -94,6 +95,72 @@ def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
         value = getattr(config, name)
         if value != getattr(type(config), name):
             raise ValueError(f"{name} {value!r}{why}")
+
+
+def check_at_most(name: str, value: int, most: int, why: str) -> None:
+    """Check a number against a limit that the images, or other settings, set.
+
+    Args:
+      name: the name of the field.
+      value: its value.
+      most: the largest value.
+      why: the reason for the limit, for the message.
+
+    Raises:
+      ValueError: the number is larger.
+    """
+    if value > most:
+        raise ValueError(f"{name} {value}: {why}, so at most {most}")
+
+
+def check_divides(name: str, value: int, of: str, number: int) -> None:
+    """Check that one number divides another.
+
+    Args:
+      name: the name of the divisor.
+      value: the divisor.
+      of: the name of the other number.
+      number: the other number.
+
+    Raises:
+      ValueError: it does not.
+    """
+    if number % value:
+        raise ValueError(f"{name} {value}: must divide {of} {number}")
+
+
+def check_sides(user: str, height: int, width: int, least: int) -> None:
+    """Check that images are not too small for what reads them.
+
+    Args:
+      user: what reads them, for the message, such as "network 'cnn'".
+      height: rows of the images.
+      width: columns of the images.
+      least: the smallest side in pixels.
+
+    Raises:
+      ValueError: they are too small.
+    """
+    if min(height, width) < least:
+        raise ValueError(f"{user} on {height}x{width} images: needs at least {least}x{least}")
+
+
+@contextlib.contextmanager
+def explained(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Raise errors again as a ValueError of one line that begins with what they are about.
+
+    Args:
+      what: what the errors are about, such as "'images.npz' cannot be read".
+      errors: the kinds of errors; ValueError alone if none are given.
+
+    Raises:
+      ValueError: the block raised one of them.
+    """
+    kinds = errors or (ValueError,)
+    try:
+        yield
+    except kinds as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def refuse_file(what: str, folder: Path) -> None:

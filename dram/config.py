@@ -11,7 +11,7 @@ from common.attention.config import (
     validate_retina,
 )
 from common.attention.locations import parse_sigma
-from common.checks import MOST_GLIMPSES, Range, check_ranges
+from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges, refuse_settings
 from common.networks.cores import CORE
 from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
@@ -90,29 +90,21 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
     GLIMPSE_NETWORK.resolve(agent.glimpse_network)
     validate_retina(config.retina, height, width)
     targets = num_targets or 1
-    if num_glimpses(config, num_targets) > MOST_GLIMPSES:
-        raise ValueError(
-            f"glimpses_per_target {agent.glimpses_per_target}: must be at most {MOST_GLIMPSES // targets}, since an "
-            f"episode of {targets} target{'s' * (targets > 1)} has at most {MOST_GLIMPSES} glimpses"
-        )
-    if agent.stop_gradient and not agent.two_layers:
-        raise ValueError("stop_gradient True with two_layers False: there are no layers to stop it between")
+    longest = f"an episode of {targets} target{'s' * (targets > 1)} has at most {MOST_GLIMPSES} glimpses"
+    check_at_most("glimpses_per_target", agent.glimpses_per_target, MOST_GLIMPSES // targets, longest)
+    if not agent.two_layers:
+        why = " with two_layers False: there are no layers to stop it between"
+        refuse_settings(agent, ("stop_gradient",), why)
     if num_targets and agent.stop_at_wrong and config.estimator.reward == "log_probability":
         raise ValueError(
             "reward 'log_probability' with stop_at_wrong: the reward of every target is negative and nothing counts "
             "after a wrong one, so wrong targets would have a higher return; give gain, or --no-stop-at-wrong"
         )
-    least = min(height, width)
-    if agent.context and agent.context_size > least:
-        raise ValueError(
-            f"context_size {agent.context_size}: the coarse image cannot be larger than the {height}x{width} image, "
-            f"so at most {least}"
-        )
+    if agent.context:
+        fits = f"the coarse image cannot be larger than the {height}x{width} image"
+        check_at_most("context_size", agent.context_size, min(height, width), fits)
     check_glimpse_size(agent.glimpse_network, config.retina.glimpse_size)
-    try:
-        reach = min(parse_sigma(agent.unit_width, height, width))
-    except ValueError as error:
-        raise ValueError(str(error).replace("sigma", "unit_width", 1)) from error
+    reach = min(parse_sigma(agent.unit_width, height, width, "unit_width"))
     if agent.mean_activation != "linear" and reach < 1:
         raise ValueError(
             f"unit_width {agent.unit_width!r} with mean_activation {agent.mean_activation!r}: locations further from "

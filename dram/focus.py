@@ -39,12 +39,7 @@ def focus_corner(
 
     Returns:
       Row and column of its upper left pixel, int32.
-
-    Raises:
-      ValueError: the crop is larger than the image.
     """
-    if crop[0] > image[0] or crop[1] > image[1]:
-        raise ValueError(f"a crop of {crop[0]}x{crop[1]} pixels: must fit the {image[0]}x{image[1]} image")
     low = jnp.where(counted[:, None], locations, jnp.inf).min(axis=0)
     high = jnp.where(counted[:, None], locations, -jnp.inf).max(axis=0)
     room = np.array(image) - np.array(crop)

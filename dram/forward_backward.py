@@ -30,12 +30,7 @@ def combine(forward: Float[Array, "B S C"], backward: Float[Array, "B S C"]) -> 
 
     Returns:
       Symbols, all end symbols from the first on.
-
-    Raises:
-      ValueError: the two have different shapes.
     """
-    if forward.shape != backward.shape:
-        raise ValueError(f"forward {list(forward.shape)} and backward {list(backward.shape)}: must have the same shape")
     shorter = jnp.minimum(lengths(forward), lengths(backward))
     flipped = jax.vmap(flip_first, in_axes=(-1, None), out_axes=-1)(backward, shorter)
     return predicted(forward + flipped)

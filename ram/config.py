@@ -10,7 +10,7 @@ from common.attention.config import (
     validate_policy,
     validate_retina,
 )
-from common.checks import MOST_GLIMPSES, Range, check_ranges
+from common.checks import MOST_GLIMPSES, Range, check_divides, check_ranges
 from common.networks.cores import CORE
 from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
@@ -71,6 +71,6 @@ def validate(config: RamConfig, height: int, width: int) -> None:
     GLIMPSE_NETWORK.resolve(agent.glimpse_network)
     validate_retina(config.retina, height, width)
     check_glimpse_size(agent.glimpse_network, config.retina.glimpse_size)
-    if agent.core == "transformer" and agent.core_hidden % agent.core_heads:
-        raise ValueError(f"core_heads {agent.core_heads}: must divide core_hidden {agent.core_hidden}")
+    if agent.core == "transformer":
+        check_divides("core_heads", agent.core_heads, "core_hidden", agent.core_hidden)
     validate_policy(config, height, width)

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.attention.locations import to_pixels
-from common.checks import Range, check_ranges
+from common.checks import Range, check_at_most, check_ranges
 from common.networks.targets import accuracy
 from common.training.step import Model, StepInput, freeze
-from stn.config import downsampled
+from stn.config import check_localisation
 from stn.localisation import NAME, ConvolutionalLocalisation
 from stn.models import StnModel, StnOutput
 from stn.samplers import sample
@@ -74,15 +74,11 @@ def check_colocalisation(config: ColocalisationConfig, height: int, width: int) 
       ValueError: a bad configuration.
     """
     check_ranges(config)
-    if config.crop > min(height, width):
-        raise ValueError(f"crop {config.crop}: must fit the {height}x{width} image, so at most {min(height, width)}")
+    check_at_most("crop", config.crop, min(height, width), f"must fit the {height}x{width} image")
     if config.transform == "attention" and height != width:
         # One scale in normalised coordinates would make a square crop as oblong as the image.
         raise ValueError(f"transform 'attention' on {height}x{width} images: needs square ones")
-    if downsampled(min(height, width), config.downsample) < 13:
-        raise ValueError(
-            f"downsample {config.downsample} of {height}x{width} images: what is left must be at least 13x13"
-        )
+    check_localisation("downsample", config.downsample, height, width)
 
 
 def relative_to(

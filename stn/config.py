@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from common.checks import Range, check_ranges, refuse_settings
+from common.checks import Range, check_ranges, check_sides, refuse_settings
 from stn.transforms import Name
 
 
@@ -132,14 +132,25 @@ def _check_sizes(config: StnConfig, height: int, width: int) -> None:
     rows, columns = output_size(transformer, height, width)
     # cnn: 9x9 and 7x7 without padding, each with a pooling. cnn11: four poolings that halve.
     least = {"fcn": 1, "cnn": 21, "cnn11": 16}[network.network]
-    if min(rows, columns) < least:
-        seen = f"{rows}x{columns}" + (f" (downsample {transformer.downsample})" if transformer.downsample > 1 else "")
-        raise ValueError(f"network {network.network!r} on {seen} images: needs at least {least}x{least}")
-    factor = transformer.localisation_downsample
+    user = f"network {network.network!r}"
+    user += f" with downsample {transformer.downsample}" if transformer.downsample > 1 else ""
+    check_sides(user, rows, columns, least)
+    if transformer.place != "none" and transformer.localisation == "convolutional":
+        check_localisation("localisation_downsample", transformer.localisation_downsample, height, width)
+
+
+def check_localisation(name: str, factor: int, height: int, width: int) -> None:
+    """Check that images that are made smaller are still large enough for a convolutional localisation network.
+
+    Args:
+      name: the name of the field that holds the factor.
+      factor: the factor by which the images are made smaller.
+      height: rows of the images.
+      width: columns of the images.
+
+    Raises:
+      ValueError: they are too small.
+    """
     # 5x5 without padding, a pooling, 5x5 again.
-    convolutional = transformer.place != "none" and transformer.localisation == "convolutional"
-    if convolutional and downsampled(min(height, width), factor) < 13:
-        raise ValueError(
-            f"localisation 'convolutional' on {height}x{width} images with localisation_downsample {factor}: what is "
-            "left must be at least 13x13"
-        )
+    user = f"the convolutional localisation network with {name} {factor}"
+    check_sides(user, downsampled(height, factor), downsampled(width, factor), 13)

@@ -109,12 +109,11 @@ def sample(
 
 def _check(images: Array, grids: Array, interpolation: str, padding: str) -> None:
     axes = images.ndim - 2
-    if grids.shape[-1] != axes:
-        raise ValueError(f"grid of {grids.shape[-1]} coordinates: the image has {axes} axes")
-    if len(grids) != len(images):
-        raise ValueError(f"{len(grids)} grids: must be as many as the images, {len(images)}")
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"images of {images.dtype}: must be floating-point numbers")
+    if (len(grids), grids.shape[-1]) != (len(images), axes) or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            f"{len(grids)} grids of {grids.shape[-1]} coordinates for {len(images)} images of {axes} axes and "
+            f"{images.dtype}: must be as many of each, and the images floating-point numbers"
+        )
     for kind, name, known in (("interpolation", interpolation, Interpolation), ("padding", padding, Padding)):
         if name not in get_args(known):
             raise unknown(kind, name, get_args(known))
@@ -130,16 +129,13 @@ def _surround(images: Array, fill: Fill) -> Array:
     return jax.lax.dynamic_update_slice(canvas, images, (0, *[1] * (images.ndim - 2), 0))
 
 
-def project(volumes: Float[Array, "*batch D H W C"], axis: int = 0) -> Float[Array, "*batch rows columns C"]:
+def project(
+    volumes: Float[Array, "*batch D H W C"], axis: Literal[0, 1, 2] = 0
+) -> Float[Array, "*batch rows columns C"]:
     """Project volumes to images by summing along one axis (Jaderberg et al. 2015, appendix, 3-D transformers).
 
     Args:
       volumes: one volume, or several with leading axes, such as `sample` returns.
       axis: 0 to sum along z, 1 along y, 2 along x.
-
-    Raises:
-      ValueError: an axis other than 0, 1 and 2.
     """
-    if axis not in range(3):
-        raise ValueError(f"axis {axis}: must be 0, 1 or 2")
     return volumes.sum(axis=axis - 4)

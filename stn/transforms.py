@@ -49,11 +49,11 @@ def make_transform(
       width: columns of the output.
       scale: for translations only: fractions of the input's width and height that the output shows.
       control: for ``tps`` only: control points along each side, or rows and columns of them, at least 2.
-      regularisation: for ``tps`` only, see `common.geometry.splines.thin_plate_basis`.
+      regularisation: for ``tps`` only, 0 or more, see `common.geometry.splines.thin_plate_basis`.
       align_corners: whether -1 and +1 are the centres of the outermost pixels.
 
     Raises:
-      ValueError: an unknown name, fewer than 2 control points a side, or a negative regularisation.
+      ValueError: an unknown name.
     """
 
     def affine(matrix: Callable[[Array], Array]) -> Callable[[Array], Array]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from common.attention.glimpse import Retina
 from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
-from common.checks import Range, check_ranges
+from common.checks import Range, check_at_most, check_ranges
 from common.policy_gradient import EstimatorConfig, make_estimator, validate_estimator
 
 
@@ -98,21 +98,15 @@ def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
     """
     check_ranges(config)
     side = max(height, width)
-    if config.glimpse_size > side:
-        raise ValueError(
-            f"glimpse_size {config.glimpse_size}: the finest patch must fit the {height}x{width} image, "
-            f"so at most {side}"
-        )
-    extent = config.glimpse_size
-    for scale in range(1, config.num_scales):
-        if extent >= 2 * side:
-            raise ValueError(
-                f"num_scales {config.num_scales}: a {height}x{width} image is already seen whole from any "
-                f"location at scale {scale}, so at most {scale} scales of growth {config.growth}"
-            )
-        if config.growth == 1:
-            raise ValueError(f"growth 1: all {config.num_scales} scales would be the same, so give at least 2")
-        extent *= config.growth
+    fits = f"the finest patch must fit the {height}x{width} image"
+    check_at_most("glimpse_size", config.glimpse_size, side, fits)
+    if config.growth == 1 and config.num_scales > 1:
+        raise ValueError(f"growth 1: all {config.num_scales} scales would be the same, so give at least 2")
+    scales, extent = 1, config.glimpse_size
+    while scales < config.num_scales and extent < 2 * side:
+        scales, extent = scales + 1, extent * config.growth
+    seen = f"with growth {config.growth} a {height}x{width} image is seen whole from any location at scale {scales}"
+    check_at_most("num_scales", config.num_scales, scales, seen)
 
 
 def validate_policy(config: Attention, height: int, width: int) -> None:

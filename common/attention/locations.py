@@ -30,13 +30,14 @@ def _extent(like: Float[Array, "*batch 2"], height: int, width: int) -> Float[Ar
     return jnp.broadcast_to(jnp.array([width, height], like.dtype), like.shape)
 
 
-def parse_sigma(text: str, height: int, width: int) -> tuple[float, float]:
+def parse_sigma(text: str, height: int, width: int, name: str = "sigma") -> tuple[float, float]:
     """Read a standard deviation of the location noise, in normalised units or in pixels.
 
     Args:
       text: ``"0.1"`` (normalised: half the image is 1) or ``"5px"`` (pixels of the image).
       height: image rows.
       width: image columns.
+      name: the name of the field, for the message.
 
     Returns:
       Normalised ``(sigma_x, sigma_y)``. The two differ when pixels are given and the image is not square.
@@ -52,7 +53,7 @@ def parse_sigma(text: str, height: int, width: int) -> tuple[float, float]:
     with np.errstate(over="ignore"):
         usable = all(0 < np.float32(s) < np.inf for s in sigma)
     if not usable:
-        raise ValueError(f"sigma {text!r}: give a positive number, normalised ('0.1') or in pixels ('5px')")
+        raise ValueError(f"{name} {text!r}: give a positive number, normalised ('0.1') or in pixels ('5px')")
     return sigma
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from common.attention.base import CHOICE_KINDS, Agent, Episode, LocationChoice
 from common.attention.location_policies import AntitheticPolicy, LocationPolicy
 from common.attention.locations import clip_location, uniform_location
+from common.names import unknown
 
 
 class _Chosen(NamedTuple):
@@ -50,9 +51,10 @@ def unroll(
       An `Episode` without the axis M.
 
     Raises:
-      ValueError: an unknown kind of choice, or samples without the kind ``replayed`` or the reverse.
+      ValueError: an unknown kind of choice.
     """
-    _check_choice(choice)
+    if choice.kind not in CHOICE_KINDS:
+        raise unknown("kind", choice.kind, CHOICE_KINDS)
     first_key, *keys = jax.random.split(key, num_glimpses)
     samples = choice.samples
 
@@ -92,14 +94,6 @@ def unroll(
         first_value = agent.value(params, jax.lax.stop_gradient(glanced))[None]
     values = jnp.concatenate([first_value, agent.value(params, jax.lax.stop_gradient(before))])
     return Episode(**chosen._asdict(), values=values, logits=agent.classify(params, outputs))
-
-
-def _check_choice(choice: LocationChoice) -> None:
-    if choice.kind not in CHOICE_KINDS or (choice.kind == "replayed") != (choice.samples is not None):
-        raise ValueError(
-            f"kind {choice.kind!r}: must be one of {', '.join(CHOICE_KINDS)}; 'replayed' needs samples, the others "
-            "take none"
-        )
 
 
 def _choose(choice: LocationChoice, policy: LocationPolicy, key: Any, replayed: Any, batch_size: int) -> _Chosen:
@@ -152,13 +146,8 @@ def replicate(
 
     Returns:
       An `Episode` with the axis M second, ``[T, M, B]``.
-
-    Raises:
-      ValueError: an odd number of antithetic replicates.
     """
     if not antithetic:
         return jax.vmap(unroll_one, out_axes=1)(jax.random.split(key, num_replicates))
-    if num_replicates % 2:
-        raise ValueError(f"replicates {num_replicates}: antithetic ones come in pairs")
     keys = jnp.tile(jax.random.split(key, num_replicates // 2), 2)
     return jax.vmap(unroll_one, out_axes=1)(keys, jnp.arange(num_replicates) >= num_replicates // 2)

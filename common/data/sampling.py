@@ -105,13 +105,9 @@ def fixed_layouts(source: Source, task: Task, split: str) -> Layout:
 
     Returns:
         The layouts, with NumPy leaves `[N, ...]`.
-
-    Raises:
-        ValueError: the recipe is not a `Canvas`.
     """
     canvas = task.recipe
-    if not isinstance(canvas, Canvas):
-        raise ValueError(f"task {task.name!r} does not place images on a canvas, so it has no layout")
+    assert isinstance(canvas, Canvas)
     key = split_key(task, split)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), source)
 

@@ -27,11 +27,10 @@ def regular_grid(height: int, width: int, align_corners: bool = False) -> Float[
 def control_grid(rows: int, columns: int) -> Float[np.ndarray, "K 2"]:
     """Return a regular grid of K = rows * columns control points over the whole image, including its corners.
 
-    Raises:
-      ValueError: fewer than two rows or columns.
+    Args:
+      rows: rows of the grid, at least 2.
+      columns: columns of the grid, at least 2.
     """
-    if rows < 2 or columns < 2:
-        raise ValueError(f"control grid {rows}x{columns}: must be at least 2x2")
     return regular_grid(rows, columns, align_corners=True).reshape(-1, 2)
 
 

@@ -14,18 +14,10 @@ def thin_plate_basis(
     then ``basis @ values``. Affine functions are reproduced for every regularisation, so each row sums to 1.
 
     Args:
-      control: the control points, different and not all on one line.
+      control: the control points, at least 3, different and not all on one line.
       points: the points at which the spline is evaluated.
       regularisation: 0 to interpolate; otherwise 8 pi times the weight of the bending energy relative to the sum of
         squared errors (Wahba 1990, section 2.4), and the values are approximated.
-
-    Raises:
-      ValueError: the control points are too few, repeated, or on one line; or the regularisation is negative.
     """
     control, points = np.asarray(control, np.float64), np.asarray(points, np.float64)
-    count = len(control)
-    if regularisation < 0:
-        raise ValueError(f"regularisation {regularisation}: must be 0 or more")
-    if len(np.unique(control, axis=0)) < max(count, 3) or np.linalg.matrix_rank(control - control[0]) < 2:
-        raise ValueError(f"{count} control points: at least 3 different ones that are not on one line are needed")
-    return RBFInterpolator(control, np.eye(count), smoothing=regularisation, kernel="thin_plate_spline")(points)
+    return RBFInterpolator(control, np.eye(len(control)), smoothing=regularisation, kernel="thin_plate_spline")(points)

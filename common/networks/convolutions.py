@@ -35,9 +35,6 @@ def convolve(
       padding: ``VALID`` for none, so that h = (H - rows) // stride + 1 and w likewise; ``SAME`` for zeros around the
         image so that h = ceil(H / stride) and w likewise.
       stride: pixels between outputs.
-
-    Raises:
-      ValueError: a kernel with an even side, ``SAME`` padding and stride 1.
     """
     rows, columns = kernel.shape[:2]
     if stride > 1:
@@ -45,8 +42,6 @@ def convolve(
         return jax.lax.platform_dependent(images, kernel, cpu=cpu, default=default)
     if padding == "VALID":
         return _convolve(images, kernel, (0, 0))
-    if not rows % 2 or not columns % 2:
-        raise ValueError(f"kernel of {rows}x{columns} with padding 'SAME': its sides must be odd")
     return _convolve(images, kernel, (rows // 2, columns // 2))
 
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_ranges, check_sides
 from common.networks.convolutions import Conv, max_pool
 from common.networks.multi_digit import LAYOUTS, Heads, MultiDigitCnn, make_output
 from common.networks.targets import accuracy
@@ -93,8 +93,7 @@ def check_classifier(config: ClassifierConfig, height: int, width: int) -> None:
     """
     check_ranges(config)
     least = {"paper_cnn": 10, "article_cnn": 6}.get(config.network, 1)
-    if min(height, width) < least:
-        raise ValueError(f"network {config.network!r} on {height}x{width} images: needs at least {least}x{least}")
+    check_sides(f"network {config.network!r}", height, width, least)
 
 
 def make_classifier(

@@ -111,13 +111,9 @@ def leave_one_out(
     """Compute the return minus the mean return of the other replicates of the same image (Kool et al. 2019).
 
     The mean is over the other replicates in which the glimpse counts. If there are none, nothing is subtracted.
-
-    Raises:
-      ValueError: there is only one replicate, so there are no others.
     """
     del episode
     returns = returns_to_go(rewards, discount)
-    _check_replicates(returns, "leave-one-out baseline")
     learned = returns * counted
     others, total = (part.sum(axis=1, keepdims=True) - part for part in (counted, learned))
     return returns - total / jnp.maximum(others, 1)
@@ -130,26 +126,16 @@ def vimco(rewards: Float[Array, "T M B"], episode: Episode) -> Float[Array, "T M
     The return of a replicate is a log-likelihood; the bound of M of them is ``log mean_m exp(return)``. The signal of a
     replicate, the same for all its locations, is the bound minus the bound with the mean return of the others in its
     place. It is multiplied by M, which cancels the surrogate's mean over replicates.
-
-    Raises:
-      ValueError: there is only one replicate, so there are no others.
     """
     del episode
     returns = rewards.sum(axis=0)
-    replicates = _check_replicates(rewards, "learning signal of vimco")
+    replicates = rewards.shape[1]
     others = (returns.sum(axis=0, keepdims=True) - returns) / (replicates - 1)
     # One row for each replicate that is replaced.
     replaced = jnp.where(jnp.eye(replicates, dtype=bool)[:, :, None], others[:, None], returns[None])
     bound = jax.nn.logsumexp(returns, axis=0)
     signal = replicates * (bound[None] - jax.nn.logsumexp(replaced, axis=1))
     return jnp.broadcast_to(signal, rewards.shape)
-
-
-def _check_replicates(rewards: Array, needed_by: str) -> int:
-    replicates = rewards.shape[1]
-    if replicates < 2:
-        raise ValueError(f"replicates {replicates}: the {needed_by} needs at least 2")
-    return replicates
 
 
 def _init_average(num_glimpses: int) -> PyTree:

@@ -110,8 +110,7 @@ class Checkpoints:
                 _check_equal(digest["shapes"], _shapes(like), "of another model:")
                 with _checkpointer() as checkpointer:
                     state = checkpointer.restore(path / "state", args=ocp.args.StandardRestore(abstract))
-                if state_digest(state) != digest["state"]:
-                    raise ValueError("its state does not match its digest")
+                _check_equal({"state": digest["state"]}, {"state": state_digest(state)}, "its")
                 return state
             except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
                 warn(f"checkpoint {str(path)!r} cannot be read ({_one_line(error)}); trying the one before")

@@ -9,7 +9,7 @@ import optax.contrib
 from jaxtyping import Array, PyTree
 
 from common import Scalar
-from common.checks import Range, check_ranges
+from common.checks import Range, check_at_most, check_ranges
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ def check_optimizer(config: OptimizerConfig, steps: int) -> None:
       ValueError: a bad configuration.
     """
     check_ranges(config)
-    if config.warmup_steps >= steps:
-        raise ValueError(f"warmup_steps {config.warmup_steps}: must be below the run's {steps} steps")
+    check_at_most("warmup_steps", config.warmup_steps, steps - 1, f"must be below the run's {steps} steps")
 
 
 def make_schedule(

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import pytest
 
-from common.checks import Range, check_ranges, refuse_settings
+from common.checks import (
+    Range,
+    check_at_most,
+    check_divides,
+    check_ranges,
+    check_sides,
+    explained,
+    refuse_settings,
+)
 
 
 @dataclass(frozen=True)
@@ -53,3 +61,24 @@ def test_settings_without_effect_are_refused_unless_they_have_their_default():
     refuse_settings(Config(), ("steps", "name"), ": unused")
     with pytest.raises(ValueError, match="name 'other': unused"):
         refuse_settings(Config(name="other"), ("steps", "name"), ": unused")
+
+
+def test_limits_that_the_images_set_are_said_with_their_reason():
+    check_at_most("crop", 32, 32, "must fit")
+    check_divides("heads", 4, "units", 12)
+    check_sides("network 'cnn'", 21, 40, 21)
+    with pytest.raises(ValueError, match="^crop 33: must fit the 32x40 image, so at most 32$"):
+        check_at_most("crop", 33, 32, "must fit the 32x40 image")
+    with pytest.raises(ValueError, match="^heads 5: must divide units 12$"):
+        check_divides("heads", 5, "units", 12)
+    with pytest.raises(ValueError, match="^network 'cnn' on 40x20 images: needs at least 21x21$"):
+        check_sides("network 'cnn'", 40, 20, 21)
+
+
+def test_an_error_is_raised_again_with_what_it_is_about():
+    with pytest.raises(ValueError, match="^run 'a': bad$"), explained("run 'a'"):
+        raise ValueError("bad")
+    with pytest.raises(ValueError, match="^'a' cannot be read: gone$"), explained("'a' cannot be read", OSError):
+        raise FileNotFoundError("gone")
+    with pytest.raises(ValueError, match="^bad$"), explained("'a' cannot be read", OSError):
+        raise ValueError("bad")

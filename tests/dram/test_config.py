@@ -24,7 +24,11 @@ def _with(part, **fields):
         ("retina", {"glimpse_size": 121}, "glimpse_size 121"),
         ("retina", {"num_scales": 7}, "num_scales 7"),
         ("agent", {"glimpses_per_target": 0}, "glimpses_per_target 0: must be at least 1"),
-        ("agent", {"glimpses_per_target": 67}, "glimpses_per_target 67: must be at most 66, since an episode of 3 ta"),
+        (
+            "agent",
+            {"glimpses_per_target": 67},
+            "glimpses_per_target 67: an episode of 3 targets has at most 200 glimpses, so at most 66",
+        ),
         ("agent", {"conv_channels": 0}, "conv_channels 0"),
         ("agent", {"glimpse_features": -1}, "glimpse_features -1"),
         ("agent", {"lower_hidden": 0}, "lower_hidden 0"),

@@ -65,11 +65,6 @@ def test_a_crop_of_the_whole_image_is_the_image():
     np.testing.assert_array_equal(found, images)
 
 
-def test_crops_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="a crop of 41x8 pixels: must fit the 40x20 image"):
-        corner([[0.0, 0.0]], [True], (40, 20), (41, 8))
-
-
 def test_glimpses_at_the_end_count_only_beside_a_single_symbol():
     sequence = Sequence(2)
     # Three symbols, two, one, none, and no end.

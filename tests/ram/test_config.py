@@ -104,7 +104,7 @@ def test_convolutions_need_a_large_enough_glimpse():
 def test_the_last_useful_scale_is_the_last_allowed():
     # 12, 24, 48, 96 and 192 pixels; 384 would see as much as 192 from the corner of 96 x 96 pixels: all of it.
     validate(RamConfig(RetinaConfig(12, 5)), 96, 96)
-    with pytest.raises(ValueError, match="num_scales 6.*at most 5 scales"):
+    with pytest.raises(ValueError, match="num_scales 6: with growth 2 .* whole .* at scale 5, so at most 5"):
         validate(RamConfig(RetinaConfig(12, 6)), 96, 96)
 
 

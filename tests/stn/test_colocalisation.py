@@ -228,7 +228,7 @@ def test_the_loss_is_zero_if_all_labels_differ():
         ({"layers": -1}, "layers -1: must be at least 0"),
         ({"transform": "attention"}, "transform 'attention' on 32x40 images: needs square ones"),
         ({"margin": -1.0}, "margin -1.0: must be at least 0"),
-        ({"downsample": 3}, "downsample 3 of 32x40 images: what is left must be at least 13x13"),
+        ({"downsample": 3}, "downsample 3 on 11x14 images: needs at least 13x13"),
     ],
 )
 def test_bad_configurations_are_refused(changes, message):

@@ -130,12 +130,6 @@ def test_identities_are_the_regular_grid():
         np.testing.assert_array_equal(grid, expected, err_msg=name)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 4), (4, 0)])
-def test_a_control_grid_below_2x2_is_refused(rows, columns):
-    with pytest.raises(ValueError, match=f"^control grid {rows}x{columns}: must be at least 2x2$"):
-        control_grid(rows, columns)
-
-
 def test_gradients_equal_finite_differences(x64):
     control = control_grid(2, 3)
     basis = spline_basis(2, 3, 3, 4)

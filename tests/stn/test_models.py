@@ -181,14 +181,14 @@ def test_localisation_rate_scales_only_localisation_networks():
         ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is made smaller"),
         ({"localisation_layers": -1}, {}, "localisation_layers -1: must be at least 0"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
-        ({"localisation_downsample": 3}, {}, "localisation_downsample 3: what is left must be at least 13x13"),
+        ({"localisation_downsample": 3}, {}, "localisation_downsample 3 on 10x10 images: needs at least 13x13"),
         ({"place": "multi"}, {}, "place 'multi' with network 'cnn': only network cnn11 has room for them"),
         ({"place": "none", "downsample": 2, "pooling": "sample"}, {}, "pooling 'sample' with place 'none'"),
         ({}, {"input_std": 0.0}, "input_std 0.0: must be above 0"),
         ({}, {"input_mean": math.inf}, "input_mean inf: must be a finite number"),
         ({}, {"dropout": 1.0}, "dropout 1.0: must be at least 0 and below 1"),
         ({}, {"label_smoothing": -0.1}, "label_smoothing -0.1: must be at least 0 and below 1"),
-        ({"downsample": 2}, {}, "network 'cnn' on 14x14 (downsample 2) images: needs at least 21x21"),
+        ({"downsample": 2}, {}, "network 'cnn' with downsample 2 on 14x14 images: needs at least 21x21"),
     ],
 )
 def test_bad_configurations_are_refused(transformer, network, message):

@@ -64,12 +64,7 @@ def draw_scene(key: tuple[int, ...], size: int, growth: float = 1.3, faces: tupl
 
     Returns:
         The scene.
-
-    Raises:
-        ValueError: the size is out of range.
     """
-    if not MIN_SIZE <= size <= MAX_SIZE:
-        raise ValueError(f"size {size} of house numbers: must be from {MIN_SIZE} to {MAX_SIZE} pixels")
     rng = np.random.default_rng(key)
     digits = draw_digits(rng)
     height = float(np.clip(np.exp(np.log(30) + 0.45 * rng.standard_normal()), 12, 60))

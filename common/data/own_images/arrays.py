@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.checks import explained
 from common.data.own_images.resizing import ResizeMode, Size, check_size, resize_picture
 from common.data.own_images.splits import EXPECTED_DATA, complete_splits, missing_fractions
 from common.data.source import SPLITS, LabelledSplits, Source
@@ -79,11 +80,9 @@ def load_npz(
 
 def _find_prefixes(file: Path) -> dict[str, str]:
     """Return the prefix of the array names of each split, from the names in the file alone."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-    except _BAD_FILE as error:
-        raise ValueError(f"{str(file)!r} is not a readable .npz file; data {EXPECTED_DATA}") from error
+    unreadable = f"{str(file)!r} is not a readable .npz file; data {EXPECTED_DATA}"
+    with explained(unreadable, *_BAD_FILE), zipfile.ZipFile(file) as archive:
+        names = {name.removesuffix(".npy") for name in archive.namelist()}
     prefixes = {"train": ""} if {"images", "labels"} & names else {}
     splits = {split: f"{split}_" for split in SPLITS if {f"{split}_images", f"{split}_labels"} & names}
     complete = all({f"{prefix}images", f"{prefix}labels"} <= names for prefix in (prefixes | splits).values())
@@ -98,12 +97,9 @@ def _find_prefixes(file: Path) -> dict[str, str]:
 def _read_sources(file: Path, prefixes: Mapping[str, str]) -> dict[str, Source]:
     """Read images uint8 `[N, h, w, C]` and integer labels `[N]` of each split."""
     arrays: dict[str, np.ndarray] = {}
-    try:
-        with np.load(file, allow_pickle=False) as loaded:
-            for prefix in prefixes.values():
-                arrays |= {name: loaded[name] for name in (f"{prefix}images", f"{prefix}labels")}
-    except _BAD_FILE as error:
-        raise ValueError(f"{str(file)!r} cannot be read: {error}") from error
+    with explained(f"{str(file)!r} cannot be read", *_BAD_FILE), np.load(file, allow_pickle=False) as loaded:
+        for prefix in prefixes.values():
+            arrays |= {name: loaded[name] for name in (f"{prefix}images", f"{prefix}labels")}
     sources = {}
     for split, prefix in prefixes.items():
         images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from common.checks import explained
 from common.data.own_images.resizing import ResizeMode, Size, check_size, resize_picture
 from common.data.own_images.splits import complete_splits, missing_fractions
 from common.data.source import SPLITS, LabelledSplits, Source
@@ -108,10 +109,13 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    folders = _subfolders(folder)
-    if not folders:
-        raise ValueError(f"{str(folder)!r} holds no classes: expected a subfolder for each class")
-    return folders
+    return _require_some(_subfolders(folder), folder, "classes: expected a subfolder for each class")
+
+
+def _require_some(items: list[Path], folder: Path, what: str) -> list[Path]:
+    if not items:
+        raise ValueError(f"{str(folder)!r} holds no {what}")
+    return items
 
 
 def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[list[Path], list[int]]:
@@ -122,21 +126,17 @@ def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[list[Path],
         inside = sorted(item for item in class_folder.iterdir() if not item.name.startswith("."))
         if class_folder.name not in class_names:
             raise ValueError(f"class {str(class_folder)!r} is not a class of train: expected {', '.join(class_names)}")
-        if not inside:
-            raise ValueError(f"class folder {str(class_folder)!r} holds no images")
-        files += inside
+        files += _require_some(inside, class_folder, "images")
         labels += [class_names.index(class_folder.name)] * len(inside)
     return files, labels
 
 
 def _read_image(file: Path, size: tuple[int, int] | None, resize_mode: ResizeMode) -> Image.Image:
     """Read a file as mode L or RGB, upright, resized to (rows, columns)."""
-    try:
-        with Image.open(file, formats=("PNG", "JPEG")) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            picture.load()
-    except _BAD_IMAGE as error:
-        raise ValueError(f"{str(file)!r} is not a readable PNG or JPEG image: {error}") from error
+    unreadable = f"{str(file)!r} is not a readable PNG or JPEG image"
+    with explained(unreadable, *_BAD_IMAGE), Image.open(file, formats=("PNG", "JPEG")) as opened:
+        picture = ImageOps.exif_transpose(opened)
+        picture.load()
     if picture.mode.startswith("I"):
         # Pillow clips 16-bit gray at 255 when it converts; 65535 = 257 * 255.
         picture = Image.fromarray(((np.asarray(picture).astype(np.int64) + 128) // 257).astype(np.uint8))

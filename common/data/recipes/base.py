@@ -99,6 +99,25 @@ def check_source(source: Source) -> None:
         )
 
 
+def check_image_size(source: Source, user: str, least: tuple[int, int], most: tuple[int, int] | None = None) -> None:
+    """Check the size of the images of a source.
+
+    Args:
+        source: images `[N, h, w, C]` with labels.
+        user: what takes them, for the message, such as "a canvas of 60x60".
+        least: the smallest rows and columns.
+        most: the largest rows and columns; None for no limit.
+
+    Raises:
+        ValueError: the images are smaller or larger.
+    """
+    h, w = source.images.shape[1:3]
+    too_large = most is not None and (h > most[0] or w > most[1])
+    if h < least[0] or w < least[1] or too_large:
+        allowed = f"at least {least[0]}x{least[1]}" + (f" and at most {most[0]}x{most[1]}" if most else "")
+        raise ValueError(f"images of {h}x{w} pixels: {user} needs {allowed}")
+
+
 def draw_index(key: Key[Array, ""], num_images: int) -> Int[Array, ""]:
     """Draw the index of an image uniformly: int32 `[]` in 0..num_images-1."""
     return (jax.random.bits(key, (), "uint32") % np.uint32(num_images)).astype(jnp.int32)

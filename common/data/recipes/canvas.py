@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
-from common.data.recipes.base import Index, Sample, another, check_source, draw_any, label_of
+from common.data.recipes.base import Index, Sample, another, check_image_size, check_source, draw_any, label_of
 from common.data.source import Source
 
 
@@ -49,11 +49,9 @@ class Canvas:
             ValueError: images are larger than the canvas, or smaller or fewer than the distractors need.
         """
         check_source(source)
-        n, h, w, _ = source.images.shape
-        if h > self.height or w > self.width:
-            raise ValueError(f"images of {h}x{w} pixels: at most {self.height}x{self.width} fit on the canvas")
+        check_image_size(source, "a canvas", (1, 1), (self.height, self.width))
         if self.num_distractors:
-            check_distractors(n, min(h, w), 2, self.distractor_size)
+            check_distractors(source, 2, self.distractor_size)
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the source's classes."""
@@ -80,23 +78,21 @@ class Canvas:
         return paint(source, draw_layout(key, index, source, self), self), label_of(index, source)
 
 
-def check_distractors(num_images: int, side: int, needed: int, distractor_size: int) -> None:
+def check_distractors(source: Source, needed: int, distractor_size: int) -> None:
     """Check that distractors can be cropped from images.
 
     Args:
-        num_images: images N of the source.
-        side: the smaller side of an image in pixels.
+        source: images `[N, h, w, C]` with labels.
         needed: smallest number of images, so that distractors come from other images than the shown ones.
         distractor_size: side of a distractor in pixels.
 
     Raises:
         ValueError: images are too small or too few.
     """
-    if distractor_size > side:
-        size = f"{distractor_size}x{distractor_size}"
-        raise ValueError(f"distractors of {size} pixels: the images allow at most {side}x{side}")
-    if num_images < needed:
-        raise ValueError(f"number of images in a split is {num_images}: at least {needed} are needed")
+    n, h, w, _ = source.images.shape
+    if n < needed or min(h, w) < distractor_size:
+        size = f" of at least {distractor_size}x{distractor_size} pixels" if distractor_size else ""
+        raise ValueError(f"a split of {n} images of {h}x{w} pixels: at least {needed}{size} are needed")
 
 
 class Layout(NamedTuple):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from common.data.recipes.base import Index, Sample, check_source, draw_index, label_of
+from common.data.recipes.base import Index, Sample, check_image_size, check_source, draw_index, label_of
 from common.data.source import Source
 
 
@@ -34,9 +34,7 @@ class Crop:
             ValueError: they are smaller.
         """
         check_source(source)
-        _, h, w, _ = source.images.shape
-        if h < self.height or w < self.width:
-            raise ValueError(f"images of {h}x{w} pixels: crops need at least {self.height}x{self.width}")
+        check_image_size(source, "a crop", (self.height, self.width))
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the source's classes."""

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Int32, Key
 
 from common.data.recipes import warps
-from common.data.recipes.base import Index, Sample, another, check_source, draw_any, label_of
+from common.data.recipes.base import Index, Sample, another, check_image_size, check_source, draw_any, label_of
 from common.data.recipes.canvas import check_distractors
 from common.data.recipes.pairs import SUMS, check_digits
 from common.data.source import Source
@@ -48,12 +48,8 @@ class Warp(abc.ABC):
             ValueError: the images are too large or too small.
         """
         check_source(source)
-        height, width = source.images.shape[1:3]
-        least, most = self.min_side, warps.MAX_SIDE
-        if min(height, width) < least or max(height, width) > most:
-            raise ValueError(
-                f"images of {height}x{width} pixels: {type(self).__name__} needs {least}x{least} to {most}x{most}"
-            )
+        least, most = (self.min_side, self.min_side), (warps.MAX_SIDE, warps.MAX_SIDE)
+        check_image_size(source, type(self).__name__, least, most)
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the source's classes."""
@@ -128,12 +124,9 @@ class RotatedScaledMoved(Warp):
             ValueError: they are too large.
         """
         super().check(source)
-        height, width = source.images.shape[1:3]
-        if height * self.largest > 1000 * self.height or width * self.largest > 1000 * self.width:
-            raise ValueError(
-                f"images of {height}x{width} pixels: scaled by {self.largest / 1000}, they must fit on a canvas of "
-                f"{self.height}x{self.width}"
-            )
+        user = f"a canvas of {self.height}x{self.width} for images scaled by {self.largest / 1000}"
+        most = 1000 * self.height // self.largest, 1000 * self.width // self.largest
+        check_image_size(source, user, (1, 1), most)
 
     def draw_map(self, key: Key[Array, ""], height: int, width: int) -> Int32[Array, "H W 2"]:
         """See `Warp.draw_map`."""
@@ -212,7 +205,7 @@ class TwoChannelSum(RotatedScaledMoved):
             ValueError: images are too large or too few.
         """
         super().check(source)
-        check_distractors(len(source.images), min(source.images.shape[1:3]), 2, 0)
+        check_distractors(source, 2, 0)
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names `0` to `18` of the sums.

@@ -70,7 +70,7 @@ class Pair:
             ValueError: images are too large or too few.
         """
         check_source(source)
-        n, h, w, _ = source.images.shape
+        _, h, w, _ = source.images.shape
         # The first image leaves the least room when it is just too close to an edge for the second.
         if h > self.height or w > self.width or (3 * h - 1 > self.height and 3 * w - 1 > self.width):
             raise ValueError(
@@ -78,9 +78,9 @@ class Pair:
                 f"are at most {(self.height + 1) // 3} high or {(self.width + 1) // 3} wide"
             )
         if self.num_distractors:
-            check_distractors(n, min(h, w), 3, self.distractor_size)
+            check_distractors(source, 3, self.distractor_size)
         else:
-            check_distractors(n, min(h, w), 2, 0)
+            check_distractors(source, 2, 0)
 
     def name_classes(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
         """Return `0 0` to `9 9` of 55 pairs, `0` to `9` and `end` of 11 symbols, or `0` to `18` of 19 sums.

@@ -86,7 +86,7 @@ def load_svhn(
     present = {name: find_part(folder, name) for name in ("train", "extra", "test")}
     for name in ("train", "test"):
         if present[name] is None:
-            raise ValueError(f"{os.fspath(folder)!r} holds no {name}.tar.gz: download it from {ADDRESS}")
+            raise ValueError(f"data {os.fspath(folder)!r} (--data) holds no {name}.tar.gz: download it from {ADDRESS}")
     if present["extra"] is None:
         warnings.warn(
             f"{os.fspath(folder)!r} holds no extra.tar.gz, so train and validation have 33,402 numbers of SVHN instead "

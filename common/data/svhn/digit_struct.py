@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5r, h5s
 
+from common.checks import explained
 from common.data.svhn.records import Record
 
 # Records between two progress reports: about a second.
@@ -54,13 +55,10 @@ def read_records(
 
 def _iterate_records(content: bytes, where: str) -> Iterator[tuple[int, Record | str]]:
     """Yield the number of all records, with each record or what is wrong with it."""
-    try:
-        with h5py.File(io.BytesIO(content)) as file:
-            names, boxes = (file["digitStruct"][field][()].ravel() for field in ("name", "bbox"))
-            for name, box in zip(names, boxes, strict=True):
-                yield len(names), _read_record(file.id, name, box)
-    except _BAD_MATLAB as error:
-        raise ValueError(f"{where} is not a digitStruct.mat of SVHN: {error}") from error
+    with explained(f"{where} is not a digitStruct.mat of SVHN", *_BAD_MATLAB), h5py.File(io.BytesIO(content)) as file:
+        names, boxes = (file["digitStruct"][field][()].ravel() for field in ("name", "bbox"))
+        for name, box in zip(names, boxes, strict=True):
+            yield len(names), _read_record(file.id, name, box)
 
 
 # A file holds millions of data sets of one number each. h5py's high-level objects would take twice as long.

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from common.checks import explained
 from common.data.svhn.records import Record
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
@@ -108,31 +109,24 @@ class Part:
                 if wanted(path.name) and path.is_file() and not path.is_symlink():
                     yield path.name, path.read_bytes()
             return
-        try:
-            with _Unpacked(self.path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
-                for member in archive:
-                    folder, _, name = member.name.removeprefix("./").rpartition("/")
-                    if folder == self.name and member.isreg() and wanted(name):
-                        file = archive.extractfile(member)
-                        assert file is not None  # Because it is a regular file.
-                        yield name, file.read()
-                _check_end(unpacked)
-        except _BAD_ARCHIVE as error:
-            raise ValueError(
-                f"{str(self.path)!r} is truncated or damaged ({error}): delete it and download it again from {ADDRESS}"
-            ) from error
+        damaged = f"{str(self.path)!r} is truncated or damaged; delete it and download it again from {ADDRESS}"
+        with (
+            explained(damaged, *_BAD_ARCHIVE),
+            _Unpacked(self.path) as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r:") as archive,
+        ):
+            for member in archive:
+                folder, _, name = member.name.removeprefix("./").rpartition("/")
+                if folder == self.name and member.isreg() and wanted(name):
+                    file = archive.extractfile(member)
+                    assert file is not None  # Because it is a regular file.
+                    yield name, file.read()
+            _check_end(unpacked)
 
 
 def find_part(folder: str | os.PathLike[str], name: str) -> Part | None:
-    """Return a part of SVHN in the user's folder: `NAME.tar.gz` or the folder `NAME`; None if there is neither.
-
-    Raises:
-        ValueError: the user's folder is not a folder.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ValueError(f"data {str(root)!r} (--data): not a folder with train.tar.gz and test.tar.gz from {ADDRESS}")
-    for path in (root / f"{name}.tar.gz", root / name):
+    """Return a part of SVHN in the user's folder: `NAME.tar.gz` or the folder `NAME`; None if there is neither."""
+    for path in (Path(folder, f"{name}.tar.gz"), Path(folder, name)):
         if path.exists():
             return Part(name, path)
     return None

@@ -287,12 +287,6 @@ def test_a_replayed_episode_equals_the_episode_of_its_samples():
     assert np.abs(np.asarray(other.log_probs - first.log_probs)).max() > 0.1
 
 
-@pytest.mark.parametrize(("kind", "samples"), [("replayed", None), ("sampled", jnp.zeros((3, BATCH, 2)))])
-def test_samples_belong_to_a_replayed_episode(kind, samples):
-    with pytest.raises(ValueError, match=f"kind '{kind}': .*'replayed' needs samples, the others take none"):
-        _episode(kind=kind, samples=samples)
-
-
 def test_sigmas_are_those_of_the_policy():
     np.testing.assert_array_equal(_episode().sigmas[1:], np.broadcast_to(SIGMA, (2, BATCH, 2)))
     np.testing.assert_array_equal(_episode().sigmas[0], 0)
@@ -314,8 +308,6 @@ def test_antithetic_replicates_mirror_the_noise():
     assert np.abs(noise[1:, 0] - noise[1:, 1]).min() > 0
     expected = stats.norm.logpdf(episode.samples[1:], episode.modes[1:], SIGMA).sum(-1)
     np.testing.assert_allclose(episode.log_probs[1:], expected, rtol=1e-3, atol=1e-4)
-    with pytest.raises(ValueError, match="replicates 3: antithetic"):
-        replicate(play, KEY, 3, antithetic=True)
 
 
 # An agent that glances draws its first location from its policy too.

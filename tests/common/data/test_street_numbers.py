@@ -105,7 +105,7 @@ def test_gray_is_the_luma_of_pillow():
             r"^resize 120 \(--resize\): must be SIDE or HxW .*; each side from 7 to 108$",
         ),
         (lambda: fit_crop(Crop(110, 110), Numbers(size=128), 111), "each side from 7 to 110$"),
-        (lambda: Crop(10, 5).check(_source()), "^images of 9x10 pixels: crops need at least 10x5$"),
+        (lambda: Crop(10, 5).check(_source()), "^images of 9x10 pixels: a crop needs at least 10x5$"),
         (lambda: fit_crop(Crop(54, 54), Numbers(), 0), "^resize 0 "),
         (lambda: load_task("house_numbers", resize="20x30"), "house numbers are square"),
         (

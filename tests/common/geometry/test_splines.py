@@ -41,16 +41,3 @@ def test_strong_regularisation_gives_the_least_squares_plane():
     plane, *_ = np.linalg.lstsq(np.column_stack([CONTROL, np.ones(9)]), values, rcond=None)
     expected = np.column_stack([POINTS, np.ones(40)]) @ plane
     np.testing.assert_allclose(thin_plate_basis(CONTROL, POINTS, 1e9) @ values, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("control", "message"),
-    [
-        (CONTROL[:2], "^2 control points: at least 3 different ones"),
-        (np.outer(np.arange(4.0), [1, 2]), "^4 control points: .* not on one line"),
-        (CONTROL[[0, 1, 2, 3, 3]], "^5 control points: at least 3 different ones"),
-    ],
-)
-def test_errors_quote_the_number_of_control_points(control, message):
-    with pytest.raises(ValueError, match=message):
-        thin_plate_basis(control, POINTS)

@@ -138,13 +138,6 @@ def test_leave_one_out_by_hand():
         np.testing.assert_allclose(made[0, :, 0], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["leave_one_out", "vimco"])
-def test_comparing_replicates_needs_two(name):
-    episode = _episode(jnp.zeros((2, 1, 3)), jnp.zeros((2, 1, 3, 2)))
-    with pytest.raises(ValueError, match="replicates 1.*at least 2"):
-        policy_loss(make_estimator(EstimatorConfig(advantage=name)), episode, jnp.zeros(3, int))
-
-
 def test_vimco_equals_numpy():
     rewards = _random(3, 4, 5)
     returns = np.asarray(rewards, np.float64).sum(axis=0)

@@ -195,8 +195,6 @@ def test_photograph_keeps_the_size():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: draw_scene((0,), 7), "^size 7 of house numbers: must be from 8 to 128 pixels$"),
-        (lambda: draw_scene((0,), 129), "^size 129 of house numbers"),
         (
             lambda: find_font(Face("no_such", "A.ttf", 0)),
             r"'fontpkg_no_such' is missing: pip install",

@@ -144,7 +144,7 @@ def test_bad_files_are_named(tmp_path):
     (tmp_path / "README.md").write_text("# No images")
     for name in ("one.npy", "README.md"):
         expected = "is not a readable .npz file; data must be a folder with a subfolder for each class, or a .npz file"
-        with pytest.raises(ValueError, match=f"{re.escape(name)}' {expected}$"):
+        with pytest.raises(ValueError, match=f"{re.escape(name)}' {expected}: "):
             load_own_images(tmp_path / name)
     with pytest.raises(ValueError, match=r"no folder and no file at '.*absent'; data must be a folder"):
         load_own_images(tmp_path / "absent")

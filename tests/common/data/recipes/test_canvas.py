@@ -149,10 +149,10 @@ def test_jit_and_vmap_give_the_same_as_single_draws(recipe):
 @pytest.mark.parametrize(
     ("source", "recipe", "message"),
     [
-        (_source(), Canvas(4, 9), "^images of 5x6 pixels: at most 4x9 fit"),
-        (_source(), Canvas(9, 5), "^images of 5x6 pixels: at most 9x5 fit"),
-        (_source(), Canvas(20, 20, 1, 6), "^distractors of 6x6 pixels: the images allow at most 5x5"),
-        (_source(count=1), Canvas(20, 20, 1, 2), "^number of images in a split is 1: at least 2 are needed"),
+        (_source(), Canvas(4, 9), "^images of 5x6 pixels: a canvas needs .* at most 4x9"),
+        (_source(), Canvas(9, 5), "^images of 5x6 pixels: a canvas needs .* at most 9x5"),
+        (_source(), Canvas(20, 20, 1, 6), "images of 5x6 pixels: at least 2 of at least 6x6 pixels are needed"),
+        (_source(count=1), Canvas(20, 20, 1, 2), "^a split of 1 images of 5x6 pixels: at least 2 of"),
         (Source(np.zeros((0, 5, 5, 1), np.uint8), np.zeros(0, np.int32)), Plain(), r"\(0, 5, 5, 1\)"),
         (Source(np.zeros((3, 5, 5), np.uint8), np.zeros(3, np.int32)), Plain(), r"\(3, 5, 5\)"),
         (Source(np.zeros((3, 5, 5, 1), np.uint8), np.zeros(2, np.int32)), Plain(), r"labels of shape \(2,\)"),

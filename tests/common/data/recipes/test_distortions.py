@@ -186,14 +186,14 @@ def _blank(count, side):
 @pytest.mark.parametrize(
     ("recipe", "source", "message"),
     [
-        (Rotated(), _blank(2, 36), "^images of 36x36 pixels: Rotated needs 1x1 to 35x35$"),
+        (Rotated(), _blank(2, 36), "^images of 36x36 pixels: Rotated needs at least 1x1 and at most 35x35$"),
         (
             RotatedScaledMoved(30, 30),
             _blank(2, 28),
-            "^images of 28x28 pixels: scaled by 1.2, they must fit",
+            "^images of 28x28 pixels: a canvas of 30x30 for images scaled by 1.2 needs .* at most 25x25$",
         ),
-        (Projected(), _blank(2, 7), "^images of 7x7 pixels: Projected needs 8x8 to 35x35$"),
-        (TwoChannelSum(), _blank(1, 28), "^number of images in a split is 1: at least 2 are needed$"),
+        (Projected(), _blank(2, 7), "^images of 7x7 pixels: Projected needs at least 8x8 and at most 35x35$"),
+        (TwoChannelSum(), _blank(1, 28), "^a split of 1 images of 28x28 pixels: at least 2 are needed$"),
     ],
 )
 def test_errors_quote_the_value(recipe, source, message):

@@ -297,8 +297,8 @@ def test_errors_name_the_file(folder, spoil, message):
 
 
 def test_path_that_is_not_a_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"absent' \(--data\): not a folder with train.tar.gz"):
-        find_part(tmp_path / "absent", "train")
+    with pytest.raises(ValueError, match=r"absent' \(--data\) holds no train.tar.gz: download it"):
+        load_svhn(tmp_path / "absent", SMALL)
 
 
 def test_part_without_valid_records_is_named(tmp_path):

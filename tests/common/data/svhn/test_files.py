@@ -49,7 +49,7 @@ def _overwrite(content, start, block):
 )
 def test_damaged_archive_is_an_error_and_is_not_cached(archive, tmp_path, spoil):
     archive.write_bytes(gzip.compress(spoil(gzip.decompress(archive.read_bytes()))))
-    message = r"train\.tar\.gz' is truncated or damaged \(.+\): delete it and download it again from http://ufldl"
+    message = r"train\.tar\.gz' is truncated or damaged; delete it and download it again from http://ufldl.*: .+"
     with pytest.raises(ValueError, match=message):
         load_part(find_part(tmp_path, "train"), SMALL, tmp_path / "cache")
     assert not any((tmp_path / "cache").iterdir())
@@ -59,7 +59,7 @@ def test_wrong_checksum_is_an_error(archive, tmp_path):
     content = bytearray(archive.read_bytes())
     content[-8] ^= 1  # The file ends in checksum and length, four bytes each.
     archive.write_bytes(content)
-    with pytest.raises(ValueError, match=r"train\.tar\.gz' is truncated or damaged \(CRC check failed"):
+    with pytest.raises(ValueError, match=r"train\.tar\.gz' is truncated or damaged; .*: CRC check failed"):
         load_part(find_part(tmp_path, "train"), SMALL)
 
 
