@@ -1,7 +1,7 @@
 """Write the pages of the stored results: ``python -m experiments.results_pages [FOLDER]``.
 
-The folder, ``results`` by default, holds copies of runs' ``results.json`` in a folder for each paper, the papers'
-numbers (``paper.toml``) and the pages' prose (``page.md.jinja``). The command writes each ``README.md``, and
+The folder, ``results`` by default, has a folder for each paper with copies of runs' ``results.json``, the published
+numbers (``paper.toml``) and the prose of the page (``page.md.jinja``). The command writes each ``README.md``, and
 ``index.json``.
 """
 
