@@ -130,7 +130,7 @@ class Page:
         return markdown_table(header, rows)
 
     def _images(self, path: str) -> str:
-        """Return the training images of a run as "5.12 M", or "5.12 + 5.12 M" if it started from another run's parameters.
+        """Return the training images of a run as "5.12 M", or "5.12 + 5.12 M" if it has a warm start.
 
         Args:
           path: of a group, with its folder. `started_from` in the folder's `paper.toml` names the other run.
