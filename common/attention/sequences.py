@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Sequence(NamedTuple):
-    """How a sequence is read: with an equal number of glimpses for each target.
+    """The reading of a sequence, with an equal number of glimpses for each target.
 
     Attributes:
       glimpses: N, the glimpses of each target; an episode has ``T = S * N``.

@@ -44,7 +44,7 @@ class Truth(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """What is kept of the episodes on N images; a mean over the episodes.
+    """Facts about the episodes on N images, each a mean over the episodes.
 
     Attributes:
       probabilities: of the classes after each glimpse ``[N, T, num_classes]``.
