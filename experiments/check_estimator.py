@@ -40,7 +40,7 @@ class CheckConfig:
     kind: Literal["reward", "advantage", "surrogate"] | None = None
     """Kind of the function; by default its arguments decide."""
     biased: bool = False
-    """Measure a bias and report it instead of failing; the decorator `biased` says the same in the code."""
+    """Measure a bias and report it instead of failing; the decorator `biased` does the same in the code."""
 
 
 def find_kind(name: str, kind: str | None = None) -> tuple[Extension, Any]:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Write files atomically: nobody reads half of one."""
 
 import os
 from pathlib import Path

@@ -41,7 +41,7 @@ class Reading(NamedTuple):
         return self.end is None or self.end not in self.label[:place]
 
     def target_at(self, step: int) -> int:
-        """Return the place of the symbol that glimpse `step` looks for, both from 0."""
+        """Return the place of the symbol that glimpse `step` belongs to, both from 0."""
         return step // self.glimpses_per_target
 
     def ends_target(self, step: int) -> bool:

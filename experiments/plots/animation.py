@@ -54,7 +54,7 @@ def episode_gif(
     """Draw an endless animation of the first `max_images` episodes; frame t shows the state after glimpse t.
 
     From top to bottom: the image with the boxes of this glimpse and the path so far; all that the retina has
-    seen so far; the belief over classes (the likeliest ten, if there are many). Of sequences the belief is about the
+    read so far; the belief over classes (the likeliest ten, if there are many). Of sequences the belief is about the
     current symbol, and an episode that has ended stays as it is.
 
     Args:

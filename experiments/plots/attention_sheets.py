@@ -82,9 +82,9 @@ def attention_sheet(
     Args:
       images: the input.
       maps: weights of squares of pixels, from the image's upper left corner on; the last may reach beyond the image.
-        Each is drawn on a scale of its own, and says how many times as large as equal weights its largest is.
+        Each is drawn on a scale of its own, with its largest weight divided by a uniform weight as a number.
       cell: side of those squares, in pixels.
-      patches: what each glimpse saw, drawn below its weights, each from 0 to its largest value.
+      patches: the patch of each glimpse, drawn below its weights, each from 0 to its largest value.
       verdicts: of each image, what stands above it and in which colour.
     """
     height, width = images.shape[1:3]

@@ -78,8 +78,8 @@ def reconstruct(glimpse: GlimpsePatches, boxes: GlimpseBoxes, height: int, width
 def reconstruct_episode(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: int, width: int) -> Canvas:
     """Reconstruct the image `[height, width, C]` in [0, 1] from T glimpses, as `reconstruct` does from one.
 
-    `glimpses` is `[T, K, G, G, C]`, `boxes` `[T, K, 4]` in pixels. A finer patch wins over a coarser one
-    whenever it was seen; among equals the later one wins.
+    `glimpses` is `[T, K, G, G, C]`, `boxes` `[T, K, 4]` in pixels. A finer patch covers a coarser one,
+    whichever came first; of patches of one size the later covers the earlier.
     """
     patches = np.asarray(glimpses).reshape(-1, *glimpses.shape[2:])
     frames = np.asarray(boxes, np.float64).reshape(-1, 4)
@@ -113,7 +113,7 @@ def seen_rgb(glimpses: EpisodePatches, boxes: EpisodeBoxes, height: int, width: 
 
 
 def verdict(reading: Reading, names: Sequence[str]) -> tuple[str, str]:
-    """Return the title of an episode and its colour; a tick or a cross repeats what the colour says."""
+    """Return the title of an episode and its colour; a tick or a cross repeats the meaning of the colour."""
     true = reading.text(reading.label, names)
     if reading.is_correct:
         return f"✓ {true}", RIGHT
@@ -251,7 +251,7 @@ def retina_sheet(
     max_images: int = 4,
     max_glimpses: int = 8,
 ) -> Figure:
-    """Draw what the retina saw: each glimpse painted into the frame of its image, and its patches below.
+    """Draw the glimpses of episodes: each painted into the frame of its image, and its patches below.
 
     Args:
       glimpses: `[T, N, K, G, G, C]` in [0, 1], finest scale first.
@@ -263,8 +263,7 @@ def retina_sheet(
       class_names: one for each class; their numbers if None.
       max_images, max_glimpses: how many rows and columns at most.
 
-    The left column is the image itself, the right one what all the glimpses shown saw of it together; dark
-    blue was not seen.
+    The left column is the image itself, the right one all its drawn glimpses together. Dark blue was not read.
     """
     count, steps = min(len(images), max_images), min(len(glimpses), max_glimpses)
     if not count or not steps:

@@ -20,7 +20,7 @@ def error_by_glimpse(
 ) -> Figure:
     """Draw the error, in per cent, of the belief after each of T glimpses of the greedy path.
 
-    For sequences there is a curve for each symbol: the error of the belief about the symbol that the glimpse looks for.
+    For sequences there is a curve for each symbol: the error of the belief about it after each of its glimpses.
 
     Args:
       errors: `[T]`.
@@ -41,7 +41,7 @@ def error_by_glimpse(
             shade: dict[str, Any] = {"color": SERIES[0], "alpha": 0.18 if each > 1 else 0.4, "label": label}
             if each > 1:
                 axes.fill_between(glimpses[part], low[part], high[part], linewidth=0, **shade)
-            else:  # A band of one point would not be seen.
+            else:  # A band of one point would be invisible.
                 axes.vlines(glimpses[part], low[part], high[part], linewidth=6, **shade)
         axes.plot(glimpses[part], errors[part], "-o", color=SERIES[0], linewidth=1.8, markersize=5)
         if glimpses_per_target:

@@ -34,9 +34,9 @@ def location_heatmaps(
     """Draw a heat map of the greedy `locations` `[T, N, 2]` over the image for each glimpse number.
 
     Each square of a map is `cell` pixels wide (if None, so that about 30 make a side). All maps share one
-    scale of the fraction of images, in per cent; it is a square root, which gives counts even noise, and a
+    scale of the fraction of images, in per cent; it is a square root, on which the noise of counts is even, and a
     glimpse that puts most images in one square (a fixed start) does not stretch it. Of sequences, whose symbols have
-    `glimpses_per_target` each, shares are of the images that take the glimpse, the first `taken` `[N]` of each.
+    `glimpses_per_target` each, fractions are of the images that take the glimpse, the first `taken` `[N]` of each.
     """
     glimpses, images = locations.shape[:2]
     if taken is not None and images:

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from experiments.files import write_bytes
 from experiments.plots.arrays import GlimpseBoxes, Image, PixelPath, to_rgb
 
-# Okabe and Ito's palette, told apart under every common colour blindness.
+# The palette of Okabe and Ito, whose colours differ under every common colour blindness.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 INK, FAINT = "#1f2430", "#6b7280"
 RIGHT, WRONG = "#00664b", "#b03a00"  # darker green and vermilion, legible as text on white
@@ -67,7 +67,7 @@ def spread(points: PixelPath, gap: float, height: int, width: int) -> PixelPath:
     count = len(points)
     low = np.minimum(gap / 2, [width / 2, height / 2])
     high = np.array([width, height]) - low
-    # Points on one spot part in different directions, which the golden angle gives.
+    # Points on one spot move in different directions: multiples of the golden angle.
     angles = np.arange(count) * 2.399963
     nudge = 1e-3 * gap * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     places = points

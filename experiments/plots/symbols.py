@@ -1,4 +1,4 @@
-"""Marks of sequences in figures of episodes: the symbol that a glimpse looks for, and the predicted symbols."""
+"""Marks of sequences in figures of episodes: the symbol that a glimpse belongs to, and the predicted symbols."""
 
 from collections.abc import Sequence
 

@@ -26,7 +26,7 @@ def write_report(run_dir: Path) -> Path:
     """Write `report.html` into a run directory and return its path.
 
     The page is made of `config.json`, `results.json` (errors in per cent), `metrics.jsonl`, `plots/*.png`,
-    `plots/*.gif` and `plots/episodes.json` (see `experiments.reports.episodes`). It says which of them are missing. It
+    `plots/*.gif` and `plots/episodes.json` (see `experiments.reports.episodes`). It names those that are missing. It
     needs no other file and no network.
 
     Raises:

@@ -1,4 +1,4 @@
-"""History of a run: what its transformers do to a few test images, kept at each validation for an animation."""
+"""History of a run: grids and outputs of its transformers on a few test images at each validation, for an animation."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,18 +23,17 @@ Viewer = Callable[[Any], dict[str, np.ndarray]]
 def transformer_viewer(
     transformed: Callable[[Any, jax.Array], Sequence[TransformerOutput]], dataset: Dataset
 ) -> Viewer:
-    """Return a function that shows the transformers at work on the first test images.
+    """Return a function that computes the grids and outputs of the transformers on the first test images.
 
     Args:
-      transformed: ``(params, images [N, H, W, C]) -> outputs``, what each transformer did; its images have values from
-        0 to 1.
+      transformed: ``(params, images [N, H, W, C]) -> outputs``, one for each transformer, whose images are in [0, 1].
       dataset: the images.
     """
     images = np.asarray(dataset.test.images)[:SHOWN_IMAGES]
-    look = jax.jit(transformed)
+    compute = jax.jit(transformed)
 
     def view(params: Any) -> dict[str, np.ndarray]:
-        outputs = jax.tree.map(np.asarray, look(params, jnp.asarray(images)))
+        outputs = jax.tree.map(np.asarray, compute(params, jnp.asarray(images)))
         grids = {f"grid_{number}": one.origins for number, one in enumerate(outputs)}
         crops = {f"output_{number}": one.images for number, one in enumerate(outputs)}
         return {"images": images, **grids, **crops} if outputs else {}
@@ -43,7 +42,7 @@ def transformer_viewer(
 
 
 def keep_history(view: Viewer, params: Any, step: int, run_dir: Path) -> None:
-    """Save what the transformers do after a step."""
+    """Save the grids and outputs of the transformers after a step."""
     if arrays := view(params):
         write_arrays(run_dir / HISTORY / f"{step}.npz", arrays)
 

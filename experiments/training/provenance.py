@@ -63,7 +63,7 @@ def add_start(run_dir: Path, images: str, code: Mapping[str, str], warm_start: M
       run_dir: its run directory.
       images: the `digest` of its images.
       code: its `code_digests`.
-      warm_start: the record of the run whose parameters it begins with; None for none, or where it resumes.
+      warm_start: the record of the run whose parameters it begins with; None without one, and for a resumed run.
 
     Raises:
       ValueError: the images are not those of the run.

@@ -35,12 +35,12 @@ def preset(images, tmp_path, monkeypatch):
         return "", dataclasses.replace(TINY, model=model)
 
     others = {"random": with_policy(locations="random"), "learner": with_policy(learned_sigma="global")}
-    presets = {"tiny": ("", experiment), **others}
-    for name in list(PRESETS):
-        monkeypatch.delitem(PRESETS, name)
-    for name, preset in presets.items():
-        monkeypatch.setitem(PRESETS, name, preset)
-    return str(images)
+    before = dict(PRESETS)
+    PRESETS.clear()
+    PRESETS.update({"tiny": ("", experiment), **others})
+    yield str(images)
+    PRESETS.clear()  # Other tests compare the order too.
+    PRESETS.update(before)
 
 
 def test_fresh_agent(preset, tmp_path, capsys):
