@@ -57,7 +57,7 @@ class SpeedConfig:
     """Numbers M of replicates of each image; each is measured. Rates are in episodes per second, B * M in a step; with
     M = 1 these are images per second."""
     glimpse_size: int = 12
-    """Side G of each scale's patch, in samples."""
+    """Side G of each scale's patch, in cells."""
     num_scales: int = 4
     """Number K of scales."""
     num_glimpses: int = 8
