@@ -30,9 +30,9 @@ def test_every_field_except_the_output_appears_once_with_its_help(cls):
 
 
 def test_help_is_the_docstring_of_the_field():
-    assert fields_of(RamExperiment)["discount"].help == (
-        "Factor on a reward for each glimpse that it lies ahead; small values credit a location with little more than "
-        "its own glimpse."
+    assert fields_of(RamExperiment)["max_kl"].help == (
+        "Skip the remaining updates of a step once the KL divergence of the current policy from the one that played the "
+        "episodes exceeds this, in nats per location; 0 for never."
     )
 
 
