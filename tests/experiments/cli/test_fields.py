@@ -31,8 +31,8 @@ def test_every_field_except_the_output_appears_once_with_its_help(cls):
 
 def test_help_is_the_docstring_of_the_field():
     assert fields_of(RamExperiment)["max_kl"].help == (
-        "Skip the remaining updates of a step once the KL divergence of the current policy from the one that played the "
-        "episodes exceeds this, in nats per location; 0 for never."
+        "Skip the remaining updates of a step once the KL divergence of the current policy from the one that played "
+        "the episodes exceeds this, in nats per location; 0 for never."
     )
 
 
