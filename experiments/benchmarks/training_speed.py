@@ -84,7 +84,7 @@ def check_speed(config: SpeedConfig) -> None:
     """Check the settings that the training run does not check, before anything is measured.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     check_ranges(config)
     if config.task not in TASKS or config.task == "images":

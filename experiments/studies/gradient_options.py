@@ -71,7 +71,7 @@ def validate(config: VarianceConfig) -> None:
     """Check what does not depend on the agent's configuration.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     if config.agent not in RAM_PRESETS and not Path(config.agent).is_dir():
         raise ValueError(f"agent {config.agent!r}: give the folder of a run, or a preset: {', '.join(RAM_PRESETS)}")

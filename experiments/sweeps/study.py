@@ -103,7 +103,7 @@ def make_plan(study: Study) -> Plan:
     """List the cells of a study.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     family = find_family(study.family)
     base = find_preset(family, study.preset)

@@ -68,7 +68,7 @@ def validate_augmentation_of(config: AugmentationConfig, dataset: Dataset, own: 
       own: True for the user's own images; only these can be mirrored.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     side = min(dataset.height, dataset.width)
     for name in ("shift", "cutout"):

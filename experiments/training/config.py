@@ -127,7 +127,7 @@ def validate_budget(experiment: Experiment) -> None:
     """Check the training budget and the optimiser.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     config = experiment.training
     check_ranges(config)
@@ -138,7 +138,7 @@ def validate_data(config: DataConfig) -> None:
     """Check the settings of the images before any image is made.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     check_ranges(config)
     check_ranges(config.augmentation)

@@ -155,7 +155,7 @@ def check_configuration(family: Family, experiment: Experiment, resumed: bool) -
       resumed: the run continues from a checkpoint.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     validate_budget(experiment)
     validate_data(experiment.data)
@@ -184,7 +184,7 @@ def build(family: Family, experiment: Experiment, dataset: Dataset) -> BuiltMode
     """Build the model of an experiment for its images, and check that its augmentation suits them.
 
     Raises:
-      ValueError: one line that quotes the bad value and says what is allowed.
+      ValueError: a bad configuration.
     """
     validate_augmentation_of(experiment.data.augmentation, dataset, is_own(experiment.data))
     return family.build(experiment, dataset)
