@@ -54,6 +54,8 @@ class LossConfig:
     """Weight of the cross-entropy, in nats."""
     classify_at: Literal["last", "every"] = "every"
     """Cross-entropy after the last glimpse only, or the mean over all glimpses."""
+    label_smoothing: Annotated[float, Range(0, below=1)] = 0.0
+    """Fraction of each label that the cross-entropy spreads evenly over all classes (Szegedy et al. 2016)."""
     policy_weight: Annotated[float, Range(0)] = 1.0
     """Weight of the policy surrogate."""
     value_weight: Annotated[float, Range(0)] = 1.0

@@ -171,6 +171,7 @@ class _Functions:
             played=step_input.played,
             sequence=self.sequence,
             first_drawn=first_drawn,
+            label_smoothing=self.config.loss.label_smoothing,
         )
         sigmas = episode.sigmas[first_drawn:, ..., 0]
         sigma = sigmas.mean() if sigmas.size else step_input.hyper.sigma[0]

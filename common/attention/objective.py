@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
@@ -40,6 +41,7 @@ def hybrid_loss(
     played: PlayedEpisodes | None = None,
     sequence: Sequence | None = None,
     first_drawn: int = 1,
+    label_smoothing: float = 0.0,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Array], PyTree]]:
     """Compute the weighted sum of the four losses (Mnih et al. 2014, section 3.1, 'hybrid' training).
 
@@ -56,6 +58,7 @@ def hybrid_loss(
       sequence: how the targets of a sequence are read; its losses are sums over the targets that count. None where the
         label is one class.
       first_drawn: the first glimpse whose location the location policy draws.
+      label_smoothing: fraction of each label that is spread evenly over all classes (Szegedy et al. 2016, section 7).
 
     Returns:
       ``(loss, (metrics, estimator_state))``; metrics are scalars.
@@ -63,7 +66,7 @@ def hybrid_loss(
     counted = None
     if sequence is not None:
         counted = sequence.counted(episode.logits, labels) if played is None else played.counted
-    classification = _classification_loss(classify_at, episode.logits, labels, sequence, counted)
+    classification = _classification_loss(classify_at, label_smoothing, episode.logits, labels, sequence, counted)
     policy, rewards, _, estimator_state = policy_loss(
         estimator, episode, labels, estimator_state, played, counted, first_drawn
     )
@@ -96,6 +99,7 @@ def hybrid_loss(
 
 def _classification_loss(
     classify_at: str,
+    label_smoothing: float,
     logits: Float[Array, "T M B C"],
     labels: Int[Array, " B *S"],
     sequence: Sequence | None,
@@ -103,7 +107,11 @@ def _classification_loss(
 ) -> Float[Array, ""]:
     targets = labels if sequence is None else sequence.targets(labels)[:, None]
     targets = jnp.broadcast_to(targets, logits.shape[:-1])
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    if label_smoothing:
+        smooth = optax.smooth_labels(jax.nn.one_hot(targets, logits.shape[-1]), label_smoothing)
+        cross_entropy = optax.softmax_cross_entropy(logits, smooth)
+    else:
+        cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if sequence is None:
         return cross_entropy[-1].mean() if classify_at == "last" else cross_entropy.mean()
     by_target = sequence.by_target(cross_entropy * counted)

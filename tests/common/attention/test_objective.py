@@ -46,7 +46,7 @@ def _episode(seed=1, steps=STEPS, labels=LABELS):
 
 
 @functools.cache
-def _compiled(sequence, classify_at, weights, first_drawn, config):
+def _compiled(sequence, classify_at, weights, first_drawn, label_smoothing, config):
     estimator = make_estimator(EstimatorConfig(**{"reward": "gain", "discount": 0.5} | dict(config)))
     if sequence is not None:
         estimator = estimator._replace(reward=sequence.reward(estimator.reward))
@@ -54,6 +54,7 @@ def _compiled(sequence, classify_at, weights, first_drawn, config):
     def loss(episode, labels, played):
         state = estimator.init_state(len(episode.logits))
         inputs = {"estimator_state": state, "played": played, "sequence": sequence, "first_drawn": first_drawn}
+        inputs["label_smoothing"] = label_smoothing
         return hybrid_loss(classify_at, weights, estimator, episode, labels, **inputs)
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -67,14 +68,15 @@ def _loss(
     weights=WEIGHTS,
     first_drawn=0,
     played=None,
+    label_smoothing=0.0,
     **config,
 ):
     """The loss with its metrics, and its gradient in every field of the episode."""
-    compiled = _compiled(sequence, classify_at, weights, first_drawn, tuple(sorted(config.items())))
+    compiled = _compiled(sequence, classify_at, weights, first_drawn, label_smoothing, tuple(sorted(config.items())))
     return compiled(jax.tree.map(jnp.asarray, episode), jnp.asarray(labels), played)
 
 
-def _by_loops(episode, labels, stop, classify_at, first_drawn, discount=0.5):
+def _by_loops(episode, labels, stop, classify_at, first_drawn, smoothing, discount=0.5):
     """Every term, one replicate of one image after the other."""
     sums = dict.fromkeys(("classification_loss", "policy_loss", "entropy", "reward", "accuracy"), 0.0)
     squares, parts = [], {name: np.asarray(value, np.float64) for name, value in episode._asdict().items()}
@@ -84,7 +86,7 @@ def _by_loops(episode, labels, stop, classify_at, first_drawn, discount=0.5):
         rewards, counted, right = np.zeros(STEPS), [], True
         for target, label in enumerate(labels[b]):
             times = list(range(target * GLIMPSES, (target + 1) * GLIMPSES))
-            losses = [-beliefs[t, label] for t in times]
+            losses = [-(1 - smoothing) * beliefs[t, label] - smoothing * beliefs[t].mean() for t in times]
             sums["classification_loss"] += losses[-1] if classify_at == "last" else np.mean(losses)
             rewards[times] = np.diff(beliefs[times, label], prepend=-np.log(CLASSES))
             counted += times
@@ -105,12 +107,12 @@ def _by_loops(episode, labels, stop, classify_at, first_drawn, discount=0.5):
     return terms | {"loss": sum(getattr(WEIGHTS, name) * sign * values[name] for name, sign in signed.items())}
 
 
-@pytest.mark.parametrize(("classify_at", "first_drawn"), [("every", 0), ("last", 1)])
+@pytest.mark.parametrize(("classify_at", "first_drawn", "smoothing"), [("every", 0, 0.0), ("last", 1, 0.2)])
 @pytest.mark.parametrize("sequence", [STOPPING, GOING], ids=["stopping", "going"])
-def test_every_term_equals_loops(sequence, classify_at, first_drawn):
-    episode = _episode()
-    (loss, (metrics, _)), _ = _loss(episode, LABELS, sequence, classify_at, first_drawn=first_drawn)
-    expected = _by_loops(episode, LABELS, sequence.stop_at_wrong, classify_at, first_drawn)
+def test_every_term_equals_loops(sequence, classify_at, first_drawn, smoothing):
+    episode, settings = _episode(), {"first_drawn": first_drawn, "label_smoothing": smoothing}
+    (loss, (metrics, _)), _ = _loss(episode, LABELS, sequence, classify_at, **settings)
+    expected = _by_loops(episode, LABELS, sequence.stop_at_wrong, classify_at, first_drawn, smoothing)
     assert 0 < expected["accuracy"] < 1 and metrics.keys() == expected.keys()
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
