@@ -13,7 +13,8 @@ from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
-from experiments.evaluation.sequence_runs import check_output
+from experiments.files import check_output
+from experiments.trained_agents import is_kept, load_agent
 from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import environment
@@ -31,7 +32,8 @@ class Evaluation:
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run."""
+    """Folder of the run; or a trained agent: the name of one that comes with the repository, or a file of
+    experiments.export."""
     episodes: Annotated[int | None, Range(1)] = None
     """Sampled episodes of the mean read-outs; by default those of the run's configuration."""
     batch_size: Annotated[int | None, Range(1)] = None
@@ -63,17 +65,25 @@ def evaluate(config: Evaluation) -> None:
     check_output(config.output)
     if config.last and config.plots:
         raise ValueError("last with plots: the report shows the run's best parameters; give one of them")
-    run = read_run(config.run_dir, load_evaluation_images)
-    experiment, built, params = run.experiment, run.built, run.params(config.last)
+    if is_kept(config.run_dir):
+        if config.last or config.plots:
+            raise ValueError(f"{str(config.run_dir)!r} is one set of parameters and no run: leave out last and plots")
+        agent = load_agent(config.run_dir)
+        experiment, dataset, params = agent.experiment, load_evaluation_images(agent.experiment.data), agent.params
+        built, step = agent.family.build(experiment, dataset), agent.results["steps"]
+    else:
+        run = read_run(config.run_dir, load_evaluation_images)
+        experiment, dataset, params = run.experiment, run.dataset, run.params(config.last)
+        built, step = run.built, run.step(config.last)
     if config.episodes is not None and not built.model.stochastic:
         raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples no episodes")
-    print_line(f"{built.summary}; after step {run.step(config.last)}")
+    print_line(f"{built.summary}; after step {step}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
-    results = evaluate_errors(built.model, predict, params, run.dataset) | built.measure(params)
+    results = evaluate_errors(built.model, predict, params, dataset) | built.measure(params)
     episodes = config.episodes or experiment.training.eval_episodes
     print_errors(results, episodes)
     if config.output is not None:
-        facts = {"run": str(config.run_dir), "after_step": run.step(config.last), "episodes": episodes}
+        facts = {"run": str(config.run_dir), "after_step": step, "episodes": episodes}
         write_json(config.output, facts | environment() | results)
         print(f"results: {config.output}")
     if config.plots:

@@ -25,7 +25,6 @@ from experiments.cli.console import print_line
 from experiments.evaluation.cost import forward_cost
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.sequence_runs import (
-    check_output,
     check_sequence_runs,
     operations,
     predictions,
@@ -33,6 +32,7 @@ from experiments.evaluation.sequence_runs import (
     report,
     scorer,
 )
+from experiments.files import check_output
 from experiments.training.config import DataConfig, load_blank, load_dataset
 
 ENLARGED = "_110"

@@ -21,7 +21,6 @@ from experiments.cli.console import print_line
 from experiments.evaluation.cost import cost_of, symbols_of, total
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.sequence_runs import (
-    check_output,
     check_sequence_runs,
     operations,
     predictions,
@@ -30,6 +29,7 @@ from experiments.evaluation.sequence_runs import (
     scorer,
 )
 from experiments.families.dram import GLIMPSE_NETWORK
+from experiments.files import check_output
 from experiments.training.config import cached_loader, load_blank
 from experiments.training.restore import RestoredRun
 

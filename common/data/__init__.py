@@ -1,6 +1,6 @@
 """Tasks made from labelled images: MNIST, rendered house numbers, SVHN, or your own."""
 
-from common.data.blank import blank_task
+from common.data.blank import blank_images, blank_task
 from common.data.dataset import Dataset, check_resize, load_task
 from common.data.digests import DIGESTS, digest
 from common.data.house_numbers.pool import Pool, PoolConfig, load_pool
@@ -36,6 +36,7 @@ __all__ = [
     "Source",
     "Task",
     "TwoChannelSum",
+    "blank_images",
     "blank_task",
     "check_resize",
     "digest",

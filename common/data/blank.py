@@ -5,7 +5,7 @@ import numpy as np
 
 from common.data.dataset import Dataset
 from common.data.own_images.resizing import Size
-from common.data.recipes.base import sample_shapes
+from common.data.recipes.base import Plain, Recipe, sample_shapes
 from common.data.recipes.crops import Crop
 from common.data.source import LabelledSplits, Source
 from common.data.street_numbers import SYMBOLS, fit_crop
@@ -42,5 +42,24 @@ def blank_task(name: str, resize: Size = None, grayscale: bool | None = None) ->
         gray = task.numbers.grayscale if grayscale is None else grayscale
         image_shape, label_shape = (recipe.height, recipe.width, 1 if gray else 3), (task.numbers.num_symbols,)
         class_names = SYMBOLS
+    return blank_images(name, image_shape, label_shape, class_names, recipe)
+
+
+def blank_images(
+    name: str,
+    image_shape: tuple[int, ...],
+    label_shape: tuple[int, ...],
+    class_names: tuple[str, ...],
+    recipe: Recipe | None = None,
+) -> Dataset:
+    """Return a blank data set of any shapes.
+
+    Args:
+        name: the name of the task.
+        image_shape: height, width and channels (H, W, C) of the images that a model sees.
+        label_shape: `()` for one class, `(S,)` for a sequence of S symbols.
+        class_names: the name of each class or symbol.
+        recipe: how training images are made; None for `Plain`.
+    """
     blank = Source(np.zeros((1, *image_shape), np.uint8), np.zeros((1, *label_shape), np.int32))
-    return Dataset(name, Source(*map(jnp.asarray, blank)), blank, blank, recipe, class_names)
+    return Dataset(name, Source(*map(jnp.asarray, blank)), blank, blank, recipe or Plain(), class_names)

@@ -21,6 +21,7 @@ from experiments.families import BuiltModel, Family
 from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms
 from experiments.training import run_directory
 from experiments.training.config import DataConfig, Experiment
+from experiments.training.image_shapes import write_image_shapes
 from experiments.training.loop import (
     Interrupted,
     NotFinite,
@@ -63,6 +64,7 @@ class _Member:
         run_identity = identity(family, experiment, run.preset)
         run_directory.open_run(run_dir, run_identity, resume=experiment.output.resume)
         add_start(run_dir, images, run_identity["code"], started_from)
+        write_image_shapes(run_dir, dataset)
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
         self.step = int(self.state.step)

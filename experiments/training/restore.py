@@ -10,9 +10,10 @@ from common.training.step import TrainState
 from experiments.cli.console import print_warning
 from experiments.families import BuiltModel, Family, find_family
 from experiments.training.config import DataConfig, Experiment, from_json, load_blank, load_dataset, validate_budget
+from experiments.training.image_shapes import read_image_shapes
 from experiments.training.programs import make_initial_state
 from experiments.training.provenance import check_images, code_digests
-from experiments.training.run_directory import read_identity
+from experiments.training.run_directory import read_identity, read_json
 
 
 class RestoredRun(NamedTuple):
@@ -37,6 +38,11 @@ class RestoredRun(NamedTuple):
     def params(self, last: bool = False) -> Any:
         """Return the parameters that the run reported, or the last ones."""
         return selected_params(self.state, self.experiment.training.keep_best and not last)
+
+    def results(self) -> dict[str, Any] | None:
+        """Read ``results.json``; None for a run that has not finished."""
+        path = self.run_dir / "results.json"
+        return read_json(path) if path.exists() else None
 
     def step(self, last: bool = False) -> int:
         """Return the step of `params`."""
@@ -78,8 +84,8 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
 
 
 def read_run_without_images(run_dir: Path) -> RestoredRun:
-    """Restore a run with blank images; errors as of `read_run`."""
-    return _restore(run_dir, load_blank)
+    """Restore a run with blank images of the same shapes; errors as of `read_run`."""
+    return _restore(run_dir, lambda config: read_image_shapes(run_dir) or load_blank(config))
 
 
 def _restore(run_dir: Path, load: Callable[[DataConfig], Dataset]) -> RestoredRun:

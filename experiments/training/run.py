@@ -30,6 +30,7 @@ from experiments.training.config import (
     validate_budget,
     validate_data,
 )
+from experiments.training.image_shapes import write_image_shapes
 from experiments.training.loop import Interrupted, NotFinite, Outcome, train
 from experiments.training.programs import MakePrograms, Programs, check_step, make_programs
 from experiments.training.provenance import add_start, code_digests, device, digest, read_starts
@@ -94,6 +95,7 @@ def run(
             known = identity(family, experiment, preset)
             extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
             add_start(run_dir, digest(dataset), known["code"], started_from)
+            write_image_shapes(run_dir, dataset)
         try:
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
             if extended_from:

@@ -1,0 +1,60 @@
+"""Export a trained agent as one small file: ``python -m experiments.export RUN OUTPUT [flags]``."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.files import check_output
+from experiments.trained_agents import save_agent
+from experiments.training.restore import read_run_without_images
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the parameters that a finished run reported, its configuration and its errors into one file.
+
+    The file holds numbers and text alone, so it can be loaded without trust. experiments.look, experiments.evaluate
+    --pretrained and experiments.trained_agents.load_agent read it.
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """Folder of a finished run of an agent."""
+    output: Annotated[Path, tyro.conf.Positional]
+    """File to write, NAME.npz."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Type of the stored parameters. float16 halves the file and rounds each parameter to three digits."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    args = sys.argv[1:] if args is None else args
+    config = parse(Export, "python -m experiments.export", args)
+    with interruptible("interrupted; no file was written"), user_errors():
+        export(config)
+
+
+def export(config: Export) -> None:
+    """Write the file.
+
+    Raises:
+      ValueError: the run has not finished or is none of an agent, or the name of the file does not end in .npz.
+      OSError: the file cannot be written.
+    """
+    check_output(config.output)
+    if config.output.suffix != ".npz":
+        raise ValueError(f"output {str(config.output)!r}: must end in .npz")
+    run = read_run_without_images(config.run_dir)
+    results = run.results()
+    if results is None:
+        raise ValueError(f"run {str(config.run_dir)!r} has not finished: it holds no results.json")
+    save_agent(run, results, config.output, config.dtype)
+    print(f"agent: {config.output} ({config.output.stat().st_size / 2**20:.2f} MB)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Let a trained agent look at pictures: ``python -m experiments.look AGENT IMAGE... [flags]``."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from common.checks import Range, check_ranges
+from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.files import check_output, write_bytes
+from experiments.trained_agents import load_agent
+
+
+@dataclass(frozen=True)
+class Looking:
+    """Let a trained agent look at pictures, and print what it takes them for.
+
+    With --output it also draws the path of glimpses over each picture and the class probabilities after each glimpse.
+    """
+
+    agent: Annotated[str, tyro.conf.Positional]
+    """Name of an agent that comes with the repository, a file of experiments.export, or the folder of a run."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Picture files of any size, such as PNG or JPEG."""
+    output: Path | None = None
+    """Picture to draw: .png for a sheet, .gif for an animation with a frame for each glimpse."""
+    episodes: Annotated[int, Range(0, 1000)] = 0
+    """Sampled episodes whose class probabilities are averaged; 0 for the greedy one. The drawn path is the first's."""
+    resize_mode: Literal["pad", "crop", "stretch"] = "pad"
+    """How the aspect ratio of a picture is treated: keep it and fill with black, keep it and cut off, or change it."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    args = sys.argv[1:] if args is None else args
+    config = parse(Looking, "python -m experiments.look", args)
+    with interruptible("interrupted"), user_errors():
+        look(config)
+
+
+def look(config: Looking) -> None:
+    """Look at each picture, print a line for each, and draw them.
+
+    Raises:
+      ValueError: there is no such agent, or a file is no picture.
+      OSError: a picture cannot be read, or the output cannot be written.
+    """
+    check_ranges(config)
+    check_output(config.output)
+    if not config.images:
+        raise ValueError("no images given: give picture files after the agent")
+    if config.output is not None and config.output.suffix.lower() not in (".png", ".gif"):
+        raise ValueError(f"output {str(config.output)!r}: must end in .png or .gif")
+    agent = load_agent(config.agent)
+    looks = [agent.look(path, episodes=config.episodes, resize_mode=config.resize_mode) for path in config.images]
+    texts = []
+    for path, each in zip(config.images, looks, strict=True):
+        if isinstance(each.predicted, tuple):
+            texts.append(" ".join(each.predicted) or "nothing")
+            print(f"{path}: {texts[-1]}")
+        else:
+            texts.append(each.predicted)
+            print(f"{path}: {each.predicted} ({100 * each.probabilities[-1].max():.1f}%)")
+    if config.output is None:
+        return
+    from experiments.plots.looks import Seen, look_gif, look_sheet
+    from experiments.plots.style import save_figure
+
+    names = agent.images.class_names
+    seen = [
+        Seen(f"{path.name}: {text}", each.image, each.locations, each.boxes, each.probabilities)
+        for path, text, each in zip(config.images, texts, looks, strict=True)
+    ]
+    if config.output.suffix.lower() == ".gif":
+        write_bytes(config.output, look_gif(seen, names))
+    else:
+        save_figure(look_sheet(seen, names), config.output)
+    print(f"picture: {config.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Trained agents: exported files, looks at images of any size, and the commands around them."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import cnn, evaluate, export, look, ram
+from experiments.trained_agents import FACTS, load_agent, pretrained_names, read_picture, save_agent
+from experiments.training.restore import read_run, read_run_without_images
+
+LOOP = "--steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1 --eval-episodes 2 --no-plots"
+RAM = (
+    "images --data images.npz --glimpse-size 4 --num-scales 2 --num-glimpses 3 --core rnn --core-hidden 8"
+    f" --glimpse-hidden 8 --location-hidden 8 --glimpse-features 8 {LOOP} --run-dir ram"
+).split()
+CNN = f"mnist28 --task images --data images.npz --network fc --units 4 {LOOP} --run-dir cnn".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make a folder with a run on colour images of 20 x 16 pixels, which are gone, and an exported file."""
+    path = tmp_path_factory.mktemp("runs")
+    labels = np.arange(90) % 3
+    images = np.random.default_rng(0).integers(0, 255, (90, 20, 16, 3), dtype=np.uint8)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(path)
+        np.savez("images.npz", images=images, labels=labels)
+        ram.main(RAM)
+        cnn.main(CNN)
+        run = read_run(path / "ram")
+        np.savez("kept.npz", images=run.dataset.test.images, key=np.zeros(0))
+        (path / "images.npz").rename("moved.npz")
+        export.main(["ram", "agent.npz", "--dtype", "float32"])
+    return path
+
+
+@pytest.fixture
+def here(folder, monkeypatch):
+    """Make that folder the current one."""
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_look_is_the_greedy_episode(here):
+    agent = load_agent("ram")
+    images = np.load("kept.npz")["images"]
+    episode = agent.attention.play(agent.params, jax.random.key(0), jnp.asarray(images), "greedy")
+    for i, image in enumerate(images[:3]):
+        seen = agent.look(image)
+        np.testing.assert_array_equal(seen.image, image)
+        np.testing.assert_allclose(seen.locations, episode.locations[:, i], atol=1e-5)
+        np.testing.assert_allclose(seen.probabilities, jax.nn.softmax(episode.logits)[:, i], atol=1e-5)
+        assert seen.predicted == str(episode.logits[-1, i].argmax())
+        # The boxes of both scales lie around the location.
+        middle = (seen.boxes[..., :2] + seen.boxes[..., 2:]) / 2
+        where = (seen.locations + 1) / 2 * [16, 20]
+        assert np.abs(middle - where[:, None]).max() <= 1 and seen.boxes.shape == (3, 2, 4)
+    mean = agent.look(images[0], episodes=5)
+    np.testing.assert_allclose(mean.probabilities.sum(axis=-1), 1, rtol=1e-5)
+    assert np.abs(mean.probabilities - agent.look(images[0]).probabilities).max() > 1e-6
+
+
+def test_an_exported_agent_is_that_of_the_run(here):
+    image = np.load("kept.npz")["images"][0]
+    looks = [load_agent(name).look(image) for name in ("ram", "agent.npz")]
+    for one, other in zip(*looks, strict=True):
+        np.testing.assert_array_equal(one, other)
+    results = json.loads((here / "ram" / "results.json").read_text())
+    assert load_agent("agent.npz").results["test"] == results["test"]
+    export.main(["ram", "half.npz"])
+    half = load_agent("half.npz").look(image)
+    np.testing.assert_allclose(half.probabilities, looks[0].probabilities, atol=2e-3)
+    with np.load("half.npz", allow_pickle=False) as file:
+        assert {file[name].dtype for name in file if name != FACTS} == {np.dtype(np.float16)}
+
+
+def test_an_exported_agent_is_evaluated_like_its_run(here, capsys):
+    Path("moved.npz").rename("images.npz")
+    try:
+        for name in ("ram", "agent.npz"):
+            evaluate.main([name, "--output", f"{name[:3]}.json"])
+    finally:
+        Path("images.npz").rename("moved.npz")
+    run, agent = (json.loads(Path(f"{name}.json").read_text()) for name in ("ram", "age"))
+    assert run["test"] == agent["test"] and run["after_step"] == agent["after_step"] == 2
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["agent.npz", "--last"])
+    assert "'agent.npz' is one set of parameters and no run" in capsys.readouterr().err
+
+
+def test_pictures_of_any_size_are_read(here, tmp_path):
+    agent = load_agent("agent.npz")
+    array = np.random.default_rng(1).integers(0, 255, (33, 47, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(agent.look(tmp_path / "a.png").image, agent.look(array).image)
+    assert agent.look(array).image.shape == (20, 16, 3)
+    gray = array[..., 0]
+    for other in (gray / 255, gray[..., None], (gray / 255).astype(np.float32)):
+        np.testing.assert_array_equal(read_picture(gray, (20, 16, 3)), read_picture(other, (20, 16, 3)))
+    assert read_picture(array, (9, 9, 1)).shape == (9, 9, 1)
+
+
+@pytest.mark.parametrize(
+    "image, said",
+    [
+        (np.zeros((2, 3, 4, 3), np.uint8), "image of shape (2, 3, 4, 3): must be [h, w], [h, w, 1] or [h, w, 3]"),
+        (np.zeros((3, 4, 2), np.uint8), "image of shape (3, 4, 2): must be"),
+        (np.full((3, 4), 7.0), "image of float64: its numbers must be from 0 to 1"),
+        (np.full((3, 4), np.nan), "image of float64: its numbers must be from 0 to 1"),
+        (np.zeros((3, 4), np.int32), "image of int32: must be uint8, or floating-point from 0 to 1"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(image, said):
+    with pytest.raises(ValueError) as error:
+        read_picture(image, (8, 8, 1))
+    assert said in str(error.value)
+
+
+def test_the_command_prints_and_draws(here, capsys):
+    Image.fromarray(np.zeros((8, 30), np.uint8)).save("a.png")
+    Image.fromarray(np.full((40, 30), 200, np.uint8)).save("b.png")
+    for name in ("out.png", "out.gif"):
+        look.main(["agent.npz", "a.png", "b.png", "--output", name, "--episodes", "2"])
+        first, second, last = capsys.readouterr().out.splitlines()
+        assert first.startswith("a.png: ") and first.endswith("%)") and second.startswith("b.png: ")
+        assert last == f"picture: {name}"
+    with Image.open("out.gif") as animation:
+        assert animation.n_frames == 3
+
+
+@pytest.mark.parametrize(
+    "command, args, said",
+    [
+        (look, "nobody a.png", "agent 'nobody'"),
+        (look, "cnn a.png", "run 'cnn': its model chooses no locations"),
+        (look, "agent.npz", "no images given"),
+        (look, "agent.npz missing.png", "missing.png"),
+        (look, "agent.npz kept.npz", "'kept.npz' is no picture"),
+        (look, "kept.npz a.png", "'kept.npz' holds no trained agent"),
+        (look, "agent.npz a.png --output a.pdf", "output 'a.pdf': must end in .png or .gif"),
+        (look, "agent.npz a.png --episodes -1", "episodes -1: must be from 0 to 1000"),
+        (export, "cnn b.npz", "run 'cnn': its model chooses no locations"),
+        (export, "ram b.pickle", "output 'b.pickle': must end in .npz"),
+        (export, "missing b.npz", "'missing' holds no config.json"),
+    ],
+)
+def test_bad_input_is_one_line(here, capsys, command, args, said):
+    Image.fromarray(np.zeros((8, 30), np.uint8)).save("a.png")
+    with pytest.raises(SystemExit, match="2"):
+        command.main(args.split())
+    *_, line = capsys.readouterr().err.splitlines()
+    assert said in line and line.startswith("error: ")
+
+
+def test_a_parameter_too_large_for_half_precision_is_refused(here, tmp_path):
+    run = read_run_without_images(here / "ram")
+    huge = jax.tree.map(lambda leaf: leaf + 1e6, run.state.best_params)
+    run = run._replace(state=run.state._replace(best_params=huge))
+    with pytest.raises(ValueError, match="a parameter is too large for float16; give float32"):
+        save_agent(run, {"preset": "images"}, tmp_path / "a.npz")
+
+
+def test_names_of_kept_agents_are_listed():
+    assert list(pretrained_names()) == sorted(pretrained_names())
