@@ -20,10 +20,10 @@ from experiments.plots.classifiers import draw_learning_curves, symbol_figures
 from experiments.plots.confusions import confusion_matrix
 from experiments.plots.episodes import episode_sheet, retina_sheet
 from experiments.plots.errors import error_by_glimpse
+from experiments.plots.history import SHOWN_IMAGES
 from experiments.plots.locations import location_heatmaps
 from experiments.plots.style import save_figure
 from experiments.reports.episodes import write_episodes
-from experiments.training.history import SHOWN_IMAGES
 
 
 class Played(NamedTuple):
