@@ -66,9 +66,9 @@ def run(config: Diagnosis) -> dict[str, Any]:
 
     check_ranges(config)
     restored = read_run(config.run_dir, load_evaluation_images)
-    agent = restored.built.agent
-    if agent is None or agent.sequence is not None:
-        kind = "reads sequences" if agent is not None else "chooses no locations"
+    attention = restored.built.attention
+    if attention is None or attention.sequence is not None:
+        kind = "reads sequences" if attention is not None else "chooses no locations"
         raise ValueError(
             f"run {str(config.run_dir)!r}: a model that {kind} cannot be diagnosed; give a run of one class"
         )
@@ -76,7 +76,7 @@ def run(config: Diagnosis) -> dict[str, Any]:
     if config.classifier is not None:
         classifier = _read_classifier(config.classifier, restored.dataset.name)
     print_line(f"{restored.built.summary}; after step {restored.step()}; {config.split} images")
-    result = diagnose(agent, restored.params(), restored.dataset, config.split, config.episodes, config.batch_size)
+    result = diagnose(attention, restored.params(), restored.dataset, config.split, config.episodes, config.batch_size)
     if classifier is not None:
         result["readers"]["whole"] = _whole_image_error(classifier, config)
         names["whole"] = f"whole image ({classifier.run_dir.name})"

@@ -88,19 +88,19 @@ def measure_focus(config: Focus) -> dict[str, Any]:
     dataset = first.dataset if data == first.experiment.data else load_dataset(data, train=False)
     crop = (reader.dataset.height, reader.dataset.width)
     first_dataset = dataset if whole else first.dataset
-    agent = first.family.build(first.experiment, first_dataset).agent
-    assert agent is not None
+    attention = first.family.build(first.experiment, first_dataset).attention
+    assert attention is not None
     resize = (lambda images: images) if whole else downsampler(first.dataset.height, first.dataset.width)
-    cut = make_cutter(agent, resize, crop)
+    cut = make_cutter(attention, resize, crop)
 
     params = first.params()
 
     def predict(params: Any, key: Array, images: Array, kind: str) -> Array:
-        return agent.model.predict(params, key, resize(images), kind)
+        return attention.model.predict(params, key, resize(images), kind)
 
     training = reader.experiment.training
     episodes, batch_size = config.episodes or training.eval_episodes, config.batch_size or training.eval_batch_size
-    score_first = scorer(first, agent.model._replace(predict=predict), episodes, batch_size)
+    score_first = scorer(first, attention.model._replace(predict=predict), episodes, batch_size)
     score_crops = scorer(reader, reader.built.model, episodes, batch_size)
     errors = {}
     for name, seed in SPLIT_SEEDS.items():
@@ -109,7 +109,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         crops = over_batches(partial(cut, params), jax.random.key(seed), images, min(batch_size, len(images)))
         scores = {"first pass": score_first(images, name), "focused": score_crops(crops, name)}
         errors[name] = {by: summarise(predictions(each), labels, dataset.end_symbol) for by, each in scores.items()}
-    first_flops = forward_cost(agent.model, first_dataset.image_shape)[1]
+    first_flops = forward_cost(attention.model, first_dataset.image_shape)[1]
     crop_flops = forward_cost(reader.built.model, reader.dataset.image_shape)[1]
     facts = {
         "task": dataset.name,
@@ -193,21 +193,21 @@ def downsampler(height: int, width: int) -> Callable[[UInt8[Array, "B H W C"]], 
 
 
 def make_cutter(
-    agent: AttentionModel, resize: Callable[[Array], Array], crop: tuple[int, int]
+    attention: AttentionModel, resize: Callable[[Array], Array], crop: tuple[int, int]
 ) -> Callable[[Any, Array, Array], Array]:
     """Return ``(params, key, images [B, H, W, C]) -> crops [B, h, w, C]`` around the glimpses of the greedy episode.
 
     Args:
-      agent: reads sequences.
+      attention: an agent that reads sequences.
       resize: makes the images of the first pass.
       crop: rows and columns of a crop in pixels.
     """
-    assert agent.sequence is not None
-    sequence = agent.sequence
+    assert attention.sequence is not None
+    sequence = attention.sequence
 
     @jax.jit
     def cut(params: Any, key: Array, images: Array) -> Array:
-        episode = agent.play(params, key, resize(images), "greedy")
+        episode = attention.play(params, key, resize(images), "greedy")
         return focus(images, episode.locations, reading_glimpses(sequence, episode.logits), crop)
 
     return cut

@@ -65,12 +65,12 @@ def cost_of(name: str, family: Family, experiment: Experiment, dataset: Dataset,
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     built = family.build(experiment, dataset)
-    agent = built.agent
+    attention = built.attention
     parameters, flops = forward_cost(built.model, dataset.image_shape)
     to_end = None
-    if flops is not None and symbols is not None and agent is not None and agent.sequence is not None:
+    if flops is not None and symbols is not None and attention is not None and attention.sequence is not None:
         to_end = flops_to_end(family, experiment, dataset, symbols, flops)
-    glimpses = None if agent is None else agent.num_glimpses
+    glimpses = None if attention is None else attention.num_glimpses
     return Cost(f"{name} ({family.name})", dataset.image_shape, glimpses, parameters, flops, to_end)
 
 

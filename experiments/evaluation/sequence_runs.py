@@ -41,10 +41,10 @@ def check_sequence_runs(run_dirs: Sequence[Path]) -> list[Experiment]:
     experiments = []
     for run_dir in run_dirs:
         family, experiment = read_experiment(run_dir)
-        agent = family.build(experiment, load_blank(experiment.data)).agent
-        if agent is None:
+        attention = family.build(experiment, load_blank(experiment.data)).attention
+        if attention is None:
             raise ValueError(f"run {str(run_dir)!r} is of {family.name}, which has no glimpses: give a run of dram")
-        if agent.sequence is None:
+        if attention.sequence is None:
             task = experiment.data.task
             raise ValueError(f"run {str(run_dir)!r} reads no sequences: task {task!r} has one class for each image")
         experiments.append(experiment)

@@ -28,12 +28,14 @@ GLIMPSE_SETTINGS = (
 )
 
 
-def build_agent(experiment: Experiment, agent: AttentionModel, model: Model, dataset: Dataset, core: str) -> BuiltModel:
+def build_agent(
+    experiment: Experiment, attention: AttentionModel, model: Model, dataset: Dataset, core: str
+) -> BuiltModel:
     """Return the built model of an agent: what is trained, its summary and its figures.
 
     Args:
       experiment: its configuration.
-      agent: the agent for these images.
+      attention: the agent for these images.
       model: the functions that are trained: those of the agent, perhaps with frozen parameters.
       dataset: the images.
       core: the name of its core.
@@ -44,23 +46,23 @@ def build_agent(experiment: Experiment, agent: AttentionModel, model: Model, dat
     config: Attention = experiment.model
     _require_divisible(experiment.training.batch_size, config.estimator.minibatches)
     first, last = (
-        describe_sigma(agent.sigma(jnp.array(progress)).tolist(), dataset.height, dataset.width)
+        describe_sigma(attention.sigma(jnp.array(progress)).tolist(), dataset.height, dataset.width)
         for progress in (0.0, 1.0)
     )
     sigma = first if first == last else f"{first} to {last}"
     summary = (
-        f"{describe(dataset)}; {agent.num_glimpses} glimpses of {config.retina.num_scales} x "
+        f"{describe(dataset)}; {attention.num_glimpses} glimpses of {config.retina.num_scales} x "
         f"{config.retina.glimpse_size}x{config.retina.glimpse_size}, {core}, M = {config.estimator.replicates}, "
         f"sigma {sigma}"
     )
-    draw = functools.partial(_draw, agent, dataset, experiment.training.eval_batch_size)
-    return BuiltModel(model, summary, draw, agent=agent)
+    draw = functools.partial(_draw, attention, dataset, experiment.training.eval_batch_size)
+    return BuiltModel(model, summary, draw, attention=attention)
 
 
-def _draw(agent: AttentionModel, dataset: Dataset, batch_size: int, params: Any, run_dir: Any) -> None:
+def _draw(attention: AttentionModel, dataset: Dataset, batch_size: int, params: Any, run_dir: Any) -> None:
     from experiments.plots.agents import draw_agent
 
-    draw_agent(agent, params, dataset, run_dir, batch_size)
+    draw_agent(attention, params, dataset, run_dir, batch_size)
 
 
 def _require_divisible(batch_size: int, minibatches: int) -> None:

@@ -26,7 +26,7 @@ class BuiltModel(NamedTuple):
       draw: ``(params, run_dir) -> None``, writes the figures of the report into ``run_dir/plots``.
       measure: ``params -> dictionary``, the measures besides errors that ``results.json`` holds.
       observe: ``(params, step, run_dir) -> None``, called at each validation; saves the data of an animation.
-      agent: the hard-attention agent; None for networks that see the whole image.
+      attention: the hard-attention agent; None for networks that see the whole image.
     """
 
     model: Model
@@ -34,7 +34,7 @@ class BuiltModel(NamedTuple):
     draw: Callable[[PyTree, Path], None]
     measure: Callable[[PyTree], dict[str, Any]] = lambda params: {}
     observe: Callable[[PyTree, int, Path], None] = lambda params, step, run_dir: None
-    agent: AttentionModel | None = None
+    attention: AttentionModel | None = None
 
 
 def replace_all(params: PyTree, other_params: PyTree) -> PyTree:

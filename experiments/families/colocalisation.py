@@ -11,8 +11,8 @@ from jaxtyping import PyTree
 
 from common.data import Canvas, Dataset
 from experiments.families.base import BuiltModel, Family, WarmStart, describe
+from experiments.plots.history import Viewer, keep_history, transformer_viewer
 from experiments.training.config import DataConfig, Experiment, StartConfig, one_pass
-from experiments.training.history import Viewer, keep_history, transformer_viewer
 from stn.colocalisation import (
     ENCODER,
     ColocalisationConfig,

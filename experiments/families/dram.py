@@ -51,9 +51,9 @@ def build(experiment: DramExperiment, dataset: Dataset) -> BuiltModel:
       ValueError: a bad configuration; quotes the value and says what is allowed.
     """
     validate_dram(experiment.model, dataset.height, dataset.width, dataset.num_targets)
-    agent = make_dram(experiment.model, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
-    model = freeze(agent.model, *experiment.start.frozen)
-    return build_agent(experiment, agent, model, dataset, experiment.model.agent.core)
+    attention = make_dram(experiment.model, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
+    model = freeze(attention.model, *experiment.start.frozen)
+    return build_agent(experiment, attention, model, dataset, experiment.model.agent.core)
 
 
 def check_start(experiment: DramExperiment) -> None:

@@ -30,8 +30,8 @@ def build(experiment: RamExperiment, dataset: Dataset) -> BuiltModel:
     validate_ram(experiment.model, dataset.height, dataset.width)
     if dataset.num_targets is not None:
         raise ValueError(f"task {dataset.name!r}: its labels are sequences, which RAM does not read; DRAM does")
-    agent = make_ram(experiment.model, *dataset.image_shape, dataset.num_classes)
-    return build_agent(experiment, agent, agent.model, dataset, experiment.model.agent.core)
+    attention = make_ram(experiment.model, *dataset.image_shape, dataset.num_classes)
+    return build_agent(experiment, attention, attention.model, dataset, experiment.model.agent.core)
 
 
 def _ram(

@@ -13,9 +13,9 @@ from common.data import Dataset
 from common.training.optimizers import OptimizerConfig
 from experiments.families.base import BuiltModel, Family, WarmStart, describe
 from experiments.families.cnn import PRESETS as CNN_PRESETS
+from experiments.plots.history import Viewer, keep_history, transformer_viewer
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import DataConfig, Experiment, one_pass
-from experiments.training.history import Viewer, keep_history, transformer_viewer
 from stn.config import NetworkConfig, StnConfig, TransformerConfig, check_stn
 from stn.models import StnModel, make_stn
 from stn.transformer import TransformerOutput

@@ -20,10 +20,10 @@ from experiments.plots.classifiers import draw_learning_curves, symbol_figures
 from experiments.plots.confusions import confusion_matrix
 from experiments.plots.episodes import episode_sheet, retina_sheet
 from experiments.plots.errors import error_by_glimpse
+from experiments.plots.history import SHOWN_IMAGES
 from experiments.plots.locations import location_heatmaps
 from experiments.plots.style import save_figure
 from experiments.reports.episodes import write_episodes
-from experiments.training.history import SHOWN_IMAGES
 
 
 class Played(NamedTuple):
@@ -33,22 +33,22 @@ class Played(NamedTuple):
     logits: Any  # [N, T, num_classes]
 
 
-def play_greedy(agent: AttentionModel, params: object, images: np.ndarray, batch_size: int) -> Played:
+def play_greedy(attention: AttentionModel, params: object, images: np.ndarray, batch_size: int) -> Played:
     """Play one greedy episode on every image."""
 
     @jax.jit
     def play(key: jax.Array, batch: jax.Array) -> Played:
-        episode = agent.play(params, key, batch, "greedy")
+        episode = attention.play(params, key, batch, "greedy")
         return Played(jnp.swapaxes(episode.locations, 0, 1), jnp.swapaxes(episode.logits, 0, 1))
 
     return over_batches(play, jax.random.key(TEST_SEED), images, min(batch_size, len(images)))
 
 
-def take_glimpses(agent: AttentionModel, images: Images, locations: Locations) -> Glimpses:
+def take_glimpses(attention: AttentionModel, images: Images, locations: Locations) -> Glimpses:
     """Take glimpses with the sensor of an agent, in [0, 1]: the mean that a retina subtracts is added back.
 
     Args:
-      agent: the agent.
+      attention: the agent.
       images: uint8 `[N, H, W, C]`.
       locations: `[T, N, 2]`, normalised (x, y).
 
@@ -56,35 +56,35 @@ def take_glimpses(agent: AttentionModel, images: Images, locations: Locations) -
       `[T, N, K, G, G, C]`.
     """
     pixels = jnp.asarray(images)
-    sensor = make_sensor(pixels, agent.retina, differentiable=agent.estimator.pathwise)
+    sensor = make_sensor(pixels, attention.retina, differentiable=attention.estimator.pathwise)
     glimpses = np.asarray(jax.vmap(sensor)(jnp.asarray(locations)))
-    if agent.retina.subtract_mean:
+    if attention.retina.subtract_mean:
         means = np.asarray(pixels - subtract_mean(pixels))[:, :1, :1, :1, None]
         glimpses = glimpses + means / 255
     return np.clip(glimpses, 0, 1)
 
 
-def draw_agent(agent: AttentionModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
+def draw_agent(attention: AttentionModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
     """Draw the figures of an agent on the test images, and write the episodes for the report's viewer."""
     plots = run_dir / "plots"
     test_images, test_labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     height, width, names = dataset.height, dataset.width, dataset.class_names
-    played = play_greedy(agent, params, test_images, batch_size)
+    played = play_greedy(attention, params, test_images, batch_size)
 
     images, labels = test_images[:SHOWN_IMAGES], test_labels[:SHOWN_IMAGES]
     locations = np.swapaxes(played.locations[:SHOWN_IMAGES], 0, 1)
     logits = jnp.swapaxes(played.logits[:SHOWN_IMAGES], 0, 1)
     probabilities = np.asarray(jax.nn.softmax(logits))
-    rewards = np.asarray(agent.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
-    glimpses = take_glimpses(agent, images, locations)
+    rewards = np.asarray(attention.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
+    glimpses = take_glimpses(attention, images, locations)
     over_locations = jax.vmap(jax.vmap(glimpse_boxes, in_axes=(0, None, None, None)), in_axes=(0, None, None, None))
-    boxes = np.asarray(over_locations(jnp.asarray(locations), agent.retina, height, width), np.float64)
+    boxes = np.asarray(over_locations(jnp.asarray(locations), attention.retina, height, width), np.float64)
 
     draw_learning_curves(run_dir)
     figures = {
         "episodes": episode_sheet(images, labels, locations, boxes, probabilities, names),
         "retina": retina_sheet(glimpses, images, labels, boxes, probabilities, names),
-        **(_class_figures if agent.sequence is None else _sequence_figures)(played, test_labels, dataset),
+        **(_class_figures if attention.sequence is None else _sequence_figures)(played, test_labels, dataset),
     }
     for name, figure in figures.items():
         save_figure(figure, plots / f"{name}.png")

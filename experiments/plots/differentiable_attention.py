@@ -18,8 +18,8 @@ from experiments.plots.animation import figures_gif
 from experiments.plots.attention_sheets import attention_sheet, transformer_sheet
 from experiments.plots.classifiers import draw_classifier
 from experiments.plots.episodes import verdict
+from experiments.plots.history import SHOWN_IMAGES, Viewer, read_history
 from experiments.plots.style import save_figure
-from experiments.training.history import SHOWN_IMAGES, Viewer, read_history
 from stn.colocalisation import Colocaliser
 from stn.models import StnModel
 from stn.soft_attention.model import SoftModel

@@ -16,6 +16,7 @@ from common.training.checkpoints import Checkpoints
 from common.training.step import Hyper, TrainState, remember_best
 from experiments.cli.command_line import fail
 from experiments.cli.console import print_line
+from experiments.cli.stopping import Stop
 from experiments.evaluation.errors import validation_errors
 from experiments.families import BuiltModel, Family
 from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms
@@ -26,7 +27,7 @@ from experiments.training.loop import (
     Interrupted,
     NotFinite,
     Outcome,
-    StopRequest,
+    announce_stop,
     has_budget_left,
     in_thread,
     next_boundary,
@@ -131,7 +132,7 @@ def train_batched(
 
 def _train_group(members: Sequence[_Member], dataset: Dataset, batched: Callable[..., Any]) -> None:
     config = members[0].config
-    with StopRequest() as stop, progress_bar() as bar:
+    with Stop(announce_stop) as stop, progress_bar() as bar:
         task = bar.add_task("", total=config.steps, completed=members[0].step, now="compiling")
         while learning := [member for member in members if member.continues]:
             start, until = time.monotonic(), next_boundary(learning[0].step, config)

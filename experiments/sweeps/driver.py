@@ -1,10 +1,8 @@
 """A whole sweep, from its plan to its report."""
 
-import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
@@ -12,10 +10,11 @@ from rich.text import Text
 
 from common.data.tasks import find_task
 from experiments.cli.command_line import python_command, user_errors
+from experiments.cli.stopping import Stop
 from experiments.sweeps import local, ray_cluster
 from experiments.sweeps.cells import validate
 from experiments.sweeps.directory import cell_folder, count_other_cells, is_continued, open_sweep, read_results
-from experiments.sweeps.launchers import Execute, Stop
+from experiments.sweeps.launchers import Execute
 from experiments.sweeps.logs import log_path
 from experiments.sweeps.options import Options
 from experiments.sweeps.progress import Board
@@ -43,24 +42,6 @@ def launcher(options: Options) -> Execute:
     return functools.partial(local.execute, jobs=options.jobs, reports=options.cell_reports, together=options.together)
 
 
-class _Stop(Stop):
-    """Counts requests to stop, and prints the effect of the first one."""
-
-    def __init__(self, console: Console, options: Options) -> None:
-        super().__init__()
-        self._console = console
-        # Ray returns the folder of a run only when its process ends.
-        lost = "Ray discards the progress of running cells since they were sent"
-        self._effect = lost if options.launcher == "ray" else "running cells save their state after a chunk of steps"
-
-    def _count_request(self, number: int, frame: FrameType | None) -> None:
-        super()._count_request(number, frame)
-        if self.requests == 1:
-            message = f"stopping: {self._effect}; press Ctrl-C again to stop at once"
-            with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
-                self._console.print(message, soft_wrap=True)
-
-
 def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
     """Run the unfinished cells of a study and report on all cells.
 
@@ -84,7 +65,14 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
     if options.launcher == "local":
         with user_errors():
             _render_once(plan, folder)
-    with _Stop(console, options) as stop, user_errors(), open_sweep(folder, plan):
+    # Ray returns the folder of a run only when its process ends.
+    lost = "Ray discards the progress of running cells since they were sent"
+    effect = lost if options.launcher == "ray" else "running cells save their state after a chunk of steps"
+
+    def announce(number: int) -> None:
+        console.print(f"stopping: {effect}; press Ctrl-C again to stop at once", soft_wrap=True)
+
+    with Stop(announce) as stop, user_errors(), open_sweep(folder, plan):
         with Board(plan, folder, console) as board:
             waiting = board.waiting()
             others = count_other_cells(folder, plan)

@@ -1,12 +1,10 @@
 """The training loop: compiled chunks of steps, and between them logging, validation and checkpoints."""
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -77,7 +75,7 @@ def train(
     step = int(state.step)
     metrics_file = MetricsWriter(run_dir, step)
     seconds = metrics_file.seconds
-    with StopRequest() as stop, progress_bar() as bar:
+    with Stop(announce_stop) as stop, progress_bar() as bar:
         task = bar.add_task("", total=config.steps, completed=step, now="compiling")
         while has_budget_left(state, config):
             begun, until = time.monotonic(), next_boundary(step, config)
@@ -223,15 +221,8 @@ def progress_bar() -> Progress:
     )
 
 
-class StopRequest(Stop):
-    """Turns the first Ctrl-C or SIGTERM into a request, so that the loop ends after the chunk that is running.
-
-    A second one ends the program at once.
-    """
-
-    def _count_request(self, number: int, frame: FrameType | None) -> None:
-        super()._count_request(number, frame)
-        signal.signal(number, signal.SIG_DFL)
-        with contextlib.suppress(RuntimeError):  # The signal came in the middle of another line.
-            console.show_cursor()  # The progress bar hid it, and would not show it again after a second signal.
-            print_line("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")
+def announce_stop(number: int) -> None:
+    """Print the effect of a request to stop, and let the next such signal end the program at once."""
+    signal.signal(number, signal.SIG_DFL)
+    console.show_cursor()  # The progress bar hid it, and would not show it again after a second signal.
+    print_line("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

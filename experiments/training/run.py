@@ -207,7 +207,7 @@ def finish(
     params = selected_params(outcome.state, config.keep_best)
     print_line("evaluating on the validation and test sets")
     starts = read_starts(run_dir)
-    replicates = 1 if built.agent is None else experiment.model.estimator.replicates
+    replicates = 1 if built.attention is None else experiment.model.estimator.replicates
     results = {
         "task": dataset.name,
         **identity(family, experiment, preset),

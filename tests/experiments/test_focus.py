@@ -54,7 +54,7 @@ def test_the_file_holds_sizes_operations_and_errors_of_both_passes(written, read
 def test_crops_are_read_like_images_of_the_run(written, readers, first_pass):
     run = read_run(readers / "forward")
     large = numbers_maker.load_task("house_numbers_110")
-    agent = build(run.experiment, large if first_pass == "whole" else run.dataset).agent
+    agent = build(run.experiment, large if first_pass == "whole" else run.dataset).attention
     params = run.params()
 
     resize = {"whole": lambda images: images, "downsampled": command.downsampler(12, 12)}[first_pass]

@@ -64,7 +64,7 @@ def test_everything_is_drawn(drawn):
 def test_figures_are_of_the_greedy_readings(readers, drawn):
     _, caught = drawn
     run = read_run(readers / "forward")
-    agent, test = build(run.experiment, run.dataset).agent, run.dataset.test
+    agent, test = build(run.experiment, run.dataset).attention, run.dataset.test
     played = agents.play_greedy(agent, run.params(), test.images, 40)
     symbols = np.asarray(played.logits).argmax(-1)  # One glimpse each.
     symbols[np.cumsum(symbols == SYMBOLS, axis=1) > 0] = SYMBOLS

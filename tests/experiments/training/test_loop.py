@@ -231,14 +231,14 @@ def test_ctrl_c_is_handled_while_a_chunk_runs(tmp_path, monkeypatch):
 def test_a_second_ctrl_c_ends_a_process_during_a_chunk():
     code = """
 import time
-from experiments.cli.console import print_line, print_warning
+from experiments.cli.stopping import Stop
 from experiments.training import loop
 
 def chunk(num_steps):
     print("begun", flush=True)
     time.sleep(1e6)
 
-with loop.StopRequest():
+with Stop(loop.announce_stop):
     loop.in_thread(chunk, 1)
 """
     process = subprocess.Popen(

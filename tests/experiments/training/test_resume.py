@@ -235,6 +235,7 @@ def test_a_run_directory_in_use_by_another_process_is_refused(here, whole, capfd
 def test_a_run_that_appears_while_images_are_loaded_is_kept(here, whole, capfd, monkeypatch):
     def begin(*args):
         shutil.copytree(whole / "run", "run")
+        return None, None
 
     monkeypatch.setattr("experiments.training.run.begin", begin)
     with pytest.raises(SystemExit, match="2"):
