@@ -179,7 +179,7 @@ def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: 
     Raises:
       ValueError: the model of the run is no agent, or a parameter is too large for the type.
     """
-    if run.built.agent is None:
+    if run.built.attention is None:
         raise ValueError(f"run {str(run.run_dir)!r}: its model chooses no locations; give the run of an agent")
     kept = ("seed", "commit", "device", "steps", "episodes", "wall_seconds", "validation", "test")
     facts = {
@@ -208,16 +208,16 @@ def _read(path: Path) -> TrainedAgent:
         experiment = from_json(family.experiment, facts["config"])
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{str(path)!r} holds no trained agent: {error}") from error
-    agent = family.build(experiment, images).agent
+    agent = family.build(experiment, images).attention
     assert agent is not None
     params = unflatten_dict({tuple(name.split("/")): jnp.asarray(leaf, jnp.float32) for name, leaf in arrays.items()})
     return TrainedAgent(path.stem, family, experiment, agent, params, images, facts["results"])
 
 
 def _of_run(run: RestoredRun) -> TrainedAgent:
-    if run.built.agent is None:
+    if run.built.attention is None:
         raise ValueError(f"run {str(run.run_dir)!r}: its model chooses no locations; give the run of an agent")
     results = run.results() or {}
     return TrainedAgent(
-        str(run.run_dir), run.family, run.experiment, run.built.agent, run.params(), run.dataset, results
+        str(run.run_dir), run.family, run.experiment, run.built.attention, run.params(), run.dataset, results
     )
