@@ -8,12 +8,11 @@ from typing import Annotated
 
 import tyro
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_output, check_ranges, refuse_settings
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
-from experiments.evaluation.sequence_runs import check_output
 from experiments.training.config import load_fixed
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import environment
@@ -59,13 +58,13 @@ def evaluate(config: Evaluation) -> None:
       OSError: the plots or the errors cannot be written.
     """
     check_ranges(config)
-    check_output(config.output)
-    if config.last and config.plots:
-        raise ValueError("last with plots: the report shows the run's best parameters; give one of them")
+    check_output("output", config.output)
+    if config.last:
+        refuse_settings(config, ("plots",), " with last: the report shows the run's best parameters; give one of them")
     run = read_run(config.run_dir, load_fixed)
     experiment, built, params = run.experiment, run.built, run.params(config.last)
-    if config.episodes is not None and not built.model.stochastic:
-        raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples no episodes")
+    if not built.model.stochastic:
+        refuse_settings(config, ("episodes",), ": this run sees whole images and samples no episodes")
     print_line(f"{built.summary}; after step {run.step(config.last)}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
     results = evaluate_errors(built.model, predict, params, run.dataset) | built.measure(params)

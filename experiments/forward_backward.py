@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import tyro
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_output, check_ranges
 from common.data import reverse_symbols
 from common.training.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
@@ -21,7 +21,6 @@ from experiments.cli.console import print_line
 from experiments.cost import cost_of, symbols_of, total
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.sequence_runs import (
-    check_output,
     check_sequence_runs,
     operations,
     predictions,
@@ -69,7 +68,7 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
       OSError: the results cannot be written.
     """
     check_ranges(config)
-    check_output(config.output)
+    check_output("output", config.output)
     check_pair(config.runs)
     forward, backward = order_pair(*read_sequence_runs(config.runs, shared_loader()))
     dataset, end = forward.dataset, forward.dataset.end_symbol

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from common.attention.base import POLICY_KINDS, Agent, Episode, Policy
 from common.attention.location_policies import AntitheticPolicy, LocationPolicy
 from common.attention.locations import clip_location, uniform_location
-from common.names import unknown
+from common.names import check_name
 
 
 class _Move(NamedTuple):
@@ -53,8 +53,7 @@ def unroll(
     Raises:
       ValueError: an unknown kind of policy.
     """
-    if policy.kind not in POLICY_KINDS:
-        raise unknown("policy kind", policy.kind, POLICY_KINDS)
+    check_name("policy kind", policy.kind, POLICY_KINDS)
     start_key, *keys = jax.random.split(key, num_glimpses)
 
     def look(state: PyTree, move: _Move) -> tuple[PyTree, PyTree]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import docstring_parser
 import tyro
 
-from common.names import unknown
+from common.names import check_name
 
 
 class Field(NamedTuple):
@@ -75,8 +75,7 @@ def find_field(fields: Mapping[str, Field], name: str) -> str:
       ValueError: there is none.
     """
     plain = name.removeprefix("--").replace("-", "_")
-    if plain not in fields:
-        raise unknown("field", name, fields)
+    check_name("field", plain, fields)
     return plain
 
 
@@ -126,7 +125,7 @@ def convert(name: str, text: str, hint: Any) -> Any:
     for option in sorted(options, key=lambda option: option is not type(None)):
         try:
             return _convert(text, option)
-        except ValueError:
+        except (KeyError, ValueError):
             continue
     raise ValueError(f"{name} {text!r}: must be {allowed(hint)}")
 
@@ -134,10 +133,7 @@ def convert(name: str, text: str, hint: Any) -> Any:
 def _convert(text: str, hint: Any) -> Any:
     choices = {bool: (True, False), type(None): (None,)}.get(hint, typing.get_args(hint))
     if choices:
-        by_text = {str(choice): choice for choice in choices}
-        if text not in by_text:
-            raise ValueError
-        return by_text[text]
+        return {str(choice): choice for choice in choices}[text]
     if hint is float and math.isnan(float(text)):
         raise ValueError  # No two are the same, so no cell with one would ever be found again.
     return hint(text) if hint in (int, float, Path) else text

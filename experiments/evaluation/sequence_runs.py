@@ -51,16 +51,6 @@ def check_sequence_runs(run_dirs: Sequence[Path]) -> list[Experiment]:
     return experiments
 
 
-def check_output(output: Path | None) -> None:
-    """Check that a file can be written at a path, if there is one.
-
-    Raises:
-      ValueError: it is a folder, or lies in none.
-    """
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise ValueError(f"output {str(output)!r}: must be a file in a folder that exists")
-
-
 def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None) -> Callable[[Any, str], Scores]:
     """Return ``(images [N, H, W, C], split) -> Scores`` of a run's parameters.
 

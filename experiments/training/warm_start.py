@@ -1,8 +1,7 @@
 """Warm starts: begin a run with parameters of another run."""
 
-import contextlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from common.checks import explained
 from common.training.checkpoints import Checkpoints
 from common.training.step import Model, TrainState
 from experiments.families import Family, Source, find_family
@@ -58,15 +58,19 @@ def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> 
     (field,) = named
     source, folder = family.sources[field], getattr(experiment.start, field)
     expected_family = family if source.family is None else find_family(source.family)
-    with _named(field):
+    with explained(field):
         other_family, other = read_experiment(Path(folder))
     if other_family.name != expected_family.name:
         raise ValueError(f"{field} {folder!r} is no run of {expected_family.command}")
-    with _named(field):
+    with explained(field):
         shapes = parameter_shapes(other_family.build(other, load_blank(other.data)).model)
-    _require_same_shapes(f"{field} {folder!r}", source.merge(params, shapes), params, source.advice)
     model = experiment.model if source.model is None else source.model
-    _require_same_settings(f"{field} {folder!r}", other.model, model, source.settings)
+    with explained(f"{field} {folder!r}"):
+        _require_same(_list_shapes(source.merge(params, shapes)), _list_shapes(params), f"; {source.advice}")
+        its, here = (
+            {name: operator.attrgetter(name)(each) for name in source.settings} for each in (other.model, model)
+        )
+        _require_same(its, here)
     return field, source
 
 
@@ -80,7 +84,7 @@ def warm_start(family: Family, experiment: Experiment, state: TrainState) -> Tra
     if start is None:
         return state
     field, source = start
-    with _named(field):
+    with explained(field):
         params = source.merge(state.params, read_params(Path(getattr(experiment.start, field))))
     return state._replace(params=_copies(params), best_params=_copies(params))
 
@@ -90,34 +94,18 @@ def parameter_shapes(model: Model) -> PyTree:
     return jax.eval_shape(model.init, jax.random.key(0))
 
 
-@contextlib.contextmanager
-def _named(field: str) -> Iterator[None]:
-    """Prefix errors with the field that names the run."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from error
-
-
 def _copies(params: Any) -> Any:
     """Copy, because a chunk of steps donates its state, and one buffer cannot be donated twice."""
     return jax.tree.map(jnp.copy, params)
 
 
-def _require_same_shapes(name: str, params: Any, expected: Any, advice: str) -> None:
-    shapes, wanted = (
-        {jax.tree_util.keystr(path, simple=True, separator="/"): list(leaf.shape) for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (params, expected))
-    )
-    for key in sorted(shapes | wanted):
-        if shapes.get(key) != wanted.get(key):
-            raise ValueError(
-                f"{name}: its {key} is {shapes.get(key, 'absent')}, here {wanted.get(key, 'absent')}; {advice}"
-            )
+def _list_shapes(params: Any) -> dict[str, list[int]]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): list(leaf.shape) for path, leaf in leaves}
 
 
-def _require_same_settings(name: str, config: Any, expected: Any, settings: tuple[str, ...]) -> None:
-    for setting in settings:
-        one, other = (operator.attrgetter(setting)(each) for each in (config, expected))
-        if one != other:
-            raise ValueError(f"{name}: its {setting.rpartition('.')[2]} is {one}, here {other}")
+def _require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], advice: str = "") -> None:
+    for name in sorted({*found, *wanted}):
+        its, here = found.get(name, "absent"), wanted.get(name, "absent")
+        if its != here:
+            raise ValueError(f"its {name.rpartition('.')[2]} is {its}, here {here}{advice}")
