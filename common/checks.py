@@ -13,8 +13,9 @@ import contextlib
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 # Episodes are unrolled in the compiled program, which takes long to compile beyond this.
 MOST_GLIMPSES = 200
@@ -161,6 +162,37 @@ def explained(what: str, *errors: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         raise ValueError(f"{what}: {error}") from error
+
+
+def check_values(name: str, values: Sequence[Any]) -> None:
+    """Check that there is at least one value, and that none is given twice.
+
+    Args:
+      name: the name of the field.
+      values: its values.
+
+    Raises:
+      ValueError: there is none, or one comes twice.
+    """
+    if not values:
+        raise ValueError(f"{name} {values}: give at least one")
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{name} {value!r}: given twice")
+
+
+def check_output(name: str, path: Path | None) -> None:
+    """Check that a file can be written at a path, if there is one.
+
+    Args:
+      name: the name of the field.
+      path: its value.
+
+    Raises:
+      ValueError: it is a folder, or lies in none.
+    """
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ValueError(f"{name} {str(path)!r}: must be a file in a folder that exists")
 
 
 def refuse_file(what: str, folder: Path) -> None:

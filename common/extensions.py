@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.names import closest, unknown
+from common.names import check_name, closest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +71,9 @@ class Extension:
         Raises:
           ValueError: the name is unknown, cannot be imported, or stands for something of another kind.
         """
-        if name in self.built_in:
-            return self.built_in[name]
         if ":" not in name:
-            raise unknown(self.name, name, self.built_in, "module:name")
+            check_name(self.name, name, self.built_in, "module:name")
+            return self.built_in[name]
         try:
             value = _load(name)
         except Exception as error:  # A user's module may raise anything while it is imported.

@@ -4,19 +4,24 @@ import difflib
 from collections.abc import Collection, Iterable
 
 
-def unknown(kind: str, name: str, known: Collection[str], instead: str = "") -> ValueError:
-    """Return the error for an unknown name: one line, with the known name that comes closest.
+def check_name(kind: str, name: str, known: Collection[str], instead: str = "") -> None:
+    """Check that a name is known; the message says which known name comes closest.
 
     Args:
       kind: what the name stands for, such as ``core``.
       name: the name as it was typed.
       known: the known names, in the order in which they are listed.
       instead: what else may be given.
+
+    Raises:
+      ValueError: the name is unknown.
     """
+    if name in known:
+        return
     more = f", or give {instead}" if instead else ""
     hint = closest(name, known).removeprefix(": ")
     hint = f"{hint} " if hint else ""
-    return ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(known)}{more}")
+    raise ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(known)}{more}")
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import tyro
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_output, check_ranges, refuse_settings
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
-from experiments.files import check_output
 from experiments.trained_agents import is_kept, load_agent
 from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
@@ -62,12 +61,11 @@ def evaluate(config: Evaluation) -> None:
       OSError: the plots or the errors cannot be written.
     """
     check_ranges(config)
-    check_output(config.output)
-    if config.last and config.plots:
-        raise ValueError("last with plots: the report shows the run's best parameters; give one of them")
+    check_output("output", config.output)
+    if config.last:
+        refuse_settings(config, ("plots",), " with last: the report shows the run's best parameters; give one of them")
     if is_kept(config.run_dir):
-        if config.last or config.plots:
-            raise ValueError(f"{str(config.run_dir)!r} is one set of parameters and no run: leave out last and plots")
+        refuse_settings(config, ("last", "plots"), f": {str(config.run_dir)!r} is one set of parameters and no run")
         agent = load_agent(config.run_dir)
         experiment, dataset, params = agent.experiment, load_evaluation_images(agent.experiment.data), agent.params
         built, step = agent.family.build(experiment, dataset), agent.results["steps"]
@@ -75,8 +73,8 @@ def evaluate(config: Evaluation) -> None:
         run = read_run(config.run_dir, load_evaluation_images)
         experiment, dataset, params = run.experiment, run.dataset, run.params(config.last)
         built, step = run.built, run.step(config.last)
-    if config.episodes is not None and not built.model.stochastic:
-        raise ValueError(f"episodes {config.episodes}: this run sees whole images and samples no episodes")
+    if not built.model.stochastic:
+        refuse_settings(config, ("episodes",), ": this run sees whole images and samples no episodes")
     print_line(f"{built.summary}; after step {step}")
     predict = final_predictor(experiment, built.model, config.episodes, config.batch_size)
     results = evaluate_errors(built.model, predict, params, dataset) | built.measure(params)

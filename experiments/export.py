@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from common.checks import check_output
 from experiments.cli.command_line import interruptible, parse, user_errors
-from experiments.files import check_output
 from experiments.trained_agents import save_agent
 from experiments.training.restore import read_run_without_images
 
@@ -45,7 +45,7 @@ def export(config: Export) -> None:
       ValueError: the run has not finished or is none of an agent, or the name of the file does not end in .npz.
       OSError: the file cannot be written.
     """
-    check_output(config.output)
+    check_output("output", config.output)
     if config.output.suffix != ".npz":
         raise ValueError(f"output {str(config.output)!r}: must end in .npz")
     run = read_run_without_images(config.run_dir)

@@ -15,7 +15,7 @@ import tyro
 from jaxtyping import Array, UInt8
 
 from common.attention.model import AttentionModel
-from common.checks import Range, check_ranges
+from common.checks import Range, check_output, check_ranges
 from common.data import TASKS, Crop, Recipe, find_task
 from common.data.own_images.resizing import check_size
 from common.training.evaluation import over_batches, summarise
@@ -32,7 +32,6 @@ from experiments.evaluation.sequence_runs import (
     report,
     scorer,
 )
-from experiments.files import check_output
 from experiments.training.config import DataConfig, load_blank, load_dataset
 
 ENLARGED = "_110"
@@ -80,7 +79,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
       OSError: the results cannot be written.
     """
     check_ranges(config)
-    check_output(config.output)
+    check_output("output", config.output)
     run_dirs = [config.run_dir] if config.reader is None else [config.run_dir, config.reader]
     data, whole = large_images(run_dirs, config.task, config.first_pass), config.first_pass == "whole"
     runs = read_sequence_runs(run_dirs)

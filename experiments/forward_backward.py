@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import tyro
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_output, check_ranges
 from common.data import reverse_symbols
 from common.training.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
@@ -29,7 +29,6 @@ from experiments.evaluation.sequence_runs import (
     scorer,
 )
 from experiments.families.dram import GLIMPSE_NETWORK
-from experiments.files import check_output
 from experiments.training.config import cached_loader, load_blank
 from experiments.training.restore import RestoredRun
 
@@ -69,7 +68,7 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
       OSError: the results cannot be written.
     """
     check_ranges(config)
-    check_output(config.output)
+    check_output("output", config.output)
     check_pair(config.runs)
     forward, backward = order_pair(*read_sequence_runs(config.runs, cached_loader()))
     dataset, end = forward.dataset, forward.dataset.end_symbol

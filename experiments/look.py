@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_output, check_ranges
 from experiments.cli.command_line import interruptible, parse, user_errors
-from experiments.files import check_output, write_bytes
+from experiments.files import write_bytes
 from experiments.trained_agents import load_agent
 
 
@@ -49,7 +49,7 @@ def look(config: Looking) -> None:
       OSError: a picture cannot be read, or the output cannot be written.
     """
     check_ranges(config)
-    check_output(config.output)
+    check_output("output", config.output)
     if not config.images:
         raise ValueError("no images given: give picture files after the agent")
     if config.output is not None and config.output.suffix.lower() not in (".png", ".gif"):

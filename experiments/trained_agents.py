@@ -26,7 +26,7 @@ from common.attention.glimpse import glimpse_boxes
 from common.attention.model import AttentionModel
 from common.data import Dataset
 from common.data.own_images.resizing import ResizeMode, resize_picture
-from common.names import unknown
+from common.names import check_name
 from experiments.families import Family, find_family
 from experiments.training.config import Experiment, from_json, to_json
 from experiments.training.image_shapes import blank_of, describe_images
@@ -163,7 +163,7 @@ def load_agent(name: str | os.PathLike[str]) -> TrainedAgent:
     if os.fspath(name) in pretrained_names():
         path = FOLDER / f"{name}.npz"
     if path.suffix != ".npz" or not path.is_file():
-        raise unknown("agent", os.fspath(name), pretrained_names(), "a run directory")
+        check_name("agent", os.fspath(name), pretrained_names(), "a run directory")
     return _read(path)
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from common.names import unknown
+from common.names import check_name
 
 Interpolation = Literal["bilinear", "nearest"]
 Padding = Literal["constant", "border"]
@@ -115,8 +115,7 @@ def _check(images: Array, grids: Array, interpolation: str, padding: str) -> Non
             f"{images.dtype}: must be as many of each, and the images floating-point numbers"
         )
     for kind, name, known in (("interpolation", interpolation, Interpolation), ("padding", padding, Padding)):
-        if name not in get_args(known):
-            raise unknown(kind, name, get_args(known))
+        check_name(kind, name, get_args(known))
 
 
 def _surround(images: Array, fill: Fill) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from common.geometry.grids import control_grid, spline_basis
-from common.names import unknown
+from common.names import check_name
 from stn.grids import affine_grid, attention_matrix, projective_grid, rotated_attention_matrix, thin_plate_grid
 
 Name = Literal["translation", "attention", "rotated_attention", "affine", "projective", "tps"]
@@ -55,6 +55,7 @@ def make_transform(
     Raises:
       ValueError: an unknown name.
     """
+    check_name("transform", name, get_args(Name))
 
     def affine(matrix: Callable[[Array], Array]) -> Callable[[Array], Array]:
         return lambda theta: affine_grid(matrix(theta), height, width, align_corners)
@@ -71,8 +72,6 @@ def make_transform(
         return family(np.eye(2, 3).ravel(), affine(lambda theta: theta.reshape(2, 3)))
     if name == "projective":
         return family(np.eye(3).ravel()[:8], lambda t: projective_grid(t, height, width, align_corners))
-    if name != "tps":
-        raise unknown("transform", name, get_args(Name))
     rows, columns = np.broadcast_to(control, 2).tolist()
     points = control_grid(rows, columns)
     basis = spline_basis(rows, columns, height, width, regularisation, align_corners)

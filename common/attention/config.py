@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from common.attention.glimpse import Retina
 from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
-from common.checks import Range, check_at_most, check_ranges
+from common.checks import Range, check_at_most, check_ranges, refuse_settings
 from common.policy_gradient import EstimatorConfig, make_estimator, validate_estimator
 
 
@@ -102,8 +102,8 @@ def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
     side = max(height, width)
     fits = f"the finest patch must fit the {height}x{width} image"
     check_at_most("glimpse_size", config.glimpse_size, side, fits)
-    if config.growth == 1 and config.num_scales > 1:
-        raise ValueError(f"growth 1: all {config.num_scales} scales would be the same, so give at least 2")
+    if config.growth == 1:
+        check_at_most("num_scales", config.num_scales, 1, "with growth 1 all scales would be the same")
     scales, extent = 1, config.glimpse_size
     while scales < config.num_scales and extent < 2 * side:
         scales, extent = scales + 1, extent * config.growth
@@ -138,8 +138,9 @@ def validate_policy(config: Attention, height: int, width: int) -> None:
         )
     if policy.sigma_final is not None:
         parse_sigma(policy.sigma_final, height, width)
-    if loss.entropy_weight and policy.location_policy == "gaussian" and policy.learned_sigma == "no":
-        raise ValueError(
-            f"entropy_weight {loss.entropy_weight} with learned_sigma 'no': the entropy of a Gaussian depends on its "
-            "sigma alone, so there is nothing to learn from it; give learned_sigma global or state"
+    if policy.location_policy == "gaussian" and policy.learned_sigma == "no":
+        why = (
+            " with learned_sigma 'no': the entropy of a Gaussian depends on its sigma alone, so there is nothing to "
+            "learn from it; give learned_sigma global or state"
         )
+        refuse_settings(loss, ("entropy_weight",), why)

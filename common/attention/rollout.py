@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from common.attention.base import CHOICE_KINDS, Agent, Episode, LocationChoice
 from common.attention.location_policies import AntitheticPolicy, LocationPolicy
 from common.attention.locations import clip_location, uniform_location
-from common.names import unknown
+from common.names import check_name
 
 
 class _Chosen(NamedTuple):
@@ -53,8 +53,7 @@ def unroll(
     Raises:
       ValueError: an unknown kind of choice.
     """
-    if choice.kind not in CHOICE_KINDS:
-        raise unknown("kind", choice.kind, CHOICE_KINDS)
+    check_name("kind", choice.kind, CHOICE_KINDS)
     first_key, *keys = jax.random.split(key, num_glimpses)
     samples = choice.samples
 

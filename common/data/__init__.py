@@ -1,7 +1,7 @@
 """Tasks made from labelled images: MNIST, rendered house numbers, SVHN, or your own."""
 
 from common.data.blank import blank_images, blank_task
-from common.data.dataset import Dataset, check_resize, load_task
+from common.data.dataset import Dataset, check_num_images, check_resize, load_task
 from common.data.digests import DIGESTS, digest
 from common.data.house_numbers.pool import Pool, PoolConfig, load_pool
 from common.data.mnist import load_mnist
@@ -38,6 +38,7 @@ __all__ = [
     "TwoChannelSum",
     "blank_images",
     "blank_task",
+    "check_num_images",
     "check_resize",
     "digest",
     "find_task",

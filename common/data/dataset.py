@@ -6,6 +6,7 @@ The fixed images of tasks made from MNIST are checked against the published dige
 import dataclasses
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,9 +124,8 @@ def load_task(
         ValueError: the name is unknown, an option does not apply to the task, the images are missing or malformed or do
             not fit the recipe, or the fixed MNIST images are not the published ones.
     """
+    check_num_images(name, num_images)
     task = find_task(name)
-    if num_images is not None and (task.numbers is None or task.numbers.svhn):
-        raise ValueError(f"num_images {num_images}: only for rendered house numbers; {name!r} has a fixed number")
     if task.numbers is not None:
         numbers = task.numbers
         assert isinstance(task.recipe, Crop)
@@ -154,6 +154,17 @@ def load_task(
             check_digest(source, name, split)
     on_device = jax.tree.map(jnp.asarray, sources["train"])
     return Dataset(name, on_device, fixed["validation"], fixed["test"], task.recipe, class_names)
+
+
+def check_num_images(name: str, num_images: Any) -> None:
+    """Check that a number of images is given only for a task whose images are rendered.
+
+    Raises:
+        ValueError: one is given for another task.
+    """
+    numbers = find_task(name).numbers
+    if num_images is not None and (numbers is None or numbers.svhn):
+        raise ValueError(f"num_images {num_images}: only for rendered house numbers; {name!r} has a fixed number")
 
 
 def check_resize(name: str, resize: Size) -> None:

@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from common.attention.config import RetinaConfig
-from common.checks import Range, check_ranges
+from common.checks import Range, check_output, check_ranges
 from common.data import TASKS, find_task, load_task
 from common.policy_gradient import EstimatorConfig
 from common.training.optimizers import OptimizerConfig
@@ -94,8 +94,7 @@ def check_speed(config: SpeedConfig) -> None:
         raise ValueError("replicates (): give at least one number")
     if config.torch and config.num_glimpses < 2:
         raise ValueError(f"num_glimpses {config.num_glimpses}: PyTorch is compared with at least 2")
-    if config.output is not None and (config.output.is_dir() or not config.output.parent.is_dir()):
-        raise ValueError(f"output {str(config.output)!r}: must be a file in a folder that exists")
+    check_output("output", config.output)
 
 
 def busy_warning(load: float, compared: bool) -> str:

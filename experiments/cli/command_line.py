@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import tyro
 from jax.errors import JaxRuntimeError
 
-from common.names import unknown
+from common.names import check_name
 from experiments.cli.fields import HELP
 from experiments.cli.flags import check_flags
 
@@ -73,7 +73,8 @@ def parse_preset(
         with user_errors():
             check_flags(type(presets[args[0]][1]), args[1:])
     elif not args[0].startswith("-"):
-        fail(str(unknown("preset", args[0], presets)))
+        with user_errors():
+            check_name("preset", args[0], presets)
     elif not any(arg in ("-h", "--help") for arg in args):
         fail(f"{args[0]}: the preset must come before the flags; presets: {', '.join(presets)}; see --help")
     config = _ignore_closed_output(

@@ -14,7 +14,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from common.checks import Range
-from common.names import unknown
+from common.names import check_name
 
 
 class Field(NamedTuple):
@@ -104,8 +104,7 @@ def find_field(fields: Mapping[str, Field], name: str) -> str:
       ValueError: there is none.
     """
     plain = name.removeprefix("--").replace("-", "_")
-    if plain not in fields:
-        raise unknown("field", name, fields)
+    check_name("field", plain, fields)
     return plain
 
 
@@ -150,7 +149,7 @@ def convert(name: str, text: str, hint: Any) -> Any:
     for option in sorted(options, key=lambda option: option is not type(None)):
         try:
             return _convert(text, option)
-        except ValueError:
+        except (KeyError, ValueError):
             continue
     raise ValueError(f"{name} {text!r}: must be {allowed(hint)}")
 
@@ -158,10 +157,7 @@ def convert(name: str, text: str, hint: Any) -> Any:
 def _convert(text: str, hint: Any) -> Any:
     choices = {bool: (True, False), type(None): (None,)}.get(hint, typing.get_args(hint))
     if choices:
-        by_text = {str(choice): choice for choice in choices}
-        if text not in by_text:
-            raise ValueError
-        return by_text[text]
+        return {str(choice): choice for choice in choices}[text]
     if hint is float and math.isnan(float(text)):
         raise ValueError  # NaN differs from itself, so a sweep would never find the cell again.
     return hint(text) if hint in (int, float, Path) else text

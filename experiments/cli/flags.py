@@ -34,27 +34,32 @@ def check_flags(cls: type, args: Sequence[str]) -> None:
     """
     if any(arg in ("-h", "--help") for arg in args):
         return
-    flags = flags_of(cls)
+    try:
+        _check(flags_of(cls), list(args))
+    except ValueError as error:
+        raise ValueError(f"{error}; see --help") from None
+
+
+def _check(flags: Mapping[str, Field], rest: list[str]) -> None:
     positional = [(name, field) for name, field in flags.items() if field.positional]
-    rest = list(args)
     while rest:
         arg = rest.pop(0)
         if _is_flag(arg):
             _check_flag(arg, rest, flags)
             continue
         if not positional:
-            raise ValueError(f"unexpected argument {arg!r}; see --help")
+            raise ValueError(f"unexpected argument {arg!r}")
         name, field = positional[0]
         _check_value(name, arg, field.hint)
         if not _takes_many(field.hint):
             positional.pop(0)
             for part in typing.get_args(field.hint)[1:] if typing.get_origin(field.hint) is tuple else ():
                 if not rest or _is_flag(rest[0]):
-                    raise ValueError(f"{name} {arg!r}: give {len(typing.get_args(field.hint))} of them; see --help")
+                    raise ValueError(f"{name} {arg!r}: give {len(typing.get_args(field.hint))} of them")
                 _check_value(name, rest.pop(0), part)
     missing = [name for name, field in positional if not _takes_many(field.hint)]
     if missing:
-        raise ValueError(f"{missing[0]} is not given; see --help")
+        raise ValueError(f"{missing[0]} is not given")
 
 
 def _is_flag(arg: str) -> bool:
@@ -65,38 +70,31 @@ def _check_flag(arg: str, rest: list[str], flags: Mapping[str, Field]) -> None:
     """Check one flag, and take its values from the arguments after it."""
     written, equals, value = arg.partition("=")
     name = written.removeprefix("--").replace("-", "_")
-    if name.startswith("no_") and name not in flags and is_bool(_hint(flags, name.removeprefix("no_"))):
-        name = name.removeprefix("no_")
+    switch = name if name in flags else name.removeprefix("no_")
+    if switch in flags and is_bool(flags[switch].hint):
         if equals:
-            raise ValueError(f"{arg}: takes no value, give {written}; see --help")
+            flag = switch.replace("_", "-")
+            raise ValueError(f"{arg}: takes no value, give --{flag} or --no-{flag}")
         return
     if name not in flags or flags[name].positional:
         raise _unknown(written, name, flags)
     hint = flags[name].hint
-    if is_bool(hint):
-        if equals:
-            raise ValueError(f"{arg}: takes no value, give {written} or --no-{written.removeprefix('--')}; see --help")
-        return
     values = [value] if equals else []
     while not equals and rest and not _is_flag(rest[0]) and (_takes_many(hint) or not values):
         values.append(rest.pop(0))
     if not values and not _takes_many(hint):
-        raise ValueError(f"{written}: its value is missing, give {allowed(_element(hint))}; see --help")
+        raise ValueError(f"{written}: its value is missing, give {allowed(_element(hint))}")
     for text in values:
         _check_value(written, text, hint)
-
-
-def _hint(flags: Mapping[str, Field], name: str) -> Any:
-    return flags[name].hint if name in flags else None
 
 
 def _unknown(written: str, name: str, flags: Mapping[str, Field]) -> ValueError:
     switch = "no_" if name.startswith("no_") else ""
     renamed = RENAMED.get(name.removeprefix(switch))
     if renamed is not None and renamed in flags:
-        return ValueError(f"{written} was renamed to --{(switch + renamed).replace('_', '-')}; see --help")
+        return ValueError(f"{written} was renamed to --{(switch + renamed).replace('_', '-')}")
     names = [f"--{flag.replace('_', '-')}" for flag, field in flags.items() if not field.positional]
-    return ValueError(f"unknown flag {written}{closest(written, names) or ';'} see --help")
+    return ValueError(f"unknown flag {written}{closest(written, names)}")
 
 
 def _takes_many(hint: Any) -> bool:
@@ -108,7 +106,4 @@ def _element(hint: Any) -> Any:
 
 
 def _check_value(name: str, text: str, hint: Any) -> None:
-    try:
-        convert(name, text, _element(hint))
-    except ValueError as error:
-        raise ValueError(f"{error}; see --help") from None
+    convert(name, text, _element(hint))

@@ -1,7 +1,7 @@
 """The families of models: one file for each. A new family is a file here and a line below, or a file of your own."""
 
 from common.extensions import Extension
-from common.names import unknown
+from common.names import check_name
 from experiments.families import cnn, colocalisation, dram, ram, soft_attention, stn
 from experiments.families.base import BuiltModel, Family, WarmStart
 from experiments.training.config import Experiment
@@ -34,6 +34,5 @@ def find_preset(family: Family, preset: str) -> Experiment:
     Raises:
       ValueError: there is none of that name; names those there are.
     """
-    if preset not in family.presets:
-        raise unknown("preset", preset, family.presets)
+    check_name("preset", preset, family.presets)
     return family.presets[preset][1]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from common.attention.config import Attention
 from common.attention.locations import describe_sigma
 from common.attention.model import AttentionModel
+from common.checks import check_divides
 from common.data import Dataset
 from common.policy_gradient import EstimatorConfig
 from common.training.step import Model
@@ -44,7 +45,7 @@ def build_agent(
       ValueError: the batch cannot be divided into the configured minibatches.
     """
     config: Attention = experiment.model
-    _require_divisible(experiment.training.batch_size, config.estimator.minibatches)
+    check_divides("minibatches", config.estimator.minibatches, "batch_size", experiment.training.batch_size)
     first, last = (
         describe_sigma(attention.sigma(jnp.array(progress)).tolist(), dataset.height, dataset.width)
         for progress in (0.0, 1.0)
@@ -63,8 +64,3 @@ def _draw(attention: AttentionModel, dataset: Dataset, batch_size: int, params: 
     from experiments.plots.agents import draw_agent
 
     draw_agent(attention, params, dataset, run_dir, batch_size)
-
-
-def _require_divisible(batch_size: int, minibatches: int) -> None:
-    if batch_size % minibatches:
-        raise ValueError(f"minibatches {minibatches}: must divide batch_size {batch_size}")

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
+from common.checks import explained
 from common.data import Canvas, Dataset
 from experiments.families.base import BuiltModel, Family, WarmStart, describe
 from experiments.plots.history import Viewer, keep_history, transformer_viewer
@@ -51,18 +52,14 @@ def build(experiment: ColocalisationExperiment, dataset: Dataset) -> BuiltModel:
     """
     config, (height, width, channels) = experiment.model, dataset.image_shape
     check_colocalisation(config, height, width)
-    try:
+    with explained(f"crop {config.crop}"):
         check_stn(ENCODER_CONFIG, config.crop, config.crop)
-    except ValueError as error:
-        raise ValueError(f"crop {config.crop}: {error}") from error
     if experiment.training.batch_size < 2:
         raise ValueError(f"batch_size {experiment.training.batch_size}: must be at least 2, since pairs are compared")
-    if dataset.num_targets is not None:
-        raise ValueError(f"task {dataset.name!r}: its labels are sequences; co-localisation takes classes")
-    if not isinstance(dataset.recipe, Canvas):
+    if dataset.num_targets is not None or not isinstance(dataset.recipe, Canvas):
         raise ValueError(
-            f"task {dataset.name!r}: the places of its digits are not known; co-localisation takes tasks that put a "
-            "digit on a canvas, such as T84"
+            f"task {dataset.name!r}: the place of a single digit is not known; co-localisation takes tasks that put "
+            "one on a canvas, such as T84"
         )
     encoder = make_stn(ENCODER_CONFIG, config.crop, config.crop, channels, dataset.num_classes)
     colocaliser = make_colocaliser(config, encoder, height, width, channels)

@@ -73,8 +73,6 @@ def episode_gif(
       The bytes of a GIF of a frame for each glimpse, up to the end of the longest reading.
     """
     steps, count = len(locations), min(len(images), max_images)
-    if not steps or not count:
-        raise ValueError(f"an animation needs a glimpse and an image, got {steps} glimpses of {count} images")
     names = names_of(class_names, probabilities.shape[-1])
     steps = int(glimpses_taken(labels[:count], probabilities[:, :count]).max())
     frames = [

@@ -35,8 +35,6 @@ def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
     """Return the given class names, or the numbers `0 .. classes - 1`."""
     if class_names is None:
         return [str(index) for index in range(classes)]
-    if len(class_names) != classes:
-        raise ValueError(f"{len(class_names)} class names for {classes} classes: {list(class_names)!r}")
     return [str(name) for name in class_names]
 
 

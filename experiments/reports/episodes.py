@@ -57,16 +57,10 @@ def write_episodes(
       probabilities: `[T, N, classes]`, the belief after each glimpse.
       class_names: one for each class; their numbers if None.
       rewards: `[N]`, of the whole episode, or `[T, N]`, of each glimpse; unknown if None.
-
-    Raises:
-      ValueError: the arrays are of different numbers of images.
     """
     from experiments.plots.style import glimpse_colours  # Loads matplotlib, which reading episodes does not need.
 
     count = len(images)
-    sizes = {len(labels), *(array.shape[1] for array in (locations, boxes, glimpses, probabilities))}
-    if sizes != {count}:
-        raise ValueError(f"{count} images, but the other arrays hold {sorted(sizes)}")
     names = names_of(class_names, probabilities.shape[-1])
     height, width = images.shape[1:3]
     rewards = np.full(count, np.nan) if rewards is None else np.asarray(rewards)
@@ -150,8 +144,6 @@ def _png(image: np.ndarray) -> str:
 
 def _pixels(uri: str) -> np.ndarray:
     """Return the uint8 image `[H, W, C]` of a data URI that `_png` made."""
-    if not uri.startswith(PNG_PREFIX):
-        raise ValueError(f"not an embedded PNG: {uri[:40]!r}")
     picture = np.asarray(PillowImage.open(io.BytesIO(base64.b64decode(uri.removeprefix(PNG_PREFIX)))))
     return picture[..., None] if picture.ndim == 2 else picture
 

@@ -70,14 +70,8 @@ def sortable_table(name: str, caption: str, header: Sequence[str], rows: Sequenc
       name: id of the table.
       caption: what it shows.
       header: a heading for each column.
-      rows: of entries; the first entry names the row, and None is missing.
-
-    Raises:
-      ValueError: a row is not as long as the header.
+      rows: of entries, as many as headings; the first entry names the row, and None is missing.
     """
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(f"a row of {len(row)} cells under {len(header)} headings: {list(row)!r}")
     entries = list(zip(*rows, strict=True)) if rows else [()] * len(header)
     numeric = [{_number(entry) is None for entry in column if entry is not None} == {False} for column in entries]
     columns = [Column(heading, right) for heading, right in zip(header, numeric, strict=True)]

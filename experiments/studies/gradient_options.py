@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_output, check_ranges, check_values, refuse_settings
 from common.data import Dataset
 from common.policy_gradient import REWARD, validate_estimator
 from experiments.cli.console import print_warning
@@ -77,18 +77,12 @@ def validate(config: VarianceConfig) -> None:
         raise ValueError(f"agent {config.agent!r}: give the folder of a run, or a preset: {', '.join(RAM_PRESETS)}")
     check_ranges(config)
     for name in ("estimators", "replicates", "sigma"):
-        values = getattr(config, name)
-        if not values:
-            raise ValueError(f"{name} (): give at least one")
-        if len(set(values)) < len(values):
-            raise ValueError(f"{name} {' '.join(map(str, values))}: give each once")
+        check_values(name, getattr(config, name))
     for name in config.estimators:
         configure(name, config.reward, 1)
     REWARD.resolve(config.reward)
     for name in ("output", "figure"):
-        path = getattr(config, name)
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise ValueError(f"{name} {str(path)!r}: must be a file in a folder that exists")
+        check_output(name, getattr(config, name))
 
 
 def load_subject(config: VarianceConfig) -> Subject:
@@ -104,8 +98,7 @@ def load_subject(config: VarianceConfig) -> Subject:
         state = make_initial_state(fresh, build(fresh, dataset).model)
         subject = Subject(fresh, dataset, state.params, 0)
     else:
-        if config.data is not None:
-            raise ValueError(f"data {config.data!r}: a run has its own images, so leave it out")
+        refuse_settings(config, ("data",), ": a run has its own images, so leave it out")
         run = read_run(Path(config.agent))
         experiment = run.experiment
         if not isinstance(experiment, RamExperiment):

@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.attention.model import AttentionHyper, AttentionModel
-from common.names import unknown
+from common.names import check_name
 from common.policy_gradient import ADVANTAGE, SURROGATE, Estimator, EstimatorConfig, policy_loss
 from common.policy_gradient.advantages import returns_to_go
 from common.training.step import StepInput
@@ -49,14 +49,13 @@ def configure(name: str, reward: str, replicates: int) -> EstimatorConfig:
     Raises:
       ValueError: the name is none of these, or a function cannot be used.
     """
-    if name in ESTIMATORS:
-        advantage, surrogate = ESTIMATORS[name]
-    elif "+" in name:
+    if "+" in name:
         advantage, _, surrogate = name.partition("+")
     elif ":" in name:
         advantage, surrogate = _parts(name)
     else:
-        raise unknown("estimator", name, ESTIMATORS, "module:function, or ADVANTAGE+SURROGATE")
+        check_name("estimator", name, ESTIMATORS, "module:function, or ADVANTAGE+SURROGATE")
+        advantage, surrogate = ESTIMATORS[name]
     ADVANTAGE.resolve(advantage), SURROGATE.resolve(surrogate)
     return EstimatorConfig(reward, advantage, surrogate, replicates=replicates, discount=1.0)
 
@@ -217,13 +216,7 @@ class Reference(NamedTuple):
 
 
 def make_reference(moments: Moments) -> Reference:
-    """Compute the mean of a sample and the expected size of its error.
-
-    Raises:
-      ValueError: fewer than two estimates.
-    """
-    if moments.size < 2:
-        raise ValueError(f"{moments.size} estimates: a reference needs at least 2")
+    """Compute the mean of a sample of at least two estimates and the expected size of its error."""
     mean = moments.total / moments.size
     variance = (moments.squares - moments.size * float(mean @ mean)) / (moments.size - 1)
     return Reference(mean, max(variance, 0.0) / moments.size, moments.size)
@@ -236,7 +229,7 @@ def summarise(estimates: Float[np.ndarray, "N d"], reference: Reference) -> dict
     adds to it. That is right on average; without bias it is as often negative as positive.
 
     Args:
-      estimates: one in each row.
+      estimates: at least three, one in each row.
       reference: made from another sample than the estimates.
 
     Returns:
@@ -246,14 +239,9 @@ def summarise(estimates: Float[np.ndarray, "N d"], reference: Reference) -> dict
       bias divided by the length of the reference, None if noise hides that; ``mean_norm``; ``reference_norm``, the
       length without noise; ``reference_noise``, the root of the expected squared error of the reference; ``snr``, the
       squared length divided by the variance.
-
-    Raises:
-      ValueError: fewer than three estimates.
     """
     values = np.asarray(estimates, np.float64)
     n = len(values)
-    if n < 3:
-        raise ValueError(f"{n} estimates: the error of a bias needs at least 3")
     mean = values.mean(axis=0)
     centred = values - mean
     variance = float(np.square(centred).sum()) / (n - 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.checks import refuse_file
+from common.checks import explained, refuse_file
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
 from experiments.training.config import from_json
@@ -36,21 +36,18 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
                     f"sweep directory {str(folder)!r} belongs to a sweep of the {name} {saved.get(name)!r}, now {now!r}"
                     ": give another --sweep-dir"
                 )
-    try:
+    unwritable = f"sweep directory {str(folder)!r} cannot be written"
+    with explained(unwritable, OSError):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a")
-    except OSError as error:
-        raise ValueError(f"sweep directory {str(folder)!r} cannot be written: {error}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"sweep directory {str(folder)!r} is in use by another sweep: wait for its end") from error
-        try:
+        with explained(unwritable, OSError):
             write_json(folder / SWEEP, plan.to_json())
             (folder / "cells").mkdir(exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"sweep directory {str(folder)!r} cannot be written: {error}") from error
         yield
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.data.extras import require_extra
 from common.data.tasks import find_task
 from experiments.cli.command_line import python_command, user_errors
 from experiments.cli.stopping import Stop
@@ -30,7 +31,7 @@ def launcher(options: Options) -> Execute:
       ValueError: Ray is not installed.
     """
     if options.launcher == "ray":
-        ray_cluster.require_ray()
+        require_extra("launcher 'ray'", "Ray", "ray", "ray")
         return functools.partial(
             ray_cluster.execute,
             address=options.ray_address,

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_ranges, refuse_settings
 from experiments.cli.command_line import fail, user_errors
 from experiments.cli.command_line import parse as parse_flags
-from experiments.cli.fields import Field, allowed, fields_of, find_field, get, is_bool
+from experiments.cli.fields import Field, allowed, convert, fields_of, find_field, get, is_bool
 from experiments.families import FAMILIES, Family, find_family, find_preset
 from experiments.sweeps.study import Study, load_study
 
@@ -74,14 +74,12 @@ def parse(args: Sequence[str]) -> tuple[Study, Options]:
 def _checked(options: Options) -> Options:
     with user_errors():
         check_ranges(options)
-        defaults = Options()
-        local, ray = ("jobs", "together"), ("gpus", "cpus", "retries", "ray_address")
-        for name, launcher in [*((name, "local") for name in local), *((name, "ray") for name in ray)]:
-            value = getattr(options, name)
-            if options.launcher != launcher and value != getattr(defaults, name):
-                raise ValueError(
-                    f"{name} {value} with launcher {options.launcher!r}: works only with --launcher {launcher}"
-                )
+        if options.launcher == "ray":
+            only_local = ("jobs", "together")
+            refuse_settings(options, only_local, " with launcher 'ray': works only with --launcher local")
+        else:
+            only_ray = ("gpus", "cpus", "retries", "ray_address")
+            refuse_settings(options, only_ray, " with launcher 'local': works only with --launcher ray")
     return options
 
 
@@ -108,24 +106,15 @@ def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
         if "seed" in axes:
             if _has_flag(args, "--seeds"):
                 raise ValueError("--seed with --seeds: give one of them")
-            seeds = [_seed(text) for text in axes.pop("seed")]
+            seeds = [convert("seed", text, int) for text in axes.pop("seed")]
         zipped = []
         for group in parsed.study.zip:
             members = [find_field(fields, name) for name in group]
-            if len(members) < 2:
-                raise ValueError(f"zip {' '.join(group)!r}: must be two fields or more")
-            for name in members:
-                if name not in axes:
-                    raise ValueError(f"zip {' '.join(group)!r}: give the values of {name} too, and each field once")
+            if len(members) < 2 or len(set(members) & set(axes)) < len(members):
+                raise ValueError(f"zip {' '.join(group)!r}: must be two fields or more, each once and with its values")
             zipped.append({name: axes.pop(name) for name in members})
     study = Study(family.name, preset or "", axes, zipped, seeds, {}, parsed.study.name)
     return study, _checked(parsed.options)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"seed {text!r}: must be a whole number, at least 0")
-    return int(text)
 
 
 def _preset(args: Sequence[str]) -> str | None:

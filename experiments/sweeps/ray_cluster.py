@@ -1,7 +1,6 @@
 """The Ray launcher: cells as tasks of a Ray cluster, whose machines need not share a disk."""
 
 import contextlib
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,16 +16,6 @@ from experiments.training import provenance, run_directory
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
-
-
-def require_ray() -> None:
-    """Check that Ray is installed.
-
-    Raises:
-      ValueError: it is not; says how to install it.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise ValueError("launcher 'ray': Ray is not installed; install it with: pip install '.[ray]'")
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.names import unknown
+from common.checks import check_values
+from common.names import check_name
 from experiments.cli.fields import Field, convert, fields_of, find_field, replace
 from experiments.families import find_family, find_preset
 from experiments.sweeps.cells import Cell
@@ -91,11 +92,9 @@ def list_seeds(seeds: Any) -> tuple[int, ...]:
         return isinstance(value, int) and not isinstance(value, bool)
 
     listed = range(seeds) if is_whole(seeds) else seeds
-    if not isinstance(listed, Sequence) or not all(map(is_whole, listed)):
-        raise ValueError(f"seeds {seeds!r}: must be their number, or a list of whole numbers")
-    if not listed:
-        raise ValueError(f"seeds {seeds}: must be at least 1")
-    _require_distinct("seed", listed)
+    if not isinstance(listed, Sequence) or not listed or not all(map(is_whole, listed)):
+        raise ValueError(f"seeds {seeds!r}: must be their number, at least 1, or a list of whole numbers")
+    check_values("seed", listed)
     return tuple(listed)
 
 
@@ -139,9 +138,9 @@ def _axes(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Axis, ...], 
                 raise ValueError(f"zipped fields must have the same number of values: {lengths}")
         rows = tuple(zip(*(values for _, values in columns), strict=True))
         if len(columns) == 1:
-            _require_distinct(columns[0][0], columns[0][1])
+            check_values(*columns[0])
         else:
-            _require_distinct(" and ".join(name for name, _ in columns), rows)
+            check_values(" and ".join(name for name, _ in columns), rows)
         if len(rows) > 1:
             axes.append(Axis(tuple(name for name, _ in columns), rows))
         else:
@@ -164,12 +163,6 @@ def _columns(group: Mapping[str, Sequence[Any]], fields: Mapping[str, Field]) ->
     return columns
 
 
-def _require_distinct(name: str, values: Sequence[Any]) -> None:
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise ValueError(f"{name} {value!r}: given twice")
-
-
 def load_study(place: str) -> tuple[str, Study]:
     """Load a study from a Python file, and return its name and the study.
 
@@ -183,11 +176,9 @@ def load_study(place: str) -> tuple[str, Study]:
     if not colon or not requested.isidentifier():
         file, requested = place, ""
     path = Path(file)
-    if not path.is_file():
-        raise ValueError(f"study {place!r}: there is no file {file!r}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
     if spec is None or spec.loader is None:
-        raise ValueError(f"study {place!r}: must be a Python file, FILE.py or FILE.py:NAME")
+        raise ValueError(f"study {place!r}: must be a Python file that exists, FILE.py or FILE.py:NAME")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -196,9 +187,9 @@ def load_study(place: str) -> tuple[str, Study]:
     studies = {name: value for name, value in vars(module).items() if isinstance(value, Study)}
     if not studies:
         raise ValueError(f"study {place!r}: the file makes no Study (from experiments.sweeps.study import Study)")
-    if requested and requested not in studies:
-        raise unknown("study", requested, studies)
-    if not requested and len(studies) > 1:
+    if requested:
+        check_name("study", requested, studies)
+    elif len(studies) > 1:
         raise ValueError(f"study {place!r}: the file makes several, give {file}:NAME with one of {', '.join(studies)}")
     name = requested or next(iter(studies))
     return name if requested else path.stem, studies[name]

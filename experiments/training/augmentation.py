@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from common.checks import Range
+from common.checks import Range, refuse_settings
 from common.data import Dataset, augmentation
 
 
@@ -71,19 +71,12 @@ def validate_augmentation_of(config: AugmentationConfig, dataset: Dataset, own: 
       ValueError: a bad configuration.
     """
     side = min(dataset.height, dataset.width)
-    for name in ("shift", "cutout"):
+    for name in ("shift", "cutout", "blur"):
         if getattr(config, name) >= side:
-            raise ValueError(
-                f"{name} {getattr(config, name)}: must be below the side of the {dataset.height}x{dataset.width} "
-                f"images, so at most {side - 1}"
-            )
-    if config.blur >= side:
-        raise ValueError(f"blur {config.blur}: must be below {side} pixels, the side of the images")
-    if config.saturation and dataset.channels != 3:
-        raise ValueError(f"saturation {config.saturation}: must be 0, since the images have no colours")
-    if config.mirror and not own:
-        raise ValueError(
-            f"mirror {config.mirror}: must be 0, since a mirrored digit is no digit; it is for your own images (--data)"
-        )
-    if config.mirror and dataset.train.labels.ndim > 1:
-        raise ValueError(f"mirror {config.mirror}: must be 0, since a mirrored sequence has another order")
+            raise ValueError(f"{name} {getattr(config, name)}: must be below {side} pixels, the side of the images")
+    if dataset.channels != 3:
+        refuse_settings(config, ("saturation",), ": the images have no colours, so it must be 0")
+    if not own:
+        refuse_settings(config, ("mirror",), ": must be 0, since a mirrored digit is no digit; it is for --data")
+    if dataset.train.labels.ndim > 1:
+        refuse_settings(config, ("mirror",), ": must be 0, since a mirrored sequence has another order")

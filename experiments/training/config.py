@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import dacite
 
-from common.checks import Range, check_ranges
-from common.data import Dataset, blank_task, check_resize, find_task, load_task, reverse_dataset
+from common.checks import Range, check_ranges, explained, refuse_settings
+from common.data import Dataset, blank_task, check_num_images, check_resize, find_task, load_task, reverse_dataset
 from common.data.own_images.resizing import ResizeMode
 from common.training.optimizers import OptimizerConfig, check_optimizer
 from experiments.cli.console import image_progress, warnings_as_lines
@@ -40,7 +40,7 @@ class DataConfig:
     keep it, cover the whole size and cut off both ends. stretch: change it."""
     grayscale: bool | None = None
     """Channels of your own images, house numbers or SVHN: True for one, False for RGB, None for what they have."""
-    num_images: int | None = None
+    num_images: Annotated[int | None, Range(1)] = None
     """House numbers to render for training; validation and test have a tenth as many each, but at least 1,000. None for
     60,000, 5,000 and 10,000. The first images are the same for every number."""
     validation_fraction: float = 0.1
@@ -143,15 +143,9 @@ def validate_data(config: DataConfig) -> None:
     check_ranges(config)
     check_ranges(config.augmentation)
     check_resize(config.task, config.resize)
-    if config.resize_mode != "pad" and (config.resize is None or not is_own(config)):
-        raise ValueError(
-            f"resize_mode {config.resize_mode!r} (--resize-mode): only for your own images (--data) with --resize"
-        )
-    numbers = find_task(config.task).numbers
-    if split_sizes(config.num_images) is not None and (numbers is None or numbers.svhn):
-        raise ValueError(
-            f"num_images {config.num_images}: only for rendered house numbers; {config.task!r} has a fixed number"
-        )
+    if config.resize is None or not is_own(config):
+        refuse_settings(config, ("resize_mode",), " (--resize-mode): only for your own images (--data) with --resize")
+    check_num_images(config.task, config.num_images)
 
 
 def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
@@ -208,15 +202,9 @@ def load_blank(config: DataConfig) -> Dataset:
 
 
 def split_sizes(num_images: int | None) -> tuple[int, int, int] | None:
-    """Return the numbers of train, validation and test images to render; None for the defaults.
-
-    Raises:
-      ValueError: the number of training images is not positive.
-    """
+    """Return the numbers of train, validation and test images to render; None for the defaults."""
     if num_images is None:
         return None
-    if num_images < 1:
-        raise ValueError(f"num_images {num_images}: must be at least 1")
     evaluation_images = max(num_images // 10, LEAST_EVALUATION_IMAGES)
     return num_images, evaluation_images, evaluation_images
 
@@ -248,10 +236,8 @@ def from_json(cls: type, tree: dict[str, Any]) -> Any:
     Raises:
       ValueError: a field is unknown or its value has another type.
     """
-    try:
+    with explained("configuration", dacite.DaciteError):
         return dacite.from_dict(cls, tree, dacite.Config(strict=True, cast=[tuple]))
-    except dacite.DaciteError as error:
-        raise ValueError(f"configuration: {error}") from error
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.checks import explained
 from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import TrainState
@@ -58,10 +59,8 @@ def read_experiment(run_dir: Path) -> tuple[Family, Experiment]:
     """
     identity = read_identity(run_dir)
     family = find_family(identity["family"])
-    try:
+    with explained(f"run directory {str(run_dir)!r}"):
         experiment = from_json(family.experiment, identity["config"])
-    except ValueError as error:
-        raise ValueError(f"run directory {str(run_dir)!r}: {error}") from error
     for name, digest in code_digests(family.name, identity["config"]).items():
         if identity.get("code", {}).get(name, digest) != digest:
             print_warning(f"note: the source of {name} has changed since the run {str(run_dir)!r} began")

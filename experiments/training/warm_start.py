@@ -1,8 +1,6 @@
 """Warm starts: begin a run with parameters of another run."""
 
-import contextlib
 import operator
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from common.checks import explained
 from common.training.checkpoints import Checkpoints
 from common.training.step import Model, TrainState
 from experiments.families import Family, WarmStart, find_family
@@ -65,11 +64,11 @@ def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> 
     (field,) = named
     start, folder = family.warm_starts[field], getattr(experiment.start, field)
     expected_family = family if start.family is None else find_family(start.family)
-    with _named(field):
+    with explained(field):
         other_family, other = read_experiment(Path(folder))
     if other_family.name != expected_family.name:
         raise ValueError(f"{field} {folder!r} is no run of {expected_family.command}")
-    with _named(field):
+    with explained(field):
         shapes = parameter_shapes(other_family.build(other, load_blank(other.data)).model)
     model = experiment.model if start.model is None else start.model
     _require_same_settings(f"{field} {folder!r}", other.model, model, start.settings)
@@ -93,7 +92,7 @@ def warm_start(family: Family, experiment: Experiment, state: TrainState) -> tup
         return state, None
     field, start = checked
     run_dir = Path(getattr(experiment.start, field))
-    with _named(field):
+    with explained(field):
         other = read_run_without_images(run_dir)
         starts = read_starts(run_dir)
     params = start.merge(state.params, other.params())
@@ -110,15 +109,6 @@ def warm_start(family: Family, experiment: Experiment, state: TrainState) -> tup
 def parameter_shapes(model: Model) -> PyTree:
     """Return the shapes of a model's parameters."""
     return jax.eval_shape(model.init, jax.random.key(0))
-
-
-@contextlib.contextmanager
-def _named(field: str) -> Iterator[None]:
-    """Prefix errors with the field that names the run."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from error
 
 
 def _copies(params: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.names import unknown
+from common.names import check_name
 
 KNOWN = ["lstm", "gru", "transformer"]
 
@@ -23,5 +23,7 @@ KNOWN = ["lstm", "gru", "transformer"]
 )
 def test_an_unknown_name(name, instead, said):
     for known in (KNOWN, tuple(KNOWN), dict.fromkeys(KNOWN)):
-        error = unknown("core", name, known, instead)
-        assert isinstance(error, ValueError) and str(error) == said
+        check_name("core", "gru", known, instead)
+        with pytest.raises(ValueError) as error:
+            check_name("core", name, known, instead)
+        assert str(error.value) == said

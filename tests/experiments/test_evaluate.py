@@ -103,7 +103,7 @@ def test_an_output_that_is_a_folder_is_refused(run_dir, refused):
 
 
 def test_last_with_plots_is_refused(run_dir, refused):
-    assert refused(run_dir, "--last", "--plots").startswith("error: last with plots: ")
+    assert refused(run_dir, "--last", "--plots").startswith("error: plots True with last: ")
 
 
 @pytest.mark.parametrize("flags", [["--episodes", "0"], ["--batch-size", "-1"]])

@@ -75,7 +75,7 @@ def test_a_resumed_run_has_the_same_animation(go):
         (stn, "RTX", "unknown preset 'RTX': did you mean 'RTS'?"),
         (stn, "R", "network 'cnn' on 12x12 images: needs at least 21x21"),
         (soft_attention, "cluttered60 --num-glimpses 0", "num_glimpses 0: must be from 1 to 200"),
-        (soft_attention, "cluttered60_additive --layers 9", "layers 9: 12x12 images can be halved 3 times at most"),
+        (soft_attention, "cluttered60_additive --layers 9", "layers 9: 12x12 images can be halved 3 times"),
         (soft_attention, "cluttered60 --heads 4", "heads 4 with attention 'filter_bank': is for 'pooling'"),
         (
             soft_attention,
@@ -213,7 +213,7 @@ def test_colocalisation_presets_do_not_select_parameters_by_labels():
         ("T84 --crop 90", "crop 90: must fit the 84x84 image"),
         ("T84 --crop 10", "crop 10: network 'cnn' on 10x10 images: needs at least 21x21"),
         ("T84 --background 2", "background 2.0: must be from 0 to 1"),
-        ("T84 --task distorted/RTS", "task 'distorted/RTS': the places of its digits are not known"),
+        ("T84 --task distorted/RTS", "task 'distorted/RTS': the place of a single digit is not known"),
         ("T85", "unknown preset 'T85'"),
     ],
 )

@@ -24,7 +24,8 @@ from common.data.mnist import load_mnist
 from common.data.recipes.base import Plain, sample_shapes
 from common.data.sampling import fixed_split
 from common.data.source import Source
-from common.data.tasks import TASKS, find_task
+from common.data.tasks import TASKS
+from common.names import check_name
 
 # The only format that is written and read without TensorFlow.
 FILE_FORMAT = "array_record"
@@ -50,9 +51,8 @@ def make_config(task: str, num_examples: int | None = None) -> AttentionConfig:
     Raises:
         ValueError: the task is unknown or not made from MNIST.
     """
-    description = find_task(task).description
-    if task not in _TASKS:
-        raise ValueError(f"task {task!r} is not made from MNIST: choose from {', '.join(_TASKS)}")
+    check_name("MNIST task", task, _TASKS)
+    description = _TASKS[task].description
     # In TFDS a slash ends a name.
     name = task.replace("/", "_") + ("" if num_examples is None else f"_first{num_examples}")
     return AttentionConfig(name=name, description=description, task=task, num_examples=num_examples)
@@ -135,6 +135,16 @@ def prepare(task: str, data_dir: str | os.PathLike[str], num_examples: int | Non
     return builder
 
 
+def require_prepared(builder: tfds.core.DatasetBuilder, task: str, data_dir: str | os.PathLike[str]) -> None:
+    """Check that the splits of a task are on disk.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if not builder.is_prepared():
+        raise ValueError(f"task {task!r} is not prepared in {os.fspath(data_dir)!r}: prepare it first")
+
+
 def read_split(task: str, split: str, data_dir: str | os.PathLike[str], num_examples: int | None = None) -> Source:
     """Read a prepared split, in the order of the index.
 
@@ -151,8 +161,7 @@ def read_split(task: str, split: str, data_dir: str | os.PathLike[str], num_exam
         ValueError: the task is unknown or not prepared there, or has no such split.
     """
     builder = _builder(task, data_dir, num_examples)
-    if not builder.is_prepared():
-        raise ValueError(f"task {task!r} is not prepared in {os.fspath(data_dir)!r}: call prepare first")
+    require_prepared(builder, task, data_dir)
     examples = builder.as_data_source(split)
     features, count = builder.info.features, len(examples)
     images = np.empty((count, *features["image"].shape), np.uint8)

@@ -26,9 +26,9 @@ from common.data.source import SPLITS, Source
 from common.data.street_numbers import fit_crop, load_numbers
 from common.data.svhn.dataset import SvhnConfig, load_parts
 from common.data.svhn.files import ADDRESS, PARTS, Part
-from common.data.tasks import TASKS, find_task
-from common.data.tfds.builders import FILE_FORMAT
-from common.names import unknown
+from common.data.tasks import TASKS
+from common.data.tfds.builders import FILE_FORMAT, require_prepared
+from common.names import check_name
 
 _TASKS = {name: task for name, task in TASKS.items() if task.numbers is not None}
 # Below what TFDS sorts in memory; images are hardly compressed.
@@ -60,10 +60,9 @@ def make_numbers_config(
     Raises:
         ValueError: the task is unknown or not of multi-digit numbers, or the size is out of range.
     """
-    recipe, numbers, description = find_task(task).recipe, find_task(task).numbers, find_task(task).description
-    if numbers is None:
-        raise ValueError(f"task {task!r} has no multi-digit numbers: choose from {', '.join(_TASKS)}")
-    assert isinstance(recipe, Crop)
+    check_name("task of multi-digit numbers", task, _TASKS)
+    recipe, numbers, description = _TASKS[task].recipe, _TASKS[task].numbers, _TASKS[task].description
+    assert isinstance(recipe, Crop) and numbers is not None
     _, size = fit_crop(recipe, numbers, resize)
     name = task if resize is None else f"{task}_{size}px"
     name = name if num_images is None else "_".join([name, *map(str, num_images)])
@@ -209,11 +208,9 @@ def read_numbers(
         ValueError: the task is unknown or not prepared there, or the split is unknown.
     """
     builder = _builder(task, data_dir, resize, num_images)
-    if not builder.is_prepared():
-        raise ValueError(f"task {task!r} is not prepared in {os.fspath(data_dir)!r}: call prepare_numbers first")
+    require_prepared(builder, task, data_dir)
+    check_name("split", split, SPLITS)
     stored = [name for name in builder.info.splits if name == split or name.rpartition("_")[0] == split]
-    if not stored:
-        raise unknown("split", split, SPLITS)
     count = sum(builder.info.splits[name].num_examples for name in stored)
     features = builder.info.features
     images = np.empty((count, *features["image"].shape), np.uint8)

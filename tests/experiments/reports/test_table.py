@@ -65,10 +65,8 @@ def test_numbers_keep_all_digits_for_sorting_and_align_to_the_right():
     assert "data-value" not in table_html("t", "", ["name", "a"], [["x", True], ["y", float("inf")]])
 
 
-def test_a_table_may_be_empty_and_a_short_row_is_an_error():
+def test_a_table_may_be_empty():
     assert "<tbody>\n</tbody>" in table_html("t", "none", HEADER, [])
-    with pytest.raises(ValueError, match="a row of 2 cells under 5 headings: "):
-        sortable_table("t", "", HEADER, [["a", 1]])
 
 
 def test_a_picture_is_embedded_with_its_size_and_text(tmp_path):

@@ -90,13 +90,6 @@ def test_exact_estimates():
     assert exact["variance"] == exact["bias"] == exact["bias_z"] == 0 and exact["snr"] == float("inf")
 
 
-def test_too_few_estimates():
-    with pytest.raises(ValueError, match="1 estimates: a reference"):
-        make_reference(Moments(1, np.zeros(3), 0.0))
-    with pytest.raises(ValueError, match="2 estimates: the error"):
-        summarise(np.zeros((2, 4)), _reference())
-
-
 def _ram(name="plain_return", replicates=2):
     config = dataclasses.replace(MODEL, estimator=configure(name, "log_probability", replicates))
     return make_ram(config, HEIGHT, WIDTH, 1, CLASSES)

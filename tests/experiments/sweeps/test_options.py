@@ -87,12 +87,15 @@ WRONG = [
     ("cnn --preset mnist28 --units 8 x", "units 'x': must be a whole number"),
     ("cnn --preset mnist28 --network fc resnet", "network 'resnet': must be one of fc, paper_cnn, article_cnn"),
     ("cnn --preset mnist28 --units 8 8", "units 8: given twice"),
-    ("cnn --preset mnist28 --seeds 0", "seeds 0: must be at least 1"),
+    ("cnn --preset mnist28 --seeds 0", "seeds 0: must be their number, at least 1"),
     ("cnn --preset mnist28 --seeds two", "--seeds 'two': must be a whole number"),
-    ("cnn --preset mnist28 --seed -4", "seed '-4': must be a whole number, at least 0"),
+    ("cnn --preset mnist28 --seed -4", "seed -4: must be from 0 to 4294967295"),
     ("cnn --preset mnist28 --seed 1 2 --seeds 2", "--seed with --seeds: give one of them"),
-    ("cnn --preset mnist28 --zip units", "zip 'units': must be two fields or more"),
-    ("cnn --preset mnist28 --units 2 3 --zip units momentum", "give the values of momentum too"),
+    ("cnn --preset mnist28 --zip units", "zip 'units': must be two fields or more, each once"),
+    (
+        "cnn --preset mnist28 --units 2 3 --zip units momentum",
+        "zip 'units momentum': must be two fields or more, each once and with its values",
+    ),
     ("cnn --preset mnist28 --jobs 0", "jobs 0: must be at least 1"),
     ("cnn --preset mnist28 --cpus nan", "--cpus 'nan': must be a number"),
     ("cnn --preset mnist28 --gpus -1", "gpus -1.0: must be at least 0"),
@@ -100,13 +103,13 @@ WRONG = [
     ("cnn --preset mnist28 --launcher ray --jobs 2", "jobs 2 with launcher 'ray': works only with --launcher local"),
     (
         "cnn --preset mnist28 --launcher ray --together vmap",
-        "together vmap with launcher 'ray': works only with --launcher local",
+        "together 'vmap' with launcher 'ray': works only with --launcher local",
     ),
     ("cnn --preset mnist28 --gpus 0.5", "gpus 0.5 with launcher 'local': works only with --launcher ray"),
-    ("cnn --preset mnist28 --ray-address a:1", "ray_address a:1 with launcher 'local': works only with --launcher ray"),
+    ("cnn --preset mnist28 --ray-address a:1", "ray_address 'a:1' with launcher 'local': works only with"),
     ("cnn --preset mnist28 --retries 1", "retries 1 with launcher 'local': works only with --launcher ray"),
     ("study", "file is not given"),
-    ("study absent.py", "there is no file 'absent.py'"),
+    ("study absent.py", "study 'absent.py': must be a Python file that exists"),
     # Errors in the configuration of a cell, found before anything starts.
     ("cnn --preset mnist28 --units 8 0", "units 0: must be at least 1 (cell units 0, seed 0)"),
     ("cnn --preset mnist28 --seed 1 4294967296", "seed 4294967296: must be from 0 to 4294967295"),
@@ -143,4 +146,4 @@ def test_no_arguments_show_the_help(sweep):
 def test_without_ray_the_message_says_how_to_install_it(sweep, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     status, _, err = sweep(*["cnn", "--preset", "mnist28", "--launcher", "ray"])
-    assert status == 2 and "Ray is not installed; install it with: pip install '.[ray]'" in err
+    assert status == 2 and "launcher 'ray' needs Ray: pip install '.[ray]'" in err

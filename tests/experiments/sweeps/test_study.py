@@ -77,7 +77,7 @@ def test_the_identity_of_a_cell_follows_from_its_configuration_alone():
         (Study(**RAM, axes={"num_glimpses": []}), "num_glimpses []: must be one or more values"),
         (Study(**RAM, axes={"core": "lstm"}), "core 'lstm': must be one or more values"),
         (Study(**RAM, axes={"seed": [1, 2]}), "field 'seed' is no axis: give seeds"),
-        (Study(**RAM, seeds=0), "seeds 0: must be at least 1"),
+        (Study(**RAM, seeds=0), "seeds 0: must be their number, at least 1"),
         (Study(**RAM, seeds=[3, 3]), "seed 3: given twice"),
         (Study(**RAM, zipped=[{"num_glimpses": [2, 3], "sigma": [0.1]}]), "num_glimpses has 2, sigma has 1"),
         (Study(**RAM, axes={"sigma": [1]}, zipped=[{"sigma": [2], "core": ["rnn"]}]), "'sigma' is given twice"),
@@ -131,7 +131,7 @@ def test_a_file_without_a_study_is_refused(tmp_path, text, message):
     (tmp_path / "s.py").write_text(text)
     with pytest.raises(ValueError, match=message):
         load_study(str(tmp_path / "s.py"))
-    with pytest.raises(ValueError, match="there is no file"):
+    with pytest.raises(ValueError, match="must be a Python file that exists"):
         load_study(str(tmp_path / "absent.py"))
 
 
@@ -139,7 +139,7 @@ def test_a_file_without_a_study_is_refused(tmp_path, text, message):
 def test_seeds_that_are_not_whole_numbers_are_refused(seeds):
     with pytest.raises(ValueError) as error:
         list_seeds(seeds)
-    assert str(error.value) == f"seeds {seeds!r}: must be their number, or a list of whole numbers"
+    assert str(error.value) == f"seeds {seeds!r}: must be their number, at least 1, or a list of whole numbers"
 
 
 def test_cells_are_checked_without_rendering_and_continued_ones_without_their_warm_start(monkeypatch):

@@ -79,8 +79,8 @@ def test_a_run_is_trained_on_augmented_images(go):
     ("flags", "message"),
     [
         (["--shift", "-1"], ["shift -1", "at least 0"]),
-        (["--shift", "12"], ["shift 12", "12x12", "at most 11"]),
-        (["--cutout", "12"], ["cutout 12", "12x12", "at most 11"]),
+        (["--shift", "12"], ["shift 12", "below 12 pixels"]),
+        (["--cutout", "12"], ["cutout 12", "below 12 pixels"]),
         (["--rotation", "181"], ["rotation 181.0", "from 0 to 180"]),
         (["--zoom", "1"], ["zoom 1.0", "at least 0 and below 1"]),
         (["--mirror", "1.5"], ["mirror 1.5", "from 0 to 1"]),

@@ -68,7 +68,7 @@ WRONG = [
     (["--batch-size", "121"], ["batch_size 121", "at most 120", "training images"]),
     (["--glimpse-size", "13"], ["glimpse_size 13", "12x12", "at most 12"]),
     (["--num-scales", "9"], ["num_scales 9", "12x12", "at most 4"]),
-    (["--growth", "1"], ["growth 1", "at least 2"]),
+    (["--growth", "1"], ["growth 1", "at most 1"]),
     (["--core", "transformer", "--core-heads", "3"], ["core_heads 3", "must divide core_hidden 16"]),
     (["--core", "lstn"], ["'lstn'", "did you mean 'lstm'", "transformer", "module:name"]),
     (["--optimizer", "adamw"], ["'adamw'", "must be one of sgd, adam"]),

@@ -84,7 +84,7 @@ def test_builder_is_found_by_name(builders, prepared):
     ("call", "message"),
     [
         (lambda b, folder: b.prepare("clutered60", folder), "'clutered60': did you mean 'cluttered60'"),
-        (lambda b, folder: b.prepare("images", folder), "'images' is not made from MNIST"),
+        (lambda b, folder: b.prepare("images", folder), "unknown MNIST task 'images': choose from mnist28"),
         (lambda b, folder: b.read_split("translated60", "test", folder), "'translated60' is not prepared"),
         (lambda b, folder: b.read_split("cluttered60", "train", folder), "Unknown split 'train'"),
     ],

@@ -69,9 +69,9 @@ def test_svhn_is_downloaded(builders, folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda b, path: b.prepare_numbers("mnist28", path), "'mnist28' has no multi-digit numbers: choose from house"),
+        (lambda b, path: b.prepare_numbers("mnist28", path), "numbers 'mnist28': choose from house"),
         (lambda b, path: b.prepare_numbers("svhn_number", path), "did you mean 'svhn_numbers'"),
-        (lambda b, path: b.prepare_numbers("svhn_numbers", path, svhn=path / "no"), "no' .*: not a folder"),
+        (lambda b, path: b.prepare_numbers("svhn_numbers", path, svhn=path / "no"), "no' .* holds no train.tar.gz"),
         (lambda b, path: b.read_numbers("house_numbers", "test", path), "'house_numbers' is not prepared in"),
     ],
 )
