@@ -64,7 +64,7 @@ def _differentiable_ram(task: str, glimpses: int = 8) -> SoftExperiment:
 
 PRESETS: dict[str, tuple[str, SoftExperiment]] = {
     "cluttered100": (
-        "Differentiable RAM, 8 glimpses of Gaussian filters (a public one: 3.36%).",
+        "Differentiable RAM, 8 glimpses of Gaussian filters (the DRAW paper: 3.36%).",
         _differentiable_ram("cluttered100"),
     ),
     "cluttered100_4": (

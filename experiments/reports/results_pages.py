@@ -30,6 +30,7 @@ from experiments.sweeps.outcomes import DIFFERENCES, RESULTS, csv_text
 from experiments.sweeps.report import difference_rows
 from experiments.sweeps.statistics import mean_interval, paired_differences
 from experiments.sweeps.stored import read_sweep
+from experiments.text import interval_text
 
 FOLDERS = ("mnih2014", "ba2014", "jaderberg2015", "article")
 TEMPLATE, PAGE, PAPER, INDEX = "page.md.jinja", "README.md", "paper.toml", "index.json"
@@ -68,7 +69,7 @@ class Page:
 
     def interval(self, entry: Mapping[str, float]) -> str:
         """Return an error of a JSON file with its interval, such as "0.83 [0.67, 1.03]"."""
-        return f"{entry['error']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
+        return interval_text(entry["error"], entry["low"], entry["high"])
 
     def command(self, name: str) -> str:
         """Return the command of a group's first run."""
@@ -297,10 +298,11 @@ def _errors(run: Mapping[str, Any], readouts: Mapping[str, str]) -> list[str]:
     cells = []
     for key in readouts:
         entry = run["test"].get(key)
-        cells.append(f"{entry['error']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]" if entry else "")
+        cells.append(interval_text(entry["error"], entry["low"], entry["high"]) if entry else "")
     if "overlap" in run:
         found = run["overlap"]["test"]
-        cells[0] = f"{found['found']:.2f} [{found['low']:.2f}, {found['high']:.2f}] of boxes found; {cells[0]}"
+        boxes = interval_text(found["found"], found["low"], found["high"])
+        cells[0] = f"{boxes} of boxes found; {cells[0]}"
     return cells
 
 

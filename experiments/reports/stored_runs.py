@@ -14,6 +14,7 @@ from experiments.cli.fields import fields_of, is_bool
 from experiments.families import FAMILIES
 from experiments.readouts import readout_name
 from experiments.sweeps.statistics import mean_interval
+from experiments.text import interval_text
 from experiments.training.config import flatten, to_json
 from experiments.training.run_directory import read_json
 
@@ -49,7 +50,7 @@ class Measured(NamedTuple):
     readout: str
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return interval_text(self.value, self.low, self.high)
 
 
 def read_groups(folder: Path) -> dict[str, Group]:
@@ -103,7 +104,7 @@ def command(results: Mapping[str, Any]) -> str:
 def measure(group: Group, readout: str = "average_probability", split: str = "test") -> Measured:
     """Return the error of a group by a read-out.
 
-    Networks that sample nothing have one prediction, whose read-out is "single pass". The read-out `found` is the share
+    Networks that sample nothing have one prediction, whose read-out is "single pass". The read-out `found` is the fraction
     of boxes that a co-localiser found.
     """
     entries = [_entry(run, readout, split) for run in group.runs]
