@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import jax
 
+from experiments.cli.command_line import python_command
 from experiments.sweeps.driver import run_sweep
 from experiments.sweeps.options import parse
 
@@ -29,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print((__doc__ or "").strip())
         return
     study, options = parse(args)
-    status = run_sweep(study, options, args)
+    status = run_sweep(study, options, python_command("-m", "experiments.ablate", *args))
     if status:
         sys.exit(status)
 

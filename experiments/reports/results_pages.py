@@ -83,7 +83,7 @@ class Page:
         """
         table = self.papers[self.folder]["tables"][name]
         rows = table["rows"]
-        groups = [self.group(row["run"]) if "run" in row else None for row in rows]
+        groups = [self._row_group(self.folder, row) for row in rows]
         samples = any("sampled" in group.runs[0]["test"] for group in groups if group)
         ours = (GREEDY, "one episode", MEAN) if samples else ("ours",)
         lines = []
@@ -94,6 +94,8 @@ class Page:
                 cells += [errors.get(name, errors[GREEDY]) for name in ours]
                 path = f"{self.folder}/{row['run']}"
                 cells += [_seeds(group), self._images(path), f"{minutes(group):.0f}", f"`{command(group.runs[0])}`"]
+            elif "command" in row:
+                cells += [*[""] * len(ours), "", "", "", f"not run: `python -m experiments.{row['command']}`"]
             lines.append(cells)
         return markdown_table(["model", "published", *ours, "seeds", "images", "minutes", "command"], lines)
 
@@ -129,6 +131,13 @@ class Page:
                 facts = _facts(run, self._images(path))
                 rows.append([f"[{file}]({file}.json)", f"`{command(run)}`", *_errors(run, readouts), *facts])
         return markdown_table(header, rows)
+
+    def _row_group(self, folder: str, row: Mapping[str, Any]) -> Group | None:
+        """Return the runs of a row of a paper's table; None if it has none yet, which only a row with a command may."""
+        path = f"{folder}/{row.get('run')}"
+        if "run" not in row or ("command" in row and path not in self.groups):
+            return None
+        return self.group(path)
 
     def _images(self, path: str) -> str:
         """Return the training images of a run as "5.12 M", or "5.12 + 5.12 M" if it has a warm start.
@@ -179,7 +188,7 @@ class Page:
         for folder, paper in self.papers.items():
             for table in paper.get("tables", {}).values():
                 for row in table["rows"]:
-                    group = self.group(f"{folder}/{row['run']}") if "run" in row else None
+                    group = self._row_group(folder, row)
                     greedy, _, mean = _reached(table, row, group) if group else ("", "", "")
                     if chosen(row, (greedy, mean)):
                         link = f"[{paper['short']}]({folder}/{PAGE})"

@@ -104,8 +104,8 @@ def command(results: Mapping[str, Any]) -> str:
 def measure(group: Group, readout: str = "average_probability", split: str = "test") -> Measured:
     """Return the error of a group by a read-out.
 
-    Networks that sample nothing have one prediction, whose read-out is "single pass". The read-out `found` is the fraction
-    of boxes that a co-localiser found.
+    Networks that sample nothing have one prediction, whose read-out is "single pass". The read-out `found` is the
+    fraction of boxes that a co-localiser found.
     """
     entries = [_entry(run, readout, split) for run in group.runs]
     first = group.runs[0]

@@ -1,7 +1,6 @@
 """A whole sweep, from its plan to its report."""
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from common.data.extras import require_extra
 from common.data.tasks import find_task
-from experiments.cli.command_line import python_command, user_errors
+from experiments.cli.command_line import user_errors
 from experiments.cli.stopping import Stop
 from experiments.sweeps import local, ray_cluster
 from experiments.sweeps.cells import validate
@@ -43,7 +42,7 @@ def launcher(options: Options) -> Execute:
     return functools.partial(local.execute, jobs=options.jobs, reports=options.cell_reports, together=options.together)
 
 
-def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
+def run_sweep(study: Study, options: Options, resume_with: str) -> int:
     """Run the unfinished cells of a study and report on all cells.
 
     Args:
@@ -89,7 +88,7 @@ def run_sweep(study: Study, options: Options, args: Sequence[str]) -> int:
         log = log_path(cell_folder(folder, cell))
         console.print(Text(f"failed: {plan.describe(cell)}: {reason} (log: {log})", "red"), soft_wrap=True)
     if stop.requests and board.waiting():
-        console.print(f"stopped; resume with: {python_command('-m', 'experiments.ablate', *args)}", soft_wrap=True)
+        console.print(f"stopped; resume with: {resume_with}", soft_wrap=True)
         return 130
     return 1 if board.failures() else 0
 

@@ -1,0 +1,189 @@
+"""Reproduce the tables of the papers: ``python -m experiments.reproduce TABLE [flags]``.
+
+The rows are in ``results/PAPER/paper.toml``. Each row that has a ``command`` is a sweep over seeds. When it has
+finished, the ``results.json`` of each seed is stored as ``results/PAPER/RUN.json`` (seed 0) or ``RUN-seedN.json``, and
+the pages of results are written anew.
+"""
+
+import dataclasses
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from common.checks import Range, check_ranges
+from common.names import check_name
+from experiments.cli.command_line import interruptible, parse, python_command, user_errors
+from experiments.cli.console import print_line
+from experiments.reports.results_pages import PAPER, write_pages
+from experiments.reports.stored_runs import changed_flags
+from experiments.sweeps.cells import Cell
+from experiments.sweeps.directory import cell_folder
+from experiments.sweeps.driver import run_sweep
+from experiments.sweeps.options import Options
+from experiments.sweeps.options import parse as parse_sweep
+from experiments.sweeps.study import Study, make_plan
+from experiments.training.run_directory import read_json
+
+RESULTS = Path("results")
+# A quick run has this fraction of the steps of a row.
+QUICK = 100
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Run the rows of a paper's table, store their results and write the pages of results.
+
+    TABLE is a folder of results, such as mnih2014, or one of its tables, such as mnih2014/cluttered60. Rows that are
+    stored with today's configuration are not run again. The same command resumes what was stopped or killed.
+    """
+
+    table: Annotated[str, tyro.conf.Positional]
+    """Folder of results, or FOLDER/TABLE."""
+    rows: tuple[str, ...] = ()
+    """Only rows whose run or model contains one of these texts; by default all rows that have a command."""
+    seeds: Annotated[int, Range(1)] = 1
+    """Seeds of each row, counted from 0."""
+    budget: Literal["quick", "full"] = "full"
+    """full: the steps of each row. quick: a hundredth of them, to try the commands; nothing is stored."""
+    launcher: Literal["local", "ray"] = "local"
+    """Launcher of the runs: local, one after another on this machine; ray, a Ray cluster."""
+    dry_run: bool = False
+    """List the runs and what is stored, and stop."""
+
+
+class Row(NamedTuple):
+    """One row of a table that can be run.
+
+    Attributes:
+      folder: of results.
+      run: the name of its files.
+      model: as the paper's table calls it.
+      command: its family, preset and flags.
+      study: its sweep over seeds.
+    """
+
+    folder: str
+    run: str
+    model: str
+    command: str
+    study: Study
+
+    def file(self, seed: int) -> Path:
+        """Return the file in which the result of a seed is stored."""
+        return RESULTS / self.folder / (f"{self.run}-seed{seed}.json" if seed else f"{self.run}.json")
+
+    def is_stored(self, cell: Cell) -> bool:
+        """Return True if the result of a cell is stored, with the same configuration."""
+        path = self.file(cell.seed)
+        return path.exists() and changed_flags(read_json(path)) == changed_flags(cell.identity())
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    args = sys.argv[1:] if args is None else args
+    config = parse(Reproduction, "python -m experiments.reproduce", args)
+    with interruptible("stopped; the same command resumes"), user_errors():
+        check_ranges(config)
+        rows = find_rows(config)
+    if config.dry_run:
+        list_rows(rows)
+        return
+    statuses = [reproduce(row, config, args) for row in rows]
+    if any(statuses):
+        sys.exit(max(statuses))
+
+
+def find_rows(config: Reproduction) -> list[Row]:
+    """Return the rows that a configuration names, in the order of the tables; each run once.
+
+    Raises:
+      ValueError: there is no such table, or no row of it fits.
+    """
+    folder, _, name = config.table.partition("/")
+    check_name("table", folder, [path.parent.name for path in sorted(RESULTS.glob(f"*/{PAPER}"))])
+    tables = tomllib.loads((RESULTS / folder / PAPER).read_text())["tables"]
+    if name:
+        check_name("table", name, tables)
+    rows: dict[str, Row] = {}
+    for table in [tables[name]] if name else tables.values():
+        for entry in table["rows"]:
+            wanted = any(text in entry["model"] or text in entry.get("run", "") for text in config.rows or ("",))
+            if "command" in entry and wanted and entry["run"] not in rows:
+                study = row_study(entry, config)
+                rows[entry["run"]] = Row(
+                    folder, entry["run"], f"{table['title']}: {entry['model']}", entry["command"], study
+                )
+    if not rows:
+        texts = " ".join(config.rows)
+        raise ValueError(f"rows {texts!r}: no row of {config.table} that has a command contains one of these")
+    return list(rows.values())
+
+
+def row_study(entry: Mapping[str, Any], config: Reproduction) -> Study:
+    """Return the sweep over seeds of a row of `paper.toml`.
+
+    Raises:
+      ValueError: its command is no command of a family.
+    """
+    family, preset, *flags = shlex.split(entry["command"])
+    study, _ = parse_sweep([family, "--preset", preset, *flags])
+    study = dataclasses.replace(study, seeds=config.seeds, name=entry["run"])
+    if config.budget == "full":
+        return study
+    (cell, *_) = make_plan(study).cells
+    steps = max(cell.config.training.steps // QUICK, 1)
+    quick = {"steps": steps, "evaluate_every": steps, "warmup_steps": 0}
+    kept = {name: values for name, values in study.axes.items() if name.replace("-", "_") not in quick}
+    return dataclasses.replace(study, axes=kept, overrides={**study.overrides, **quick})
+
+
+def list_rows(rows: Sequence[Row]) -> None:
+    """Print the rows with their commands and what is stored of them."""
+    table = Table("run", "row", "command", "images", "seeds stored")
+    for row in rows:
+        cells = make_plan(row.study).cells
+        training = cells[0].config.training
+        images = f"{training.steps * training.batch_size / 1e6:.2f} M"
+        table.add_row(row.run, row.model, row.command, images, f"{sum(map(row.is_stored, cells))} of {len(cells)}")
+    Console().print(table)
+
+
+def reproduce(row: Row, config: Reproduction, args: Sequence[str]) -> int:
+    """Run the seeds of a row that are not stored, store their results and write the pages.
+
+    Returns:
+      The exit status of the sweep (see `experiments.sweeps.driver.run_sweep`).
+    """
+    cells = make_plan(row.study).cells
+    if config.budget == "full":
+        missing = [cell.seed for cell in cells if not row.is_stored(cell)]
+        print_line(f"{row.model} ({row.run}): {len(cells) - len(missing)} of {len(cells)} seeds are stored")
+        if not missing:
+            return 0
+    else:
+        missing = [cell.seed for cell in cells]
+    folder = Path("runs") / f"reproduce-{config.budget}" / row.folder / row.run
+    study = dataclasses.replace(row.study, seeds=missing)
+    options = Options(sweep_dir=folder, launcher=config.launcher)
+    status = run_sweep(study, options, python_command("-m", "experiments.reproduce", *args))
+    if config.budget == "full":
+        for cell in make_plan(study).cells:
+            results = cell_folder(folder, cell) / "results.json"
+            if results.exists():
+                shutil.copy(results, row.file(cell.seed))
+                print_line(f"stored: {row.file(cell.seed)}")
+        write_pages(RESULTS)
+    return status
+
+
+if __name__ == "__main__":
+    main()
