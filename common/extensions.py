@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import chex
+import jax
+
 from common.names import check_name, closest
 
 
@@ -105,6 +108,63 @@ def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of ``values`` for which the function has an argument of that name."""
     names = _signature(function).parameters
     return {name: value for name, value in values.items() if name in names}
+
+
+def check_returned(what: str, value: Any, shape: tuple[int, ...], axes: str) -> None:
+    """Check an array that a function of the user's own returned: a wrong shape would broadcast silently.
+
+    Args:
+      what: the function, for the message, such as ``reward function``.
+      value: what it returned.
+      shape: the shape that it must have; its numbers must be floating-point.
+      axes: the names of the axes, for the message, such as ``[T, M, B]``.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    try:
+        chex.assert_shape([value], shape)
+        chex.assert_type([value], float)
+    except (AssertionError, AttributeError, TypeError, ValueError):
+        expected = f"floating-point numbers {axes}, here {list(shape)}"
+        raise ValueError(f"the {what} returned {_describe(value)}: must return {expected}") from None
+
+
+def check_state(what: str, state: Any, earlier: Any) -> None:
+    """Check the state that a function of the user's own returned: the loops over glimpses and steps need the same one.
+
+    Args:
+      what: the function, for the message, such as ``core``.
+      state: what it returned.
+      earlier: the state that it was given.
+
+    Raises:
+      ValueError: the structure, a shape or a type has changed.
+    """
+    try:
+        chex.assert_trees_all_equal_shapes_and_dtypes(state, earlier)
+    except (AssertionError, AttributeError, TypeError, ValueError):
+        now, before = _describe(state), _describe(earlier)
+        raise ValueError(f"the {what} returned the state {now}: must be as it was given, {before}") from None
+
+
+def check_pair(what: str, returned: Any, meaning: str) -> tuple[Any, Any]:
+    """Check that a function of the user's own returned a pair, and return it.
+
+    Raises:
+      ValueError: it is no pair; ``meaning`` says what it must be, such as ``(state, output)``.
+    """
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise ValueError(f"the {what} returned {_describe(returned)}: must return the pair {meaning}")
+    return returned
+
+
+def _describe(tree: Any) -> str:
+    """Describe a tree of arrays by their types and shapes, such as ``(float32[8, 256], float32[8, 256])``."""
+    leaves = jax.tree.map(
+        lambda leaf: f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__, tree
+    )
+    return str(leaves).replace("'", "")
 
 
 def source_file(name: str) -> Path | None:

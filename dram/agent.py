@@ -11,12 +11,12 @@ from jaxtyping import Array, Float, Key, PyTree, UInt8
 from common.attention.base import Agent
 from common.attention.config import make_retina
 from common.attention.glimpse import subtract_mean
-from common.attention.location_policies import LocationPolicy, make_location_network
+from common.attention.location_policies import LocationPolicy, check_policy, make_location_network
 from common.attention.locations import parse_sigma
 from common.attention.model import AttentionModel, make_attention
 from common.attention.sequences import Sequence
-from common.networks.cores import make_core
-from common.networks.glimpse_networks import make_glimpse_network
+from common.networks.cores import make_core, step_core
+from common.networks.glimpse_networks import encode_glimpses, make_glimpse_network
 from common.networks.heads import ActionNetwork, ValueNetwork
 from dram.config import DramConfig, num_glimpses
 from dram.networks import GLIMPSE_NETWORK, ContextNetwork
@@ -93,11 +93,12 @@ class Dram(nn.Module):
         """Feed one glimpse to both cores; return their states and outputs."""
         agent = self.config.agent
         location = locations / jnp.broadcast_to(jnp.array(self.unit_width), locations.shape)
-        lower_state, lower = self.lower(state.lower, self.glimpse_network(glimpses, location))
+        features = encode_glimpses(self.glimpse_network, glimpses, location)
+        lower_state, lower = step_core(self.lower, state.lower, features)
         if not agent.two_layers:
             return Layers(lower_state, ()), Layers(lower, lower)
         into = jax.lax.stop_gradient(lower) if agent.stop_gradient else lower
-        upper_state, upper = self.upper(state.upper, into)
+        upper_state, upper = step_core(self.upper, state.upper, into)
         return Layers(lower_state, upper_state), Layers(lower, upper)
 
     def locate(self, output: Layers, sigma: Float[Array, "2"]) -> LocationPolicy:
@@ -122,7 +123,8 @@ class Dram(nn.Module):
         state = self.initial_state(images)
         self.glance(state)
         _, output = self.look(state, glimpses, locations)
-        self.locate(output, jnp.ones(2)), self.classify(output), self.value(output)
+        check_policy(self.locate(output, jnp.ones(2)), locations.shape[:-1])
+        self.classify(output), self.value(output)
 
 
 def make_agent(module: Dram, images: UInt8[Array, "B H W C"]) -> Agent:

@@ -9,10 +9,10 @@ from jaxtyping import Array, Key, PyTree
 
 from common.attention.base import Agent
 from common.attention.config import make_retina
-from common.attention.location_policies import LocationPolicy, make_location_network
+from common.attention.location_policies import LocationPolicy, check_policy, make_location_network
 from common.attention.model import AttentionModel, make_attention
-from common.networks.cores import make_core
-from common.networks.glimpse_networks import make_glimpse_network
+from common.networks.cores import make_core, step_core
+from common.networks.glimpse_networks import encode_glimpses, make_glimpse_network
 from common.networks.heads import ActionNetwork, ValueNetwork
 from ram.config import RamConfig
 from ram.networks import GLIMPSE_NETWORK
@@ -57,7 +57,7 @@ class Ram(nn.Module):
 
     def look(self, state: PyTree, glimpses: Array, locations: Array) -> tuple[PyTree, Array]:
         """Feed one glimpse to the core; return its state and output."""
-        return self.core(state, self.glimpse_network(glimpses, locations))
+        return step_core(self.core, state, encode_glimpses(self.glimpse_network, glimpses, locations))
 
     def locate(self, output: Array, sigma: Array) -> LocationPolicy:
         """Compute the location policy after a glimpse."""
@@ -76,7 +76,8 @@ class Ram(nn.Module):
     def call_all_networks(self, glimpses: Array, locations: Array) -> None:
         """Call every network once, to initialise the parameters."""
         _, output = self.look(self.initial_state(glimpses.shape[0]), glimpses, locations)
-        self.locate(output, jnp.ones(2)), self.classify(output), self.value(output)
+        check_policy(self.locate(output, jnp.ones(2)), locations.shape[:-1])
+        self.classify(output), self.value(output)
 
 
 def make_agent(module: Ram) -> Agent:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import distrax
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from common.extensions import Call, Extension, accepted
+from common.extensions import Call, Extension, accepted, check_returned
 
 
 @runtime_checkable
@@ -138,3 +139,23 @@ def make_location_network(name: str, **options: Any) -> nn.Module:
     """
     network = LOCATION_POLICY.resolve(name)
     return network(**accepted(network, options))
+
+
+def check_policy(policy: Any, batch_shape: tuple[int, ...]) -> None:
+    """Check what a location network returned.
+
+    Args:
+      policy: what it returned.
+      batch_shape: the shape of its input without the last axis.
+
+    Raises:
+      ValueError: it is no location policy, or a value of it has another shape or type.
+    """
+    missing = [name for name in ("sample", "log_prob", "entropy", "mode") if not hasattr(policy, name)]
+    if missing:
+        raise ValueError(f"the location network returned {type(policy).__name__}, which has no {', '.join(missing)}")
+    sample, mode = policy.sample(jax.random.key(0)), policy.mode()
+    for name, location in (("sample", sample), ("mode", mode)):
+        check_returned(f"{name} of the location policy", location, (*batch_shape, 2), "[*batch, 2]")
+    for name, value in (("log_prob", policy.log_prob(sample)), ("entropy", policy.entropy())):
+        check_returned(f"{name} of the location policy", value, batch_shape, "[*batch]")

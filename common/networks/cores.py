@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from common.extensions import Call, Extension, accepted
+from common.extensions import Call, Extension, accepted, check_pair, check_returned, check_state
 
 
 class ReluCore(nn.Module):
@@ -125,3 +125,15 @@ def make_core(name: str, hidden: int, num_glimpses: int, **options: Any) -> nn.M
     """
     core = CORE.resolve(name)
     return core(hidden=hidden, num_glimpses=num_glimpses, **accepted(core, options))
+
+
+def step_core(core: nn.Module, state: PyTree, features: Float[Array, "*batch F"]) -> tuple[PyTree, Array]:
+    """Take one step of a core; return its state and its output ``[*batch, hidden]``.
+
+    Raises:
+      ValueError: it returned something else.
+    """
+    new, output = check_pair("core", core(state, features), "(state, output)")
+    check_returned("core", output, (*features.shape[:-1], core.hidden), "[*batch, hidden]")
+    check_state("core", new, state)
+    return new, output

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from common.extensions import Call, Extension, accepted
+from common.extensions import Call, Extension, accepted, check_returned
 from common.networks.convolutions import Conv
 
 # Glimpses in [0, 1] have a root mean square of 0.2 to 0.5; the initialisation of the layers expects about 1.
@@ -78,3 +78,16 @@ def check_glimpse_size(glimpse_network: str, glimpse_size: int) -> None:
         raise ValueError(
             f"glimpse_size {glimpse_size} with glimpse_network 'conv': its convolutions need at least {SMALLEST}"
         )
+
+
+def encode_glimpses(
+    network: nn.Module, glimpses: Float[Array, "*batch K G G C"], locations: Float[Array, "*batch 2"]
+) -> Float[Array, "*batch features"]:
+    """Apply a glimpse network.
+
+    Raises:
+      ValueError: it returned something of another shape or type.
+    """
+    features = network(glimpses, locations)
+    check_returned("glimpse network", features, (*locations.shape[:-1], network.features), "[*batch, features]")
+    return features

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from common.attention.base import Episode
-from common.extensions import accepted
+from common.extensions import accepted, check_pair, check_returned, check_state
 from common.policy_gradient.advantages import Stateful
 from common.policy_gradient.config import EstimatorConfig
 from common.policy_gradient.registry import ADVANTAGE, HYPERPARAMETERS, REWARD, SURROGATE
@@ -125,10 +125,10 @@ def policy_loss(
       first_drawn: the first glimpse whose location the location policy draws: 1, or 0 for an agent with a `glance`.
 
     Raises:
-      ValueError: a reward or an advantage of another shape, which would broadcast silently.
+      ValueError: the reward, the advantage or the surrogate function returned something of another shape or type.
     """
     rewards_with_gradient = estimator.reward(episode.logits, labels)
-    _check_shape("reward", rewards_with_gradient, episode)
+    check_returned("reward function", rewards_with_gradient, episode.log_probs.shape, "[T, M, B]")
     rewards = jax.lax.stop_gradient(rewards_with_gradient)
     behaviour, log_probs = jax.lax.stop_gradient(episode.log_probs), episode.log_probs
     if counted is not None:
@@ -150,6 +150,7 @@ def policy_loss(
     learned = counted.at[:first_drawn].set(0)
     optional = {**estimator.hyperparameters, "rewards": rewards_with_gradient, "counted": learned}
     loss = estimator.surrogate(log_probs, behaviour, advantages, **accepted(estimator.surrogate, optional))
+    check_returned("surrogate function", loss, (), "a scalar")
     return PolicyLoss(loss, rewards, advantages, estimator_state)
 
 
@@ -164,14 +165,11 @@ def _advantages(
     optional = {**estimator.hyperparameters, "counted": counted}
     if isinstance(estimator.advantage, Stateful):
         update = estimator.advantage.update
-        advantages, estimator_state = update(rewards, episode, estimator_state, **accepted(update, optional))
+        returned = update(rewards, episode, estimator_state, **accepted(update, optional))
+        advantages, state = check_pair("advantage function", returned, "(advantages, state)")
+        check_state("advantage function", state, estimator_state)
+        estimator_state = state
     else:
         advantages = estimator.advantage(rewards, episode, **accepted(estimator.advantage, optional))
-    _check_shape("advantage", advantages, episode)
+    check_returned("advantage function", advantages, episode.log_probs.shape, "[T, M, B]")
     return jax.lax.stop_gradient((advantages, estimator_state))
-
-
-def _check_shape(name: str, value: Array, episode: Episode) -> None:
-    if jnp.shape(value) != episode.log_probs.shape:
-        shapes = f"{jnp.shape(value)}, and must return {episode.log_probs.shape}: [T, M, B]"
-        raise ValueError(f"the {name} function returned shape {shapes}")
