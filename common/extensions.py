@@ -123,6 +123,8 @@ def check_returned(what: str, value: Any, shape: tuple[int, ...], axes: str) -> 
       ValueError: it is something else.
     """
     try:
+        if value is None:
+            raise TypeError  # Chex takes it for an empty tree.
         chex.assert_shape([value], shape)
         chex.assert_type([value], float)
     except (AssertionError, AttributeError, TypeError, ValueError):

@@ -13,10 +13,10 @@ from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
-from experiments.trained_agents import is_kept, load_agent
+from experiments.trained_agents import is_file, load_agent
 from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
-from experiments.training.provenance import environment
+from experiments.training.provenance import digest, environment
 from experiments.training.restore import read_run
 from experiments.training.run_directory import write_json
 
@@ -64,11 +64,13 @@ def evaluate(config: Evaluation) -> None:
     check_output("output", config.output)
     if config.last:
         refuse_settings(config, ("plots",), " with last: the report shows the run's best parameters; give one of them")
-    if is_kept(config.run_dir):
+    if is_file(config.run_dir):
         refuse_settings(config, ("last", "plots"), f": {str(config.run_dir)!r} is one set of parameters and no run")
         agent = load_agent(config.run_dir)
         experiment, dataset, params = agent.experiment, load_evaluation_images(agent.experiment.data), agent.params
-        built, step = agent.family.build(experiment, dataset), agent.results["steps"]
+        if digest(dataset) != agent.images_digest:
+            raise ValueError(f"{str(config.run_dir)!r}: its validation or test images were other ones")
+        built, step = agent.family.build(experiment, dataset), agent.step
     else:
         run = read_run(config.run_dir, load_evaluation_images)
         experiment, dataset, params = run.experiment, run.dataset, run.params(config.last)

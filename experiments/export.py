@@ -18,8 +18,8 @@ from experiments.training.restore import read_run_without_images
 class Export:
     """Write the parameters that a finished run reported, its configuration and its errors into one file.
 
-    The file holds numbers and text alone, so it can be loaded without trust. experiments.look, experiments.evaluate
-    --pretrained and experiments.trained_agents.load_agent read it.
+    The file holds numbers and text and no code. experiments.look, experiments.evaluate and
+    experiments.trained_agents.load_agent read it.
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional]

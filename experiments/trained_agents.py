@@ -1,6 +1,6 @@
-"""Trained agents as a library: load one by name or from a run directory, and let it look at an image.
+"""Trained agents as a library: load one by name, from a file or a run directory, and let it look at an image.
 
-    agent = load_agent("cluttered60")
+    agent = load_agent("runs/ram-quick-seed0")
     look = agent.look("digit.png")
     look.predicted, look.probabilities, look.locations, look.boxes
 
@@ -8,9 +8,11 @@ Agents that come with the repository are files ``pretrained/NAME.npz``: paramete
 and the published errors, and no code. ``python -m experiments.export`` writes such a file from a run.
 """
 
+import functools
+import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +21,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Float, Int, PyTree, UInt8
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+from PIL import Image
 
 from common.attention.glimpse import glimpse_boxes
 from common.attention.model import AttentionModel
+from common.checks import explained
 from common.data import Dataset
+from common.data.own_images.arrays import BAD_FILE
+from common.data.own_images.folder import read_image
 from common.data.own_images.resizing import ResizeMode, resize_picture
 from common.names import check_name
 from experiments.families import Family, find_family
+from experiments.files import write_bytes
 from experiments.training.config import Experiment, from_json, to_json
 from experiments.training.image_shapes import blank_of, describe_images
+from experiments.training.provenance import code_digests
 from experiments.training.restore import RestoredRun, read_run_without_images
 from experiments.training.run_directory import MARKER
 
@@ -67,7 +74,9 @@ class TrainedAgent:
       attention: its functions.
       params: its parameters.
       images: blank images with the shapes and the classes that it was trained on.
+      step: the training step of the parameters.
       results: what its ``results.json`` says of its errors; empty for a run that has not finished.
+      images_digest: the SHA-256 of the validation and test images of the run (`experiments.training.provenance`).
     """
 
     name: str
@@ -76,7 +85,9 @@ class TrainedAgent:
     attention: AttentionModel
     params: PyTree
     images: Dataset
+    step: int
     results: Mapping[str, Any]
+    images_digest: str | None = None
 
     def look(
         self, image: str | os.PathLike[str] | np.ndarray, *, episodes: int = 0, resize_mode: ResizeMode = "pad"
@@ -91,17 +102,26 @@ class TrainedAgent:
 
         Raises:
           ValueError: the file is no picture, or the array has another shape or other numbers.
-          OSError: the file cannot be read.
         """
         pixels = read_picture(image, self.images.image_shape, resize_mode)
-        batch, attention = jnp.asarray(pixels)[None], self.attention
-        kind = "sampled" if episodes else "greedy"
         keys = jax.random.split(jax.random.key(0), max(episodes, 1))
-        played = jax.vmap(lambda key: attention.play(self.params, key, batch, kind))(keys)
-        probabilities = np.asarray(jax.nn.softmax(played.logits[:, :, 0]).mean(axis=0))
-        locations = played.locations[0, :, 0]
-        boxes = jax.vmap(glimpse_boxes, in_axes=(0, None, None, None))(locations, attention.retina, *pixels.shape[:2])
+        played = [self._play(key, jnp.asarray(pixels), "sampled" if episodes else "greedy") for key in keys]
+        probabilities = np.mean([np.asarray(each[0]) for each in played], axis=0)
+        _, locations, boxes = played[0]
         return Look(self._name(probabilities), probabilities, np.asarray(locations), np.asarray(boxes), pixels)
+
+    @functools.cached_property
+    def _play(self) -> Callable[[Key[Array, ""], Array, str], tuple[Array, Array, Array]]:
+        """Return the compiled ``(key, image, kind) -> (probabilities, locations, boxes)`` of one episode."""
+
+        def play(key: Key[Array, ""], image: Array, kind: str) -> tuple[Array, Array, Array]:
+            episode = self.attention.play(self.params, key, image[None], kind)
+            locations = episode.locations[:, 0]
+            boxes = jax.vmap(glimpse_boxes, in_axes=(0, None, None, None))
+            places = boxes(locations, self.attention.retina, *image.shape[:2])
+            return jax.nn.softmax(episode.logits[:, 0]), locations, places
+
+        return jax.jit(play, static_argnums=2)
 
     def _name(self, probabilities: np.ndarray) -> str | tuple[str, ...]:
         names, targets = self.images.class_names, self.images.num_targets
@@ -129,11 +149,7 @@ def read_picture(
             raise ValueError(f"image of {array.dtype}: must be uint8, or floating-point from 0 to 1")
         picture = Image.fromarray(array)
     else:
-        try:
-            picture = Image.open(image)
-            picture.load()
-        except UnidentifiedImageError as error:
-            raise ValueError(f"{os.fspath(image)!r} is no picture that can be read: give a PNG or JPEG file") from error
+        picture = read_image(Path(image), None, resize_mode)
     picture = resize_picture(picture.convert("L" if channels == 1 else "RGB"), (height, width), resize_mode)
     return np.asarray(picture, np.uint8).reshape(height, width, channels)
 
@@ -143,9 +159,10 @@ def pretrained_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.npz")))
 
 
-def is_kept(name: str | os.PathLike[str]) -> bool:
-    """Return True for the name of an agent that comes with the repository, and for a file of `save_agent`."""
-    return Path(name).suffix == ".npz" or os.fspath(name) in pretrained_names()
+def is_file(name: str | os.PathLike[str]) -> bool:
+    """Return True if `load_agent` would read a file for this name, and not a run directory."""
+    path = Path(name)
+    return not (path / MARKER).is_file() and (path.suffix == ".npz" or os.fspath(name) in pretrained_names())
 
 
 def load_agent(name: str | os.PathLike[str]) -> TrainedAgent:
@@ -160,11 +177,10 @@ def load_agent(name: str | os.PathLike[str]) -> TrainedAgent:
     path = Path(name)
     if (path / MARKER).is_file():
         return _of_run(read_run_without_images(path))
-    if os.fspath(name) in pretrained_names():
-        path = FOLDER / f"{name}.npz"
-    if path.suffix != ".npz" or not path.is_file():
-        check_name("agent", os.fspath(name), pretrained_names(), "a run directory")
-    return _read(path)
+    if path.suffix == ".npz" and path.is_file():
+        return _read(path)
+    check_name("agent", os.fspath(name), pretrained_names(), "a run directory or a file of experiments.export")
+    return _read(FOLDER / f"{name}.npz")
 
 
 def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: str = "float16") -> None:
@@ -187,6 +203,8 @@ def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: 
         "preset": results["preset"],
         "config": to_json(run.experiment),
         "images": describe_images(run.dataset),
+        "images_digest": results["starts"][0]["images"],
+        "step": run.step(),
         "results": {key: results[key] for key in kept if key in results},
     }
     stored: dict[str, Any] = {
@@ -194,24 +212,28 @@ def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: 
     }
     if not all(np.isfinite(leaf).all() for leaf in stored.values()):
         raise ValueError(f"run {str(run.run_dir)!r}: a parameter is too large for {dtype}; give float32")
-    path.parent.mkdir(parents=True, exist_ok=True)
     stored[FACTS] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    np.savez_compressed(path, allow_pickle=False, **stored)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **stored)
+    write_bytes(path, buffer.getvalue())
 
 
 def _read(path: Path) -> TrainedAgent:
-    try:
+    with explained(f"{str(path)!r} holds no trained agent", *BAD_FILE, KeyError, TypeError, AttributeError):
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         facts = json.loads(arrays.pop(FACTS).tobytes())
+        own = code_digests(facts["family"], facts["config"])
+        if own:
+            raise ValueError(f"it needs {', '.join(own)}, and code of others is not run from a file: load the run")
         family, images = find_family(facts["family"]), blank_of(facts["images"])
         experiment = from_json(family.experiment, facts["config"])
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} holds no trained agent: {error}") from error
-    agent = family.build(experiment, images).attention
-    assert agent is not None
+        agent = family.build(experiment, images).attention
+        if agent is None:
+            raise ValueError(f"the family {family.name} chooses no locations")
     params = unflatten_dict({tuple(name.split("/")): jnp.asarray(leaf, jnp.float32) for name, leaf in arrays.items()})
-    return TrainedAgent(path.stem, family, experiment, agent, params, images, facts["results"])
+    kept = facts["step"], facts["results"], facts["images_digest"]
+    return TrainedAgent(path.stem, family, experiment, agent, params, images, *kept)
 
 
 def _of_run(run: RestoredRun) -> TrainedAgent:
@@ -219,5 +241,12 @@ def _of_run(run: RestoredRun) -> TrainedAgent:
         raise ValueError(f"run {str(run.run_dir)!r}: its model chooses no locations; give the run of an agent")
     results = run.results() or {}
     return TrainedAgent(
-        str(run.run_dir), run.family, run.experiment, run.built.attention, run.params(), run.dataset, results
+        str(run.run_dir),
+        run.family,
+        run.experiment,
+        run.built.attention,
+        run.params(),
+        run.dataset,
+        run.step(),
+        results,
     )

@@ -1,7 +1,7 @@
 """Diagnosis of an agent: its error by glimpse, by place, by clutter, and by the way in which locations are chosen.
 
 The classifier stays that of the trained agent; only the locations change. Random locations and locations at the centre
-are a floor for the learned ones. An oracle that knows where the digit is, is a ceiling.
+are a floor for the learned ones. An oracle that knows where the digit is gives a reference.
 """
 
 from typing import Any, NamedTuple
@@ -16,12 +16,13 @@ from common.attention.locations import to_normalised, to_pixels
 from common.attention.model import AttentionModel
 from common.data import Dataset, Source, find_task, fixed_layouts
 from common.data.recipes.canvas import Canvas, Layout
-from common.training.evaluation import error_interval, interval, over_batches
+from common.training.evaluation import AnyArray, error_interval, interval, over_batches
 from experiments.evaluation.errors import SPLIT_SEEDS
 
-# The oracle samples all locations but the first around the digit's centre, with the sigma of the policy.
 # The image is divided into PLACES x PLACES places, and the images into groups of equal size by their clutter.
 PLACES, GROUPS = 3, 4
+# The ways in which locations are chosen. The oracle samples all but the first around the digit's centre, with the
+# configured sigma.
 WAYS = {
     "greedy": "learned, greedy",
     "learned": "learned, sampled",
@@ -52,9 +53,9 @@ class Watched(NamedTuple):
       distance: from a location to the centre of that box in pixels ``[N, T]``.
     """
 
-    probabilities: Any
-    on_digit: Any
-    distance: Any
+    probabilities: Float[AnyArray, "N T num_classes"]
+    on_digit: Float[AnyArray, "N T"]
+    distance: Float[AnyArray, "N T"]
 
 
 def find_digits(dataset: Dataset, split: str) -> Truth | None:

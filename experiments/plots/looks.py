@@ -1,15 +1,13 @@
 """Pictures of a trained agent that looks at images whose classes are not known: a sheet, or an animation."""
 
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image as PillowImage
 
+from experiments.plots.animation import figures_gif
 from experiments.plots.arrays import to_pixels
 from experiments.plots.style import INK, draw_boxes, draw_path, figure_of, glimpse_colours, show_image, spread, tidy
 
@@ -58,15 +56,8 @@ def look_gif(
     seen: Sequence[Seen], class_names: Sequence[str], seconds: float = 0.8, last_seconds: float = 2.5
 ) -> bytes:
     """Draw an endless GIF with a frame for each glimpse, and return its bytes."""
-    frames = []
-    for taken in range(1, len(seen[0].locations) + 1):
-        canvas = FigureCanvasAgg(look_sheet(seen, class_names, taken))
-        canvas.draw()
-        frames.append(PillowImage.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-    durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * last_seconds)]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
-    return buffer.getvalue()
+    sheets = (look_sheet(seen, class_names, taken) for taken in range(1, len(seen[0].locations) + 1))
+    return figures_gif(sheets, seconds, last_seconds)
 
 
 def _draw_image(axes: Axes, seen: Seen, taken: int) -> None:

@@ -29,8 +29,8 @@ READING_ANIMATION_CAPTION = (
 DIAGNOSIS_CAPTION = (
     "Errors of the trained classifier, with 95% intervals: by the way in which locations are chosen, after each "
     "glimpse, by the place of the digit and by the fraction of its box that distractors cover. The oracle samples all "
-    "locations but the first around the digit's centre, with the policy's sigma. Sampled locations are on the digit if "
-    "they lie in its box."
+    "locations but the first around the digit's centre, with the configured sigma. Sampled locations are on the "
+    "digit if they lie in its box."
 )
 # Headings and captions by the file name without its ending, in the order of the page.
 FIGURES = {

@@ -126,7 +126,10 @@ def diagnosis_table(diagnosis: Mapping[str, Any] | None) -> TextTable | None:
     for way, entry in diagnosis["readers"].items():
         interval = f"{entry['low']:.2f} to {entry['high']:.2f}"
         rows.append([names[way], f"{entry['error']:.2f}", interval, f"{entry['n']:,}"])
-    caption = f"Error in per cent on the {diagnosis['split']} images; probabilities of {diagnosis['episodes']} episodes"
+    caption = (
+        f"Diagnosis after step {diagnosis['after_step']}: error in per cent on the {diagnosis['split']} images; "
+        f"probabilities of {diagnosis['episodes']} episodes"
+    )
     return TextTable(caption, ["locations", "error", "95% interval", "images"], rows)
 
 

@@ -39,7 +39,7 @@ from experiments.training.loop import (
     validates_at,
 )
 from experiments.training.programs import Programs, configured_hyper, learning_rate_schedule
-from experiments.training.provenance import add_start, device, digest
+from experiments.training.provenance import add_start, check_images, device, digest
 from experiments.training.run import build, check_run_directory, finish, identity
 from experiments.training.warm_start import begin, is_resumed
 
@@ -63,6 +63,8 @@ class _Member:
         check_run_directory(run_dir, family, experiment, run.preset)
         state, started_from = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
         run_identity = identity(family, experiment, run.preset)
+        if experiment.output.resume:
+            check_images(run_dir, dataset)
         run_directory.open_run(run_dir, run_identity, resume=experiment.output.resume)
         add_start(run_dir, images, run_identity["code"], started_from)
         write_image_shapes(run_dir, dataset)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.checks import explained
 from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import TrainState
@@ -14,7 +13,7 @@ from experiments.training.config import DataConfig, Experiment, from_json, load_
 from experiments.training.image_shapes import read_image_shapes
 from experiments.training.programs import make_initial_state
 from experiments.training.provenance import check_images, code_digests
-from experiments.training.run_directory import read_identity, read_json
+from experiments.training.run_directory import naming_the_commit, read_identity, read_json
 
 
 class RestoredRun(NamedTuple):
@@ -41,9 +40,10 @@ class RestoredRun(NamedTuple):
         return selected_params(self.state, self.experiment.training.keep_best and not last)
 
     def results(self) -> dict[str, Any] | None:
-        """Read ``results.json``; None for a run that has not finished."""
-        path = self.run_dir / "results.json"
-        return read_json(path) if path.exists() else None
+        """Read ``results.json``; None for a run that has not finished, or not since it was extended."""
+        path, steps = self.run_dir / "results.json", self.experiment.training.steps
+        results = read_json(path) if path.exists() else None
+        return results if results is not None and results["config"]["training"]["steps"] == steps else None
 
     def step(self, last: bool = False) -> int:
         """Return the step of `params`."""
@@ -59,7 +59,7 @@ def read_experiment(run_dir: Path) -> tuple[Family, Experiment]:
     """
     identity = read_identity(run_dir)
     family = find_family(identity["family"])
-    with explained(f"run directory {str(run_dir)!r}"):
+    with naming_the_commit(run_dir):
         experiment = from_json(family.experiment, identity["config"])
     for name, digest in code_digests(family.name, identity["config"]).items():
         if identity.get("code", {}).get(name, digest) != digest:

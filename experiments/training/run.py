@@ -33,7 +33,7 @@ from experiments.training.config import (
 from experiments.training.image_shapes import write_image_shapes
 from experiments.training.loop import Interrupted, NotFinite, Outcome, train
 from experiments.training.programs import MakePrograms, Programs, check_step, make_programs
-from experiments.training.provenance import add_start, code_digests, device, digest, read_starts
+from experiments.training.provenance import add_start, check_images, code_digests, device, digest, read_starts
 from experiments.training.restore import selected_params
 from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
 
@@ -92,6 +92,8 @@ def run(
             programs = make(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
             check_run_directory(run_dir, family, experiment, preset)  # Another process may have used it meanwhile.
+            if experiment.output.resume:
+                check_images(run_dir, dataset)
             known = identity(family, experiment, preset)
             extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
             add_start(run_dir, digest(dataset), known["code"], started_from)

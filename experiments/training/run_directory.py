@@ -169,10 +169,23 @@ def read_identity(run_dir: Path) -> dict[str, Any]:
     return identity
 
 
+@contextlib.contextmanager
+def naming_the_commit(run_dir: Path) -> Iterator[None]:
+    """Add to the error of a configuration that this code cannot read the commit of the code that wrote it."""
+    try:
+        yield
+    except ValueError as error:
+        path = run_dir / "starts.json"
+        commits = [start.get("commit") for start in read_json(path).get("starts", ())] if path.exists() else []
+        older = f"; if the code has changed since, commit {commits[-1]} reads it" if commits and commits[-1] else ""
+        raise ValueError(f"run directory {str(run_dir)!r}: {error}{older}") from error
+
+
 def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[dict[str, Any]], Any]) -> None:
     known = read_identity(run_dir)
     if known["family"] == identity["family"]:
-        known = known | {"config": complete(known["config"])}
+        with naming_the_commit(run_dir):
+            known = known | {"config": complete(known["config"])}
     known = {name: value for name, value in known.items() if name != EXTENDED}
     saved, asked = (dict(flatten(json.loads(json.dumps(tree)))) for tree in (known, identity))
     for name in [*asked, *saved]:

@@ -1,6 +1,8 @@
 """Trained agents: exported files, looks at images of any size, and the commands around them."""
 
+import io
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -9,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import cnn, evaluate, export, look, ram
+from common.data import load_task
+from common.training.evaluation import predicted
+from experiments import cnn, dram, evaluate, export, look, ram, trained_agents
 from experiments.trained_agents import FACTS, load_agent, pretrained_names, read_picture, save_agent
 from experiments.training.restore import read_run, read_run_without_images
 
-LOOP = "--steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1 --eval-episodes 2 --no-plots"
+LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 1 --validation-episodes 1 --eval-episodes 2 --no-plots"
 RAM = (
     "images --data images.npz --glimpse-size 4 --num-scales 2 --num-glimpses 3 --core rnn --core-hidden 8"
     f" --glimpse-hidden 8 --location-hidden 8 --glimpse-features 8 {LOOP} --run-dir ram"
@@ -87,10 +91,56 @@ def test_an_exported_agent_is_evaluated_like_its_run(here, capsys):
     finally:
         Path("images.npz").rename("moved.npz")
     run, agent = (json.loads(Path(f"{name}.json").read_text()) for name in ("ram", "age"))
-    assert run["test"] == agent["test"] and run["after_step"] == agent["after_step"] == 2
+    assert run["test"] == agent["test"] and run["after_step"] == agent["after_step"]
     with pytest.raises(SystemExit, match="2"):
         evaluate.main(["agent.npz", "--last"])
     assert "'agent.npz' is one set of parameters and no run" in capsys.readouterr().err
+    other = np.load("moved.npz")
+    np.savez("images.npz", images=255 - other["images"], labels=other["labels"])
+    try:
+        with pytest.raises(SystemExit, match="2"):
+            evaluate.main(["agent.npz"])
+    finally:
+        Path("images.npz").unlink()
+    assert "'agent.npz': its validation or test images were other ones" in capsys.readouterr().err
+
+
+def test_a_file_that_is_damaged_or_needs_code_of_others_is_refused(here, tmp_path):
+    whole = (here / "agent.npz").read_bytes()
+    arrays = dict(np.load(here / "agent.npz"))
+    facts = json.loads(arrays[FACTS].tobytes())
+
+    def with_facts(value):
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays | {FACTS: np.frombuffer(json.dumps(value).encode(), np.uint8)})
+        return buffer.getvalue()
+
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    cnn_facts = json.loads((here / "cnn" / "config.json").read_text())
+    Path("evil.py").write_text("raise SystemExit('executed')")
+    for content, said in [
+        (whole[:-40], ""),
+        (b"", ""),
+        (buffer.getvalue(), ""),
+        (with_facts([1]), ""),
+        (with_facts({"family": "ram"}), "config"),
+        (with_facts(facts | {"family": "cnn", "config": cnn_facts["config"]}), "the family cnn chooses no locations"),
+        (with_facts(facts | {"family": "evil:FAMILY"}), "it needs evil:FAMILY"),
+    ]:
+        (tmp_path / "bad.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=f"bad.npz' holds no trained agent: .*{said}"):
+            load_agent(tmp_path / "bad.npz")
+
+
+def test_a_run_that_was_extended_and_has_not_finished_is_not_exported(here, tmp_path, capsys):
+    shutil.copytree("ram", tmp_path / "ram")
+    config = json.loads((tmp_path / "ram" / "config.json").read_text())
+    config["config"]["training"]["steps"] = 8
+    (tmp_path / "ram" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit, match="2"):
+        export.main([str(tmp_path / "ram"), "b.npz"])
+    assert "has not finished" in capsys.readouterr().err and not Path("b.npz").exists()
 
 
 def test_pictures_of_any_size_are_read(here, tmp_path):
@@ -103,6 +153,31 @@ def test_pictures_of_any_size_are_read(here, tmp_path):
     for other in (gray / 255, gray[..., None], (gray / 255).astype(np.float32)):
         np.testing.assert_array_equal(read_picture(gray, (20, 16, 3)), read_picture(other, (20, 16, 3)))
     assert read_picture(array, (9, 9, 1)).shape == (9, 9, 1)
+
+
+def test_pictures_are_read_as_in_training(tmp_path):
+    """On black where they are transparent, 16-bit gray scaled, and upright."""
+    Image.fromarray(np.zeros((8, 8, 4), np.uint8) + np.array([255, 255, 255, 0], np.uint8)).save(tmp_path / "clear.png")
+    assert read_picture(tmp_path / "clear.png", (8, 8, 1)).max() == 0
+    Image.fromarray(np.full((8, 8), 20000, np.uint16)).save(tmp_path / "gray.png")
+    assert (read_picture(tmp_path / "gray.png", (8, 8, 1)) == 78).all()
+    ramp = Image.fromarray(np.repeat(np.arange(0, 240, 30, dtype=np.uint8)[:, None], 8, axis=1))
+    exif = Image.Exif()
+    exif[274] = 3  # Orientation: turned by 180 degrees.
+    ramp.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    assert read_picture(tmp_path / "turned.jpg", (8, 8, 1))[0].mean() > 150
+
+
+def test_an_agent_that_reads_sequences_names_its_symbols(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = "--glimpses-per-target 1 --lower-hidden 8 --upper-hidden 8 --glimpse-features 8 --conv-channels 2"
+    dram.main(f"pairs100_sequence {flags} {LOOP} --run-dir run".split())
+    agent = load_agent("run")
+    for image in load_task("pairs100").test.images[:3]:
+        seen = agent.look(image)
+        symbols = np.asarray(predicted(jnp.log(seen.probabilities)[None]))[0]
+        names = [agent.images.class_names[symbol] for symbol in symbols]
+        assert seen.predicted == tuple(name for name in names if name != agent.images.class_names[-1])
 
 
 @pytest.mark.parametrize(
@@ -136,11 +211,11 @@ def test_the_command_prints_and_draws(here, capsys):
 @pytest.mark.parametrize(
     "command, args, said",
     [
-        (look, "nobody a.png", "agent 'nobody'"),
+        (look, "nobody a.png", "unknown agent 'nobody'"),
         (look, "cnn a.png", "run 'cnn': its model chooses no locations"),
         (look, "agent.npz", "no images given"),
         (look, "agent.npz missing.png", "missing.png"),
-        (look, "agent.npz kept.npz", "'kept.npz' is no picture"),
+        (look, "agent.npz kept.npz", "'kept.npz' is not a readable PNG or JPEG image"),
         (look, "kept.npz a.png", "'kept.npz' holds no trained agent"),
         (look, "agent.npz a.png --output a.pdf", "output 'a.pdf': must end in .png or .gif"),
         (look, "agent.npz a.png --episodes -1", "episodes -1: must be from 0 to 1000"),
@@ -162,8 +237,19 @@ def test_a_parameter_too_large_for_half_precision_is_refused(here, tmp_path):
     huge = jax.tree.map(lambda leaf: leaf + 1e6, run.state.best_params)
     run = run._replace(state=run.state._replace(best_params=huge))
     with pytest.raises(ValueError, match="a parameter is too large for float16; give float32"):
-        save_agent(run, {"preset": "images"}, tmp_path / "a.npz")
+        save_agent(run, {"preset": "images", "starts": [{"images": "0"}]}, tmp_path / "a.npz")
 
 
-def test_names_of_kept_agents_are_listed():
-    assert list(pretrained_names()) == sorted(pretrained_names())
+def test_kept_agents_are_found_by_name(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(trained_agents, "FOLDER", tmp_path)
+    assert pretrained_names() == ()
+    with pytest.raises(ValueError, match="unknown agent 'second': .*a run directory or a file of experiments.export"):
+        load_agent("second")
+    for name in ("second", "first"):
+        shutil.copy("agent.npz", tmp_path / f"{name}.npz")
+    assert pretrained_names() == ("first", "second") and load_agent("second").name == "second"
+    assert trained_agents.is_file("second")
+    # A run directory of that name comes first.
+    shutil.copytree("ram", "second")
+    assert not trained_agents.is_file("second") and load_agent("second").images_digest is None
+    shutil.rmtree("second")

@@ -16,7 +16,7 @@ from common.data.own_images.splits import EXPECTED_DATA, complete_splits, missin
 from common.data.source import SPLITS, LabelledSplits, Source
 
 # NumPy and zipfile raise these for damaged files, depending on where the damage is.
-_BAD_FILE = (
+BAD_FILE = (
     OSError,
     ValueError,
     EOFError,
@@ -81,7 +81,7 @@ def load_npz(
 def _find_prefixes(file: Path) -> dict[str, str]:
     """Return the prefix of the array names of each split, from the names in the file alone."""
     unreadable = f"{str(file)!r} is not a readable .npz file; data {EXPECTED_DATA}"
-    with explained(unreadable, *_BAD_FILE), zipfile.ZipFile(file) as archive:
+    with explained(unreadable, *BAD_FILE), zipfile.ZipFile(file) as archive:
         names = {name.removesuffix(".npy") for name in archive.namelist()}
     prefixes = {"train": ""} if {"images", "labels"} & names else {}
     splits = {split: f"{split}_" for split in SPLITS if {f"{split}_images", f"{split}_labels"} & names}
@@ -97,7 +97,7 @@ def _find_prefixes(file: Path) -> dict[str, str]:
 def _read_sources(file: Path, prefixes: Mapping[str, str]) -> dict[str, Source]:
     """Read images uint8 `[N, h, w, C]` and integer labels `[N]` of each split."""
     arrays: dict[str, np.ndarray] = {}
-    with explained(f"{str(file)!r} cannot be read", *_BAD_FILE), np.load(file, allow_pickle=False) as loaded:
+    with explained(f"{str(file)!r} cannot be read", *BAD_FILE), np.load(file, allow_pickle=False) as loaded:
         for prefix in prefixes.values():
             arrays |= {name: loaded[name] for name in (f"{prefix}images", f"{prefix}labels")}
     sources = {}

@@ -70,7 +70,7 @@ def load_folder(
     files, labels = {}, {}
     for split, folder in split_folders.items():
         files[split], labels[split] = _list_files(folder, class_names)
-    pictures = {split: [_read_image(file, size, resize_mode) for file in names] for split, names in files.items()}
+    pictures = {split: [read_image(file, size, resize_mode) for file in names] for split, names in files.items()}
     _check_sizes(files, pictures)
     if grayscale is None:
         grayscale = all(picture.mode == "L" for some in pictures.values() for picture in some)
@@ -131,8 +131,17 @@ def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[list[Path],
     return files, labels
 
 
-def _read_image(file: Path, size: tuple[int, int] | None, resize_mode: ResizeMode) -> Image.Image:
-    """Read a file as mode L or RGB, upright, resized to (rows, columns)."""
+def read_image(file: Path, size: tuple[int, int] | None, resize_mode: ResizeMode) -> Image.Image:
+    """Read a PNG or JPEG file as a picture of mode L or RGB, upright, on black where it is transparent.
+
+    Args:
+        file: its path.
+        size: rows and columns to resize it to; None for those that it has.
+        resize_mode: see `common.data.own_images.resizing.resize_picture`.
+
+    Raises:
+        ValueError: the file is no picture that can be read.
+    """
     unreadable = f"{str(file)!r} is not a readable PNG or JPEG image"
     with explained(unreadable, *_BAD_IMAGE), Image.open(file, formats=("PNG", "JPEG")) as opened:
         picture = ImageOps.exif_transpose(opened)

@@ -61,7 +61,10 @@ def test_a_run_is_not_resumed_on_other_images(capsys):
     np.savez("images.npz", images=255 - IMAGES, labels=LABELS)
     line = "error: run directory 'run': the validation or test images have changed since this run began (SHA-256 "
     assert refused(capsys, evaluate.main, ["run"]).startswith(line)
-    assert refused(capsys, cnn.main, [*FLAGS.split(), "--resume"]).startswith(line)
+    before = Path("run/config.json").read_bytes()
+    for flags in ([], ["--steps", "8"]):
+        assert refused(capsys, cnn.main, [*FLAGS.split(), "--resume", *flags]).startswith(line)
+    assert Path("run/config.json").read_bytes() == before
     np.savez("images.npz", images=IMAGES, labels=LABELS)
     evaluate.main(["run"])
 
