@@ -109,11 +109,11 @@ def sample(
 
 def _check(images: Array, grids: Array, interpolation: str, padding: str) -> None:
     axes = images.ndim - 2
-    if (len(grids), grids.shape[-1]) != (len(images), axes) or not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(
-            f"{len(grids)} grids of {grids.shape[-1]} coordinates for {len(images)} images of {axes} axes and "
-            f"{images.dtype}: must be as many of each, and the images floating-point numbers"
-        )
+    if (len(grids), grids.shape[-1]) != (len(images), axes):
+        counts = f"{len(grids)} grids of {grids.shape[-1]} coordinates for {len(images)} images of {axes} axes"
+        raise ValueError(f"{counts}: must be one grid for each image and one coordinate for each axis")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images of type {images.dtype}: must be floating-point numbers")
     for kind, name, known in (("interpolation", interpolation, Interpolation), ("padding", padding, Padding)):
         check_name(kind, name, get_args(known))
 

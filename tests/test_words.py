@@ -36,7 +36,13 @@ def test_replaced_names_do_not_occur(path):
 
 
 @pytest.mark.parametrize("old, new", RENAMED.items())
-def test_a_renamed_flag_is_refused_with_its_new_name(old, new):
-    flag = f"--{old.replace('_', '-')}"
-    with pytest.raises(ValueError, match=f"^{flag} was renamed to --{new.replace('_', '-')};"):
-        check_flags(FAMILIES["ram"].experiment, [flag, "1"])
+def test_a_renamed_flag_is_refused_with_its_new_name_and_its_values(old, new):
+    for flag in (f"--{old.replace('_', '-')}", f"--no-{old.replace('_', '-')}"):
+        with pytest.raises(ValueError, match=f"^{flag} was renamed to --{new.replace('_', '-')}, which takes [^;]+;"):
+            check_flags(FAMILIES["ram"].experiment, [flag, "1"])
+
+
+def test_a_renamed_switch_keeps_its_no(monkeypatch):
+    monkeypatch.setitem(RENAMED, "demean", "subtract_mean")
+    with pytest.raises(ValueError, match="^--no-demean was renamed to --subtract-mean or --no-subtract-mean;"):
+        check_flags(FAMILIES["ram"].experiment, ["--no-demean"])

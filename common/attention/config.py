@@ -137,7 +137,7 @@ def validate_policy(config: Attention, height: int, width: int) -> None:
             "a schedule of linear, cosine or exponential, and neither for a constant sigma"
         )
     if policy.sigma_final is not None:
-        parse_sigma(policy.sigma_final, height, width)
+        parse_sigma(policy.sigma_final, height, width, "sigma_final")
     if policy.location_policy == "gaussian" and policy.learned_sigma == "no":
         why = (
             " with learned_sigma 'no': the entropy of a Gaussian depends on its sigma alone, so there is nothing to "

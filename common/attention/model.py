@@ -22,6 +22,7 @@ from common.policy_gradient import (
     hyperparameters,
     make_estimator,
     policy_loss,
+    validate_estimator,
 )
 from common.training.step import Model, Passes, StepInput
 
@@ -140,9 +141,11 @@ class _Functions:
             choice = self.choice("replayed")
             replay = jax.vmap(lambda samples: play(key, choice=choice._replace(samples=samples)), in_axes=1, out_axes=1)
             episode = replay(step_input.played.samples)
-            # Random locations have no log-probability, in later updates as in the first.
+            if not self.random:
+                return episode
+            # The policy draws no random location, in later updates as in the first.
             zeros = jnp.zeros_like(episode.log_probs)
-            return episode._replace(log_probs=zeros, entropies=zeros) if self.random else episode
+            return episode._replace(sigmas=jnp.zeros_like(episode.sigmas), log_probs=zeros, entropies=zeros)
         choice = self.choice("random" if self.random else "sampled")._replace(detached=not self.estimator.pathwise)
 
         def play_replicate(key: Array, mirrored: Array | bool = False) -> Episode:
@@ -210,7 +213,7 @@ class _Functions:
     ) -> Episode:
         """Play one episode on each image at the sigma of evaluation (`AttentionModel.play`)."""
         sigma = self.sigma_at(self.hyper if hyper is None else hyper, jnp.ones(()))
-        choice = self.choice("random" if self.random and samples is None else kind)
+        choice = self.choice("random" if self.random and kind != "replayed" else kind)
         return self.player(params, images, sigma)(key, choice=choice._replace(samples=samples))
 
     def predict(
@@ -244,8 +247,9 @@ def make_attention(
       sequence: how the targets of a sequence are read; None where the label is one class.
 
     Raises:
-      ValueError: an unknown reward, advantage or surrogate.
+      ValueError: an unknown reward, advantage or surrogate, or settings of the estimator that contradict each other.
     """
+    validate_estimator(config.estimator)
     hyper, estimator = make_hyper(config, height, width), make_estimator(config.estimator)
     if sequence is not None:
         estimator = estimator._replace(reward=sequence.reward(estimator.reward))

@@ -18,8 +18,7 @@ def blank_task(name: str, resize: Size = None, grayscale: bool | None = None) ->
     Only a task of your own with a source reads its images, because nothing else knows their shapes.
 
     Args:
-        name: a key of `TASKS` other than `images`, whose shapes are those of your own images, or `module:name` of a
-            `Task` of your own.
+        name: a key of `TASKS` other than `images`, or `module:name` of a `Task` of your own.
         resize: house numbers and SVHN only: the side of a crop, see `load_task`.
         grayscale: house numbers and SVHN only: see `load_task`.
 
@@ -27,9 +26,11 @@ def blank_task(name: str, resize: Size = None, grayscale: bool | None = None) ->
         The data set: images uint8 `[1, H, W, C]`, labels int32 `[1]` or `[1, S]`, all zeros.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name is unknown, or `images`, whose shapes are those of your own images.
     """
     task = find_task(name)
+    if name == "images":
+        raise ValueError("task 'images' has the shapes of your own images, so it cannot be blank")
     if task.numbers is None:
         # Recipes need at most three images: two digits and a distractor.
         digits = Source(np.zeros((3, 28, 28, 1), np.uint8), np.zeros(3, np.int32))

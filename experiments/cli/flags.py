@@ -89,10 +89,11 @@ def _check_flag(arg: str, rest: list[str], flags: Mapping[str, Field]) -> None:
 
 
 def _unknown(written: str, name: str, flags: Mapping[str, Field]) -> ValueError:
-    switch = "no_" if name.startswith("no_") else ""
-    renamed = RENAMED.get(name.removeprefix(switch))
+    renamed = RENAMED.get(name.removeprefix("no_"))
     if renamed is not None and renamed in flags:
-        return ValueError(f"{written} was renamed to --{(switch + renamed).replace('_', '-')}")
+        hint, flag = flags[renamed].hint, renamed.replace("_", "-")
+        advice = f"--{flag} or --no-{flag}" if is_bool(hint) else f"--{flag}, which takes {allowed(_element(hint))}"
+        return ValueError(f"{written} was renamed to {advice}")
     names = [f"--{flag.replace('_', '-')}" for flag, field in flags.items() if not field.positional]
     return ValueError(f"unknown flag {written}{closest(written, names)}")
 

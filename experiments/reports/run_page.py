@@ -31,7 +31,7 @@ def write_report(run_dir: Path) -> Path:
 
     Raises:
       FileNotFoundError: there is no such folder.
-      ValueError: one of the JSON files is damaged; names the file.
+      ValueError: one of the JSON files, or a line of the metrics but the last, is damaged; names the file.
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():

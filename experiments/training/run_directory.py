@@ -223,17 +223,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Return the lines of ``metrics.jsonl`` up to the first damaged one: a kill can cut the last line short."""
+    """Return the lines of ``metrics.jsonl``, but for a damaged last one: a kill can cut it short.
+
+    Raises:
+      ValueError: another line is damaged; names the file and the line.
+    """
     path = run_dir / "metrics.jsonl"
-    records = []
-    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
+    records: list[dict[str, Any]] = []
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
         except ValueError:
-            break
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            break
-        records.append(record)
+            record = None
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+        elif number < len(lines):
+            raise ValueError(f"{str(path)!r} cannot be read: line {number} is damaged")
     return records
 
 
@@ -243,6 +249,9 @@ class MetricsWriter:
     Args:
       run_dir: the folder of the run.
       step: the last step of the run so far; metrics of later steps are dropped, since the run measures them anew.
+
+    Raises:
+      ValueError: the metrics of the run so far cannot be read (see `read_metrics`).
     """
 
     def __init__(self, run_dir: Path, step: int):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_type_hints
 
-from common.checks import MOST_GLIMPSES, Range, check_at_most, check_divides, check_ranges, refuse_settings
+from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges, refuse_settings
 from common.networks.cores import TransformerCore
 from common.networks.glimpse_networks import check_glimpse_size
 
@@ -97,5 +97,5 @@ def _check_filter_bank(config: FilterBankConfig) -> None:
     if config.glimpse_network == "dense":
         refuse_settings(config, ("conv_channels",), " with glimpse_network 'dense': it has no convolutions")
     check_glimpse_size(config.glimpse_network, config.glimpse_size)
-    if config.core == "transformer":
-        check_divides("heads of the transformer", HEADS, "core_hidden", config.core_hidden)
+    if config.core == "transformer" and config.core_hidden % HEADS:
+        raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

@@ -52,7 +52,7 @@ def _with(part, **fields):
         ("policy", {"sigma": "wide"}, "'wide'"),
         ("policy", {"sigma_final": "2px"}, "'2px'"),
         ("policy", {"sigma_schedule": "linear"}, "'linear'"),
-        ("policy", {"sigma_schedule": "cosine", "sigma_final": "nan"}, "'nan'"),
+        ("policy", {"sigma_schedule": "cosine", "sigma_final": "nan"}, "sigma_final 'nan': give a positive number"),
         ("estimator", {"replicates": 0}, "replicates 0"),
         ("estimator", {"discount": -0.1}, "discount -0.1"),
         ("estimator", {"discount": 1.5}, "discount 1.5"),

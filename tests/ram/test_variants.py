@@ -82,6 +82,8 @@ def test_random_locations_are_not_learned_in_later_updates_either():
     ram = _ram(loss, random, replicates=2, surrogate="ppo_clip", passes=2)
     played = jax.jit(ram.model.passes.play)(_params(), KEY, IMAGES, LABELS, _step_input(ram.model))[0]
     for episodes in (None, played):
+        episode = jax.jit(ram.rollout)(_params(), KEY, IMAGES, _step_input(ram.model, episodes))
+        assert not any(np.any(field) for field in (episode.sigmas, episode.log_probs, episode.entropies))
         metrics, gradient = _gradient(ram, _params(), episodes)
         assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)) == 0
     assert float(metrics["kl"]) == 0
@@ -236,6 +238,19 @@ def test_a_combination_that_is_not_allowed_is_refused_with_the_reason(fields, wh
     with pytest.raises(ValueError) as error:
         validate_estimator(config)
     assert why in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"advantage": "vimco", "reward": "log_probability"}, "advantage 'vimco' with replicates 1"),
+        ({"advantage": "leave_one_out"}, "advantage 'leave_one_out' with replicates 1"),
+        ({"antithetic": True, "replicates": 3}, "antithetic with replicates 3"),
+    ],
+)
+def test_an_agent_is_not_built_with_such_a_combination(fields, why):
+    with pytest.raises(ValueError, match=why):
+        _ram(**fields)
 
 
 def test_a_stateful_advantage_can_compare_replicates_too(monkeypatch):

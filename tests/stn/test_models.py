@@ -326,6 +326,12 @@ def test_gradients_reach_the_convolutional_glimpse_network():
         check_soft_attention(SoftAttentionConfig(filter_bank=config), 28, 28)
 
 
+def test_units_of_the_transformer_are_shared_by_its_heads():
+    config = FilterBankConfig(core="transformer", core_hidden=258)
+    with pytest.raises(ValueError, match="^core_hidden 258: must be a multiple of 4, the transformer's heads$"):
+        check_soft_attention(SoftAttentionConfig(filter_bank=config), 28, 28)
+
+
 @pytest.mark.parametrize("scores, heads", [("additive", 1), ("dot_product", 2)])
 def test_pooling_maps_lie_over_the_feature_grid(scores, heads):
     pooling = PoolingConfig(scores, heads=heads, size=4, filters=2, layers=2, hidden=5)

@@ -291,12 +291,7 @@ def test_projection_sums_along_an_axis():
         (jnp.ones((1, 4, 4, 1)), jnp.ones((1, 5, 3)), {}, "1 grids of 3 coordinates for 1 images of 2 axes"),
         (jnp.ones((2, 4, 4, 1)), jnp.ones((1, 5, 2)), {}, "1 grids of 2 coordinates for 2 images of 2 axes"),
         (jnp.ones((1, 4, 4, 1)), jnp.ones((3, 5, 2)), {}, "3 grids of 2 coordinates for 1 images of 2 axes"),
-        (
-            jnp.ones((1, 4, 4, 1), "uint8"),
-            jnp.ones((1, 5, 2)),
-            {},
-            "1 grids of 2 coordinates for 1 images of 2 axes and uint8",
-        ),
+        (jnp.ones((1, 4, 4, 1), "uint8"), jnp.ones((1, 5, 2)), {}, "images of type uint8: must be floating"),
         (
             *(jnp.ones((1, 4, 4, 1)), jnp.ones((1, 5, 2)), {"padding": "zeros"}),
             "unknown padding 'zeros': choose from constant, border",

@@ -55,3 +55,8 @@ def test_resized_house_numbers_have_the_shapes_of_real_ones(tmp_path):
     blank = blank_task("house_numbers", **options)
     assert shapes(blank) == shapes(real) == (12, 1, 11, 6)
     assert blank.recipe == real.recipe and blank.class_names == real.class_names
+
+
+def test_own_images_cannot_be_blank():
+    with pytest.raises(ValueError, match="'images' has the shapes of your own images"):
+        blank_task("images")

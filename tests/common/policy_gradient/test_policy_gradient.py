@@ -283,5 +283,6 @@ def test_a_function_of_the_wrong_shape_is_refused(part):
     estimator = Estimator(
         functions["reward"], functions["advantage"], lambda new, old, advantages: (new * advantages).sum()
     )
-    with pytest.raises(ValueError, match=rf"{part} function returned shape \(2, 4\)"):
+    message = rf"^the {part} function returned float32\[2, 4\]: must return .* \[T, M, B\], here \[3, 2, 4\]$"
+    with pytest.raises(ValueError, match=message):
         policy_loss(estimator, _episode(_random(3, 2, 4), _random(3, 2, 4, 5)), jnp.zeros(4, int))

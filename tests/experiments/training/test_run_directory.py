@@ -227,6 +227,17 @@ def test_a_last_line_of_metrics_that_a_kill_cut_is_dropped(tmp_path, last):
     assert path.read_text().count("\n") == 2
 
 
+@pytest.mark.parametrize("damaged", ['{"step": 4, "lo', "", '{"loss": 1}'])
+def test_another_damaged_line_of_metrics_is_refused_and_the_file_kept(tmp_path, damaged):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("\n".join([json.dumps(record(2)), damaged, json.dumps(record(6))]) + "\n")
+    before = path.read_bytes()
+    for read in (lambda: read_metrics(tmp_path), lambda: MetricsWriter(tmp_path, 6)):
+        with pytest.raises(ValueError, match=f"^'{path}' cannot be read: line 2 is damaged$"):
+            read()
+    assert path.read_bytes() == before
+
+
 def events(folder: Path) -> list[Event]:
     """Read the events of TensorBoard: records of length, its checksum, the event, its checksum."""
     found = []
