@@ -165,7 +165,7 @@ class _Functions:
         """Compute the hybrid loss (`Model.loss`)."""
         episode, first_drawn = self.rollout(params, key, images, step_input), self.first_drawn(images)
         value, (metrics, estimator_state) = hybrid_loss(
-            self.config.loss.classify_at,
+            self.config.loss,
             step_input.hyper.weights,
             self.estimator._replace(hyperparameters=step_input.hyper.estimator),
             episode,
@@ -174,7 +174,6 @@ class _Functions:
             played=step_input.played,
             sequence=self.sequence,
             first_drawn=first_drawn,
-            label_smoothing=self.config.loss.label_smoothing,
         )
         sigmas = episode.sigmas[first_drawn:, ..., 0]
         sigma = sigmas.mean() if sigmas.size else step_input.hyper.sigma[0]

@@ -31,7 +31,7 @@ def make_weights(config: LossConfig) -> Weights:
 
 
 def hybrid_loss(
-    classify_at: str,
+    config: LossConfig,
     weights: Weights,
     estimator: Estimator,
     episode: Episode,
@@ -41,15 +41,14 @@ def hybrid_loss(
     played: PlayedEpisodes | None = None,
     sequence: Sequence | None = None,
     first_drawn: int = 1,
-    label_smoothing: float = 0.0,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Array], PyTree]]:
     """Compute the weighted sum of the four losses (Mnih et al. 2014, section 3.1, 'hybrid' training).
 
     These are cross-entropy, the policy surrogate, the value network's squared error, and the negative entropy.
 
     Args:
-      classify_at: ``last`` or ``every`` glimpse.
-      weights: of the four losses.
+      config: which glimpses are classified, and the label smoothing (Szegedy et al. 2016, section 7).
+      weights: weights of the four losses in place of those of ``config``; they may be traced.
       estimator: the policy-gradient estimator; for sequences its reward is `Sequence.reward`.
       episode: fields ``[T, M, B]``.
       labels: true classes, or the symbols of each sequence.
@@ -58,7 +57,6 @@ def hybrid_loss(
       sequence: how the targets of a sequence are read; its losses are sums over the targets that count. None where the
         label is one class.
       first_drawn: the first glimpse whose location the location policy draws.
-      label_smoothing: fraction of each label that is spread evenly over all classes (Szegedy et al. 2016, section 7).
 
     Returns:
       ``(loss, (metrics, estimator_state))``; metrics are scalars.
@@ -66,7 +64,7 @@ def hybrid_loss(
     counted = None
     if sequence is not None:
         counted = sequence.counted(episode.logits, labels) if played is None else played.counted
-    classification = _classification_loss(classify_at, label_smoothing, episode.logits, labels, sequence, counted)
+    classification = _classification_loss(config, episode.logits, labels, sequence, counted)
     policy, rewards, _, estimator_state = policy_loss(
         estimator, episode, labels, estimator_state, played, counted, first_drawn
     )
@@ -98,8 +96,7 @@ def hybrid_loss(
 
 
 def _classification_loss(
-    classify_at: str,
-    label_smoothing: float,
+    config: LossConfig,
     logits: Float[Array, "T M B C"],
     labels: Int[Array, " B *S"],
     sequence: Sequence | None,
@@ -107,15 +104,15 @@ def _classification_loss(
 ) -> Float[Array, ""]:
     targets = labels if sequence is None else sequence.targets(labels)[:, None]
     targets = jnp.broadcast_to(targets, logits.shape[:-1])
-    if label_smoothing:
-        smooth = optax.smooth_labels(jax.nn.one_hot(targets, logits.shape[-1]), label_smoothing)
+    if config.label_smoothing:
+        smooth = optax.smooth_labels(jax.nn.one_hot(targets, logits.shape[-1]), config.label_smoothing)
         cross_entropy = optax.softmax_cross_entropy(logits, smooth)
     else:
         cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if sequence is None:
-        return cross_entropy[-1].mean() if classify_at == "last" else cross_entropy.mean()
+        return cross_entropy[-1].mean() if config.classify_at == "last" else cross_entropy.mean()
     by_target = sequence.by_target(cross_entropy * counted)
-    by_target = by_target[:, -1] if classify_at == "last" else by_target.mean(axis=1)
+    by_target = by_target[:, -1] if config.classify_at == "last" else by_target.mean(axis=1)
     return by_target.sum(axis=0).mean()
 
 

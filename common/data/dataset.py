@@ -49,37 +49,37 @@ class Dataset:
 
     @property
     def height(self) -> int:
-        """Rows H of the images that a model sees, in pixels."""
+        """Return the rows H of the images that a model sees, in pixels."""
         return self.validation.images.shape[1]
 
     @property
     def width(self) -> int:
-        """Columns W of the images that a model sees, in pixels."""
+        """Return the columns W of the images that a model sees, in pixels."""
         return self.validation.images.shape[2]
 
     @property
     def channels(self) -> int:
-        """Channels C of the images."""
+        """Return the channels C of the images."""
         return self.validation.images.shape[3]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels (H, W, C) of the images that a model sees."""
+        """Return height, width and channels (H, W, C) of the images that a model sees."""
         return self.height, self.width, self.channels
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, or of symbols including the end symbol; labels are 0..num_classes-1."""
+        """Return the number of classes, or of symbols including the end symbol; labels are 0..num_classes-1."""
         return len(self.class_names)
 
     @property
     def num_targets(self) -> int | None:
-        """Number of symbols S of a label, or None if a label is one class."""
+        """Return the number of symbols S of a label, or None if a label is one class."""
         return self.validation.labels.shape[1] if self.validation.labels.ndim == 2 else None
 
     @property
     def end_symbol(self) -> int | None:
-        """The symbol that ends a sequence, the last one; None if a label is one class."""
+        """Return the symbol that ends a sequence, the last one; None if a label is one class."""
         return None if self.num_targets is None else self.num_classes - 1
 
 

@@ -32,7 +32,7 @@ class DramStartConfig(StartConfig):
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """The keys of the parameters that are held fixed."""
+        """Return the keys of the parameters that are held fixed."""
         return (GLIMPSE_NETWORK,) if self.glimpse_network_from is not None and self.freeze_glimpse_network else ()
 
 

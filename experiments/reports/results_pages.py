@@ -143,12 +143,17 @@ class Page:
         """Return the training images of a run as "5.12 M", or "5.12 + 5.12 M" if it has a warm start.
 
         Args:
-          path: of a group, with its folder. `started_from` in the folder's `paper.toml` names the other run.
+          path: of a group, with its folder. A run records the images before its warm start; for older runs,
+            `started_from` in the folder's `paper.toml` names the other run.
         """
         folder, _, name = path.rpartition("/")
-        start = self.papers.get(folder, {}).get("started_from", {}).get(name)
-        names = [f"{folder}/{start}", path] if start else [path]
-        return " + ".join(f"{training_images(self.group(each).runs[0]) / 1e6:.2f}" for each in names) + " M"
+        run, start = self.group(path).runs[0], self.papers.get(folder, {}).get("started_from", {}).get(name)
+        counts, record = [training_images(run)], run.get("starts", [{}])[0].get("warm_start")
+        if record:
+            counts.insert(0, record["training_images"])
+        elif start:
+            counts.insert(0, training_images(self.group(f"{folder}/{start}").runs[0]))
+        return " + ".join(f"{count / 1e6:.2f}" for count in counts) + " M"
 
     def _link(self, name: str) -> str:
         """Return a link to a group's first file, from the page's folder."""

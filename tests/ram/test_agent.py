@@ -66,7 +66,7 @@ def _episode(steps=3, replicates=2):
 def _terms(episode, **loss):
     config = _config(reward="gain", discount=0.5, **loss)
     weights, estimator = make_weights(config.loss), make_estimator(config.estimator)
-    terms = jax.jit(lambda episode: hybrid_loss(config.loss.classify_at, weights, estimator, episode, LABELS))
+    terms = jax.jit(lambda episode: hybrid_loss(config.loss, weights, estimator, episode, LABELS))
     loss, (metrics, _) = terms(episode)
     return loss, metrics
 
@@ -95,6 +95,20 @@ def test_the_terms_of_the_loss(classify_at):
     _, metrics = _terms(episode, classify_at=classify_at)
     for name, expected in _expected_terms(episode, classify_at).items():
         assert float(metrics[name]) == pytest.approx(float(expected), rel=1e-4, abs=1e-6), name
+
+
+def test_label_smoothing_spreads_a_fraction_of_each_label_over_all_classes():
+    plain, smooth = (_make(_config(label_smoothing=fraction)) for fraction in (0.0, 0.1))
+    params = jax.jit(plain.model.init)(KEY)
+    inputs = (params, KEY, IMAGES)
+    losses = [
+        float(jax.jit(ram.model.loss)(*inputs, LABELS, _step_input(ram.model))[1][0]["classification_loss"])
+        for ram in (plain, smooth)
+    ]
+    beliefs = np.asarray(jax.nn.log_softmax(jax.jit(plain.rollout)(*inputs, _step_input(plain.model)).logits))
+    of_labels = beliefs[:, :, np.arange(BATCH), np.asarray(LABELS)].mean()
+    assert losses[0] != losses[1]
+    assert losses == pytest.approx([-of_labels, -0.9 * of_labels - 0.1 * beliefs.mean()], rel=1e-5)
 
 
 def test_each_weight_scales_its_own_term():

@@ -188,7 +188,7 @@ class _Content(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """The names of the records, unique among all parts."""
+        """Return the names of the records, unique among all parts."""
         return [f"{self.part.name}/{record.name}" for record in self.records]
 
     def only(self, names: Set[str]) -> "_Content":

@@ -54,8 +54,8 @@ def _compiled(sequence, classify_at, weights, first_drawn, label_smoothing, conf
     def loss(episode, labels, played):
         state = estimator.init_state(len(episode.logits))
         inputs = {"estimator_state": state, "played": played, "sequence": sequence, "first_drawn": first_drawn}
-        inputs["label_smoothing"] = label_smoothing
-        return hybrid_loss(classify_at, weights, estimator, episode, labels, **inputs)
+        settings = LossConfig(classify_at=classify_at, label_smoothing=label_smoothing)
+        return hybrid_loss(settings, weights, estimator, episode, labels, **inputs)
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
