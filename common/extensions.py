@@ -18,6 +18,7 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 
 from common.names import check_name, closest
 
@@ -117,7 +118,7 @@ def check_returned(what: str, value: Any, shape: tuple[int, ...], axes: str) -> 
       what: the function, for the message, such as ``reward function``.
       value: what it returned.
       shape: the shape that it must have; its numbers must be floating-point.
-      axes: the names of the axes, for the message, such as ``[T, M, B]``.
+      axes: the names of the axes, for the message, such as ``[T, M, B]``; ``[]`` for a single number.
 
     Raises:
       ValueError: it is something else.
@@ -128,7 +129,7 @@ def check_returned(what: str, value: Any, shape: tuple[int, ...], axes: str) -> 
         chex.assert_shape([value], shape)
         chex.assert_type([value], float)
     except (AssertionError, AttributeError, TypeError, ValueError):
-        expected = f"floating-point numbers {axes}, here {list(shape)}"
+        expected = f"floating-point numbers {axes}, here {list(shape)}" if shape else "one floating-point number"
         raise ValueError(f"the {what} returned {_describe(value)}: must return {expected}") from None
 
 
@@ -144,7 +145,7 @@ def check_state(what: str, state: Any, earlier: Any) -> None:
       ValueError: the structure, a shape or a type has changed.
     """
     try:
-        chex.assert_trees_all_equal_shapes_and_dtypes(state, earlier)
+        chex.assert_trees_all_equal_shapes_and_dtypes(*jax.tree.map(jnp.asarray, (state, earlier)))
     except (AssertionError, AttributeError, TypeError, ValueError):
         now, before = _describe(state), _describe(earlier)
         raise ValueError(f"the {what} returned the state {now}: must be as it was given, {before}") from None

@@ -150,7 +150,7 @@ def policy_loss(
     learned = counted.at[:first_drawn].set(0)
     optional = {**estimator.hyperparameters, "rewards": rewards_with_gradient, "counted": learned}
     loss = estimator.surrogate(log_probs, behaviour, advantages, **accepted(estimator.surrogate, optional))
-    check_returned("surrogate function", loss, (), "a scalar")
+    check_returned("surrogate function", loss, (), "[]")
     return PolicyLoss(loss, rewards, advantages, estimator_state)
 
 

@@ -5,9 +5,19 @@ import math
 import sys
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import pytest
 
-from common.extensions import Call, Extension, accepted, source_digest, source_files
+from common.extensions import (
+    Call,
+    Extension,
+    accepted,
+    check_pair,
+    check_returned,
+    check_state,
+    source_digest,
+    source_files,
+)
 
 
 class Pair(NamedTuple):
@@ -131,3 +141,76 @@ def test_the_digest_of_a_source_follows_its_file_and_built_ins_have_none(mine, t
     assert source_digest(f"{mine}:good") != before
     assert source_digest("gain") is None and source_digest("math:sqrt") is None and source_digest("absent_:f") is None
     assert source_files(["gain", f"{mine}:good", f"{mine}:narrow", "math:sqrt"]) == [file]
+
+
+NUMBERS = jnp.zeros((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("value", "description"),
+    [
+        (jnp.zeros((3, 2)), "float32[3, 2]"),
+        (jnp.zeros(3), "float32[3]"),
+        (jnp.zeros((2, 3), int), "int32[2, 3]"),
+        (jnp.zeros((2, 3), bool), "bool[2, 3]"),
+        (0.0, "float"),
+        (None, "None"),
+        ("text", "str"),
+        ((NUMBERS, NUMBERS), "(float32[2, 3], float32[2, 3])"),
+        ({"output": NUMBERS}, "{output: float32[2, 3]}"),
+    ],
+)
+def test_a_returned_array_has_its_shape_and_floating_point_numbers(value, description):
+    check_returned("network", NUMBERS, (2, 3), "[B, F]")
+    check_returned("network", NUMBERS.astype(jnp.bfloat16), (2, 3), "[B, F]")
+    with pytest.raises(ValueError) as error:
+        check_returned("network", value, (2, 3), "[B, F]")
+    expected = "must return floating-point numbers [B, F], here [2, 3]"
+    assert str(error.value) == f"the network returned {description}: {expected}"
+
+
+@pytest.mark.parametrize("value", [None, jnp.zeros(1), 1, "text"])
+def test_a_returned_number_is_one_floating_point_number(value):
+    check_returned("loss", jnp.zeros(()), (), "[]")
+    check_returned("loss", 0.5, (), "[]")
+    with pytest.raises(ValueError, match=r"^the loss returned [\w\[\]]+: must return one floating-point number$"):
+        check_returned("loss", value, (), "[]")
+
+
+@pytest.mark.parametrize(
+    ("state", "description"),
+    [
+        ({"mean": jnp.zeros(3), "weight": 0.0}, "{mean: float32[3], weight: float}"),
+        ({"mean": NUMBERS, "weight": jnp.zeros((), int)}, "{mean: float32[2, 3], weight: int32[]}"),
+        ({"mean": NUMBERS}, "{mean: float32[2, 3]}"),
+        (NUMBERS, "float32[2, 3]"),
+        (None, "None"),
+        ("text", "str"),
+    ],
+)
+def test_a_state_keeps_its_structure_shapes_and_types(state, description):
+    earlier = {"mean": NUMBERS, "weight": jnp.zeros(())}
+    for same in (earlier, {"mean": NUMBERS + 1, "weight": 1.0}):
+        check_state("advantage", same, earlier)
+    check_state("advantage", (), ())
+    with pytest.raises(ValueError) as error:
+        check_state("advantage", state, earlier)
+    expected = "must be as it was given, {mean: float32[2, 3], weight: float32[]}"
+    assert str(error.value) == f"the advantage returned the state {description}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("returned", "description"),
+    [
+        (None, "None"),
+        (NUMBERS, "float32[2, 3]"),
+        ([NUMBERS, NUMBERS], "[float32[2, 3], float32[2, 3]]"),
+        ((NUMBERS,), "(float32[2, 3],)"),
+        ((NUMBERS,) * 3, "(float32[2, 3], float32[2, 3], float32[2, 3])"),
+    ],
+)
+def test_a_pair_is_a_tuple_of_two(returned, description):
+    assert check_pair("core", ((), NUMBERS), "(state, output)") == ((), NUMBERS)
+    with pytest.raises(ValueError) as error:
+        check_pair("core", returned, "(state, output)")
+    assert str(error.value) == f"the core returned {description}: must return the pair (state, output)"
