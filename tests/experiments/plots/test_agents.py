@@ -98,9 +98,8 @@ def test_drawn_glimpses_are_those_of_the_sensor(surrogate):
     locations = np.random.default_rng(1).uniform(-1, 1, (3, 2, 2)).astype(np.float32)
     drawn = {}
     for subtract_mean in (False, True):
-        config = RamConfig(
-            RetinaConfig(4, 2, subtract_mean=subtract_mean), estimator=EstimatorConfig(surrogate=surrogate)
-        )
+        estimator = EstimatorConfig("log_probability", "plain_return", surrogate)
+        config = RamConfig(RetinaConfig(4, 2, subtract_mean=subtract_mean), estimator=estimator)
         agent = make_ram(config, 9, 8, 1, 10)
         sensor = make_sensor(jnp.asarray(images), agent.retina, differentiable=surrogate == "pathwise")
         expected = np.stack([sensor(jnp.asarray(each)) for each in locations])
