@@ -58,7 +58,7 @@ class DataConfig:
 class TrainingConfig:
     """The training budget, validation during training, and the final evaluation."""
 
-    steps: Annotated[int, Range(1)] = 10_000
+    steps: Annotated[int, Range(1, 2**31 - 1)] = 10_000
     """Training steps of the whole run."""
     batch_size: Annotated[int, Range(1)] = 128
     """Images B in a batch; an agent plays M episodes (replicates) on each."""

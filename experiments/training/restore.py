@@ -9,7 +9,15 @@ from common.training.checkpoints import Checkpoints
 from common.training.step import TrainState
 from experiments.cli.console import print_warning
 from experiments.families import BuiltModel, Family, find_family
-from experiments.training.config import DataConfig, Experiment, from_json, load_blank, load_dataset, validate_budget
+from experiments.training.config import (
+    DataConfig,
+    Experiment,
+    from_json,
+    is_own,
+    load_blank,
+    load_dataset,
+    validate_budget,
+)
 from experiments.training.image_shapes import read_image_shapes
 from experiments.training.programs import make_initial_state
 from experiments.training.provenance import check_images, code_digests
@@ -84,7 +92,13 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
 
 def read_run_without_images(run_dir: Path) -> RestoredRun:
     """Restore a run with blank images of the same shapes; errors as of `read_run`."""
-    return _restore(run_dir, lambda config: read_image_shapes(run_dir) or load_blank(config))
+
+    def load(config: DataConfig) -> Dataset:
+        # Only own images may be gone. Other tasks have a recipe, which a model may depend on.
+        stored = read_image_shapes(run_dir) if is_own(config) else None
+        return load_blank(config) if stored is None else stored
+
+    return _restore(run_dir, load)
 
 
 def _restore(run_dir: Path, load: Callable[[DataConfig], Dataset]) -> RestoredRun:
