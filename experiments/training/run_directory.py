@@ -191,6 +191,11 @@ def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[d
     for name in [*asked, *saved]:
         if saved.get(name) == asked.get(name):
             continue
+        if name.startswith("code."):
+            raise ValueError(
+                f"run directory {str(run_dir)!r}: the source file of {name.removeprefix('code.')} has changed since the "
+                "run began: undo the change, or give --overwrite to start again"
+            )
         more = ""
         if name == STEPS and saved[name] is not None:
             if asked[name] > saved[name]:

@@ -153,6 +153,9 @@ def test_a_run_is_not_resumed_with_other_user_code(own_reward, capsys):
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         ram.main([*command, "--resume"])
-    assert "its code.own_reward:correct is" in capsys.readouterr().err
+    assert (
+        "the source file of own_reward:correct has changed since the run began: undo the change"
+        in capsys.readouterr().err
+    )
     evaluate.main(["own"])
     assert "the source of own_reward:correct has changed" in capsys.readouterr().err

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from common.data import blank_task, find_task, load_task
-from experiments import cnn, dram, ram
+from common.data import blank_task, load_task
+from experiments import dram, ram
 from experiments.families import FAMILIES
 from experiments.families.dram import GLIMPSE_NETWORK
-from experiments.training.restore import read_run, read_run_without_images
+from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
 from tests.experiments.numbers_maker import FLAGS
 
@@ -165,11 +165,3 @@ def test_older_runs_without_these_fields_are_read(readers, tmp_path):
     del identity["config"]["start"]
     (folder / "config.json").write_text(json.dumps(identity))
     assert read_run(folder).experiment == read_run(readers / "forward").experiment
-
-
-def test_a_run_restored_without_images_has_the_recipe_of_its_task(tmp_path, monkeypatch):
-    """Co-localisation asks the recipe for the place of the digit, also of the run that it starts from."""
-    monkeypatch.chdir(tmp_path)
-    flags = "--network fc --units 2 --steps 1 --batch-size 2 --log-every 1 --evaluate-every 1 --no-plots --run-dir run"
-    cnn.main(f"mnist28 --task T84 {flags}".split())
-    assert read_run_without_images(tmp_path / "run").dataset.recipe == find_task("T84").recipe
