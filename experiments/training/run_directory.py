@@ -193,8 +193,8 @@ def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[d
             continue
         if name.startswith("code."):
             raise ValueError(
-                f"run directory {str(run_dir)!r}: the source file of {name.removeprefix('code.')} has changed since the "
-                "run began: undo the change, or give --overwrite to start again"
+                f"run directory {str(run_dir)!r}: the source file of {name.removeprefix('code.')} has changed since "
+                "the run began: undo the change, or give --overwrite to start again"
             )
         more = ""
         if name == STEPS and saved[name] is not None:
