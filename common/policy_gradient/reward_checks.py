@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from common.extensions import check_returned
 from common.policy_gradient.estimator_checks import (
     LABELS,
     LOGITS,
@@ -33,8 +34,7 @@ def check_reward(reward: Callable[..., Array]) -> Iterator[CheckResult]:
 
 
 def _reward_shape(reward: Callable[..., Array]) -> None:
-    shape = jnp.shape(reward(LOGITS, LABELS))
-    require(shape == LOGITS.shape[:-1], f"shape {shape}: must be {LOGITS.shape[:-1]}, [T, M, B]")
+    check_returned("reward function", reward(LOGITS, LABELS), LOGITS.shape[:-1], "[T, M, B]")
 
 
 def _reward_is_ones_own(reward: Callable[..., Array]) -> None:

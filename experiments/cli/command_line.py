@@ -5,7 +5,10 @@ import os
 import shlex
 import signal
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -16,6 +19,8 @@ from experiments.cli.fields import HELP
 from experiments.cli.flags import check_flags
 
 Config = TypeVar("Config")
+# The folders of Python's own modules and of installed packages.
+_INSTALLED = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
 def fail(message: str) -> NoReturn:
@@ -28,14 +33,37 @@ def fail(message: str) -> NoReturn:
 def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turn errors of these kinds into one line and exit status 2.
 
-    By default those are ValueError, OSError, and what Python and JAX raise where there is too little memory.
+    By default those are ValueError, OSError, what Python and JAX raise where there is too little memory, and every
+    error of code of the user's own, with the line of that code.
     """
     caught = kinds or (ValueError, OSError, MemoryError, JaxRuntimeError)
     try:
         yield
-    except caught as error:
+    except Exception as error:
+        place = _own_line(error)
+        if not isinstance(error, caught) and (kinds or place is None):
+            raise
         message = str(error).splitlines()[0] if isinstance(error, JaxRuntimeError) else str(error)
-        fail(f"too little memory: {message}".rstrip(": ") if isinstance(error, MemoryError) else message)
+        if isinstance(error, MemoryError):
+            message = f"too little memory: {message}".rstrip(": ")
+        elif not isinstance(error, caught):
+            message = f"{type(error).__name__}: {message.partition(chr(10))[0]}"
+        fail(f"{message} ({place})" if place else message)
+
+
+def _own_line(error: BaseException) -> str | None:
+    """Return the innermost line of code of the user's own that an error passed, such as ``mine.py, line 3``."""
+    root = Path(__file__).parents[2]
+    not_own = [
+        *(root / name for name in ("common", "ram", "dram", "stn", "experiments", "tests")),
+        *map(Path, _INSTALLED),
+    ]
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if path.suffix == ".py" and not any(path.is_relative_to(folder) for folder in not_own):
+            place = f"{path.name}, line {line}"
+    return place
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.data import Dataset, blank_images
+from common.data import Dataset, blank_images, find_task
 from experiments.training.run_directory import read_json, write_json
 
 FILE = "images.json"
@@ -28,10 +28,12 @@ def blank_of(facts: Mapping[str, Any]) -> Dataset:
 
     Raises:
       KeyError: a fact is missing.
+      ValueError: the task is unknown.
     """
     height, width, channels = facts["image_shape"]
     labels = () if facts["num_targets"] is None else (facts["num_targets"],)
-    return blank_images(facts["task"], (height, width, channels), labels, tuple(facts["class_names"]))
+    recipe = find_task(facts["task"]).recipe
+    return blank_images(facts["task"], (height, width, channels), labels, tuple(facts["class_names"]), recipe)
 
 
 def write_image_shapes(run_dir: Path, dataset: Dataset) -> None:

@@ -198,7 +198,7 @@ def test_an_encoder_that_expects_other_images_is_refused(go, refused, capsys, fl
     flags = [*SMALL_ENCODER.split(), *LOOP.split(), *flags.split()]
     go(stn, flags, "--no-plots", "--run-dir", "encoder")
     capsys.readouterr()
-    assert f"encoder_from 'encoder': its {message}" in refused(colocalisation, FINDER.split())
+    assert f"encoder_from 'encoder': {message}" in refused(colocalisation, FINDER.split())
 
 
 def test_colocalisation_presets_do_not_select_parameters_by_labels():

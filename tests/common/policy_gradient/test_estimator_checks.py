@@ -110,7 +110,10 @@ def _with_hindsight(logits, labels):
 
 
 WRONG_REWARDS = {
-    "a reward for each glimpse of each episode": (_shapeless, "shape (2, 4): must be (3, 2, 4), [T, M, B]"),
+    "a reward for each glimpse of each episode": (
+        _shapeless,
+        "returned float32[2, 4]: must return floating-point numbers [T, M, B], here [3, 2, 4]",
+    ),
     "episodes do not depend on one another": (_compared, "the logits of another"),
     "no reward depends on later glimpses": (_with_hindsight, "depends on later logits"),
     "depends on the label": (lambda logits, labels: logits.max(axis=-1), "does not depend on the label"),

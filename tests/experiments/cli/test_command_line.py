@@ -1,5 +1,6 @@
 """Presets, flags, and errors of one line."""
 
+import importlib
 import io
 import os
 import re
@@ -197,6 +198,23 @@ def test_user_errors_are_one_line(capsys):
     assert refused(capsys, act, MemoryError("for 9 GiB")) == "error: too little memory: for 9 GiB\n"
     with pytest.raises(RuntimeError):
         act(RuntimeError("a fault of the program"))
+
+
+def test_errors_of_own_code_name_its_line(capsys, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("def unpack():\n    a, b = [1]\n\n\ndef add():\n    return None + 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("mine")
+
+    def call(function, *kinds):
+        with user_errors(*kinds):
+            function()
+
+    unpacked = "error: not enough values to unpack (expected 2, got 1) (mine.py, line 2)\n"
+    assert refused(capsys, call, mine.unpack) == unpacked
+    added = refused(capsys, call, mine.add)
+    assert added.startswith("error: TypeError: unsupported operand") and added.endswith(" (mine.py, line 6)\n")
+    with pytest.raises(TypeError):  # While a run trains, only its own kinds of errors are expected.
+        call(mine.add, KeyError)
 
 
 def test_a_closed_pipe_ends_the_help_quietly():

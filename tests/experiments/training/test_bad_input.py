@@ -28,7 +28,7 @@ FLOATS, INTS = sorted(fields_of(RamExperiment, float)), sorted(fields_of(RamExpe
 MAY_BE_ZERO = {
     *("seed", "split_seed", "patience", "warmup_steps", "location_network_hidden", *get_type_hints(AugmentationConfig)),
     *("momentum", "gradient_clip", "weight_decay", "discount", "classification_weight", "policy_weight"),
-    *("value_weight", "entropy_weight", "moving_average_decay", "gae_lambda", "max_kl"),
+    *("value_weight", "entropy_weight", "moving_average_decay", "gae_lambda", "max_kl", "label_smoothing"),
 }
 
 
@@ -58,7 +58,7 @@ WRONG = [
     (["--sigma", "-3px"], ["sigma '-3px'", "positive", "'5px'"]),
     (["--sigma", "abc"], ["sigma 'abc'", "positive", "'5px'"]),
     (["--sigma", "nan"], ["sigma 'nan'"]),
-    (["--sigma-final", "1e999px"], ["sigma '1e999px'"]),
+    (["--sigma-final", "1e999px"], ["sigma_final '1e999px'"]),
     (["--sigma-schedule", "constant"], ["sigma_schedule 'constant' with sigma_final '1px'"]),
     (["--seed", "4294967296"], ["seed 4294967296", "4294967295"]),
     (["--warmup-steps", "4"], ["warmup_steps 4", "below the run's 4 steps"]),

@@ -46,7 +46,7 @@ KEYS = (
     *("steps", "episodes", "parameters", "validation", "test"),
 )
 METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
-FILES = ["checkpoints", "config.json", "events", "metrics.jsonl", "results.json", "starts.json"]
+FILES = ["checkpoints", "config.json", "events", "images.json", "metrics.jsonl", "results.json", "starts.json"]
 
 
 def check_errors(results, methods, images):
