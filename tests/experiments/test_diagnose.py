@@ -2,16 +2,23 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments import cnn, diagnose, dram, ram
 
-LOOP = "--steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1 --eval-episodes 1"
+LOOP = "--data digits.npz --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1 --eval-episodes 1"
 RAM = (
     "cluttered60 --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --glimpse-hidden 8"
     f" --location-hidden 8 --glimpse-features 8 {LOOP} --run-dir ram"
 ).split()
 CNN = f"cluttered60 --units 4 --no-plots {LOOP} --run-dir cnn".split()
+
+
+def save_digits():
+    """Save images of 28 x 28 pixels in the current folder."""
+    digits = np.random.default_rng(0).integers(0, 255, (300, 28, 28), dtype=np.uint8)
+    np.savez("digits.npz", images=digits, labels=np.arange(300) % 10)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +27,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(path)
+        save_digits()
         ram.main(RAM)
         cnn.main(CNN)
         ram.main([*RAM, "--locations", "random", "--no-plots", "--run-dir", "random"])
@@ -66,6 +74,7 @@ def test_bad_input_is_one_line(folder, monkeypatch, capsys, args, said):
 
 def test_an_agent_that_reads_sequences_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    save_digits()
     flags = (
         "--glimpses-per-target 1 --lower-hidden 8 --upper-hidden 8 --glimpse-features 8 --conv-channels 2 --no-plots"
     )

@@ -170,10 +170,12 @@ def test_pictures_are_read_as_in_training(tmp_path):
 
 def test_an_agent_that_reads_sequences_names_its_symbols(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    digits = np.random.default_rng(0).integers(0, 255, (90, 28, 28), dtype=np.uint8)
+    np.savez("digits.npz", images=digits, labels=np.arange(90) % 10)
     flags = "--glimpses-per-target 1 --lower-hidden 8 --upper-hidden 8 --glimpse-features 8 --conv-channels 2"
-    dram.main(f"pairs100_sequence {flags} {LOOP} --run-dir run".split())
+    dram.main(f"pairs100_sequence --data digits.npz {flags} {LOOP} --run-dir run".split())
     agent = load_agent("run")
-    for image in load_task("pairs100").test.images[:3]:
+    for image in load_task("pairs100_sequence", "digits.npz").test.images[:3]:
         seen = agent.look(image)
         symbols = np.asarray(predicted(jnp.log(seen.probabilities)[None]))[0]
         names = [agent.images.class_names[symbol] for symbol in symbols]
