@@ -7,7 +7,10 @@ import pytest
 
 from experiments import cnn, diagnose, dram, ram
 
-LOOP = "--data digits.npz --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1 --eval-episodes 1"
+LOOP = (
+    "--data digits.npz --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1"
+    " --eval-episodes 1"
+)
 RAM = (
     "cluttered60 --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --glimpse-hidden 8"
     f" --location-hidden 8 --glimpse-features 8 {LOOP} --run-dir ram"
