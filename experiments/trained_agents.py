@@ -32,6 +32,7 @@ from common.data.own_images.arrays import BAD_FILE
 from common.data.own_images.folder import read_image
 from common.data.own_images.resizing import ResizeMode, resize_picture
 from common.names import check_name
+from experiments.evaluation.reading import predicted_symbols
 from experiments.families import Family, find_family
 from experiments.files import write_bytes
 from experiments.training.config import Experiment, from_json, to_json
@@ -124,12 +125,10 @@ class TrainedAgent:
         return jax.jit(play, static_argnums=2)
 
     def _name(self, probabilities: np.ndarray) -> str | tuple[str, ...]:
-        names, targets = self.images.class_names, self.images.num_targets
-        if targets is None:
-            return names[probabilities[-1].argmax()]
-        each = len(probabilities) // targets
-        symbols = [names[place] for place in probabilities[each - 1 :: each].argmax(axis=-1)]
-        return tuple(symbols[: symbols.index(names[-1])] if names[-1] in symbols else symbols)
+        names, end = self.images.class_names, self.images.end_symbol
+        symbols = predicted_symbols(probabilities, self.images.num_targets or 1, end)
+        found = tuple(names[symbol] for symbol in symbols if symbol != end)
+        return found[0] if end is None else found
 
 
 def read_picture(

@@ -57,7 +57,8 @@ def _walk(cls: type, path: tuple[str, ...]) -> Iterator[Field]:
             yield Field((*path, field.name), hint, text, bounds, positional=_POSITIONAL in marks)
 
 
-def _docstrings(cls: type) -> dict[str, str]:
+@functools.cache
+def _docstrings(cls: type) -> Mapping[str, str]:
     """Return the docstrings of a dataclass's fields by name, each on one line."""
     # The parser reads the source of one class, so the docstrings of inherited fields are read from the base classes.
     documented = [base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)]

@@ -14,10 +14,11 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt8
 from common.attention.base import Episode
 from common.attention.locations import to_normalised, to_pixels
 from common.attention.model import AttentionModel
-from common.data import Dataset, Source, find_task, fixed_layouts
+from common.data import Dataset
 from common.data.recipes.canvas import Canvas, Layout
 from common.training.evaluation import AnyArray, error_interval, interval, over_batches
 from experiments.evaluation.errors import SPLIT_SEEDS
+from experiments.evaluation.places import split_layouts, true_boxes
 
 # The image is divided into PLACES x PLACES places, and the images into groups of equal size by their clutter.
 PLACES, GROUPS = 3, 4
@@ -60,19 +61,11 @@ class Watched(NamedTuple):
 
 def find_digits(dataset: Dataset, split: str) -> Truth | None:
     """Return where the digits of a fixed split are; None for a task that does not place one digit on a canvas."""
-    try:
-        task = find_task(dataset.name)
-    except ValueError:  # A task of the user's own images has no recipe by name.
+    canvas = dataset.recipe
+    if not isinstance(canvas, Canvas):
         return None
-    if not isinstance(task.recipe, Canvas):
-        return None
-    count, (high, wide) = len(getattr(dataset, split).labels), dataset.train.images.shape[1:3]
-    shape = (count, high, wide, dataset.channels)
-    # Places depend on shapes alone.
-    layouts = fixed_layouts(Source(np.broadcast_to(np.uint8(0), shape), np.zeros(count, np.int32)), task, split)
-    corner = layouts.corner[:, ::-1]
-    boxes = np.concatenate([corner, corner + np.array([wide, high])], axis=1).astype(np.float32)
-    return Truth(boxes, covered_fraction(layouts, (high, wide), task.recipe.distractor_size))
+    layouts, (high, wide) = split_layouts(dataset, split), dataset.train.images.shape[1:3]
+    return Truth(true_boxes(dataset, layouts), covered_fraction(layouts, (high, wide), canvas.distractor_size))
 
 
 def covered_fraction(layouts: Layout, size: tuple[int, int], distractor: int) -> Float[np.ndarray, " N"]:

@@ -5,28 +5,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from common.data import Dataset, Source, find_task, fixed_layouts
+from common.data import Dataset
 from common.training.evaluation import interval, over_batches
+from experiments.evaluation.places import split_layouts, true_boxes
 from stn.colocalisation import Colocaliser, bounding_boxes, overlap
 
 # A box is found if its overlap with the true box is larger (Jaderberg et al. 2015, appendix A.2).
 ENOUGH = 0.5
 _BATCH = 500
-
-
-def true_boxes(dataset: Dataset, split: str) -> Float[np.ndarray, "N 4"]:
-    """Return the boxes of the source images in the images of a fixed split: left, top, right, bottom in pixels.
-
-    Raises:
-      ValueError: the task does not put each source image at a place of its own.
-    """
-    count, (high, wide) = len(getattr(dataset, split).labels), dataset.train.images.shape[1:3]
-    shape = (count, high, wide, dataset.channels)
-    source = Source(np.broadcast_to(np.uint8(0), shape), np.zeros(count, np.int32))  # Places depend on shapes only.
-    corner = fixed_layouts(source, find_task(dataset.name), split).corner[:, ::-1]
-    return np.concatenate([corner, corner + np.array([wide, high])], axis=1).astype(np.float32)
 
 
 def overlaps(finder: Colocaliser, params: Any, dataset: Dataset) -> dict[str, dict[str, Any]]:
@@ -35,9 +23,6 @@ def overlaps(finder: Colocaliser, params: Any, dataset: Dataset) -> dict[str, di
     Returns:
       ``{split: {found, low, high, n, mean}}``: the fraction above `ENOUGH` in per cent with its 95% interval, the
       number of images, and the mean overlap.
-
-    Raises:
-      ValueError: see `true_boxes`.
     """
 
     @jax.jit
@@ -49,7 +34,9 @@ def overlaps(finder: Colocaliser, params: Any, dataset: Dataset) -> dict[str, di
     for split in ("validation", "test"):
         images = getattr(dataset, split).images
         boxes = over_batches(find, jax.random.key(0), images, min(_BATCH, len(images)))
-        values = np.asarray(overlap(jnp.asarray(boxes), jnp.asarray(true_boxes(dataset, split))))
+        values = np.asarray(
+            overlap(jnp.asarray(boxes), jnp.asarray(true_boxes(dataset, split_layouts(dataset, split))))
+        )
         error = interval(int((values > ENOUGH).sum()), len(values))
         results[split] = {"found": error.pop("error"), **error, "mean": float(values.mean())}
     return results

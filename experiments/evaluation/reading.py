@@ -70,13 +70,22 @@ def read_episode(label: Integer[np.ndarray, "*S"], beliefs: Float[np.ndarray, "T
       beliefs: after each glimpse; each of S symbols has as many glimpses.
     """
     targets = np.atleast_1d(label)
+    end = beliefs.shape[-1] - 1 if np.ndim(label) else None
     each = len(beliefs) // len(targets)
-    best = beliefs[each - 1 :: each].argmax(axis=-1)
-    if not np.ndim(label):
-        return Reading((int(label),), (int(best[-1]),), each, None)
-    end = beliefs.shape[-1] - 1
-    stop = int(np.argmax(best == end)) + 1 if (best == end).any() else len(best)
-    return Reading(tuple(map(int, targets)), tuple(map(int, best[:stop])), each, end)
+    return Reading(tuple(map(int, targets)), predicted_symbols(beliefs, len(targets), end), each, end)
+
+
+def predicted_symbols(beliefs: Float[np.ndarray, "T classes"], targets: int, end: int | None) -> tuple[int, ...]:
+    """Return the class, or the symbols up to and including the first end symbol, each after its last glimpse.
+
+    Args:
+      beliefs: after each glimpse; each target has as many glimpses.
+      targets: number of symbols of a label; 1 for a class.
+      end: the end symbol; None for a class.
+    """
+    each = len(beliefs) // targets
+    best = tuple(map(int, beliefs[each - 1 :: each].argmax(axis=-1)))
+    return best[: best.index(end) + 1] if end is not None and end in best else best
 
 
 def glimpses_taken(

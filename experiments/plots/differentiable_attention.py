@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from common.data import Dataset
 from common.training.step import Model
 from experiments.evaluation.errors import TEST_SEED
-from experiments.evaluation.overlap import true_boxes
+from experiments.evaluation.places import split_layouts, true_boxes
 from experiments.evaluation.reading import read_episode
 from experiments.files import write_bytes
 from experiments.plots.animation import figures_gif
@@ -64,7 +64,7 @@ def draw_colocaliser(
 ) -> None:
     """Draw the figures of every network, and the boxes found in the test images."""
     draw_classifier(finder.model, params, dataset, run_dir, batch_size)
-    boxes = true_boxes(dataset, "test")[:SHOWN_IMAGES]
+    boxes = true_boxes(dataset, split_layouts(dataset, "test"))[:SHOWN_IMAGES]
     _draw_transformers(view, params, run_dir, verdicts=_verdicts(finder.model, params, dataset), boxes=boxes)
 
 

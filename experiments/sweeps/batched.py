@@ -64,7 +64,7 @@ class _Member:
         state, started_from = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
         run_identity = identity(family, experiment, run.preset)
         if experiment.output.resume:
-            check_images(run_dir, dataset)
+            check_images(run_dir, images)
         run_directory.open_run(run_dir, run_identity, resume=experiment.output.resume)
         add_start(run_dir, images, run_identity["code"], started_from)
         write_image_shapes(run_dir, dataset)

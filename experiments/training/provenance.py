@@ -81,14 +81,14 @@ def add_start(run_dir: Path, images: str, code: Mapping[str, str], warm_start: M
     write_json(run_dir / FILE, {"starts": [*starts, start]})
 
 
-def check_images(run_dir: Path, dataset: Dataset) -> None:
+def check_images(run_dir: Path, images: str) -> None:
     """Check that the validation and test images are those of a run. Training images are not compared.
 
     Raises:
       ValueError: they have changed since the run began.
     """
     if starts := read_starts(run_dir):
-        _require_same(run_dir, starts, digest(dataset))
+        _require_same(run_dir, starts, images)
 
 
 def _require_same(run_dir: Path, starts: list[dict[str, Any]], images: str) -> None:

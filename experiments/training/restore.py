@@ -20,7 +20,7 @@ from experiments.training.config import (
 )
 from experiments.training.image_shapes import read_image_shapes
 from experiments.training.programs import make_initial_state
-from experiments.training.provenance import check_images, code_digests
+from experiments.training.provenance import check_images, code_digests, digest
 from experiments.training.run_directory import naming_the_commit, read_identity, read_json
 
 
@@ -69,8 +69,8 @@ def read_experiment(run_dir: Path) -> tuple[Family, Experiment]:
     family = find_family(identity["family"])
     with naming_the_commit(run_dir):
         experiment = from_json(family.experiment, identity["config"])
-    for name, digest in code_digests(family.name, identity["config"]).items():
-        if identity.get("code", {}).get(name, digest) != digest:
+    for name, source in code_digests(family.name, identity["config"]).items():
+        if identity.get("code", {}).get(name, source) != source:
             print_warning(f"note: the source of {name} has changed since the run {str(run_dir)!r} began")
     return family, experiment
 
@@ -86,7 +86,7 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
       ValueError: the folder holds no run, none that can be read, one without a checkpoint, or one of other images.
     """
     run = _restore(run_dir, load)
-    check_images(run_dir, run.dataset)
+    check_images(run_dir, digest(run.dataset))
     return run
 
 

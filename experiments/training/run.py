@@ -92,11 +92,12 @@ def run(
             programs = make(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
             check_run_directory(run_dir, family, experiment, preset)  # Another process may have used it meanwhile.
+            images = digest(dataset)
             if experiment.output.resume:
-                check_images(run_dir, dataset)
+                check_images(run_dir, images)
             known = identity(family, experiment, preset)
             extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
-            add_start(run_dir, digest(dataset), known["code"], started_from)
+            add_start(run_dir, images, known["code"], started_from)
             write_image_shapes(run_dir, dataset)
         try:
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")

@@ -15,7 +15,7 @@ from common.data import load_task
 from common.data.array_cache import read_arrays
 from common.data.blank import blank_task
 from experiments import colocalisation, evaluate, soft_attention, stn
-from experiments.evaluation.overlap import true_boxes
+from experiments.evaluation.places import split_layouts, true_boxes
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESETS
 from experiments.families.dram import PRESETS as DRAM_PRESETS
@@ -224,7 +224,7 @@ def test_bad_input_of_colocalisation_is_one_line(refused, flags, message):
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_true_boxes_contain_the_digits(split):
     dataset = load_task("T84")
-    images, boxes = getattr(dataset, split).images, true_boxes(dataset, split)
+    images, boxes = getattr(dataset, split).images, true_boxes(dataset, split_layouts(dataset, split))
     assert boxes.shape == (len(images), 4) and (boxes[:, 2:] - boxes[:, :2] == 28).all()
     for image, (left, top, right, bottom) in zip(images, boxes.astype(int), strict=True):
         assert image[top:bottom, left:right].sum() == image.sum() > 0
