@@ -199,11 +199,22 @@ def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[d
         more = ""
         if name == STEPS and saved[name] is not None:
             if asked[name] > saved[name]:
+                _require_full_length(run_dir)
                 continue
             more = "; it can be resumed with more steps, not with fewer"
         raise ValueError(
             f"run directory {str(run_dir)!r} belongs to another configuration: its {name} is {saved.get(name)!r}, "
             f"now {asked.get(name)!r}{more}"
+        )
+
+
+def _require_full_length(run_dir: Path) -> None:
+    path = run_dir / "results.json"
+    results = read_json(path) if path.is_file() else {"steps": 0, "config": {"training": {"steps": 0}}}
+    if results["steps"] < (planned := results["config"]["training"]["steps"]):
+        raise ValueError(
+            f"run directory {str(run_dir)!r}: its patience ended the run after step {results['steps']} of {planned}, "
+            "so more steps change nothing: give --init-from and another --run-dir to train on"
         )
 
 

@@ -107,6 +107,18 @@ def test_resume_with_more_steps_keeps_the_earlier_ones(tmp_path):
         assert (saved["config"]["training"]["steps"], saved.get("extended_from")) == (steps, extended_from)
 
 
+def test_a_run_that_its_patience_ended_is_not_extended(tmp_path):
+    """Its patience would end it again at once."""
+    reopen(tmp_path)
+    for steps, planned in ((4, 4), (3, 4)):
+        results = {"steps": steps, "config": {"training": {"steps": planned}}}
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        if steps == planned:
+            check_run(tmp_path, changed(steps=8), resume=True, overwrite=False)
+    with pytest.raises(ValueError, match="its patience ended the run after step 3 of 4, so more steps change nothing"):
+        check_run(tmp_path, changed(steps=8), resume=True, overwrite=False)
+
+
 def test_a_run_without_a_checkpoint_may_start_over(tmp_path):
     reopen(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("{}")
