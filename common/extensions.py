@@ -130,7 +130,7 @@ def check_returned(what: str, value: Any, shape: tuple[int, ...], axes: str) -> 
         chex.assert_type([value], float)
     except (AssertionError, AttributeError, TypeError, ValueError):
         expected = f"floating-point numbers {axes}, here {list(shape)}" if shape else "one floating-point number"
-        raise ValueError(f"the {what} returned {_describe(value)}: must return {expected}") from None
+        raise ValueError(f"the {what} returned {describe_arrays(value)}: must return {expected}") from None
 
 
 def check_state(what: str, state: Any, earlier: Any) -> None:
@@ -147,7 +147,7 @@ def check_state(what: str, state: Any, earlier: Any) -> None:
     try:
         chex.assert_trees_all_equal_shapes_and_dtypes(*jax.tree.map(jnp.asarray, (state, earlier)))
     except (AssertionError, AttributeError, TypeError, ValueError):
-        now, before = _describe(state), _describe(earlier)
+        now, before = describe_arrays(state), describe_arrays(earlier)
         raise ValueError(f"the {what} returned the state {now}: must be as it was given, {before}") from None
 
 
@@ -158,12 +158,12 @@ def check_pair(what: str, returned: Any, meaning: str) -> tuple[Any, Any]:
       ValueError: it is no pair; ``meaning`` says what it must be, such as ``(state, output)``.
     """
     if not isinstance(returned, tuple) or len(returned) != 2:
-        raise ValueError(f"the {what} returned {_describe(returned)}: must return the pair {meaning}")
+        raise ValueError(f"the {what} returned {describe_arrays(returned)}: must return the pair {meaning}")
     return returned
 
 
-def _describe(tree: Any) -> str:
-    """Describe a tree of arrays by their types and shapes, such as ``(float32[8, 256], float32[8, 256])``."""
+def describe_arrays(tree: Any) -> str:
+    """Describe a tree by the types and shapes of its arrays, such as ``(float32[8, 256], float32[8, 256])``."""
     leaves = jax.tree.map(
         lambda leaf: f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__, tree
     )

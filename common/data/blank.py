@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
-from common.data.dataset import Dataset
+from common.data.dataset import Dataset, load_source
 from common.data.own_images.resizing import Size
-from common.data.recipes.base import Plain, Recipe, sample_shapes
+from common.data.recipes.base import Plain, Recipe, class_names_of, sample_shapes
 from common.data.recipes.crops import Crop
 from common.data.source import LabelledSplits, Source
 from common.data.street_numbers import SYMBOLS, fit_crop
@@ -26,7 +26,8 @@ def blank_task(name: str, resize: Size = None, grayscale: bool | None = None) ->
         The data set: images uint8 `[1, H, W, C]`, labels int32 `[1]` or `[1, S]`, all zeros.
 
     Raises:
-        ValueError: the name is unknown, or `images`, whose shapes are those of your own images.
+        ValueError: the name is unknown, or `images`, whose shapes are those of your own images; or the recipe or the
+            source of a task of your own returns something else than it must.
     """
     task = find_task(name)
     if name == "images":
@@ -34,8 +35,8 @@ def blank_task(name: str, resize: Size = None, grayscale: bool | None = None) ->
     if task.numbers is None:
         # Recipes need at most three images: two digits and a distractor.
         digits = Source(np.zeros((3, 28, 28, 1), np.uint8), np.zeros(3, np.int32))
-        splits = LabelledSplits({"train": digits}, SYMBOLS[:-1]) if task.source is None else task.source()
-        recipe, class_names = task.recipe, task.recipe.name_classes(splits.class_names)
+        splits = LabelledSplits({"train": digits}, SYMBOLS[:-1]) if task.source is None else load_source(task)
+        recipe, class_names = task.recipe, class_names_of(task.recipe, splits.class_names)
         image_shape, label_shape = sample_shapes(recipe, splits.sources["train"])
     else:
         assert isinstance(task.recipe, Crop)

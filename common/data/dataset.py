@@ -8,21 +8,24 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
+from common.checks import explained
 from common.data.array_cache import user_cache_dir
 from common.data.digests import check_digest
 from common.data.house_numbers.pool import Progress
 from common.data.mnist import load_mnist
 from common.data.own_images.load import EXPECTED_DATA, load_own_images
 from common.data.own_images.resizing import ResizeMode, Size, check_size
-from common.data.recipes.base import Recipe
+from common.data.recipes.base import Recipe, check_labels, check_source, class_names_of
 from common.data.recipes.crops import Crop
 from common.data.sampling import fixed_split
-from common.data.source import LabelledSplits, Source
+from common.data.source import SPLITS, LabelledSplits, Source
 from common.data.street_numbers import SYMBOLS, fit_crop, load_numbers
 from common.data.tasks import Task, find_task
+from common.extensions import describe_arrays
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,8 @@ def load_task(
 
     Raises:
         ValueError: the name is unknown, an option does not apply to the task, the images are missing or malformed or do
-            not fit the recipe, or the fixed MNIST images are not the published ones.
+            not fit the recipe, the recipe or the source returns something else than it must, or the fixed MNIST images
+            are not the published ones.
     """
     check_num_images(name, num_images)
     task = find_task(name)
@@ -143,12 +147,14 @@ def load_task(
         option = f"resize {resize!r} (--resize)" if resize is not None else f"grayscale {grayscale}"
         raise ValueError(f"{option}: only for house numbers and for your own images (--data)")
     else:
-        sources, class_names = _load_source(task)
+        sources, class_names = load_source(task)
     # Check all splits before any is made, so that an error costs no time.
     for source in sources.values():
         task.recipe.check(source)
-    class_names = task.recipe.name_classes(class_names)
+    class_names = class_names_of(task.recipe, class_names)
     fixed = {split: fixed_split(sources[split], task, split) for split in ("validation", "test")}
+    for split, source in fixed.items():
+        check_labels(f"the recipe {type(task.recipe).__name__}, {split}", source.labels, class_names)
     if data is None and task.numbers is None and task.source is None:
         for split, source in fixed.items():
             check_digest(source, name, split)
@@ -181,6 +187,26 @@ def check_resize(name: str, resize: Size) -> None:
         fit_crop(task.recipe, task.numbers, resize)
 
 
-def _load_source(task: Task) -> LabelledSplits:
-    """Load the images that a task is made from where the user gives none: its own, or MNIST."""
-    return LabelledSplits(load_mnist(), SYMBOLS[:-1]) if task.source is None else task.source()
+def load_source(task: Task) -> LabelledSplits:
+    """Load the images that a task is made from where the user gives none: its own, or MNIST.
+
+    Raises:
+        ValueError: the function of the task returns something else than labelled images of one size.
+    """
+    if task.source is None:
+        return LabelledSplits(load_mnist(), SYMBOLS[:-1])
+    splits, name = task.source(), getattr(task.source, "__name__", type(task.source).__name__)
+    if not isinstance(splits, LabelledSplits) or set(splits.sources) != set(SPLITS):
+        expected = f"LabelledSplits with the sources {', '.join(SPLITS)}"
+        raise ValueError(f"the source {name} returned {describe_arrays(splits)}: must return {expected}")
+    for split, source in splits.sources.items():
+        try:
+            chex.assert_type([source.images, source.labels], [jnp.uint8, int])
+            chex.assert_equal_shape([splits.sources["train"].images, source.images], dims=(1, 2, 3))
+        except (AssertionError, AttributeError, IndexError, TypeError, ValueError):
+            expected = "images uint8 [N, h, w, C], of one size in all splits, with labels of whole numbers"
+            raise ValueError(f"the source {name} returned {describe_arrays(splits)}: must return {expected}") from None
+        with explained(f"the source {name}, {split}"):
+            check_source(source)
+        check_labels(f"the source {name}, {split}", source.labels, splits.class_names)
+    return splits

@@ -6,14 +6,16 @@ image at a time; `jax.vmap` draws batches.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
-from common.data.source import Source
+from common.data.source import Labels, Source
+from common.extensions import check_pair, describe_arrays
 
 Index = Int[Array, ""] | Int[np.ndarray, ""] | np.integer | int
 # One image uint8 [H, W, C] and its label int32: [] for a class, [S] for a sequence of symbols.
@@ -153,9 +155,65 @@ def sample_shapes(recipe: Recipe, source: Source) -> tuple[tuple[int, ...], tupl
     """Return the shapes of an image, `(H, W, C)`, and of a label, `()` or `(S,)`, without drawing.
 
     Raises:
-        ValueError: see `Recipe.check`.
+        ValueError: see `Recipe.check`; or `draw` or `draw_of` returns no such image and label, or the two differ.
     """
     recipe.check(source)
     structs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), source)
-    image, label = jax.eval_shape(recipe.draw_of, jax.random.key(0), 0, structs)
+    key, what = jax.random.key(0), f"of the recipe {type(recipe).__name__}"
+    fixed = jax.eval_shape(_checked(recipe.draw_of, f"draw_of {what}"), key, 0, structs)
+    drawn = jax.eval_shape(_checked(recipe.draw, f"draw {what}"), key, structs)
+    if [leaf.shape for leaf in drawn] != [leaf.shape for leaf in fixed]:
+        samples = f"{describe_arrays(drawn)}, and draw_of {describe_arrays(fixed)}"
+        raise ValueError(f"the draw {what} returned {samples}: must return the same shapes")
+    image, label = fixed
     return image.shape, label.shape
+
+
+def _checked(draw: Callable[..., Sample], what: str) -> Callable[..., Sample]:
+    """Return `draw` or `draw_of` of a recipe with a check of what it returns."""
+
+    def checked(*args: Any) -> Sample:
+        image, label = sample = check_pair(what, draw(*args), "(image, label)")
+        try:
+            chex.assert_rank([image, label], [3, {0, 1}])
+            chex.assert_type([image, label], [jnp.uint8, int])
+        except (AssertionError, AttributeError, TypeError, ValueError):
+            expected = "an image uint8 [H, W, C] and a label of whole numbers, [] or [S]"
+            raise ValueError(f"the {what} returned {describe_arrays(sample)}: must return {expected}") from None
+        return image, label
+
+    return checked
+
+
+def class_names_of(recipe: Recipe, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `Recipe.name_classes` for the names of the source's classes.
+
+    Raises:
+        ValueError: see `Recipe.name_classes`; or what it returns is no tuple of texts.
+    """
+    names = recipe.name_classes(class_names)
+    if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
+        what = f"name_classes of the recipe {type(recipe).__name__}"
+        raise ValueError(f"the {what} returned {names!r}: must return the names of the classes, a tuple of texts")
+    return names
+
+
+def check_labels(what: str, labels: Labels, class_names: tuple[str, ...]) -> None:
+    """Check that labels are classes or symbols that have a name.
+
+    Args:
+        what: what made the labels, for the message, such as "the recipe Plain, validation".
+        labels: `[N]` or `[N, S]`.
+        class_names: the names of the classes or symbols.
+
+    Raises:
+        ValueError: one lies outside; quotes it.
+    """
+    flat = np.asarray(labels).reshape(len(labels), -1)
+    for extreme in (flat.min(), flat.max()):
+        if not 0 <= extreme < len(class_names):
+            index = int(np.argmax((flat == extreme).any(axis=1)))
+            raise ValueError(
+                f"{what}: image {index} has the label {extreme}: must be from 0 to {len(class_names) - 1}, the "
+                f"indices of the {len(class_names)} class names"
+            )

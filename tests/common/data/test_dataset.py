@@ -102,6 +102,103 @@ def test_task_with_a_source_loads_its_images(monkeypatch):
         assert dataset.image_shape == (6, 7, 1) and dataset.class_names == ("cat", "dog")
 
 
+IMAGE, LABEL = jnp.zeros((6, 7, 1), jnp.uint8), jnp.int32(1)
+SAMPLE = "must return an image uint8 [H, W, C] and a label of whole numbers, [] or [S]"
+CLASSES = "must return the names of the classes, a tuple of texts"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Wrong:
+    """A recipe one of whose functions returns something else than it must."""
+
+    returned: dict
+
+    def check(self, source):
+        check_source(source)
+
+    def draw(self, key, source):
+        return self.returned.get("draw", (IMAGE, LABEL))
+
+    def draw_of(self, key, index, source):
+        return self.returned.get("draw_of", (IMAGE, LABEL))
+
+    def name_classes(self, class_names):
+        return self.returned.get("name_classes", class_names)
+
+
+def _splits(**changes):
+    images, labels = np.zeros((9, 6, 7, 1), np.uint8), np.arange(9, dtype=np.int32) % 2
+    source = Source(changes.get("images", images), changes.get("labels", labels))
+    splits = {"train": source, "validation": Source(images, labels), "test": source}
+    return LabelledSplits(splits, changes.get("class_names", ("cat", "dog")))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("draw_of", None, "the draw_of of the recipe Wrong returned None: must return the pair (image, label)"),
+        ("draw_of", (IMAGE[..., 0], LABEL), f"recipe Wrong returned (uint8[6, 7], int32[]): {SAMPLE}"),
+        ("draw_of", (IMAGE / 255, LABEL), f"recipe Wrong returned (float32[6, 7, 1], int32[]): {SAMPLE}"),
+        ("draw_of", (IMAGE, 1.0 * LABEL), f"recipe Wrong returned (uint8[6, 7, 1], float32[]): {SAMPLE}"),
+        ("draw_of", (IMAGE, LABEL[None, None]), f"recipe Wrong returned (uint8[6, 7, 1], int32[1, 1]): {SAMPLE}"),
+        ("draw_of", (IMAGE, "cat"), f"recipe Wrong returned (uint8[6, 7, 1], str): {SAMPLE}"),
+        ("draw", (IMAGE[..., 0], LABEL), f"the draw of the recipe Wrong returned (uint8[6, 7], int32[]): {SAMPLE}"),
+        (
+            "draw",
+            (IMAGE[1:], LABEL),
+            "the draw of the recipe Wrong returned (uint8[5, 7, 1], int32[]), and draw_of (uint8[6, 7, 1], int32[]): "
+            "must return the same shapes",
+        ),
+        ("name_classes", ["cat", "dog"], f"the name_classes of the recipe Wrong returned ['cat', 'dog']: {CLASSES}"),
+        ("name_classes", None, f"the name_classes of the recipe Wrong returned None: {CLASSES}"),
+        (
+            "draw_of",
+            (IMAGE, LABEL + 1),
+            "the recipe Wrong, validation: image 0 has the label 2: must be from 0 to 1, the indices of the 2 class "
+            "names",
+        ),
+        ("draw_of", (IMAGE, LABEL - 2), "the recipe Wrong, validation: image 0 has the label -1: must be from 0 to 1"),
+    ],
+)
+def test_a_recipe_that_returns_something_wrong_is_refused(unchecked, monkeypatch, name, value, message):
+    monkeypatch.setitem(TASKS, "wrong", Task("wrong", Wrong({name: value}), "for these tests", 5, source=_splits))
+    with pytest.raises(ValueError) as error:
+        load_task("wrong")
+    assert message in str(error.value) and "\n" not in str(error.value)
+    if "has the label" not in message:
+        with pytest.raises(ValueError) as error:
+            blank_task("wrong")
+        assert message in str(error.value)
+
+
+SPLITS_OF = "images uint8 [N, h, w, C], of one size in all splits, with labels of whole numbers"
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (None, "the source own returned None: must return LabelledSplits with the sources train, validation, test"),
+        (LabelledSplits({}, ("cat", "dog")), "must return LabelledSplits with the sources train, validation, test"),
+        (_splits(images=np.zeros((9, 6, 7, 1))), f"train: Source(images=float64[9, 6, 7, 1], .*{SPLITS_OF}"),
+        (_splits(images=np.zeros((9, 6, 7), np.uint8)), SPLITS_OF),
+        (_splits(images=np.zeros((9, 8, 7, 1), np.uint8)), SPLITS_OF),
+        (_splits(labels=np.zeros(9)), SPLITS_OF),
+        (_splits(labels=np.zeros(8, int)), "the source own, train: images of shape (9, 6, 7, 1) with labels of shape"),
+        (_splits(labels=np.arange(9)), "the source own, train: image 8 has the label 8: must be from 0 to 1"),
+        (_splits(class_names=("cat",)), "the source own, train: image 1 has the label 1: must be from 0 to 0"),
+    ],
+)
+def test_a_source_that_returns_something_wrong_is_refused(unchecked, monkeypatch, splits, message):
+    def own():
+        return splits
+
+    monkeypatch.setitem(TASKS, "wrong", Task("wrong", Plain(), "for these tests", 5, source=own))
+    for load in (load_task, blank_task):
+        with pytest.raises(ValueError) as error:
+            load("wrong")
+        assert all(part in str(error.value) for part in message.split(".*")) and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
