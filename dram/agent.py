@@ -15,6 +15,7 @@ from common.attention.location_policies import LocationPolicy, check_policy, mak
 from common.attention.locations import parse_sigma
 from common.attention.model import AttentionModel, make_attention
 from common.attention.sequences import Sequence
+from common.extensions import describe_arrays
 from common.networks.cores import make_core, step_core
 from common.networks.glimpse_networks import encode_glimpses, make_glimpse_network
 from common.networks.heads import ActionNetwork, ValueNetwork
@@ -60,8 +61,7 @@ class Dram(nn.Module):
         if agent.context:
             self.context_network = ContextNetwork(agent.context_size, agent.context_channels)
             top = self.upper if agent.two_layers else self.lower
-            leaves = jax.tree.leaves(top.initial_state((1,)))
-            self.context_state = [nn.Dense(leaf.shape[-1]) for leaf in leaves]
+            self.context_state = [nn.Dense(leaf.shape[-1]) for leaf in context_leaves(top)]
         self.location_network = make_location_network(
             self.config.policy.location_policy,
             learned_sigma=self.config.policy.learned_sigma,
@@ -73,19 +73,26 @@ class Dram(nn.Module):
         self.baseline_network = ValueNetwork()
 
     def initial_state(self, images: UInt8[Array, "B H W C"]) -> Layers:
-        """Return zeros; with context, the upper core's state comes from the coarse image, unseen by the classifier."""
+        """Return the initial states of the cores, before the first glimpse.
+
+        With context, the floating-point arrays of the upper core's state come from the coarse image, which the
+        classifier does not see.
+        """
         agent, batch = self.config.agent, (images.shape[0],)
         lower = self.lower.initial_state(batch)
         upper = self.upper.initial_state(batch) if agent.two_layers else lower
         if agent.context:
             features = self.context_network(subtract_mean(images) if self.config.retina.subtract_mean else images)
-            leaves = [jnp.tanh(dense(features)) for dense in self.context_state]
-            upper = jax.tree.unflatten(jax.tree.structure(upper), leaves)
+            leaves = iter([jnp.tanh(dense(features)) for dense in self.context_state])
+            upper = jax.tree.map(lambda leaf: next(leaves) if _is_floating(leaf) else leaf, upper)
         return Layers(lower, upper) if agent.two_layers else Layers(upper, ())
 
     def glance(self, state: Layers) -> Layers:
-        """Return the output before the first glimpse, for the first location: the last leaf of the initial state."""
-        hidden = Layers(*(jax.tree.leaves(part)[-1:] for part in state))
+        """Return the output before the first glimpse, for the first location.
+
+        It is the last floating-point array of the initial state.
+        """
+        hidden = Layers(*([leaf for leaf in jax.tree.leaves(part) if _is_floating(leaf)][-1:] for part in state))
         (lower,) = hidden.lower
         return Layers(lower, hidden.upper[0] if hidden.upper else lower)
 
@@ -125,6 +132,27 @@ class Dram(nn.Module):
         _, output = self.look(state, glimpses, locations)
         check_policy(self.locate(output, jnp.ones(2)), locations.shape[:-1])
         self.classify(output), self.value(output)
+
+
+def context_leaves(core: nn.Module) -> list[Float[Array, "1 _"]]:
+    """Return the arrays of a core's initial state that the context network computes: those of floating-point numbers.
+
+    Raises:
+      ValueError: one of them is not ``[*batch, D]``, or the last one, the output before the first glimpse, is not
+        ``[*batch, hidden]``.
+    """
+    state = core.initial_state((1,))
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(state) if _is_floating(leaf)]
+    if any(leaf.shape[:-1] != (1,) for leaf in leaves) or [leaf.shape for leaf in leaves[-1:]] != [(1, core.hidden)]:
+        raise ValueError(
+            f"the initial_state of the core returned {describe_arrays(state)}: with context its floating-point arrays "
+            f"must be [*batch, D], and the last one [*batch, hidden], here [1, {core.hidden}]"
+        )
+    return leaves
+
+
+def _is_floating(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
 def make_agent(module: Dram, images: UInt8[Array, "B H W C"]) -> Agent:

@@ -28,6 +28,8 @@ from common.policy_gradient.reward_checks import check_reward
 from experiments.cli.command_line import interruptible, parse, user_errors
 
 KINDS: dict[str, Extension] = {kind.name: kind for kind in (REWARD, ADVANTAGE, SURROGATE)}
+# A function of any kind.
+FUNCTION = Extension("function", {name: value for kind in KINDS.values() for name, value in kind.built_in.items()})
 COLOURS = {"passed": "green", "failed": "red", "biased": "yellow", "skipped": "dim"}
 
 
@@ -51,23 +53,21 @@ def find_kind(name: str, kind: str | None = None) -> tuple[Extension, Any]:
     """
     if kind is not None:
         return KINDS[kind], KINDS[kind].resolve(name)
-    fits, reasons = {}, []
-    for extension in KINDS.values():
-        try:
-            fits[extension.name] = extension.resolve(name)
-        except ValueError as error:
-            reasons.append(str(error))
+    function = FUNCTION.resolve(name)
+    misfits = {
+        each.name: each.explain_misfit(function) for each in KINDS.values() if ":" in name or name in each.built_in
+    }
+    fits = [each for each, misfit in misfits.items() if misfit is None]
     if not fits:
-        raise ValueError(reasons[0] if len(set(reasons)) == 1 or ":" in name else f"{name!r} is no built-in function")
+        reasons = "; ".join(dict.fromkeys(f"no {each}: {misfit}" for each, misfit in misfits.items()))
+        raise ValueError(f"function {name!r}: {reasons}")
     if len(fits) == 2 and "reward" in fits:
         # Rewards and advantages both take two arguments, so the name of the first one decides.
-        names = getattr(getattr(fits["reward"], "__code__", None), "co_varnames", ())[:1]
-        first = "reward" if names == ("logits",) else "advantage" if names == ("rewards",) else None
-        fits = {each: value for each, value in fits.items() if first in (None, each)}
+        first = next(iter(getattr(getattr(function, "__code__", None), "co_varnames", ())), "")
+        fits = {"logits": ["reward"], "rewards": ["advantage"]}.get(first, fits)
     if len(fits) != 1:
-        raise ValueError(f"{name!r} could be a reward or an advantage: give --kind")
-    ((found, value),) = fits.items()
-    return KINDS[found], value
+        raise ValueError(f"function {name!r} could be a reward or an advantage: give --kind")
+    return KINDS[fits[0]], function
 
 
 def check(config: CheckConfig) -> list[CheckResult]:

@@ -32,7 +32,8 @@ class EstimatorConfig:
     clip_ratio: Annotated[float, Range(above=0)] = 0.2
     """Clip range of the surrogate ppo_clip: probability ratios are clipped to 1 minus this and 1 plus this."""
     passes: Annotated[int, Range(1)] = 1
-    """Passes over the same episodes, each of `minibatches` updates; more than 1 is for ppo_clip."""
+    """Passes over the same episodes, each of `minibatches` updates. More than one update needs the surrogate ppo_clip,
+    or module:function."""
     minibatches: Annotated[int, Range(1)] = 1
     """Updates in one pass, each on its own fraction of the images; must divide the batch size."""
     max_kl: Annotated[float, Range(0)] = 0.0
@@ -89,7 +90,8 @@ def _combinations(config: EstimatorConfig) -> list[tuple[bool, str]]:
         (
             (surrogate in ("score_function", "multi_sample") or through_locations) and config.several_updates,
             f"surrogate {surrogate!r} with passes {config.passes} and minibatches {config.minibatches}: after the "
-            "first update the episodes are those of an older policy; give ppo_clip, which corrects for that",
+            "first update the episodes are those of an older policy; give ppo_clip, which corrects for that, or "
+            "module:function",
         ),
         (
             config.max_kl > 0 and not config.several_updates,

@@ -3,6 +3,7 @@
 import functools
 from dataclasses import replace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from common.attention.glimpse import make_sensor
 from common.attention.locations import FIRST_LOCATIONS
 from common.attention.objective import Weights
 from common.attention.rollout import unroll
+from common.networks.cores import CORE
 from common.networks.glimpse_networks import GLIMPSE_GAIN
 from common.policy_gradient import EstimatorConfig
 from common.training.step import StepInput
@@ -305,3 +307,52 @@ def test_the_unit_of_a_location_is_that_of_the_configuration():
         return np.asarray(play(_params(_config()), KEY, IMAGES, "greedy").modes[0])
 
     np.testing.assert_allclose(first("3px"), first("1") * np.float32(UNITS["3px"]), rtol=1e-5)
+
+
+def _counting_core(**changes):
+    class Counting(nn.Module):
+        """A recurrent core with a step counter, whose initial state may have other arrays."""
+
+        hidden: int
+        num_glimpses: int
+
+        def initial_state(self, batch_shape):
+            state = {"output": jnp.zeros((*batch_shape, self.hidden)), "step": jnp.zeros((), int)}
+            return state | {name: make(batch_shape) for name, make in changes.items()}
+
+        @nn.compact
+        def __call__(self, state, features):
+            output = jnp.tanh(nn.Dense(self.hidden)(features) + nn.Dense(self.hidden)(state["output"]))
+            return state | {"output": output, "step": state["step"] + 1}, output
+
+    return Counting
+
+
+@pytest.mark.parametrize("two_layers", [True, False])
+def test_the_context_leaves_whole_numbers_of_a_state_as_they_are(monkeypatch, two_layers):
+    monkeypatch.setitem(CORE.built_in, "counting", _counting_core())
+    config = _config({"core": "counting", "two_layers": two_layers})
+    agent, params = make_agent(Dram(config, CLASSES, num_glimpses=STEPS), IMAGES), _params(config)
+    state = agent.initial_state(params, BATCH)
+    top = state.upper if two_layers else state.lower
+    assert top["step"].dtype == jnp.int32 and top["step"] == 0 and np.abs(top["output"]).min() > 0
+    np.testing.assert_array_equal(agent.glance(params, state).upper, top["output"])
+    assert np.isfinite(_make(config).play(params, KEY, IMAGES, "sampled").logits).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({"output": lambda batch: jnp.zeros((*batch, 3))}, "{output: float32[1, 3], step: int32[]}"),
+        ({"scale": lambda batch: jnp.ones(())}, "{output: float32[1, 5], scale: float32[], step: int32[]}"),
+        ({"output": lambda batch: jnp.zeros((*batch, 5), int)}, "{output: int32[1, 5], step: int32[]}"),
+    ],
+)
+def test_a_state_that_the_context_cannot_compute_is_refused(monkeypatch, changes, state):
+    monkeypatch.setitem(CORE.built_in, "counting", _counting_core(**changes))
+    with pytest.raises(ValueError) as error:
+        jax.eval_shape(_make(_config({"core": "counting"})).model.init, KEY)
+    assert str(error.value) == (
+        f"the initial_state of the core returned {state}: with context its floating-point arrays must be [*batch, D], "
+        "and the last one [*batch, hidden], here [1, 5]"
+    )

@@ -83,8 +83,14 @@ def test_a_reward_is_checked_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("to_check:missing", "has no 'missing'"),
-        ("nowhere:f", "No module named 'nowhere'"),
+        ("sined", "unknown function 'sined': did you mean 'signed'? choose from correct, signed, "),
+        ("sined", "vimco, score_function, ppo_clip, pathwise, multi_sample, or give module:name"),
+        ("to_check:missing", "function 'to_check:missing': module 'to_check' has no 'missing'; choose from correct, "),
+        ("nowhere:f", "function 'nowhere:f': No module named 'nowhere'; choose from correct, signed, "),
+        ("nowhere:f --kind reward", "reward 'nowhere:f': No module named 'nowhere'; choose from correct, signed, "),
+        ("signed --kind surrogate", "unknown surrogate 'signed': choose from score_function, "),
+        ("math:pi", "function 'math:pi': no reward: not a function; no advantage: not a function; no surrogate: not"),
+        ("builtins:len", "no advantage: too many positional arguments; it is called with (rewards, episode)"),
         ("to_check:unclear", "could be a reward or an advantage: give --kind"),
         ("to_check:gain --kind surrogate", "it is called with (log_probs, behaviour_log_probs, advantages)"),
         ("to_check:gain --kind metric", "--kind"),

@@ -253,6 +253,10 @@ def test_an_agent_is_not_built_with_such_a_combination(fields, why):
         _ram(**fields)
 
 
+def test_a_surrogate_of_ones_own_may_learn_in_several_updates():
+    validate_estimator(EstimatorConfig(surrogate=f"{SURROGATE}:ppo_clip", passes=2, minibatches=2))
+
+
 def test_a_stateful_advantage_can_compare_replicates_too(monkeypatch):
     marked = compares_replicates(ADVANTAGES["moving_average"])
     monkeypatch.setitem(ADVANTAGES, "marked", marked)
