@@ -107,6 +107,13 @@ def require(condition: Any, message: str) -> None:
         raise Failure(message)
 
 
+def require_finite(result: PolicyLoss, inputs: str = "random inputs") -> PolicyLoss:
+    """Raise a `Failure` that names the value unless advantages and loss are finite; return them."""
+    require(np.isfinite(result.advantages).all(), f"the advantages of {inputs} are not finite")
+    require(np.isfinite(result.loss).all(), f"the surrogate of {inputs} is not finite")
+    return result
+
+
 def random_normal(*shape: int, seed: int = 0) -> Float[Array, "..."]:
     """Draw standard normal numbers of a shape."""
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
@@ -192,7 +199,7 @@ def _closed_form(estimator: Estimator) -> str:
     estimates = np.asarray(gradient_estimates(estimator, discount), np.float64)
     exact, mean = exact_gradient(discount), estimates.mean(axis=2)
     error = estimates.std(axis=2, ddof=1) / np.sqrt(estimates.shape[2])
-    require(np.isfinite(estimates).all(), "the gradient is not finite")
+    require(np.isfinite(estimates).all(), "the gradient of the surrogate is not finite")
     require((error < 0.1).all(), f"too noisy to judge: standard error {error.max():.2g} of {IMAGES} estimates")
     distance = np.abs(mean - exact)
     relative = f"{np.linalg.norm(mean - exact) / np.linalg.norm(exact):.1%} of the gradient"
@@ -219,12 +226,13 @@ def _enumeration(estimator: Estimator) -> str:
     def received(outcome: Array) -> Array:
         return jnp.stack([of_first[outcome[0]], of_both[outcome[0], outcome[1]]])
 
-    def loss(params: Mapping[str, Array], outcome: Array) -> Array:
+    def loss(params: Mapping[str, Array], outcome: Array) -> tuple[Array, PolicyLoss]:
         rewarded = estimator._replace(reward=lambda logits, labels: received(outcome)[..., None])
         # The value before the second choice may depend on the first.
         values = random_normal(2, 2, 1, seed=3).at[1, :, 0].add(outcome[0].astype(jnp.float32))
         episode = make_episode(log_probs(params, outcome)[..., None], jnp.zeros((2, 2, 1, places)), values)
-        return policy_loss(rewarded, episode, jnp.zeros(1, int), state, first_drawn=0).loss
+        result = policy_loss(rewarded, episode, jnp.zeros(1, int), state, first_drawn=0)
+        return result.loss, result
 
     def probabilities(params: Mapping[str, Array]) -> Array:
         return jnp.exp(jax.vmap(log_probs, in_axes=(None, 0))(params, outcomes).sum(axis=(1, 2)))
@@ -234,15 +242,15 @@ def _enumeration(estimator: Estimator) -> str:
         return probabilities(params) @ values
 
     @jax.jit
-    def enumerate_all(params: Mapping[str, Array]) -> tuple[Any, Any]:
-        gradients = jax.vmap(jax.grad(loss), in_axes=(None, 0))(params, outcomes)
+    def enumerate_all(params: Mapping[str, Array]) -> tuple[Any, Any, PolicyLoss]:
+        gradients, results = jax.vmap(jax.grad(loss, has_aux=True), in_axes=(None, 0))(params, outcomes)
         estimate = jax.tree.map(lambda leaf: -jnp.tensordot(probabilities(params), leaf, 1), gradients)
-        return estimate, jax.grad(expected_objective)(params)
+        return estimate, jax.grad(expected_objective)(params), results
 
-    estimate, exact = (
-        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in enumerate_all(params)
-    )
-    require(np.isfinite(estimate).all(), "the gradient is not finite")
+    *trees, results = enumerate_all(params)
+    estimate, exact = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in trees)
+    require_finite(results, "some outcome")
+    require(np.isfinite(estimate).all(), "the gradient of the surrogate is not finite")
     relative = f"{np.linalg.norm(estimate - exact) / np.linalg.norm(exact):.1%} of the gradient"
     if not np.allclose(estimate, exact, rtol=1e-7, atol=3e-5):
         raise _Biased(f"bias {relative}")
@@ -299,8 +307,9 @@ def _nothing_from_uncounted(estimator: Estimator) -> None:
 
 
 def _images_are_independent(estimator: Estimator) -> None:
+    before = require_finite(evaluate(estimator)).advantages
     changed = evaluate(estimator, logits=LOGITS.at[:, :, 2].add(random_normal(3, 2, 5, seed=5))).advantages
-    same = np.array_equal(np.delete(changed, 2, axis=2), np.delete(evaluate(estimator).advantages, 2, axis=2))
+    same = np.array_equal(np.delete(changed, 2, axis=2), np.delete(before, 2, axis=2))
     require(same, "the advantages of an image change with the rewards of another")
 
 
@@ -308,7 +317,7 @@ def _order_does_not_matter(axis: int, estimator: Estimator) -> None:
     order = np.roll(np.arange(LOG_PROBS.shape[axis]), 1)
     log_probs, logits, values = (jnp.take(field, order, axis) for field in (LOG_PROBS, LOGITS, VALUES))
     labels = LABELS[order] if axis == 2 else LABELS
-    before, after = evaluate(estimator), evaluate(estimator, log_probs, logits, values, labels)
+    before, after = require_finite(evaluate(estimator)), evaluate(estimator, log_probs, logits, values, labels)
     require(np.allclose(after.loss, before.loss, rtol=1e-5, atol=1e-6), "the loss depends on the order")
     moved = jnp.take(before.advantages, order, axis)
     require(np.allclose(after.advantages, moved, rtol=1e-5, atol=1e-6), "the advantages depend on the order")
@@ -327,6 +336,7 @@ def _jit_and_vmap(estimator: Estimator) -> None:
         random_normal(2, 3, 2, 4, seed=8),
     ]
     call = functools.partial(evaluate, estimator)
+    require_finite(call())
     compiled, mapped = jax.jit(call), jax.vmap(call)(*several)
     for i in range(2):
         one = [field[i] for field in several]
@@ -341,9 +351,10 @@ def _finite(estimator: Estimator) -> None:
 
     for scale in (0.0, 1e4):
         fields = (scale * LOG_PROBS, scale * LOGITS, scale * VALUES)
-        value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(*fields)
-        finite = np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients)
-        require(finite, f"loss or gradient of inputs times {scale:g} is not finite")
+        require_finite(evaluate(estimator, *fields), f"inputs times {scale:g}")
+        gradients = jax.grad(loss, argnums=(0, 1, 2))(*fields)
+        finite = all(np.isfinite(gradient).all() for gradient in gradients)
+        require(finite, f"the gradient of the surrogate of inputs times {scale:g} is not finite")
 
 
 CHECKS: dict[str, Callable[[Estimator], str | None]] = {

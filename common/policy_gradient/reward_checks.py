@@ -39,6 +39,7 @@ def _reward_shape(reward: Callable[..., Array]) -> None:
 
 def _reward_is_ones_own(reward: Callable[..., Array]) -> None:
     before = np.asarray(reward(LOGITS, LABELS))
+    require(np.isfinite(before).all(), "the rewards of random logits are not finite")
     after = np.array(reward(LOGITS.at[:, 1, 2].add(3 * random_normal(3, 5, seed=5)), LABELS))
     after[:, 1, 2] = before[:, 1, 2]
     require(np.array_equal(after, before), "the reward of an episode changes with the logits of another")
@@ -69,7 +70,8 @@ def _reward_jit_and_vmap(reward: Callable[..., Array]) -> None:
 
 def _reward_finite(reward: Callable[..., Array]) -> None:
     for scale in (0.0, 1e4):
-        require(np.isfinite(reward(scale * LOGITS, LABELS)).all(), f"not finite for logits times {scale:g}")
+        finite = np.isfinite(reward(scale * LOGITS, LABELS)).all()
+        require(finite, f"the rewards of logits times {scale:g} are not finite")
 
 
 REWARD_CHECKS: dict[str, Callable[[Callable[..., Array]], str | None]] = {

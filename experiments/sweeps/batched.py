@@ -66,7 +66,8 @@ class _Member:
         if experiment.output.resume:
             check_images(run_dir, images)
         run_directory.open_run(run_dir, run_identity, resume=experiment.output.resume)
-        add_start(run_dir, images, run_identity["code"], started_from)
+        self.own = run_identity["code"]
+        add_start(run_dir, images, self.own, started_from)
         write_image_shapes(run_dir, dataset)
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
@@ -86,7 +87,7 @@ class _Member:
     ) -> dict[str, Any] | None:
         """Take the state after a chunk, validate if due, and return the line of metrics; None after a failure."""
         try:
-            require_finite(metrics, self.step, self.checkpoints)
+            require_finite(metrics, self.step, self.checkpoints, self.own)
         except NotFinite as failure:
             self.failure = failure
             return None

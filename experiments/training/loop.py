@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -51,6 +51,7 @@ def train(
     programs: Programs,
     run_dir: Path,
     observe: Observe,
+    own: Iterable[str] = (),
 ) -> Outcome:
     """Train one run to the end of its budget or patience, from its latest checkpoint or from its initial state.
 
@@ -62,9 +63,10 @@ def train(
       programs: its jitted functions.
       run_dir: its run directory.
       observe: ``(params, step, run_dir) -> None``, called with the initial parameters and at each validation.
+      own: the ``module:name`` of everything of the user's own that the run uses, for messages.
 
     Raises:
-      NotFinite: a metric of a step is NaN or infinite; names the step, the metric and the last checkpoint.
+      NotFinite: a metric of a step is NaN or infinite (see `require_finite`).
       Interrupted: after Ctrl-C or SIGTERM, with the state saved.
       OSError: a checkpoint or a line of metrics cannot be written.
     """
@@ -81,7 +83,7 @@ def train(
             begun, until = time.monotonic(), next_boundary(step, config)
             # In a thread, so that a signal is handled at once and not at the end of the chunk.
             state, metrics = in_thread(run_chunk, programs.chunk, state, dataset.train, until - step)
-            require_finite(metrics, step, checkpoints)
+            require_finite(metrics, step, checkpoints, own)
             images_per_second = (until - step) * config.batch_size / (time.monotonic() - begun)
             record = training_record(config, schedule, size, until, metrics, images_per_second)
             if validates_at(until, config):
@@ -158,16 +160,20 @@ def first_not_finite(metrics: Mapping[str, np.ndarray], first_step: int) -> tupl
     return min(bad, default=None)
 
 
-def require_finite(metrics: Mapping[str, np.ndarray], first_step: int, checkpoints: Checkpoints) -> None:
+def require_finite(
+    metrics: Mapping[str, np.ndarray], first_step: int, checkpoints: Checkpoints, own: Iterable[str] = ()
+) -> None:
     """Check the metrics of a chunk.
 
     Raises:
-      NotFinite: one is NaN or infinite; names the step, the metric and the last checkpoint.
+      NotFinite: one is NaN or infinite; names the step, the metric, the last checkpoint and the user's own code.
     """
     if bad := first_not_finite(metrics, first_step):
         saved = checkpoints.steps()
         last = str(checkpoints.directory / str(saved[-1])) if saved else "none"
-        raise NotFinite(f"step {bad[0]}: {bad[1]} is not finite; last good checkpoint: {last}")
+        names = ", ".join(own)
+        origin = f"; the origin may be code of your own, {names}" if names else ""
+        raise NotFinite(f"step {bad[0]}: {bad[1]} is not finite; last good checkpoint: {last}{origin}")
 
 
 def training_record(

@@ -108,7 +108,9 @@ def run(
                     f"schedules of a run of {steps} steps"
                 )
             with user_errors(NotFinite, CheckpointError):
-                outcome = train(experiment, dataset, built.model, state, programs, run_dir, built.observe)
+                outcome = train(
+                    experiment, dataset, built.model, state, programs, run_dir, built.observe, own=known["code"]
+                )
                 finish(family, experiment, preset, dataset, built, outcome, programs, run_dir)
         except jax.errors.JaxRuntimeError as error:
             fail(f"{str(error).splitlines()[0]}; resume with less memory or on another device: {resume_with}")

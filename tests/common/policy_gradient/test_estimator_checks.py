@@ -52,7 +52,7 @@ WRONG = {
     "images do not depend on one another": (_estimator(_of_all_images), "the rewards of another"),
     "order of replicates does not matter": (_estimator(_of_first_replicate), "depends on the order"),
     "same numbers under jit and vmap": (_estimator(_branching), "TracerBoolConversionError"),
-    "finite at extremes": (_estimator(_dividing), "inputs times 0 is not finite"),
+    "finite at extremes": (_estimator(_dividing), "the advantages of inputs times 0 are not finite"),
 }
 
 
@@ -62,6 +62,31 @@ def test_a_wrong_estimator_fails_the_check(check, monkeypatch):
     monkeypatch.setattr("common.policy_gradient.estimator_checks.CHECKS", {check: CHECKS[check]})
     (result,) = check_estimator(estimator)
     assert (result.check, result.outcome) == (check, "failed") and reason in result.detail
+
+
+def _nan(*inputs):
+    return inputs[0] * jnp.nan
+
+
+@pytest.mark.parametrize(
+    ("estimator", "value"),
+    [
+        (_estimator(_nan), "advantages"),
+        (_estimator(surrogate=lambda *inputs: _nan(*inputs).sum()), "surrogate"),
+    ],
+    ids=["advantage", "surrogate"],
+)
+def test_a_value_that_is_not_finite_is_named(estimator, value):
+    failed = {each.check: each.detail for each in check_estimator(estimator) if each.outcome == "failed"}
+    named = [check for check, detail in failed.items() if detail.startswith(f"the {value} of ")]
+    expected = [ENUMERATION, *(name for name in CHECKS if "depend" in name or "matter" in name), "finite at extremes"]
+    assert set(expected) | {"same numbers under jit and vmap"} <= set(named)
+    assert all("not finite" in detail for detail in failed.values())
+
+
+def test_a_reward_that_is_not_finite_is_named():
+    failed = {each.check: each.detail for each in check_reward(lambda logits, labels: _nan(logits)[..., 0])}
+    assert failed["episodes do not depend on one another"] == "the rewards of random logits are not finite"
 
 
 def test_a_scaled_gradient_fails_the_check_of_the_closed_form(monkeypatch):
@@ -123,7 +148,7 @@ WRONG_REWARDS = {
     ),
     "finite at extremes": (
         lambda logits, labels: jnp.log(jax.nn.softmax(logits))[..., 0],
-        "not finite for logits",
+        "the rewards of logits times 10000 are not finite",
     ),
 }
 

@@ -255,7 +255,9 @@ def test_a_user_reward_that_is_not_finite_is_one_line(refused, tmp_path, monkeyp
     )
     monkeypatch.syspath_prepend(tmp_path)
     line = refused(ram, RAM, "--reward", "my_rewards:bad")
-    assert line.startswith("error: step 1: ") and line.endswith("is not finite; last good checkpoint: none")
+    assert line.startswith("error: step 1: ") and line.endswith(
+        "is not finite; last good checkpoint: none; the origin may be code of your own, my_rewards:bad"
+    )
 
 
 # -- Disks that are full. --
