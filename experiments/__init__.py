@@ -3,7 +3,9 @@
 import signal
 import sys
 
-if sys.argv[:1] == ["-m"]:
-    # Python sets this while it imports for `python -m`. Imports take seconds, and a Ctrl-C during them would print
-    # tracebacks of libraries, or be lost in one. Until `command_line.interruptible` it ends the program silently.
+# Python sets this while it imports for `python -m`.
+IS_COMMAND = sys.argv[:1] == ["-m"]
+if IS_COMMAND:
+    # Imports take seconds, and a Ctrl-C during them would print tracebacks of libraries, or be lost in one. Until
+    # `command_line.interruptible` it ends the program silently.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,8 +1,9 @@
 """Count parameters and operations: ``python -m experiments.cost [RUN_DIR ..] [--preset FAMILY/PRESET ..]``.
 
-The operations are those of one greedy prediction for one image, as in the table of Ba et al. 2014 (section 4.3); see
-`experiments.evaluation.cost`. A run that reads sequences has a second count: that of an episode which stops with its
-end symbol. Nothing is computed, and only images of your own are loaded, for their shapes.
+The operations are those of one greedy prediction for one image, as in the table of Ba et al. 2014 (section 4.3). The
+values read are the numbers that the networks read of the image. See `experiments.evaluation.cost`. A run that reads
+sequences has a second count of operations: that of an episode which stops with its end symbol. Nothing is computed, and
+only images of your own are loaded, for their shapes.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ from experiments.training.run_directory import read_json
 
 @dataclass(frozen=True)
 class CostConfig:
-    """Print the number of parameters and of floating-point operations of a forward pass on one image."""
+    """Print the number of parameters, of values read and of operations of a forward pass on one image."""
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Folders of runs."""
@@ -92,8 +93,8 @@ def experiments_of(config: CostConfig) -> list[tuple[str, Family, Experiment, fl
 
 
 def cost_table(costs: Sequence[Cost], episodes: int) -> Table:
-    """Return a Markdown table with a row for each model: millions of parameters, billions of operations."""
-    header = ("model", "images", "glimpses", "parameters (M)", "operations (G)", "to the end symbol (G)")
+    """Return a Markdown table with a row for each model: values, millions of parameters, billions of operations."""
+    header = ("model", "images", "glimpses", "values read", "parameters (M)", "operations (G)", "to the end symbol (G)")
     table = Table(*header, f"mean of {episodes} episodes (G)", box=rich.box.MARKDOWN)
     for cost in costs:
         flops = [cost.flops, cost.to_end, cost.flops and cost.glimpses and episodes * cost.flops]
@@ -101,6 +102,7 @@ def cost_table(costs: Sequence[Cost], episodes: int) -> Table:
             cost.name,
             "x".join(map(str, cost.image)),
             "" if cost.glimpses is None else str(cost.glimpses),
+            f"{cost.values:,}",
             f"{cost.parameters / 1e6:.3f}",
             *("" if number is None else f"{number / 1e9:.4f}" for number in flops),
         )

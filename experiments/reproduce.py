@@ -1,13 +1,12 @@
 """Reproduce the tables of the papers: ``python -m experiments.reproduce TABLE [flags]``.
 
 The rows are in ``results/PAPER/paper.toml``. Each row that has a ``command`` is a sweep over seeds. When it has
-finished, the ``results.json`` of each seed is stored as ``results/PAPER/RUN.json`` (seed 0) or ``RUN-seedN.json``, and
-the pages of results are written anew.
+finished, the ``results.json`` of each seed, with the cost of a prediction, is stored as ``results/PAPER/RUN.json``
+(seed 0) or ``RUN-seedN.json``, and the pages of results are written anew.
 """
 
 import dataclasses
 import shlex
-import shutil
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from common.checks import Range, check_ranges
 from common.names import check_name
 from experiments.cli.command_line import interruptible, parse, python_command, user_errors
 from experiments.cli.console import print_line
+from experiments.evaluation.cost import cost_of, cost_record
 from experiments.reports.results_pages import PAPER, write_pages
 from experiments.reports.stored_runs import changed_flags
 from experiments.sweeps.cells import Cell
@@ -31,7 +31,8 @@ from experiments.sweeps.driver import run_sweep
 from experiments.sweeps.options import Options
 from experiments.sweeps.options import parse as parse_sweep
 from experiments.sweeps.study import Study, make_plan
-from experiments.training.run_directory import read_json
+from experiments.training.config import load_blank
+from experiments.training.run_directory import read_json, write_json
 
 RESULTS = Path("results")
 # A quick run has this fraction of the steps of a row.
@@ -176,10 +177,12 @@ def reproduce(row: Row, config: Reproduction, args: Sequence[str]) -> int:
     options = Options(sweep_dir=folder, launcher=config.launcher)
     status = run_sweep(study, options, python_command("-m", "experiments.reproduce", *args))
     if config.budget == "full":
-        for cell in make_plan(study).cells:
+        cells = make_plan(study).cells
+        cost = cost_of(row.run, cells[0].family, cells[0].config, load_blank(cells[0].config.data))
+        for cell in cells:
             results = cell_folder(folder, cell) / "results.json"
             if results.exists():
-                shutil.copy(results, row.file(cell.seed))
+                write_json(row.file(cell.seed), read_json(results) | {"cost": cost_record(cost)})
                 print_line(f"stored: {row.file(cell.seed)}")
         write_pages(RESULTS)
     return status

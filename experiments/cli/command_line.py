@@ -1,11 +1,13 @@
 """Command lines: presets, flags, and errors of one line."""
 
+import atexit
 import contextlib
 import os
 import shlex
 import signal
 import sys
 import sysconfig
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ import tyro
 from jax.errors import JaxRuntimeError
 
 from common.names import check_name
+from experiments import IS_COMMAND
 from experiments.cli.fields import HELP
 from experiments.cli.flags import check_flags
 
@@ -73,11 +76,38 @@ def interruptible(message: str) -> Iterator[None]:
     It makes Ctrl-C raise KeyboardInterrupt again, which `experiments` switches off while Python imports.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if IS_COMMAND:
+        sys.unraisablehook = _repeat_interrupt
     try:
         yield
     except KeyboardInterrupt:
         print(message, file=sys.stderr)
-        sys.exit(130)
+        exit_interrupted()
+
+
+def exit_interrupted() -> NoReturn:
+    """Exit with status 130, and without Python's finalisation if this process is a command.
+
+    The finalisation can crash while JAX computes in the background.
+    """
+    if IS_COMMAND:
+        atexit.register(_end_process, 130)
+    sys.exit(130)
+
+
+def _end_process(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _repeat_interrupt(unraisable: Any) -> None:
+    """Repeat a Ctrl-C that came where Python drops exceptions, such as JAX's callback of the garbage collector."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        main = threading.main_thread().ident
+        threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT)).start()  # The collection takes a while.
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def parse_preset(

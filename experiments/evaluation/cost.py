@@ -1,4 +1,4 @@
-"""The cost of a model: its parameters, and the floating-point operations of a greedy prediction for one image.
+"""The cost of a model: its parameters, and for a greedy prediction of one image the operations and the values read.
 
 XLA's cost analysis counts the operations in the program that JAX gives to the compiler of a GPU, on every machine
 (`program_flops`). A multiply-add counts as two operations, a product with a zero of the padding as none. Episodes are
@@ -6,6 +6,7 @@ unrolled in the program, so every glimpse counts. Nothing is computed.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import optax
 from common.data import Dataset, Source
 from common.training.step import Model
 from experiments.benchmarks.arithmetic import program_flops
-from experiments.families import Family
+from experiments.families import BuiltModel, Family
 from experiments.training.config import Experiment
 
 
@@ -30,6 +31,7 @@ class Cost(NamedTuple):
       parameters: their number.
       flops: operations on one image; None if XLA does not report them.
       to_end: mean operations of episodes that stop with the end symbol; None if the lengths of sequences are unknown.
+      values: numbers that the networks read of the image (`values_read`).
     """
 
     name: str
@@ -38,6 +40,7 @@ class Cost(NamedTuple):
     parameters: int
     flops: float | None
     to_end: float | None = None
+    values: int = 0
 
 
 def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, float | None]:
@@ -71,7 +74,25 @@ def cost_of(name: str, family: Family, experiment: Experiment, dataset: Dataset,
     if flops is not None and symbols is not None and attention is not None and attention.sequence is not None:
         to_end = flops_to_end(family, experiment, dataset, symbols, flops)
     glimpses = None if attention is None else attention.num_glimpses
-    return Cost(f"{name} ({family.name})", dataset.image_shape, glimpses, parameters, flops, to_end)
+    values = values_read(built, dataset.image_shape)
+    return Cost(f"{name} ({family.name})", dataset.image_shape, glimpses, parameters, flops, to_end, values)
+
+
+def values_read(built: BuiltModel, image_shape: tuple[int, int, int]) -> int:
+    """Return how many numbers the networks of a model read of an image [H, W, C].
+
+    An agent reads the cells of its glimpses, each the mean of the pixels in its box, of every scale and of every
+    glimpse of the longest episode, and perhaps a coarse image. Every other model reads the whole image.
+    """
+    if built.attention is None:
+        return math.prod(image_shape)
+    retina = built.attention.retina
+    return built.attention.num_glimpses * retina.scales * retina.size**2 * image_shape[-1] + built.coarse_values
+
+
+def cost_record(cost: Cost) -> dict[str, Any]:
+    """Return the cost of a prediction as the entry ``cost`` of stored results."""
+    return {"values_read": cost.values, "image_values": math.prod(cost.image), "operations": cost.flops}
 
 
 def flops_to_end(

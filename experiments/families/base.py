@@ -27,6 +27,7 @@ class BuiltModel(NamedTuple):
       measure: ``params -> dictionary``, the measures besides errors that ``results.json`` holds.
       observe: ``(params, step, run_dir) -> None``, called at each validation; saves the data of an animation.
       attention: the hard-attention agent; None for networks that see the whole image.
+      coarse_values: the numbers of the coarse image that the agent reads before its first glimpse.
     """
 
     model: Model
@@ -35,6 +36,7 @@ class BuiltModel(NamedTuple):
     measure: Callable[[PyTree], dict[str, Any]] = lambda params: {}
     observe: Callable[[PyTree, int, Path], None] = lambda params, step, run_dir: None
     attention: AttentionModel | None = None
+    coarse_values: int = 0
 
 
 def replace_all(params: PyTree, other_params: PyTree) -> PyTree:

@@ -53,7 +53,9 @@ def build(experiment: DramExperiment, dataset: Dataset) -> BuiltModel:
     validate_dram(experiment.model, dataset.height, dataset.width, dataset.num_targets)
     attention = make_dram(experiment.model, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
     model = freeze(attention.model, *experiment.start.frozen)
-    return build_agent(experiment, attention, model, dataset, experiment.model.agent.core)
+    agent = experiment.model.agent
+    coarse_values = agent.context_size**2 * dataset.channels if agent.context else 0
+    return build_agent(experiment, attention, model, dataset, agent.core)._replace(coarse_values=coarse_values)
 
 
 def check_start(experiment: DramExperiment) -> None:

@@ -21,14 +21,17 @@ from experiments.reports.stored_runs import (
     Measured,
     changed_flags,
     command,
+    deviation,
+    errors_of,
     measure,
     minutes,
+    planned_images,
     read_groups,
     training_images,
 )
 from experiments.sweeps.outcomes import DIFFERENCES, RESULTS, csv_text
 from experiments.sweeps.report import difference_rows
-from experiments.sweeps.statistics import mean_interval, paired_differences
+from experiments.sweeps.statistics import interquartile_mean, mean_interval, paired_differences
 from experiments.sweeps.stored import read_sweep
 from experiments.text import interval_text
 
@@ -36,6 +39,9 @@ FOLDERS = ("mnih2014", "ba2014", "jaderberg2015", "article")
 TEMPLATE, PAGE, PAPER, INDEX = "page.md.jinja", "README.md", "paper.toml", "index.json"
 # Columns of errors. A network that samples nothing has a single pass, beside the greedy episode of an agent.
 GREEDY, MEAN = "greedy / single pass", readout_name("average_probability", 10)
+# Number of seeds from which on a table also has their interquartile mean, as Agarwal et al. 2021 advise.
+MANY_SEEDS = 5
+IQM = "interquartile mean over seeds"
 
 
 class Page:
@@ -76,7 +82,9 @@ class Page:
         return command(self.group(name).runs[0])
 
     def paper_table(self, name: str) -> str:
-        """Return a table of the paper as Markdown, row by row, with our results beside the paper's.
+        """Return a table of the paper as Markdown, row by row, with our errors beside the paper's.
+
+        The interquartile mean has a column if a row has `MANY_SEEDS` or more.
 
         Args:
           name: of the table in the folder's `paper.toml`.
@@ -86,18 +94,40 @@ class Page:
         groups = [self._row_group(self.folder, row) for row in rows]
         samples = any("sampled" in group.runs[0]["test"] for group in groups if group)
         ours = (GREEDY, "one episode", MEAN) if samples else ("ours",)
+        many = any(len(group.runs) >= MANY_SEEDS for group in groups if group)
+        header = ["model", "published", *ours, "sd over seeds", *[IQM] * many, "seeds"]
         lines = []
         for row, group in zip(rows, groups, strict=True):
             cells = [_model(row), _number(row.get("paper"))]
             if group:
                 errors = dict(zip((GREEDY, "one episode", MEAN), _reached(table, row, group), strict=True))
                 cells += [errors.get(name, errors[GREEDY]) for name in ours]
-                path = f"{self.folder}/{row['run']}"
-                cells += [_seeds(group), self._images(path), f"{minutes(group):.0f}", f"`{command(group.runs[0])}`"]
-            elif "command" in row:
-                cells += [*[""] * len(ours), "", "", "", f"not run: `python -m experiments.{row['command']}`"]
+                spread = deviation(group)
+                cells += ["" if spread is None else f"{spread:.2f}", *[_iqm(group)] * many, _seeds(group)]
             lines.append(cells)
-        return markdown_table(["model", "published", *ours, "seeds", "images", "minutes", "command"], lines)
+        return markdown_table(header, lines)
+
+    def cost_table(self, name: str) -> str:
+        """Return what the rows of a table of the paper cost as Markdown: a prediction, and the training.
+
+        A row that was not run has the training images that it would take, and its command.
+
+        Args:
+          name: of the table in the folder's `paper.toml`.
+        """
+        lines = []
+        for row in self.papers[self.folder]["tables"][name]["rows"]:
+            group = self._row_group(self.folder, row)
+            if group:
+                images = self._images(f"{self.folder}/{row['run']}")
+                training = [images, f"{minutes(group):.0f}", f"`{command(group.runs[0])}`"]
+                lines.append([row["model"], *_prediction_cost(group), *training])
+            elif "command" in row:
+                images = planned_images(row["command"])
+                training = [images, "", f"not run: `python -m experiments.{row['command']}`"]
+                lines.append([row["model"], "", "", "", "", *training])
+        header = ["values read", "of the image", "multiply-adds", "parameters", "training images", "minutes", "command"]
+        return markdown_table(["model", *header], lines)
 
     def tried(self, *names: str | tuple[str, str], readout: str = "average_probability") -> str:
         """Return a table of runs as Markdown, to compare what was tried.
@@ -302,6 +332,22 @@ def _reached(table: Mapping[str, Any], row: Mapping[str, Any], group: Group) -> 
 
     greedy, sampled, mean = [cell(error) for error in errors] + [""] * (3 - len(errors))
     return greedy, sampled, mean
+
+
+def _iqm(group: Group) -> str:
+    if len(group.runs) < MANY_SEEDS:
+        return ""
+    return str(interquartile_mean(errors_of(group)))
+
+
+def _prediction_cost(group: Group) -> list[str]:
+    run = group.runs[0]
+    parameters, cost = f"{run['parameters']:,}", run.get("cost")
+    if cost is None:
+        return ["", "", "", parameters]
+    share = f"{100 * cost['values_read'] / cost['image_values']:.0f}%"
+    products = "" if cost["operations"] is None else f"{cost['operations'] / 2e6:.2f} M"
+    return [f"{cost['values_read']:,}", share, products, parameters]
 
 
 def _seeds(group: Group) -> str:

@@ -6,6 +6,7 @@ A folder such as `results/mnih2014` holds copies of runs' `results.json` under c
 
 import re
 import shlex
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,9 @@ from typing import Any, NamedTuple
 from experiments.cli.fields import fields_of, is_bool
 from experiments.families import FAMILIES
 from experiments.readouts import readout_name
+from experiments.sweeps.options import parse
 from experiments.sweeps.statistics import mean_interval
+from experiments.sweeps.study import make_plan
 from experiments.text import interval_text
 from experiments.training.config import flatten, to_json
 from experiments.training.run_directory import read_json
@@ -101,6 +104,30 @@ def command(results: Mapping[str, Any]) -> str:
     return " ".join([f"python -m {FAMILIES[results['family']].command}", results["preset"], *flags])
 
 
+def planned_images(flags: str) -> str:
+    """Return how many training images a command of a family would take, such as "3.84 M".
+
+    Args:
+      flags: family, preset and flags.
+    """
+    family, preset, *rest = shlex.split(flags)
+    study, _ = parse([family, "--preset", preset, *rest])
+    training = make_plan(study).cells[0].config.training
+    return f"{training.steps * training.batch_size / 1e6:.2f} M"
+
+
+def errors_of(group: Group, readout: str = "average_probability", split: str = "test") -> list[float]:
+    """Return the error of each seed of a group by a read-out, or the fraction of boxes `found`."""
+    name = "found" if readout == "found" else "error"
+    return [_entry(run, readout, split)[name] for run in group.runs]
+
+
+def deviation(group: Group, readout: str = "average_probability") -> float | None:
+    """Return the standard deviation over seeds of a group's test errors; None for one seed."""
+    errors = errors_of(group, "found" if "overlap" in group.runs[0] else readout)
+    return statistics.stdev(errors) if len(errors) > 1 else None
+
+
 def measure(group: Group, readout: str = "average_probability", split: str = "test") -> Measured:
     """Return the error of a group by a read-out.
 
@@ -115,7 +142,7 @@ def measure(group: Group, readout: str = "average_probability", split: str = "te
         name = "single pass"
     else:
         name = readout_name(readout, first["config"]["training"]["eval_episodes"])
-    values = [entry["found" if readout == "found" else "error"] for entry in entries]
+    values = errors_of(group, readout, split)
     if len(values) == 1:
         return Measured(values[0], entries[0]["low"], entries[0]["high"], name)
     interval = mean_interval(values)

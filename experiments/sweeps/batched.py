@@ -14,7 +14,7 @@ import numpy as np
 from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import Hyper, TrainState, remember_best
-from experiments.cli.command_line import fail
+from experiments.cli.command_line import exit_interrupted, fail
 from experiments.cli.console import print_line
 from experiments.cli.stopping import Stop
 from experiments.evaluation.errors import validation_errors
@@ -129,7 +129,7 @@ def train_batched(
             _train_group([member for member in members if member.step == step], dataset, batched)
     except Interrupted as stop:
         print_line(str(stop))
-        raise SystemExit(130) from None
+        exit_interrupted()
     return [functools.partial(_finish, member, dataset) for member in members]
 
 

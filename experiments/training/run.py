@@ -11,7 +11,14 @@ import optax
 
 from common.data import Dataset
 from common.training.checkpoints import CheckpointError
-from experiments.cli.command_line import fail, interruptible, parse_preset, resume_command, user_errors
+from experiments.cli.command_line import (
+    exit_interrupted,
+    fail,
+    interruptible,
+    parse_preset,
+    resume_command,
+    user_errors,
+)
 from experiments.cli.console import print_line
 from experiments.cli.tables import headline, print_errors
 from experiments.evaluation.errors import evaluate
@@ -118,7 +125,7 @@ def run(
             fail(f"{error} (run directory {str(run_dir)!r}); fix this, then resume with: {resume_with}")
         except (Interrupted, KeyboardInterrupt) as stop:
             print_line(f"{str(stop) or 'interrupted'}; resume with: {resume_with}")
-            raise SystemExit(130) from None
+            exit_interrupted()
     return run_dir
 
 

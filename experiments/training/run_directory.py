@@ -210,7 +210,9 @@ def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[d
 
 def _require_full_length(run_dir: Path) -> None:
     path = run_dir / "results.json"
-    results: Any = read_json(path) if path.is_file() else {"steps": 0, "config": {"training": {"steps": 0}}}
+    if not path.is_file():
+        return
+    results = read_json(path)
     if results["steps"] < (planned := results["config"]["training"]["steps"]):
         raise ValueError(
             f"run directory {str(run_dir)!r}: its patience ended the run after step {results['steps']} of {planned}, "

@@ -158,10 +158,10 @@ def test_the_table_has_a_row_for_each_run_and_preset(tmp_path, capsys):
     write_json(tmp_path / "run" / "config.json", identity)
     cost.main([str(tmp_path / "run"), "--preset", "ram/mnist28", "--episodes", "4"])
     network, agent = rows(capsys.readouterr().out)
-    assert network[:4] == ["run (cnn)", "16x16x1", "", f"{(257 * 10 + 11 * 10 + 11 * 66) / 1e6:.3f}"]
-    assert network[4] != "" and network[5:] == ["", ""]
-    assert agent[:3] == ["ram/mnist28 (ram)", "28x28x1", "7"]
-    assert agent[5] == "" and float(agent[6]) == pytest.approx(4 * float(agent[4]), abs=2.1e-4)
+    assert network[:5] == ["run (cnn)", "16x16x1", "", "256", f"{(257 * 10 + 11 * 10 + 11 * 66) / 1e6:.3f}"]
+    assert network[5] != "" and network[6:] == ["", ""]
+    assert agent[:4] == ["ram/mnist28 (ram)", "28x28x1", "7", f"{7 * 8 * 8}"]
+    assert agent[6] == "" and float(agent[7]) == pytest.approx(4 * float(agent[5]), abs=2.1e-4)
 
 
 def test_the_table_counts_operations_up_to_the_end_symbol_once_a_run_has_results(tmp_path, capsys):
@@ -173,8 +173,10 @@ def test_the_table_counts_operations_up_to_the_end_symbol_once_a_run_has_results
     write_json(tmp_path / "results.json", {"test": {"greedy": {"n": 40, "symbol": {"n": 80}}}})
     cost.main([str(tmp_path)])
     (after,) = rows(capsys.readouterr().out)
-    assert before[5] == "" and before[:5] == after[:5]
-    assert float(after[5]) == pytest.approx(float(after[4]) / 2, rel=0.1)  # Three symbols of six.
+    assert before[6] == "" and before[:6] == after[:6]
+    assert float(after[6]) == pytest.approx(float(after[5]) / 2, rel=0.1)  # Three symbols of six.
+    # Three channels: 3 glimpses of each of 6 symbols, of 2 scales of 12x12 cells, and the coarse image of 16x16.
+    assert after[3] == f"{3 * (18 * 2 * 144 + 256):,}"
 
 
 def test_a_row_for_each_size(capsys):

@@ -42,7 +42,8 @@ def test_each_seed_is_stored_once_and_the_page_is_written(results, monkeypatch, 
     assert [json.loads(file.read_text())["seed"] for file in files] == [0, 1]
     page = (results / "mnih2014" / "README.md").read_text()
     (row,) = [line for line in page.splitlines() if line.startswith("| fully connected, 2 layers of 256 | 1.69 |")]
-    assert "2 (0, 1)" in row and "--units 4" in row
+    cost = [line for line in page.splitlines() if line.startswith("| fully connected, 2 layers of 256 | 784 | 100% |")]
+    assert "2 (0, 1)" in row and "--units 4" in cost[0]
     capfd.readouterr()
     monkeypatch.setattr(reproduce, "run_sweep", None)  # Nothing is left to run.
     reproduce.main(flags)

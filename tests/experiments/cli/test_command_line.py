@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -20,6 +21,8 @@ from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESET
 from experiments.families.ram import PRESETS as RAM_PRESETS
 from experiments.families.soft_attention import PRESETS as SOFT_PRESETS
 from experiments.families.stn import PRESETS as STN_PRESETS
+
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -225,3 +228,24 @@ def test_a_closed_pipe_ends_the_help_quietly():
     done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "place", ["jax.jit(lambda x: interrupt() or x)(1.0)", "gc.callbacks.append(interrupt), gc.collect()"]
+)
+def test_ctrl_c_ends_a_command_in_one_line_wherever_it_comes(place):
+    """In a callback of the garbage collector, as JAX has one, Python drops exceptions."""
+    script = f"""
+import gc, signal, sys, time
+sys.argv = ["-m"]
+from experiments.cli.command_line import interruptible
+import jax
+def interrupt(*args):
+    gc.callbacks.clear()
+    signal.raise_signal(signal.SIGINT)
+with interruptible("stopped"):
+    {place}
+    time.sleep(60)
+"""
+    process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (130, "", "stopped\n")

@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[3] / "results"
 PAPER = """short = "Somebody 2014"
 [tables.digits]
 title = "digits"
-rows = [{model = "CNN", paper = 1.5}, {model = "RAM", paper = "1.20", run = "ram", headline = true}]
+rows = [
+  {model = "CNN", paper = 1.5, run = "cnn", command = "cnn mnist28 --batch-size 128"},
+  {model = "RAM", paper = "1.20", run = "ram", headline = true},
+]
 """
 
 
@@ -25,10 +28,16 @@ def root(tmp_path):
     write_run(tmp_path / "mnih2014", "ram")
     (tmp_path / "mnih2014" / "paper.toml").write_text(PAPER)
     (tmp_path / "mnih2014" / "page.md.jinja").write_text(
-        '# RAM\n\n{{ paper_table("digits") }}\n\nIt errs in {{ value("ram") }}%.\n'
+        '# RAM\n\n{{ paper_table("digits") }}\n\n{{ cost_table("digits") }}\n\nIt errs in {{ value("ram") }}%.\n'
     )
     (tmp_path / "page.md.jinja").write_text("{{ headline() }}\n")
     return tmp_path
+
+
+def cells_of(page):
+    """Return the cells of all lines of tables."""
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_committed_pages_are_those_that_the_generator_writes():
@@ -51,22 +60,35 @@ def test_links_of_the_pages_lead_to_files():
 
 def test_a_papers_table_has_our_results_beside_its_numbers_and_empty_cells_for_what_was_not_run(root):
     page = render_pages(root)[root / "mnih2014" / "README.md"]
-    header, _, cnn, ram = [line for line in page.splitlines() if line.startswith("|")]
-    names = [cell.strip() for cell in header.strip("|").split("|")]
+    header, _, cnn, ram = cells_of(page)[:4]
     errors = ("greedy / single pass", "one episode", "mean of ten")
-    assert names == ["model", "published", *errors, "seeds", "images", "minutes", "command"]
-    assert [cell.strip() for cell in cnn.strip("|").split("|")] == ["CNN", "1.5", *[""] * 7]
-    ours = ["4.00 [3.50, 4.50]"] * 3
-    run = ["1 (0)", "1.28 M", "2", "`python -m experiments.ram cluttered60`"]
-    assert [cell.strip() for cell in ram.strip("|").split("|")] == ["RAM", "1.20", *ours, *run]
+    assert header == ["model", "published", *errors, "sd over seeds", "seeds"]
+    assert cnn == ["CNN", "1.5", *[""] * 5]
+    assert ram == ["RAM", "1.20", *["4.00 [3.50, 4.50]"] * 3, "", "1 (0)"]
     assert "It errs in 4.00%." in page
+
+
+def test_a_papers_table_has_the_cost_of_each_run_and_the_command_of_what_was_not_run(root):
+    cost = {"values_read": 3456, "image_values": 3600, "operations": 10_500_000.0}
+    write_run(root / "mnih2014", "ram", cost=cost)
+    page = render_pages(root)[root / "mnih2014" / "README.md"]
+    header, _, cnn, ram = cells_of(page)[4:]
+    numbers = ["values read", "of the image", "multiply-adds", "parameters"]
+    assert header == ["model", *numbers, "training images", "minutes", "command"]
+    assert cnn == ["CNN", *[""] * 4, "2.56 M", "", "not run: `python -m experiments.cnn mnist28 --batch-size 128`"]
+    read = ["3,456", "96%", "5.25 M", "1,234"]
+    assert ram == ["RAM", *read, "1.28 M", "2", "`python -m experiments.ram cluttered60`"]
 
 
 def test_seeds_become_one_row_with_an_interval_over_seeds(root):
     write_run(root / "mnih2014", "ram-seed1", error=5.0, seed=1)
     write_run(root / "mnih2014", "ram-seed2", error=3.0, seed=2)
     page = render_pages(root)[root / "mnih2014" / "README.md"]
-    assert f"| RAM | 1.20 |{' 4.00 [2.14, 7.37] |' * 3} 3 (0, 1, 2) |" in page
+    assert f"| RAM | 1.20 |{' 4.00 [2.14, 7.37] |' * 3} 1.00 | 3 (0, 1, 2) |" in page
+    write_run(root / "mnih2014", "ram-seed3", error=4.0, seed=3)
+    write_run(root / "mnih2014", "ram-seed4", error=40.0, seed=4)
+    header, _, _, ram, *_ = cells_of(render_pages(root)[root / "mnih2014" / "README.md"])
+    assert header[-2] == "interquartile mean over seeds" and ram[-2].startswith("4.33 [")
 
 
 def test_the_headline_table_has_the_marked_rows_of_every_paper(root):
@@ -94,7 +116,7 @@ def test_boxes_found_reach_a_published_number_from_above(root):
     (root / "mnih2014" / "page.md.jinja").write_text('{{ paper_table("digits") }}\n')
     pages = render_pages(root)
     assert "| RAM | 99 | **99.00** [98.50, 99.25] |  | 1 (0) |" in pages[root / "README.md"]
-    assert "| model | published | ours | seeds |" in pages[root / "mnih2014" / "README.md"]
+    assert "| model | published | ours | sd over seeds | seeds |" in pages[root / "mnih2014" / "README.md"]
 
 
 def test_images_of_a_run_that_started_from_another_are_a_sum(root):

@@ -1,5 +1,6 @@
 """Means over seeds and paired differences: their intervals, by hand, against SciPy and within their range."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -8,7 +9,13 @@ import pytest
 import scipy.stats
 
 from experiments.sweeps.outcomes import Outcome, Setting
-from experiments.sweeps.statistics import DIFFERENCE_RANGE, best_setting, mean_interval, paired_differences
+from experiments.sweeps.statistics import (
+    DIFFERENCE_RANGE,
+    best_setting,
+    interquartile_mean,
+    mean_interval,
+    paired_differences,
+)
 
 
 def setting(errors, cells=None, validation=None):
@@ -64,6 +71,17 @@ def test_intervals_cover_the_mean_in_about_95_of_100_cases(n, mean):
     intervals = [mean_interval(list(sample)) for sample in samples]
     covered = np.mean([interval.low <= mean <= interval.high for interval in intervals])
     assert 0.935 <= covered <= 0.975
+
+
+def test_the_interquartile_mean_and_its_interval_are_those_of_all_resamples():
+    values = [3.0, 4.1, 4.0, 5.2, 40.0]
+    interval = interquartile_mean(values)
+    resamples = np.sort(np.array(list(itertools.product(values, repeat=5))), axis=1)
+    means = np.sort(resamples[:, 1:-1].mean(axis=1))
+    assert interval.mean == pytest.approx((4.0 + 4.1 + 5.2) / 3) and interval.n == 5
+    for end, fraction in ((interval.low, 0.025), (interval.high, 0.975)):
+        place = np.searchsorted(means, end) / len(means), np.searchsorted(means, end, side="right") / len(means)
+        assert place[0] - 0.01 < fraction < place[1] + 0.01
 
 
 def test_differences_are_paired_over_the_seeds_that_both_have():
