@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from common.checks import Range, check_ranges, check_sides
 from common.networks.convolutions import Conv, max_pool
-from common.networks.multi_digit import LAYOUTS, Heads, MultiDigitCnn, make_output
+from common.networks.multi_digit import INPUT_SCALE, LAYOUTS, Heads, MultiDigitCnn, make_output
 from common.networks.targets import accuracy
 from common.training.step import Model, StepInput
 
-Network = Literal["fc", "paper_cnn", "article_cnn", "cnn11", "cnn10", "addition_cnn", "article_digits"]
+Network = Literal["fc", "paper_cnn", "article_cnn", "cnn11", "cnn10", "addition_cnn", "article_digits", "residual_cnn"]
 NETWORKS = typing.get_args(Network)
 
 
@@ -27,13 +27,15 @@ class ClassifierConfig:
     3x3 convolutions of 32 and 64, max-pool, dropout 0.25, dense 128, dropout 0.5. cnn11: eight 5x5 convolutions and
     three dense layers (Goodfellow et al. 2014, Jaderberg et al. 2015). cnn10: eight and two, of the cost of the network
     of Ba et al. 2014. addition_cnn: three 5x5 convolutions of 64, dense 512 (Ba et al. 2014). article_digits: six 3x3
-    convolutions of 32 to 128, dense 512."""
+    convolutions of 32 to 128, dense 512. residual_cnn: seven 3x3 convolutions of 32 to 128 with residual connections
+    and group normalisation, and global average pooling."""
     units: Annotated[int, Range(1)] = 256
     """Units of the dense layers of fc and of paper_cnn."""
     width: Annotated[float, Range(above=0)] = 1.0
-    """Factor on the filters and dense units of cnn11, cnn10, addition_cnn and article_digits."""
+    """Factor on the filters and dense units of cnn11, cnn10, addition_cnn, article_digits and residual_cnn."""
     dropout: Annotated[float, Range(0, below=1)] = 0.5
-    """Dropout rate after their dense layers; a fifth of it after their convolutions, except the first."""
+    """Dropout rate after the dense layers of cnn11, cnn10, addition_cnn and article_digits; a fifth of it after their
+    convolutions, except the first."""
     heads: Heads = "end"
     """Output layers for sequences. end: a softmax over the digits and the end symbol for each symbol; length: a softmax
     over the lengths, and one over the digits for each digit."""
@@ -85,6 +87,40 @@ class ArticleCnn(nn.Module):
         return nn.Dense(self.num_outputs)(x)
 
 
+class ResidualCnn(nn.Module):
+    """A small residual network: a CNN of today, for comparison with the networks of the papers.
+
+    A 3x3 convolution with stride 2, then three residual blocks of two 3x3 convolutions each, then the mean over the
+    map. The second and the third block halve the map and double the filters. Normalisation and ReLU stand before each
+    convolution of a block (He et al. 2016, Identity Mappings in Deep Residual Networks, figure 4e). The normalisation
+    is that of groups of 8 filters (Wu and He 2018), which does not depend on the batch.
+
+    Attributes:
+      width: factor on the filters, which are 32, 64 and 128 at width 1; rounded to a multiple of 8.
+      num_outputs: number of outputs.
+    """
+
+    width: float
+    num_outputs: int
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"], train: bool) -> Float[Array, "B num_outputs"]:
+        """Compute outputs of images in [0, 1]."""
+        filters = [8 * max(round(number * self.width / 8), 1) for number in (32, 64, 128)]
+        x = Conv(filters[0], 3, stride=2)(INPUT_SCALE * images)
+        for count, stride in zip(filters, (1, 2, 2), strict=True):
+            normalised = _normalise(x)
+            shortcut = x if x.shape[-1] == count and stride == 1 else Conv(count, 1, stride=stride)(normalised)
+            middle = _normalise(Conv(count, 3, stride=stride)(normalised))
+            x = shortcut + Conv(count, 3)(middle)
+        return nn.Dense(self.num_outputs)(_normalise(x).mean((1, 2)))
+
+
+def _normalise(maps: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+    """Apply group normalisation and ReLU, in a compact flax module."""
+    return nn.relu(nn.GroupNorm(num_groups=None, group_size=8)(maps))
+
+
 def check_classifier(config: ClassifierConfig, height: int, width: int) -> None:
     """Check a configuration against the images' size in pixels.
 
@@ -118,6 +154,8 @@ def make_classifier(
         module: nn.Module = MultiDigitCnn(LAYOUTS[config.network], output.size, config.width, config.dropout)
     elif config.network == "article_cnn":
         module = ArticleCnn(output.size)
+    elif config.network == "residual_cnn":
+        module = ResidualCnn(config.width, output.size)
     else:
         module = {"fc": FullyConnected, "paper_cnn": PaperCnn}[config.network](config.units, output.size)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.signal
 
 from common.networks.image_classifiers import ClassifierConfig, check_classifier, make_classifier
 from common.training.step import Model, StepInput
@@ -31,6 +32,16 @@ COUNTS = [
     ("paper_cnn", (100, 100, 1), 86, (100 * 8 + 8) + (19 * 19 * 8 * 86 + 86) + (86 * 10 + 10)),
     ("article_cnn", (28, 28, 1), 256, (9 * 32 + 32) + (9 * 32 * 64 + 64) + (12 * 12 * 64 * 128 + 128) + 1290),
     ("article_cnn", (13, 10, 3), 256, (27 * 32 + 32) + (9 * 32 * 64 + 64) + (4 * 3 * 64 * 128 + 128) + 1290),
+    (
+        "residual_cnn",
+        (60, 60, 1),
+        256,
+        (9 * 32 + 32)
+        + 2 * (64 + 9 * 32 * 32 + 32)
+        + (64 + 32 * 64 + 64 + 9 * 32 * 64 + 64 + 128 + 9 * 64 * 64 + 64)
+        + (128 + 64 * 128 + 128 + 9 * 64 * 128 + 128 + 256 + 9 * 128 * 128 + 128)
+        + (256 + 1290),
+    ),
 ]
 
 
@@ -52,6 +63,40 @@ def test_fully_connected_by_hand():
         x = x @ np.asarray(params[name]["kernel"]) + np.asarray(params[name]["bias"])
         x = np.maximum(x, 0) if name != "Dense_2" else x
     np.testing.assert_allclose(model.predict(params, jax.random.key(0), images, "greedy"), x, rtol=1e-4, atol=1e-6)
+
+
+def test_residual_cnn_by_hand():
+    """With SciPy, on an odd number of pixels, where the padding of a stride of 2 is the same on both sides."""
+    config = ClassifierConfig("residual_cnn", width=0.25)
+    model = make_classifier(config, 9, 17, 1, 3)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    random = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: random.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)
+
+    def conv(x, number, stride=1):
+        kernel, bias = params[f"Conv_{number}"]["kernel"], params[f"Conv_{number}"]["bias"]
+        maps = [
+            sum(scipy.signal.correlate2d(x[..., c], kernel[..., c, f], "same") for c in range(x.shape[-1])) + bias[f]
+            for f in range(kernel.shape[-1])
+        ]
+        return np.stack(maps, -1)[::stride, ::stride]
+
+    def normalise(x, number):
+        groups = x.reshape(*x.shape[:2], -1, 8)
+        groups = (groups - groups.mean((0, 1, 3), keepdims=True)) / np.sqrt(groups.var((0, 1, 3), keepdims=True) + 1e-6)
+        layer = params[f"GroupNorm_{number}"]
+        return np.maximum(groups.reshape(x.shape) * layer["scale"] + layer["bias"], 0)
+
+    images = images_of(1, 9, 17)
+    x = conv(4 * np.asarray(images[0], np.float64) / 255, 0, 2)
+    first = normalise(x, 0)
+    x = x + conv(normalise(conv(first, 1), 1), 2)
+    for block, number in enumerate((3, 6)):
+        first = normalise(x, 2 + 2 * block)
+        x = conv(first, number, 2) + conv(normalise(conv(first, number + 1, 2), 3 + 2 * block), number + 2)
+    expected = normalise(x, 6).mean((0, 1)) @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
+    outputs = model.predict(jax.tree.map(jnp.asarray, params), jax.random.key(0), images, "greedy")
+    np.testing.assert_allclose(outputs[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_paper_cnn_by_hand():
@@ -86,7 +131,7 @@ def test_dropout_acts_in_training_only():
     assert all((p == predictions[0]).all() for p in predictions)
 
 
-@pytest.mark.parametrize("network", ["fc", "paper_cnn"])
+@pytest.mark.parametrize("network", ["fc", "paper_cnn", "residual_cnn"])
 def test_networks_without_dropout_do_not_depend_on_the_key(network):
     model, params = make(network, 12, 12, units=8)
     images, labels = images_of(4, 12, 12), jnp.arange(4)
@@ -123,7 +168,7 @@ def test_loss_is_the_mean_cross_entropy_and_accuracy_counts_hits():
     assert float(metrics["accuracy"]) == pytest.approx((logits.argmax(-1) == np.asarray(labels)).mean())
 
 
-@pytest.mark.parametrize("network, size", [("fc", 4), ("paper_cnn", 10), ("article_cnn", 6)])
+@pytest.mark.parametrize("network, size", [("fc", 4), ("paper_cnn", 10), ("article_cnn", 6), ("residual_cnn", 6)])
 def test_classifiers_memorise_16_random_images(network, size):
     model, params = make(network, size, size, units=32, classes=4)
     images, labels = images_of(16, size, size), jnp.arange(16) % 4
