@@ -11,7 +11,12 @@ from jaxtyping import Array, Float, Key, PyTree, UInt8
 from common.attention.base import Agent
 from common.attention.config import make_retina
 from common.attention.glimpse import subtract_mean
-from common.attention.location_policies import LocationPolicy, check_policy, make_location_network
+from common.attention.location_policies import (
+    LocationPolicy,
+    check_policy,
+    compute_policy,
+    make_location_network,
+)
 from common.attention.locations import parse_sigma
 from common.attention.model import AttentionModel, make_attention
 from common.attention.sequences import Sequence
@@ -115,7 +120,7 @@ class Dram(nn.Module):
             if self.config.loss.policy_gradient_into == "location_network"
             else output.upper
         )
-        return self.location_network(upper, sigma)
+        return compute_policy(self.location_network, upper, sigma)
 
     def classify(self, output: Layers) -> Array:
         """Compute the logits of the classes or symbols from the lower core."""
@@ -130,7 +135,7 @@ class Dram(nn.Module):
         state = self.initial_state(images)
         self.glance(state)
         _, output = self.look(state, glimpses, locations)
-        check_policy(self.locate(output, jnp.ones(2)), locations.shape[:-1])
+        check_policy(self.location_network, self.locate(output, jnp.ones(2)), locations.shape[:-1])
         self.classify(output), self.value(output)
 
 

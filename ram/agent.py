@@ -9,7 +9,12 @@ from jaxtyping import Array, Key, PyTree
 
 from common.attention.base import Agent
 from common.attention.config import make_retina
-from common.attention.location_policies import LocationPolicy, check_policy, make_location_network
+from common.attention.location_policies import (
+    LocationPolicy,
+    check_policy,
+    compute_policy,
+    make_location_network,
+)
 from common.attention.model import AttentionModel, make_attention
 from common.networks.cores import make_core, step_core
 from common.networks.glimpse_networks import encode_glimpses, make_glimpse_network
@@ -63,7 +68,7 @@ class Ram(nn.Module):
         """Compute the location policy after a glimpse."""
         if self.config.loss.policy_gradient_into == "location_network":
             output = jax.lax.stop_gradient(output)
-        return self.location_network(output, sigma)
+        return compute_policy(self.location_network, output, sigma)
 
     def classify(self, output: Array) -> Array:
         """Compute the logits of the classes."""
@@ -76,7 +81,7 @@ class Ram(nn.Module):
     def call_all_networks(self, glimpses: Array, locations: Array) -> None:
         """Call every network once, to initialise the parameters."""
         _, output = self.look(self.initial_state(glimpses.shape[0]), glimpses, locations)
-        check_policy(self.locate(output, jnp.ones(2)), locations.shape[:-1])
+        check_policy(self.location_network, self.locate(output, jnp.ones(2)), locations.shape[:-1])
         self.classify(output), self.value(output)
 
 

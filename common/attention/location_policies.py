@@ -19,7 +19,8 @@ from common.extensions import Call, Extension, accepted, check_returned
 class LocationPolicy(Protocol):
     """A distribution over locations, normalised ``(x, y)``, of any batch shape.
 
-    It may also have ``sigma [*batch, 2]``, its standard deviation, which episodes keep for plots and metrics.
+    The policy of a location network that takes sigma also has ``sigma [*batch, 2]``, its standard deviation, which
+    episodes keep for plots and metrics.
     """
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch 2"]:
@@ -119,8 +120,8 @@ class GaussianLocationNetwork(nn.Module):
         return GaussianPolicy(mean, jnp.broadcast_to(sigma, mean.shape))
 
 
-# A location network is a flax module with ``__call__(output [*batch, D], sigma [2]) -> LocationPolicy``. It receives
-# the configured value of each of these options that it has a field for.
+# A location network is a flax module with ``__call__(output [*batch, D]) -> LocationPolicy``. It receives the
+# configured ``sigma [2]`` if `__call__` has an argument of that name, and the options below that it has fields for.
 OPTIONS = ("mean_activation", "hidden", "learned_sigma", "unit_width")
 LOCATION_POLICY = Extension(
     "location_policy", {"gaussian": GaussianLocationNetwork}, Call(optional=OPTIONS), base=nn.Module
@@ -141,10 +142,21 @@ def make_location_network(name: str, **options: Any) -> nn.Module:
     return network(**accepted(network, options))
 
 
-def check_policy(policy: Any, batch_shape: tuple[int, ...]) -> None:
+def takes_sigma(network: nn.Module | type[nn.Module]) -> bool:
+    """Return whether a location network takes the configured sigma, so that its policy has a sigma."""
+    return bool(accepted(network.__call__, {"sigma": None}))
+
+
+def compute_policy(network: nn.Module, output: Float[Array, "*batch D"], sigma: Float[Array, "2"]) -> LocationPolicy:
+    """Apply a location network to the core's output; it receives sigma, normalised, if it takes it."""
+    return network(output, **accepted(network.__call__, {"sigma": sigma}))
+
+
+def check_policy(network: nn.Module, policy: Any, batch_shape: tuple[int, ...]) -> None:
     """Check what a location network returned.
 
     Args:
+      network: the location network.
       policy: what it returned.
       batch_shape: the shape of its input without the last axis.
 
@@ -154,6 +166,11 @@ def check_policy(policy: Any, batch_shape: tuple[int, ...]) -> None:
     missing = [name for name in ("sample", "log_prob", "entropy", "mode") if not hasattr(policy, name)]
     if missing:
         raise ValueError(f"the location network returned {type(policy).__name__}, which has no {', '.join(missing)}")
+    if takes_sigma(network) and not hasattr(policy, "sigma"):
+        raise ValueError(
+            f"the location network takes sigma, and returned {type(policy).__name__}, which has no sigma: give the "
+            "policy sigma [*batch, 2], or leave out the argument sigma of __call__"
+        )
     sample, mode = policy.sample(jax.random.key(0)), policy.mode()
     for name, location in (("sample", sample), ("mode", mode)):
         check_returned(f"{name} of the location policy", location, (*batch_shape, 2), "[*batch, 2]")

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 from common.attention.base import Agent, Episode, LocationChoice
 from common.attention.config import Attention, make_retina
 from common.attention.glimpse import Retina, make_sensor
+from common.attention.location_policies import LOCATION_POLICY, takes_sigma
 from common.attention.locations import FIRST_LOCATIONS, parse_sigma
 from common.attention.objective import Weights, hybrid_loss, make_weights
 from common.attention.rollout import replicate, unroll
@@ -55,7 +56,7 @@ class AttentionModel(NamedTuple):
       rollout: ``(params, key, images [B, H, W, C], StepInput) -> Episode`` with fields ``[T, M, B]``: the episodes of a
         training step.
       retina: the geometry of its retina.
-      sigma: ``progress -> normalised sigma [2]``, as configured.
+      sigma: ``progress -> normalised sigma [2]``, as configured; None if the location policy has no sigma.
       estimator: the policy-gradient estimator.
       num_glimpses: T.
       sequence: how the targets of a sequence are read; None where the label is one class.
@@ -65,7 +66,7 @@ class AttentionModel(NamedTuple):
     play: Callable[..., Episode]
     rollout: Callable[..., Episode]
     retina: Retina
-    sigma: Callable[[Array], Array]
+    sigma: Callable[[Array], Array] | None
     estimator: Estimator
     num_glimpses: int
     sequence: Sequence | None = None
@@ -115,6 +116,11 @@ class _Functions:
     def random(self) -> bool:
         """Return whether locations are uniformly random."""
         return self.config.policy.locations == "random"
+
+    @property
+    def has_sigma(self) -> bool:
+        """Return whether the location policy has a sigma."""
+        return takes_sigma(LOCATION_POLICY.resolve(self.config.policy.location_policy))
 
     def sigma_at(self, hyper: AttentionHyper, progress: Float[Array, ""]) -> Float[Array, "2"]:
         """Compute sigma after the fraction ``progress`` of the run."""
@@ -175,9 +181,11 @@ class _Functions:
             sequence=self.sequence,
             first_drawn=first_drawn,
         )
-        sigmas = episode.sigmas[first_drawn:, ..., 0]
-        sigma = sigmas.mean() if sigmas.size else step_input.hyper.sigma[0]
-        return value, (metrics | {"sigma_px": sigma * self.width / 2}, estimator_state)
+        if self.has_sigma:
+            sigmas = episode.sigmas[first_drawn:, ..., 0]
+            sigma = sigmas.mean() if sigmas.size else step_input.hyper.sigma[0]
+            metrics |= {"sigma_px": sigma * self.width / 2}
+        return value, (metrics, estimator_state)
 
     def play_once(
         self,
@@ -259,6 +267,6 @@ def make_attention(
         passes = Passes(functions.play_once, settings.passes, settings.minibatches, settings.max_kl)
     state = estimator.init_state(num_glimpses)
     model = Model(init, functions.loss, functions.predict, hyper, state, passes, stochastic=True)
-    sigma = functools.partial(functions.sigma_at, hyper)
+    sigma = functools.partial(functions.sigma_at, hyper) if functions.has_sigma else None
     retina = make_retina(config.retina)
     return AttentionModel(model, functions.play, functions.rollout, retina, sigma, estimator, num_glimpses, sequence)

@@ -23,7 +23,7 @@ from experiments.evaluation.places import split_layouts, true_boxes
 # The image is divided into PLACES x PLACES places, and the images into groups of equal size by their clutter.
 PLACES, GROUPS = 3, 4
 # The ways in which locations are chosen. The oracle samples all but the first around the digit's centre, with the
-# configured sigma.
+# configured sigma, or takes the centre itself if the location policy has no sigma.
 WAYS = {
     "greedy": "learned, greedy",
     "learned": "learned, sampled",
@@ -122,8 +122,10 @@ def watch(
         samples = jnp.zeros_like(learned.samples)
         if way == "oracle":
             centre = to_normalised((boxes[:, :2] + boxes[:, 2:]) / 2, height, width)
-            noise = jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
-            samples = centre[None] + attention.sigma(jnp.ones(()))[None, None] * noise
+            samples = jnp.broadcast_to(centre[None], samples.shape)
+            if attention.sigma is not None:
+                noise = jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
+                samples = samples + attention.sigma(jnp.ones(()))[None, None] * noise
             samples = samples.at[0].set(learned.samples[0])
         return attention.play(params, key, batch, "replayed", samples=samples)
 

@@ -6,10 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from common.attention.config import Attention
+from common.attention.location_policies import LOCATION_POLICY, takes_sigma
 from common.attention.locations import describe_sigma
 from common.attention.model import AttentionModel
 from common.checks import check_divides
 from common.data import Dataset
+from common.extensions import accepted
 from common.policy_gradient import EstimatorConfig
 from common.training.step import Model
 from experiments.families.base import BuiltModel, describe
@@ -27,6 +29,13 @@ GLIMPSE_SETTINGS = (
     "agent.glimpse_network",
     "agent.combine",
 )
+# The settings that a location network reads if it has a field of this name, and those of sigma.
+LOCATION_SETTINGS = {
+    "mean_activation": "mean_activation",
+    "learned_sigma": "learned_sigma",
+    "location_network_hidden": "hidden",
+}
+SIGMA_SETTINGS = ("sigma", "sigma_final", "sigma_schedule")
 
 
 def build_agent(
@@ -46,18 +55,30 @@ def build_agent(
     """
     config: Attention = experiment.model
     check_divides("minibatches", config.estimator.minibatches, "batch_size", experiment.training.batch_size)
-    first, last = (
-        describe_sigma(attention.sigma(jnp.array(progress)).tolist(), dataset.height, dataset.width)
-        for progress in (0.0, 1.0)
-    )
-    sigma = first if first == last else f"{first} to {last}"
     summary = (
         f"{describe(dataset)}; {attention.num_glimpses} glimpses of {config.retina.num_scales} x "
-        f"{config.retina.glimpse_size}x{config.retina.glimpse_size}, {core}, M = {config.estimator.replicates}, "
-        f"sigma {sigma}"
+        f"{config.retina.glimpse_size}x{config.retina.glimpse_size}, {core}, M = {config.estimator.replicates}"
     )
+    if attention.sigma is not None:
+        first, last = (
+            describe_sigma(attention.sigma(jnp.array(progress)).tolist(), dataset.height, dataset.width)
+            for progress in (0.0, 1.0)
+        )
+        summary += f", sigma {first}" if first == last else f", sigma {first} to {last}"
     draw = functools.partial(_draw, attention, dataset, experiment.training.eval_batch_size)
-    return BuiltModel(model, summary, draw, attention=attention)
+    return BuiltModel(model, summary, draw, attention=attention, unread=unread_settings(config.policy.location_policy))
+
+
+def unread_settings(location_policy: str) -> dict[str, str]:
+    """Return the settings that a location policy does not read, each with the reason (`BuiltModel.unread`)."""
+    network = LOCATION_POLICY.resolve(location_policy)
+    read = accepted(network, dict.fromkeys(LOCATION_SETTINGS.values()))
+    why = f" with location_policy {location_policy!r}"
+    fields = {name: field for name, field in LOCATION_SETTINGS.items() if field not in read}
+    unread = {name: f"{why}: its class has no field {field}" for name, field in fields.items()}
+    if not takes_sigma(network):
+        unread |= dict.fromkeys(SIGMA_SETTINGS, f"{why}: its __call__ has no argument sigma")
+    return unread
 
 
 def _draw(attention: AttentionModel, dataset: Dataset, batch_size: int, params: Any, run_dir: Any) -> None:

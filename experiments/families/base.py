@@ -28,6 +28,8 @@ class BuiltModel(NamedTuple):
       observe: ``(params, step, run_dir) -> None``, called at each validation; saves the data of an animation.
       attention: the hard-attention agent; None for networks that see the whole image.
       coarse_values: the numbers of the coarse image that the agent reads before its first glimpse.
+      unread: fields of the configuration that this model does not read, each with the reason, which follows the field's
+        value in a message. They must keep the values of the preset.
     """
 
     model: Model
@@ -37,6 +39,7 @@ class BuiltModel(NamedTuple):
     observe: Callable[[PyTree, int, Path], None] = lambda params, step, run_dir: None
     attention: AttentionModel | None = None
     coarse_values: int = 0
+    unread: Mapping[str, str] = {}
 
 
 def replace_all(params: PyTree, other_params: PyTree) -> PyTree:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
+from common.attention.location_policies import LOCATION_POLICY, takes_sigma
 from common.checks import Range, check_output, check_ranges, check_values, refuse_settings
 from common.data import Dataset
 from common.policy_gradient import REWARD, validate_estimator
@@ -107,6 +108,8 @@ def load_subject(config: VarianceConfig) -> Subject:
     model = subject.experiment.model
     if model.policy.locations == "random" or model.agent.num_glimpses < 2:
         raise ValueError(f"agent {config.agent!r} draws no location from a learned policy")
+    if not takes_sigma(LOCATION_POLICY.resolve(model.policy.location_policy)):
+        raise ValueError(f"agent {config.agent!r} has the location_policy {model.policy.location_policy!r}: no sigma")
     if model.policy.learned_sigma != "no":
         raise ValueError(f"agent {config.agent!r} learns its sigma ({model.policy.learned_sigma}): none can be set")
     return subject

@@ -22,7 +22,7 @@ from experiments.training.config import (
     validate_budget,
 )
 from experiments.training.programs import check_step
-from experiments.training.run import build, check_batch, identity
+from experiments.training.run import build, check_batch, check_unread, identity
 from experiments.training.warm_start import check_warm_start, parameter_shapes
 
 
@@ -124,6 +124,7 @@ def validate(
             if sizes is not None:
                 check_batch(cell.config, sizes[0])
             built = build(cell.family, cell.config, dataset)
+            check_unread(cell.family, cell.config, cell.preset, built)
             if not is_continued(cell):
                 check_warm_start(cell.family, cell.config, parameter_shapes(built.model))
             if cell.setting not in traced:  # Seeds do not differ in shapes.

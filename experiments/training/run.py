@@ -20,9 +20,10 @@ from experiments.cli.command_line import (
     user_errors,
 )
 from experiments.cli.console import print_line
+from experiments.cli.fields import fields_of, get
 from experiments.cli.tables import headline, print_errors
 from experiments.evaluation.errors import evaluate
-from experiments.families import BuiltModel, Family
+from experiments.families import BuiltModel, Family, find_preset
 from experiments.training import run_directory
 from experiments.training.augmentation import validate_augmentation_of
 from experiments.training.config import (
@@ -90,10 +91,11 @@ def run(
         with interruptible("interrupted before the first step"), user_errors():
             check_run_directory(run_dir, family, experiment, preset)
             resumed = is_resumed(run_dir, experiment.output.resume)
-            check_configuration(family, experiment, resumed)
+            check_configuration(family, experiment, preset, resumed)
             dataset = load(experiment.data)
             check_batch(experiment, len(dataset.train.labels))
             built = build(family, experiment, dataset)
+            check_unread(family, experiment, preset, built)
             parameters = check_step(experiment, built.model, dataset)
             state, started_from = begin(family, experiment, built.model, resumed)
             programs = make(experiment, built.model, dataset)
@@ -160,12 +162,13 @@ def check_run_directory(run_dir: Path, family: Family, experiment: Experiment, p
     )
 
 
-def check_configuration(family: Family, experiment: Experiment, resumed: bool) -> None:
+def check_configuration(family: Family, experiment: Experiment, preset: str, resumed: bool) -> None:
     """Check, before images are made, everything that does not depend on them.
 
     Args:
       family: what is trained.
       experiment: its configuration; with images of your own it is checked against them after they are loaded.
+      preset: the name of the preset that it started from.
       resumed: the run continues from a checkpoint.
 
     Raises:
@@ -175,12 +178,26 @@ def check_configuration(family: Family, experiment: Experiment, resumed: bool) -
     validate_data(experiment.data)
     if is_own(experiment.data):
         return
-    model = build(family, experiment, load_blank(experiment.data)).model
+    built = build(family, experiment, load_blank(experiment.data))
+    check_unread(family, experiment, preset, built)
     if not resumed:
-        check_warm_start(family, experiment, parameter_shapes(model))
+        check_warm_start(family, experiment, parameter_shapes(built.model))
     sizes = split_sizes(experiment.data.num_images)
     if sizes is not None:
         check_batch(experiment, sizes[0])
+
+
+def check_unread(family: Family, experiment: Experiment, preset: str, built: BuiltModel) -> None:
+    """Check that fields which the model does not read have the values of the preset.
+
+    Raises:
+      ValueError: one has another value; quotes it.
+    """
+    base, fields = find_preset(family, preset), fields_of(type(experiment))
+    for name, why in built.unread.items():
+        value, default = (get(config, fields[name].path) if name in fields else None for config in (experiment, base))
+        if value != default:
+            raise ValueError(f"{name} {value!r}{why}, so it has no effect; leave it at {default!r}")
 
 
 def check_batch(experiment: Experiment, size: int) -> None:

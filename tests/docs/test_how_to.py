@@ -25,6 +25,7 @@ from common.policy_gradient.reward_checks import check_reward
 from common.policy_gradient.surrogates import score_function
 from experiments import check_estimator as check_command
 from experiments import ram
+from experiments.training.run_directory import read_metrics
 from ram.agent import Ram, make_agent, make_ram
 from ram.config import AgentConfig, RamConfig, validate
 
@@ -182,6 +183,31 @@ def test_an_episode_of_the_grid_policy_has_no_sigma_and_its_mode_as_mean():
         assert {tuple(place) for place in np.asarray(field[1:]).reshape(-1, 2).round(4)} <= places
     assert not np.any(sampled.sigmas) and np.all(np.asarray(sampled.entropies[1:]) > 0)
     np.testing.assert_array_equal(greedy.locations[1:], greedy.modes[1:])
+
+
+def test_a_run_of_the_grid_policy_shows_no_sigma(folder, capsys):
+    command = [*_command("add_a_location_policy").split(), *SMALL.split()]
+    ram.main(command)
+    assert "M = 1; " in capsys.readouterr().err
+    assert all("sigma_px" not in record for record in read_metrics(folder / "run"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--learned-sigma state", "learned_sigma 'state' with {policy}: its class has no field learned_sigma"),
+        ("--location-network-hidden 4", "location_network_hidden 4 with {policy}: its class has no field hidden"),
+        ("--sigma 0.2", "sigma '0.2' with {policy}: its __call__ has no argument sigma"),
+        ("--sigma-final 0.2", "sigma_final '0.2' with {policy}: its __call__ has no argument sigma"),
+    ],
+)
+def test_settings_that_the_grid_policy_does_not_read_are_refused(folder, capsys, flags, message):
+    with pytest.raises(SystemExit, match="2"):
+        ram.main([*_command("add_a_location_policy").split(), *SMALL.split(), *flags.split()])
+    policy = "location_policy 'my_policy:GridLocationNetwork'"
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"error: {message.format(policy=policy)}, so it has no effect; leave it at " in line
+    assert not (folder / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -114,11 +114,22 @@ def _policy(**changes):
 )
 def test_a_location_network_that_returns_something_wrong_is_refused(unchecked, policy, message, monkeypatch):
     class Network(nn.Module):
-        def __call__(self, output, sigma):
+        def __call__(self, output):
             return policy
 
     error = _error(LOCATION_POLICY, Network, monkeypatch)
     assert message in error and "\n" not in error
+
+
+def test_a_policy_whose_network_takes_sigma_has_sigma(unchecked, monkeypatch):
+    class Network(nn.Module):
+        def __call__(self, output, sigma):
+            return _policy()
+
+    assert _error(LOCATION_POLICY, Network, monkeypatch) == (
+        "the location network takes sigma, and returned SimpleNamespace, which has no sigma: give the policy sigma "
+        "[*batch, 2], or leave out the argument sigma of __call__"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,19 @@
 """The Gaussian location policy against SciPy, and its location network against NumPy."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
-from common.attention.location_policies import GaussianLocationNetwork, GaussianPolicy, make_location_network
+from common.attention.location_policies import (
+    GaussianLocationNetwork,
+    GaussianPolicy,
+    compute_policy,
+    make_location_network,
+    takes_sigma,
+)
 
 KEY = jax.random.key(3)
 OUTPUT = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
@@ -133,3 +140,16 @@ def test_a_location_network_is_given_the_options_that_it_has_a_field_for():
     assert made == GaussianLocationNetwork(hidden=3, learned_sigma="state")
     with pytest.raises(ValueError, match="unknown location_policy 'gausian': did you mean 'gaussian'"):
         make_location_network("gausian")
+
+
+class Fixed(nn.Module):
+    """A location network without sigma."""
+
+    def __call__(self, output):
+        return GaussianPolicy(output[..., :2], jnp.float32(1))
+
+
+def test_sigma_goes_to_a_location_network_that_takes_it():
+    assert takes_sigma(GaussianLocationNetwork) and takes_sigma(GaussianLocationNetwork())
+    assert not takes_sigma(Fixed) and not takes_sigma(Fixed())
+    np.testing.assert_array_equal(compute_policy(Fixed(), jnp.asarray(OUTPUT), SIGMA).mean, OUTPUT[..., :2])
