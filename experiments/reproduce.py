@@ -8,6 +8,7 @@ finished, the ``results.json`` of each seed, with the cost of a prediction, is s
 import dataclasses
 import shlex
 import sys
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from common.checks import Range, check_ranges
 from common.names import check_name
 from experiments.cli.command_line import interruptible, parse, python_command, user_errors
 from experiments.cli.console import print_line
-from experiments.evaluation.cost import cost_of, cost_record
+from experiments.evaluation.cost import Cost, cost_of, cost_record
 from experiments.reports.results_pages import PAPER, write_pages
 from experiments.reports.stored_runs import changed_flags
 from experiments.sweeps.cells import Cell
@@ -31,6 +32,7 @@ from experiments.sweeps.driver import run_sweep
 from experiments.sweeps.options import Options
 from experiments.sweeps.options import parse as parse_sweep
 from experiments.sweeps.study import Study, make_plan
+from experiments.text import duration
 from experiments.training.config import load_blank
 from experiments.training.run_directory import read_json, write_json
 
@@ -98,7 +100,12 @@ def main(args: Sequence[str] | None = None) -> None:
     if config.dry_run:
         list_rows(rows)
         return
-    statuses = [reproduce(row, config, args) for row in rows]
+    statuses, work, begun = [], [missing_work(row, config) for row in rows], time.monotonic()
+    for number, row in enumerate(rows, 1):
+        statuses.append(reproduce(row, config, args))
+        if done := sum(work[:number]):
+            left = (time.monotonic() - begun) * sum(work[number:]) / done
+            print_line(f"{number} of {len(rows)} rows; about {duration(left)} left")
     if any(statuses):
         sys.exit(max(statuses))
 
@@ -147,6 +154,26 @@ def row_study(entry: Mapping[str, Any], config: Reproduction) -> Study:
     return dataclasses.replace(study, axes=kept, overrides={**study.overrides, **quick})
 
 
+def missing_seeds(row: Row, config: Reproduction) -> list[int]:
+    """Return the seeds of a row that are to be run: all of a quick run, else those that are not stored."""
+    cells = make_plan(row.study).cells
+    return [cell.seed for cell in cells if config.budget == "quick" or not row.is_stored(cell)]
+
+
+def missing_work(row: Row, config: Reproduction) -> float:
+    """Return the operations of the forward passes of the seeds to be run, to estimate the time that is left."""
+    if not (seeds := missing_seeds(row, config)):
+        return 0.0
+    cell = make_plan(row.study).cells[0]
+    training = cell.config.training
+    return len(seeds) * training.steps * training.batch_size * (cost_of_cell(row, cell).flops or 1.0)
+
+
+def cost_of_cell(row: Row, cell: Cell) -> Cost:
+    """Return the cost of a prediction of a row's model."""
+    return cost_of(row.run, cell.family, cell.config, load_blank(cell.config.data))
+
+
 def list_rows(rows: Sequence[Row]) -> None:
     """Print the rows with their commands and what is stored of them."""
     table = Table("run", "row", "command", "images", "seeds stored")
@@ -164,21 +191,18 @@ def reproduce(row: Row, config: Reproduction, args: Sequence[str]) -> int:
     Returns:
       The exit status of the sweep (see `experiments.sweeps.driver.run_sweep`).
     """
-    cells = make_plan(row.study).cells
+    missing, seeds = missing_seeds(row, config), config.seeds
     if config.budget == "full":
-        missing = [cell.seed for cell in cells if not row.is_stored(cell)]
-        print_line(f"{row.model} ({row.run}): {len(cells) - len(missing)} of {len(cells)} seeds are stored")
+        print_line(f"{row.model} ({row.run}): {seeds - len(missing)} of {seeds} seeds are stored")
         if not missing:
             return 0
-    else:
-        missing = [cell.seed for cell in cells]
     folder = Path("runs") / f"reproduce-{config.budget}" / row.folder / row.run
     study = dataclasses.replace(row.study, seeds=missing)
     options = Options(sweep_dir=folder, launcher=config.launcher)
     status = run_sweep(study, options, python_command("-m", "experiments.reproduce", *args))
     if config.budget == "full":
         cells = make_plan(study).cells
-        cost = cost_of(row.run, cells[0].family, cells[0].config, load_blank(cells[0].config.data))
+        cost = cost_of_cell(row, cells[0])
         for cell in cells:
             results = cell_folder(folder, cell) / "results.json"
             if results.exists():

@@ -50,11 +50,12 @@ def test_each_seed_is_stored_once_and_the_page_is_written(results, monkeypatch, 
     assert "2 of 2 seeds are stored" in capfd.readouterr().err
 
 
-def test_a_quick_run_is_not_stored(results, monkeypatch):
+def test_a_quick_run_is_not_stored(results, monkeypatch, capsys):
     studies = []
     monkeypatch.setattr(reproduce, "run_sweep", lambda study, options, resume_with: studies.append(study) or 0)
     reproduce.main(["mnih2014/28", "--rows", "fc256_28", "cnn_28", "--budget", "quick"])
     assert [study.overrides["steps"] for study in studies] == [2, 200]
+    assert "1 of 2 rows; about " in capsys.readouterr().err
     assert not (results / "mnih2014" / "fc256_28.json").exists()
 
 
