@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from common.checks import Range, check_ranges
 from common.names import check_name
@@ -25,7 +25,7 @@ from experiments.cli.command_line import interruptible, parse, python_command, u
 from experiments.cli.console import print_line
 from experiments.evaluation.cost import Cost, cost_of, cost_record
 from experiments.reports.results_pages import PAPER, write_pages
-from experiments.reports.stored_runs import changed_flags
+from experiments.reports.stored_runs import training_flags
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.driver import run_sweep
@@ -85,9 +85,9 @@ class Row(NamedTuple):
         return RESULTS / self.folder / (f"{self.run}-seed{seed}.json" if seed else f"{self.run}.json")
 
     def is_stored(self, cell: Cell) -> bool:
-        """Return True if the result of a cell is stored, with the same configuration."""
+        """Return True if the result of a cell is stored, with the same configuration but for what was recorded."""
         path = self.file(cell.seed)
-        return path.exists() and changed_flags(read_json(path)) == changed_flags(cell.identity())
+        return path.exists() and training_flags(read_json(path)) == training_flags(cell.identity())
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -176,13 +176,13 @@ def cost_of_cell(row: Row, cell: Cell) -> Cost:
 
 def list_rows(rows: Sequence[Row]) -> None:
     """Print the rows with their commands and what is stored of them."""
-    table = Table("run", "row", "command", "images", "seeds stored")
+    table = Table("run", "row", Column("command", overflow="fold"), "images", "seeds stored")
     for row in rows:
         cells = make_plan(row.study).cells
         training = cells[0].config.training
         images = f"{training.steps * training.batch_size / 1e6:.2f} M"
         table.add_row(row.run, row.model, row.command, images, f"{sum(map(row.is_stored, cells))} of {len(cells)}")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def reproduce(row: Row, config: Reproduction, args: Sequence[str]) -> int:

@@ -16,10 +16,8 @@ import jinja2
 from experiments.files import write_bytes
 from experiments.readouts import READOUTS, readout_name
 from experiments.reports.stored_runs import (
-    PRESET_FLAGS,
     Group,
     Measured,
-    changed_flags,
     command,
     deviation,
     errors_of,
@@ -27,6 +25,7 @@ from experiments.reports.stored_runs import (
     minutes,
     planned_images,
     read_groups,
+    training_flags,
     training_images,
 )
 from experiments.sweeps.outcomes import DIFFERENCES, RESULTS, csv_text
@@ -280,12 +279,11 @@ def index_text(groups: Mapping[str, Group]) -> str:
         found = "overlap" in run
         ours = measure(group, "found" if found else "average_probability")
         error, low, high = (100 - ours.value, 100 - ours.high, 100 - ours.low) if found else ours[:3]
-        flags = changed_flags(run)
         entry = {
             "name": name,
             "family": run["family"],
             "preset": run["preset"],
-            "is_preset": all(flag.removeprefix("--") in PRESET_FLAGS for flag in flags),
+            "is_preset": not training_flags(run),
             "error": round(error, 4),
             "low": round(low, 4),
             "high": round(high, 4),

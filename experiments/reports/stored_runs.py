@@ -98,6 +98,12 @@ def changed_flags(results: Mapping[str, Any]) -> dict[str, str]:
     return changed
 
 
+def training_flags(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return `changed_flags` without those that decide what is recorded, and not what is trained."""
+    flags = changed_flags(results)
+    return {flag: value for flag, value in flags.items() if flag.removeprefix("--") not in PRESET_FLAGS}
+
+
 def command(results: Mapping[str, Any]) -> str:
     """Return the command of a run: its preset, and the flags that differ from it."""
     flags = [f"{flag} {value}".strip() for flag, value in changed_flags(results).items()]
