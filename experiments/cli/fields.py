@@ -42,8 +42,19 @@ def fields_of(cls: type) -> Mapping[str, Field]:
 
 @functools.cache
 def flags_of(cls: type) -> Mapping[str, Field]:
-    """Return all fields of a class and of the classes nested in it, by name."""
-    return {field.path[-1]: field for field in _walk(cls, ())}
+    """Return all fields of a class and of the classes nested in it, by name.
+
+    Raises:
+      ValueError: two fields have the same name, which would be one flag.
+    """
+    fields: dict[str, Field] = {}
+    for field in _walk(cls, ()):
+        name = field.path[-1]
+        if name in fields:
+            first, second = (".".join(each.path) for each in (fields[name], field))
+            raise ValueError(f"{cls.__name__} has two fields {name!r}, {first} and {second}: give one another name")
+        fields[name] = field
+    return fields
 
 
 def _walk(cls: type, path: tuple[str, ...]) -> Iterator[Field]:

@@ -30,12 +30,13 @@ def check_flags(cls: type, args: Sequence[str]) -> None:
       args: the arguments.
 
     Raises:
-      ValueError: one line that quotes the argument and says what is allowed.
+      ValueError: one line that quotes the argument and says what is allowed; or two fields have the same name.
     """
+    flags = flags_of(cls)
     if any(arg in ("-h", "--help") for arg in args):
         return
     try:
-        _check(flags_of(cls), list(args))
+        _check(flags, list(args))
     except ValueError as error:
         raise ValueError(f"{error}; see --help") from None
 

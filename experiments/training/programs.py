@@ -1,7 +1,7 @@
 """The jitted functions of a run: chunks of training steps, and predictions. JAX compiles each at its first call."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array
 
 from common.data import Dataset, sample_batch
+from common.extensions import check_pair, check_returned, check_state, describe_arrays
 from common.training.evaluation import Predictions, make_predictor
 from common.training.optimizers import make_optimizer, make_schedule
 from common.training.step import Hyper, Model, Step, TrainState, init_state, make_chunk, train_step
@@ -52,20 +53,47 @@ def configured_hyper(experiment: Experiment, model: Model) -> Hyper:
 
 
 def check_step(experiment: Experiment, model: Model, dataset: Dataset) -> int:
-    """Trace a step, so that parts that do not fit together are an error before anything is written.
+    """Trace a step and a prediction, so that what does not fit together is an error before anything is written.
 
     Returns:
       The number of parameters.
 
     Raises:
-      ValueError: parts of the configuration do not fit together, or there are too many parameters.
+      ValueError: parts of the configuration do not fit together, there are too many parameters, or a function of the
+        model returns something else than it must (`common.training.step.Model`).
     """
     state = jax.eval_shape(lambda: make_initial_state(experiment, model))
     parameters = optax.tree.size(state.params)
     if parameters > MOST_PARAMETERS:
         raise ValueError(f"the model has {parameters:,} parameters: must be at most {MOST_PARAMETERS:,}")
-    jax.eval_shape(make_step(experiment, model, dataset), state, dataset.train, configured_hyper(experiment, model))
+    checked = model._replace(loss=functools.partial(_checked_loss, model.loss))
+    jax.eval_shape(make_step(experiment, checked, dataset), state, dataset.train, configured_hyper(experiment, model))
+    images = jax.ShapeDtypeStruct((experiment.training.batch_size, *dataset.image_shape), jnp.uint8)
+    for kind in ("greedy", "sampled") if model.stochastic else ("greedy",):
+        jax.eval_shape(functools.partial(_checked_prediction, model, dataset, kind), state.params, images)
     return parameters
+
+
+def _checked_loss(loss: Callable[..., Any], *inputs: Any) -> Any:
+    what, meaning = "loss function of the model", "(loss, (metrics, estimator_state))"
+    value, rest = check_pair(what, loss(*inputs), meaning)
+    check_returned(what, value, (), "[]")
+    metrics, estimator_state = check_pair(f"{what}, after the loss,", rest, "(metrics, estimator_state)")
+    if not isinstance(metrics, Mapping) or not {"loss", "accuracy"} <= set(metrics):
+        raise ValueError(f"the {what} returned the metrics {describe_arrays(metrics)}: must have loss and accuracy")
+    for name, metric in metrics.items():
+        check_returned(f"{what}, as the metric {name},", metric, (), "[]")
+    check_state(what, estimator_state, inputs[-1].estimator_state)
+    return value, (metrics, estimator_state)
+
+
+def _checked_prediction(model: Model, dataset: Dataset, kind: str, params: Any, images: Any) -> Any:
+    scores = model.predict(params, jax.random.key(0), images, kind)
+    targets = () if dataset.num_targets is None else (dataset.num_targets,)
+    shape = (len(images), *targets, dataset.num_classes)
+    axes = "[B, S, num_classes]" if targets else "[B, num_classes]"
+    check_returned("predict function of the model", scores, shape, axes)
+    return scores
 
 
 class Programs(NamedTuple):

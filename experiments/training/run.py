@@ -1,6 +1,7 @@
 """One run, from its configuration to its report: check, train, evaluate, draw."""
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import jax
 import optax
 
 from common.data import Dataset
+from common.extensions import describe_arrays
 from common.training.checkpoints import CheckpointError
 from experiments.cli.command_line import (
     exit_interrupted,
@@ -218,7 +220,28 @@ def build(family: Family, experiment: Experiment, dataset: Dataset) -> BuiltMode
       ValueError: a bad configuration.
     """
     validate_augmentation_of(experiment.data.augmentation, dataset, is_own(experiment.data))
-    return family.build(experiment, dataset)
+    built = family.build(experiment, dataset)
+    if not isinstance(built, BuiltModel):
+        raise ValueError(f"the build of family {family.name!r} returned {describe_arrays(built)}: must be a BuiltModel")
+    return built
+
+
+def measure(built: BuiltModel, params: Any) -> dict[str, Any]:
+    """Return the further results of a model (`BuiltModel.measure`).
+
+    Raises:
+      ValueError: they are not JSON values by name.
+    """
+    measured = built.measure(params)
+    try:
+        json.dumps(dict(measured))
+    except (TypeError, ValueError):
+        found = describe_arrays(measured)
+        raise ValueError(
+            f"the measure of the model returned {found}: must return a dictionary of JSON values, so give arrays as "
+            "lists, by .tolist()"
+        ) from None
+    return measured
 
 
 def finish(
@@ -235,6 +258,8 @@ def finish(
     config = experiment.training
     params = selected_params(outcome.state, config.keep_best)
     print_line("evaluating on the validation and test sets")
+    with user_errors():
+        measured = measure(built, params)
     starts = read_starts(run_dir)
     replicates = 1 if built.attention is None else experiment.model.estimator.replicates
     results = {
@@ -249,7 +274,7 @@ def finish(
         "episodes": int(outcome.state.step) * config.batch_size * replicates,
         "parameters": optax.tree.size(params),
         **evaluate(built.model, programs.predict_final, params, dataset),
-        **built.measure(params),
+        **measured,
     }
     run_directory.write_json(run_dir / "results.json", results)
     if experiment.output.plots:

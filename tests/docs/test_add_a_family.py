@@ -63,6 +63,76 @@ def test_it_is_swept():
     assert "linear_family:FAMILY" in Path("sweep/report.html").read_text()
 
 
+METRICS = '{"loss": value, "accuracy": (logits.argmax(-1) == labels).mean()}'
+LOSS = "the loss function of the model"
+PREDICT = "the predict function of the model returned"
+BUILT = "return BuiltModel(model, "
+
+
+@pytest.mark.parametrize(
+    ("code", "changed", "message"),
+    [
+        ("return value, (metrics, ", "return value, (", f"{LOSS}, after the loss, returned (): must return the pair"),
+        ("return value, (metrics, step_input.estimator_state)", "return value", f"{LOSS} returned float32[]: must"),
+        (METRICS, '{"loss": value}', f"{LOSS} returned the metrics {{loss: float32[]}}: must have loss and accuracy"),
+        (METRICS, "None", f"{LOSS} returned the metrics None: must have loss and accuracy"),
+        ("== labels).mean()", "== labels)", f"{LOSS}, as the metric accuracy, returned bool[8]: must return one"),
+        ("logits, labels).mean()", "logits, labels)", f"{LOSS} returned float32[8]: must return one floating-point"),
+        (
+            "step_input.estimator_state)",
+            "0.0)",
+            f"{LOSS} returned the state float: must be as it was given, ()",
+        ),
+        (
+            "loss, predict)",
+            "loss, lambda *inputs: None)",
+            f"{PREDICT} None: must return floating-point numbers [B, num",
+        ),
+        ("loss, predict)", "loss, lambda *inputs: predict(*inputs)[:3])", f"{PREDICT} float32[3, 3]: must return"),
+        (BUILT, "return (model, ", "the build of family 'linear_family:FAMILY' returned ("),
+        (
+            "pixel_scale: float",
+            "steps: float",
+            "LinearExperiment has two fields 'steps', model.steps and training.step",
+        ),
+        (
+            '"mnist28": ("MNIST 28x28.", ',
+            '"mnist28": (',
+            "its preset 'mnist28' is LinearExperiment: must be the pair",
+        ),
+        ("experiment=LinearExperiment", "experiment=LinearConfig", "LinearConfig'>: must be a class derived from Exp"),
+    ],
+)
+def test_a_family_with_something_wrong_is_refused_in_one_line(folder, unchecked, capsys, code, changed, message):
+    page = (folder / "linear_family.py").read_text()
+    assert code in page
+    (folder / "linear_family.py").write_text(page.replace(code, changed))
+    with pytest.raises(SystemExit, match="2"):
+        train.main([FAMILY, "mnist28", *FLAGS.split(), "--run-dir", "run"])
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line and not Path("run").exists()
+
+
+@pytest.mark.parametrize("value", ['{"weights": jnp.zeros(2)}', "None", "[1]"])
+def test_a_measure_that_is_no_json_is_one_line(folder, capsys, value):
+    page = (folder / "linear_family.py").read_text()
+    page = page.replace('regression", draw)', f'regression", draw, lambda params: {value})')
+    (folder / "linear_family.py").write_text(page)
+    with pytest.raises(SystemExit, match="2"):
+        train.main([FAMILY, "mnist28", *FLAGS.split(), "--run-dir", "run", "--no-plots"])
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the measure of the model returned ") and "must return a dictionary of JSON" in line
+    assert not Path("run/results.json").exists() and Path("run/checkpoints/4").exists()
+
+
+def test_a_field_with_a_name_of_the_sweep_is_refused(folder, capsys):
+    page = (folder / "linear_family.py").read_text()
+    (folder / "linear_family.py").write_text(page.replace("pixel_scale", "jobs"))
+    with pytest.raises(SystemExit, match="2"):
+        ablate.main([FAMILY, "--preset", "mnist28", "--help"])
+    assert "has two fields 'jobs', axes.model.jobs and options.jobs" in capsys.readouterr().err
+
+
 def test_what_is_no_family_is_one_line(capsys):
     for name, message in {
         "linear_family:ABSENT": "module 'linear_family' has no 'ABSENT'",
