@@ -45,11 +45,12 @@ def write_report(run_dir: Path) -> Path:
     if isinstance(known.get("config"), dict):
         config = known["config"]
     plays = plays_episodes(config)
+    shows = plays or episodes is not None
     text = render_page(
         "run.html",
         _title(known, run_dir),
         run_dir.resolve().name,
-        {name: heading for name, heading in SECTIONS.items() if plays or name != "episodes"},
+        {name: heading for name, heading in SECTIONS.items() if shows or name != "episodes"},
         scripts=[SCRIPT, "viewer.js"],
         facts=facts(known, plays),
         overlap=overlap_table(results),

@@ -177,9 +177,10 @@ def training_table(metrics: Sequence[Mapping[str, Any]] | None, config: Mapping[
     last: dict[str, tuple[Any, Any]] = {}
     for record in metrics:
         last.update({key: (value, record.get("step")) for key, value in record.items() if value is not None})
-    plays, episodes = plays_episodes(config), _setting(config, "training", "validation_episodes")
+    # A model that is stochastic has an error by each read-out; others have a single pass.
+    stochastic, episodes = "validation_greedy_error" in last, _setting(config, "training", "validation_episodes")
     rows = [
-        (_metric_name(key, plays, episodes), _metric_text(key, value), value_text(step))
+        (_metric_name(key, stochastic, episodes), _metric_text(key, value), value_text(step))
         for key, (value, step) in last.items()
         if key != "step"
     ]
@@ -235,11 +236,11 @@ def _per_cent(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, (int, float)) else MISSING
 
 
-def _metric_name(key: str, plays: bool, episodes: int | None) -> str:
-    """Return a metric's words and unit, such as "accuracy (%)"; only agents' errors name their read-out."""
+def _metric_name(key: str, stochastic: bool, episodes: int | None) -> str:
+    """Return a metric's words and unit, such as "accuracy (%)"; errors of stochastic models name their read-out."""
     unit = "%" if key == "accuracy" or key.endswith("error") else UNITS.get(key)
     if key in VALIDATION:
-        words = "validation error" + (f", {readout_name(VALIDATION[key], episodes)}" if plays else "")
+        words = "validation error" + (f", {readout_name(VALIDATION[key], episodes)}" if stochastic else "")
     else:
         words = WORDS.get(key, key.replace("_", " "))
     return f"{words} ({unit})" if unit else words

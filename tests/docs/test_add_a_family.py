@@ -63,6 +63,17 @@ def test_it_is_swept():
     assert "linear_family:FAMILY" in Path("sweep/report.html").read_text()
 
 
+def test_the_report_of_a_stochastic_model_names_its_readouts(folder):
+    page = (folder / "linear_family.py").read_text()
+    (folder / "linear_family.py").write_text(page.replace("loss, predict)", "loss, predict, stochastic=True)"))
+    flags = FLAGS.replace("--validation-episodes 1", "--validation-episodes 4").replace("-episodes 1", "-episodes 10")
+    train.main([FAMILY, "mnist28", *flags.split(), "--run-dir", "run"])
+    text = Path("run/report.html").read_text()
+    for readout in ("greedy", "one episode", "mean of four"):
+        assert f"validation error, {readout} (%)" in text
+    assert ">greedy<" in text and ">one episode<" in text and ">mean of ten<" in text
+
+
 METRICS = '{"loss": value, "accuracy": (logits.argmax(-1) == labels).mean()}'
 LOSS = "the loss function of the model"
 PREDICT = "the predict function of the model returned"
