@@ -72,8 +72,8 @@ def run(config: Diagnosis) -> dict[str, Any]:
         raise ValueError(
             f"run {str(config.run_dir)!r}: a model that {kind} cannot be diagnosed; give a run of one class"
         )
-    if restored.experiment.model.policy.locations == "random":
-        raise ValueError(f"run {str(config.run_dir)!r}: its locations are random, so none are learned to compare with")
+    if (locations := restored.experiment.model.policy.locations) != "learned":
+        raise ValueError(f"run {str(config.run_dir)!r}: its locations are {locations!r}, and only learned ones compare")
     names, classifier = dict(WAYS), None
     if config.classifier is not None:
         classifier = _read_classifier(config.classifier, restored.dataset.name)

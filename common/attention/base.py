@@ -35,7 +35,7 @@ class Agent(NamedTuple):
     glance: Callable[..., PyTree] | None = None
 
 
-CHOICE_KINDS = ("sampled", "greedy", "random", "replayed")
+CHOICE_KINDS = ("sampled", "greedy", "random", "centre", "replayed")
 
 
 class LocationChoice(NamedTuple):
@@ -43,8 +43,9 @@ class LocationChoice(NamedTuple):
 
     Attributes:
       first_location: ``(key, batch_size) -> locations [B, 2]``; not used by an agent with a `glance`.
-      kind: ``sampled`` from the location policy, ``greedy`` (its mode), ``random`` (uniform over the image), or
-        ``replayed``: the samples of an earlier episode, to compute their log-probabilities under this agent.
+      kind: ``sampled`` from the location policy, ``greedy`` (its mode), ``random`` (uniform over the image), ``centre``
+        (of the image), or ``replayed``: the samples of an earlier episode, to compute their log-probabilities under
+        this agent.
       mirrored: samples are mirrored by the location policy, and random locations at the centre, which gives the
         antithetic episode of the same key.
       detached: samples have no gradient; otherwise they are reparameterised, for pathwise gradients.
@@ -66,7 +67,8 @@ class Episode(NamedTuple):
       samples: the same before they were clipped to the image, ``[T, M, B, 2]``.
       modes: mode of the policy that drew each location, ``[T, M, B, 2]``; the mean of a Gaussian.
       sigmas: standard deviation of that policy, normalised, ``[T, M, B, 2]``; 0 if it has none, and where the location
-        was not sampled: a first location set by a rule, and all locations of greedy and random episodes.
+        was not sampled: a first location set by a rule, and all locations of the kinds ``greedy``, ``random``
+        and ``centre``.
       log_probs: log-probability of ``samples``, ``[T, M, B]``; 0 where the location was not sampled.
       entropies: entropy of that policy in nats, ``[T, M, B]``; 0 where the location was not sampled.
       values: return predicted before each location was drawn, ``[T, M, B]``; 0 for a first location set by a rule.

@@ -29,8 +29,8 @@ class RetinaConfig:
 class PolicyConfig:
     """The location policy."""
 
-    locations: Literal["learned", "random"] = "learned"
-    """Locations: from the learned policy, or uniformly random ones (the control)."""
+    locations: Literal["learned", "random", "centre"] = "learned"
+    """Locations: from the learned policy, or those of a control: uniformly random, or always the image's centre."""
     location_policy: str = "gaussian"
     """Distribution of the learned locations: gaussian, or module:Class, a location network that returns a policy."""
     first_location: Literal["uniform", "centre"] = "centre"

@@ -113,9 +113,10 @@ class _Functions:
     estimator: Estimator
 
     @property
-    def random(self) -> bool:
-        """Return whether locations are uniformly random."""
-        return self.config.policy.locations == "random"
+    def control(self) -> str | None:
+        """Return the kind of the locations of a control, ``random`` or ``centre``; None where they are learned."""
+        locations = self.config.policy.locations
+        return None if locations == "learned" else locations
 
     @property
     def has_sigma(self) -> bool:
@@ -147,12 +148,12 @@ class _Functions:
             choice = self.choice("replayed")
             replay = jax.vmap(lambda samples: play(key, choice=choice._replace(samples=samples)), in_axes=1, out_axes=1)
             episode = replay(step_input.played.samples)
-            if not self.random:
+            if self.control is None:
                 return episode
-            # The policy draws no random location, in later updates as in the first.
+            # The policy draws no location of a control, in later updates as in the first.
             zeros = jnp.zeros_like(episode.log_probs)
             return episode._replace(sigmas=jnp.zeros_like(episode.sigmas), log_probs=zeros, entropies=zeros)
-        choice = self.choice("random" if self.random else "sampled")._replace(detached=not self.estimator.pathwise)
+        choice = self.choice(self.control or "sampled")._replace(detached=not self.estimator.pathwise)
 
         def play_replicate(key: Array, mirrored: Array | bool = False) -> Episode:
             return play(key, choice=choice._replace(mirrored=mirrored))
@@ -220,7 +221,7 @@ class _Functions:
     ) -> Episode:
         """Play one episode on each image at the sigma of evaluation (`AttentionModel.play`)."""
         sigma = self.sigma_at(self.hyper if hyper is None else hyper, jnp.ones(()))
-        choice = self.choice("random" if self.random and kind != "replayed" else kind)
+        choice = self.choice(self.control if self.control and kind != "replayed" else kind)
         return self.player(params, images, sigma)(key, choice=choice._replace(samples=samples))
 
     def predict(

@@ -113,6 +113,8 @@ def _choose(choice: LocationChoice, policy: LocationPolicy, key: Any, replayed: 
     if choice.kind == "random":
         sample = uniform_location(key, batch_size)
         sample = jnp.where(choice.mirrored, -sample, sample)
+    elif choice.kind == "centre":
+        sample = jnp.zeros_like(mode)
     return _not_sampled(clip_location(sample), sample, mode)
 
 

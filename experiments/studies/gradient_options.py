@@ -106,7 +106,7 @@ def load_subject(config: VarianceConfig) -> Subject:
             raise ValueError(f"agent {config.agent!r} is no run of experiments.ram: give one")
         subject = Subject(experiment, run.dataset, run.params(), run.step())
     model = subject.experiment.model
-    if model.policy.locations == "random" or model.agent.num_glimpses < 2:
+    if model.policy.locations != "learned" or model.agent.num_glimpses < 2:
         raise ValueError(f"agent {config.agent!r} draws no location from a learned policy")
     if not takes_sigma(LOCATION_POLICY.resolve(model.policy.location_policy)):
         raise ValueError(f"agent {config.agent!r} has the location_policy {model.policy.location_policy!r}: no sigma")

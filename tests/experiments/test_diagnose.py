@@ -60,7 +60,7 @@ def test_it_prints_tables_and_writes_the_figure_and_the_report(folder, monkeypat
     "args, said",
     [
         ("cnn", "run 'cnn': a model that chooses no locations cannot be diagnosed"),
-        ("random", "run 'random': its locations are random, so none are learned to compare with"),
+        ("random", "run 'random': its locations are 'random', and only learned ones compare"),
         ("missing", "'missing' holds no config.json"),
         ("ram --classifier ram", "classifier 'ram': give a run on 'cluttered60' that sees the whole image"),
         ("ram --episodes 0", "episodes 0: must be at least 1"),

@@ -76,14 +76,16 @@ def test_a_second_update_sees_the_same_episodes_again():
     assert float(other["reward"]) == pytest.approx(float(metrics["reward"]), rel=1e-5)
 
 
-def test_random_locations_are_not_learned_in_later_updates_either():
+@pytest.mark.parametrize("locations", ["random", "centre"])
+def test_locations_of_a_control_are_not_learned_in_later_updates_either(locations):
     loss = LossConfig(policy_weight=1.0, entropy_weight=1.0, classification_weight=0.0, value_weight=0.0)
-    random = PolicyConfig(locations="random", sigma="0.3")
-    ram = _ram(loss, random, replicates=2, surrogate="ppo_clip", passes=2)
+    control = PolicyConfig(locations=locations, sigma="0.3")
+    ram = _ram(loss, control, replicates=2, surrogate="ppo_clip", passes=2)
     played = jax.jit(ram.model.passes.play)(_params(), KEY, IMAGES, LABELS, _step_input(ram.model))[0]
     for episodes in (None, played):
         episode = jax.jit(ram.rollout)(_params(), KEY, IMAGES, _step_input(ram.model, episodes))
         assert not any(np.any(field) for field in (episode.sigmas, episode.log_probs, episode.entropies))
+        assert np.any(episode.locations[1:]) == (locations == "random")
         metrics, gradient = _gradient(ram, _params(), episodes)
         assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)) == 0
     assert float(metrics["kl"]) == 0

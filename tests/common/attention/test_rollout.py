@@ -75,7 +75,7 @@ def _replicates(tables, key):
     return replicate(lambda k: _play(tables, k, PARAMS, SIGMA), key, 2)
 
 
-@pytest.mark.parametrize("kind", ["sampled", "greedy", "random"])
+@pytest.mark.parametrize("kind", ["sampled", "greedy", "random", "centre"])
 @pytest.mark.parametrize("num_glimpses", [1, 3])
 def test_shapes_of_one_episode(num_glimpses, kind):
     episode = _episode(num_glimpses=num_glimpses, kind=kind)
@@ -114,7 +114,7 @@ def test_replicates_are_independent():
     assert len(np.unique(noise[0, 0, :, 0])) > BATCH - 5
 
 
-@pytest.mark.parametrize("kind", ["sampled", "greedy", "random"])
+@pytest.mark.parametrize("kind", ["sampled", "greedy", "random", "centre"])
 def test_each_glimpse_is_taken_at_its_location(kind):
     tables, episode = _tables(), _episode(kind=kind)
     see = jax.jit(jax.vmap(jax.vmap(glimpse, in_axes=(0, 0, None)), in_axes=(None, 0, None)), static_argnums=2)
@@ -197,6 +197,12 @@ def test_random_locations_are_uniform_for_any_agent():
     np.testing.assert_array_equal(episode.log_probs, 0)
     other = _episode(_tables(), kind="random", params=PARAMS | {"shift": jnp.array([0.9, 0.9])})
     np.testing.assert_array_equal(other.locations, episode.locations)
+
+
+def test_the_control_at_the_centre_takes_every_glimpse_there():
+    episode = _episode(_tables(), kind="centre", start="centre")
+    np.testing.assert_array_equal(episode.locations, 0)
+    np.testing.assert_array_equal(episode.log_probs, 0)
 
 
 @pytest.mark.parametrize("glancing", [False, True])
