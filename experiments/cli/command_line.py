@@ -43,29 +43,36 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        place = _own_line(error)
+        place = own_line(error)
         if not isinstance(error, caught) and (kinds or place is None):
             raise
         message = str(error).splitlines()[0] if isinstance(error, JaxRuntimeError) else str(error)
         if isinstance(error, MemoryError):
             message = f"too little memory: {message}".rstrip(": ")
         elif not isinstance(error, caught):
-            message = f"{type(error).__name__}: {message.partition(chr(10))[0]}"
+            message = explain(error)
         fail(f"{message} ({place})" if place else message)
 
 
-def _own_line(error: BaseException) -> str | None:
-    """Return the innermost line of code of the user's own that an error passed, such as ``mine.py, line 3``."""
+def explain(error: Exception) -> str:
+    """Return the kind and the first line of an error."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def own_line(error: BaseException) -> str | None:
+    """Return the innermost line of code of the user's own that an error, or its cause, passed: ``mine.py, line 3``."""
     root = Path(__file__).parents[2]
     not_own = [
         *(root / name for name in ("common", "ram", "dram", "stn", "experiments", "tests")),
         *map(Path, _INSTALLED),
     ]
-    place = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        path = Path(frame.f_code.co_filename)
-        if path.suffix == ".py" and not any(path.is_relative_to(folder) for folder in not_own):
-            place = f"{path.name}, line {line}"
+    place, cause = None, error  # type: str | None, BaseException | None
+    while cause is not None:
+        for frame, line in traceback.walk_tb(cause.__traceback__):
+            path = Path(frame.f_code.co_filename)
+            if path.suffix == ".py" and not any(path.is_relative_to(folder) for folder in not_own):
+                place = f"{path.name}, line {line}"
+        cause = cause.__cause__
     return place
 
 

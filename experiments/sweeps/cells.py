@@ -10,6 +10,7 @@ from typing import Any
 
 from common.data import Dataset
 from common.data.tasks import find_task
+from experiments.cli.command_line import explain, own_line
 from experiments.cli.fields import fields_of, get, is_bool, replace
 from experiments.families import Family, find_preset
 from experiments.training.config import (
@@ -108,7 +109,8 @@ def validate(
       is_continued: ``cell -> bool``; True if a cell has a checkpoint or results, so its warm start is not checked.
 
     Raises:
-      ValueError: one line about the first bad cell that quotes the value and says what is allowed.
+      ValueError: one line about the first bad cell that quotes the value and says what is allowed, or the error that
+        code of the user's own raised.
     """
     datasets: dict[Any, Dataset] = {}
     traced: set[str] = set()
@@ -130,6 +132,9 @@ def validate(
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
                 check_step(cell.config, built.model, dataset)
-        except ValueError as error:
+        except Exception as error:
+            if not isinstance(error, ValueError) and own_line(error) is None:
+                raise
             where = f" (cell {describe(cell)})" if describe else ""
-            raise ValueError(f"{error}{where}") from error
+            text = str(error) if isinstance(error, ValueError) else explain(error)
+            raise ValueError(f"{text}{where}") from error

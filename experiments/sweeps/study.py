@@ -104,6 +104,7 @@ def make_plan(study: Study) -> Plan:
     Raises:
       ValueError: a bad configuration.
     """
+    _check_study(study)
     family = find_family(study.family)
     base = find_preset(family, study.preset)
     fields = fields_of(type(base))
@@ -111,15 +112,29 @@ def make_plan(study: Study) -> Plan:
     seeds = list_seeds(study.seeds)
     for name, value in overrides.items():
         base = replace(base, fields[name].path, value)
+    names = [name for axis in axes for name in axis.names]
     cells = []
     for combination in itertools.product(*(axis.values for axis in axes)):
+        values = dict(zip(names, itertools.chain(*combination), strict=True))
         config = base
-        for axis, values in zip(axes, combination, strict=True):
-            for name, value in zip(axis.names, values, strict=True):
+        try:
+            for name, value in values.items():
                 config = replace(config, fields[name].path, value)
+        except ValueError as error:  # A configuration of the user's own may check itself.
+            cell = ", ".join(f"{name} {value}" for name, value in values.items())
+            raise ValueError(f"{error} (cell {cell})") from error
         for seed in seeds:
             cells.append(Cell(family, study.preset, replace(config, ("training", "seed"), seed)))
     return Plan(study, axes, overrides, seeds, tuple(cells))
+
+
+def _check_study(study: Study) -> None:
+    """Check the containers of a study, which a user writes by hand."""
+    for name in ("axes", "overrides"):
+        if not isinstance(getattr(study, name), Mapping):
+            raise ValueError(f"{name} {getattr(study, name)!r}: must be a dictionary from fields to their values")
+    if not isinstance(study.zipped, Sequence) or not all(isinstance(group, Mapping) for group in study.zipped):
+        raise ValueError(f"zipped {study.zipped!r}: must be a list of dictionaries from fields to their values")
 
 
 def _axes(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Axis, ...], dict[str, Any]]:

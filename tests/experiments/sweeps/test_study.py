@@ -5,7 +5,8 @@ import itertools
 
 import pytest
 
-from experiments.cli.command_line import parse_preset
+from common.attention.config import RetinaConfig
+from experiments.cli.command_line import parse_preset, user_errors
 from experiments.families import FAMILIES
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.ram import PRESETS as RAM_PRESETS
@@ -140,6 +141,65 @@ def test_seeds_that_are_not_whole_numbers_are_refused(seeds):
     with pytest.raises(ValueError) as error:
         list_seeds(seeds)
     assert str(error.value) == f"seeds {seeds!r}: must be their number, at least 1, or a list of whole numbers"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("axes", [("num_glimpses", [2, 3])], "must be a dictionary from fields to their values"),
+        ("overrides", None, "must be a dictionary from fields to their values"),
+        ("zipped", None, "must be a list of dictionaries from fields to their values"),
+        ("zipped", ["sigma"], "must be a list of dictionaries from fields to their values"),
+    ],
+)
+def test_a_study_of_other_containers_is_refused(unchecked, field, value, message):
+    with pytest.raises(ValueError) as error:
+        make_plan(Study(**RAM, **{field: value}))
+    assert str(error.value) == f"{field} {value!r}: {message}"
+
+
+def test_a_configuration_that_checks_itself_names_the_cell(monkeypatch):
+    def check(self):
+        if self.num_scales == 3:
+            raise ValueError("three scales")
+
+    monkeypatch.setattr(RetinaConfig, "__init__", _checked(RetinaConfig.__init__, check))
+    with pytest.raises(ValueError, match=r"^three scales \(cell glimpse_size 4, num_scales 3\)$"):
+        make_plan(Study(**RAM, axes={"num_scales": [2, 3], "glimpse_size": [4, 5]}))
+
+
+def _checked(init, check):
+    def checked(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        check(self)
+
+    return checked
+
+
+OWN = """
+import flax.linen as nn
+import jax.numpy as jnp
+
+class Core(nn.Module):
+    hidden: int
+    num_glimpses: int
+
+    def initial_state(self, batch_shape):
+        return jnp.zeros((*batch_shape, self.hidden))
+
+    def __call__(self, state, features):
+        return state, undefined
+"""
+
+
+def test_code_of_ones_own_that_fails_names_the_cell_and_its_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_core.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    plan = make_plan(Study(**RAM, axes={"core": ["own_core:Core", "rnn"]}, overrides={"num_glimpses": 2}))
+    with pytest.raises(SystemExit, match="2"), user_errors():
+        validate(plan.cells, plan.describe)
+    expected = "NameError: name 'undefined' is not defined (cell core own_core:Core, seed 0) (own_core.py, line 13)"
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {expected}"
 
 
 def test_cells_are_checked_without_rendering_and_continued_ones_without_their_warm_start(monkeypatch):
