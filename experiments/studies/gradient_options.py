@@ -109,7 +109,9 @@ def load_subject(config: VarianceConfig) -> Subject:
     if model.policy.locations != "learned" or model.agent.num_glimpses < 2:
         raise ValueError(f"agent {config.agent!r} draws no location from a learned policy")
     if not takes_sigma(LOCATION_POLICY.resolve(model.policy.location_policy)):
-        raise ValueError(f"agent {config.agent!r} has the location_policy {model.policy.location_policy!r}: no sigma")
+        raise ValueError(
+            f"agent {config.agent!r} has the location_policy {model.policy.location_policy!r}: no sigma to set"
+        )
     if model.policy.learned_sigma != "no":
         raise ValueError(f"agent {config.agent!r} learns its sigma ({model.policy.learned_sigma}): none can be set")
     return subject

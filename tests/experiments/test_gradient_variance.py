@@ -3,9 +3,12 @@
 import dataclasses
 import math
 
+import flax.linen as nn
+import jax.numpy as jnp
 import pytest
 
 from common.attention.config import PolicyConfig, RetinaConfig
+from common.attention.location_policies import GaussianPolicy
 from common.policy_gradient import EstimatorConfig
 from experiments import gradient_variance, ram
 from experiments.families.ram import PRESETS, RamExperiment
@@ -24,6 +27,15 @@ TINY = RamExperiment(
 )
 
 
+class Fixed(nn.Module):
+    """A location network that takes no sigma."""
+
+    @nn.compact
+    def __call__(self, output):
+        mean = nn.Dense(2)(output)
+        return GaussianPolicy(mean, jnp.ones_like(mean))
+
+
 @pytest.fixture
 def preset(images, tmp_path, monkeypatch):
     """A tiny preset, in an empty folder."""
@@ -34,7 +46,11 @@ def preset(images, tmp_path, monkeypatch):
         model = dataclasses.replace(TINY.model, policy=PolicyConfig(sigma="0.3", **policy))
         return "", dataclasses.replace(TINY, model=model)
 
-    others = {"random": with_policy(locations="random"), "learner": with_policy(learned_sigma="global")}
+    others = {
+        "random": with_policy(locations="random"),
+        "learner": with_policy(learned_sigma="global"),
+        "fixed": with_policy(location_policy=f"{__name__}:Fixed"),
+    }
     before = dict(PRESETS)
     PRESETS.clear()
     PRESETS.update({"tiny": ("", experiment), **others})
@@ -89,10 +105,11 @@ def test_trained_agent_with_a_fitted_value_network(preset, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        ("nowhere", "agent 'nowhere': give the folder of a run, or a preset: tiny, random, learner"),
+        ("nowhere", "agent 'nowhere': give the folder of a run, or a preset: tiny, random, learner, fixed"),
         (".", "holds no config.json"),
         (". --data x.npz", "a run has its own images"),
         ("learner", "agent 'learner' learns its sigma (global): none can be set"),
+        ("fixed", "agent 'fixed' has the location_policy 'tests.experiments.test_gradient_variance:Fixed': no sigma"),
         ("random", "agent 'random' draws no location from a learned policy"),
         ("tiny --estimators gea", "did you mean 'gae'?"),
         ("tiny --estimators leave_one_out --replicates 1", "no estimator is left to measure"),
@@ -111,7 +128,7 @@ def test_trained_agent_with_a_fitted_value_network(preset, tmp_path, capsys):
     ],
 )
 def test_bad_input_is_one_line(preset, flags, why, capsys):
-    data = ["--data", preset] if flags.split()[:1] in (["tiny"], ["random"], ["learner"]) else []
+    data = ["--data", preset] if flags.split()[:1] in (["tiny"], ["random"], ["learner"], ["fixed"]) else []
     with pytest.raises(SystemExit) as stop:
         gradient_variance.main([*flags.split(), *data])
     out, err = capsys.readouterr()
