@@ -10,7 +10,7 @@ import tyro
 
 from common.checks import Range, check_output, check_ranges
 from experiments.cli.command_line import interruptible, parse, user_errors
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
 from experiments.trained_agents import load_agent
 
 

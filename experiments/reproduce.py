@@ -24,6 +24,7 @@ from common.names import check_name
 from experiments.cli.command_line import interruptible, parse, python_command, user_errors
 from experiments.cli.console import print_line
 from experiments.evaluation.cost import Cost, cost_of, cost_record
+from experiments.output.text import duration
 from experiments.reports.results_pages import PAPER, write_pages
 from experiments.reports.stored_runs import training_flags
 from experiments.sweeps.cells import Cell
@@ -32,7 +33,6 @@ from experiments.sweeps.driver import run_sweep
 from experiments.sweeps.options import Options
 from experiments.sweeps.options import parse as parse_sweep
 from experiments.sweeps.study import Study, make_plan
-from experiments.text import duration
 from experiments.training.config import load_blank
 from experiments.training.run_directory import read_json, write_json
 

@@ -34,7 +34,7 @@ from common.data.own_images.resizing import ResizeMode, resize_picture
 from common.names import check_name
 from experiments.evaluation.reading import predicted_symbols
 from experiments.families import Family, find_family
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
 from experiments.training.config import Experiment, from_json, to_json
 from experiments.training.image_shapes import blank_of, describe_images
 from experiments.training.provenance import code_digests

@@ -5,8 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.readouts import MEANS, readout_name
-from experiments.text import interval_text
+from experiments.output.readouts import MEANS, readout_name
+from experiments.output.text import interval_text
 
 
 def means_text(num_episodes: int) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from common.attention.model import AttentionModel
 from common.data import Dataset
 from common.training.step import Model
-from experiments.results_lookup import describe_result
+from experiments.output.results_lookup import describe_result
 from experiments.training.config import Experiment
 
 

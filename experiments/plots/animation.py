@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image as PillowImage
 
 from experiments.evaluation.reading import glimpses_taken, read_episode
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
 from experiments.plots.arrays import (
     Boxes,
     Glimpses,

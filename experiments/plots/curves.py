@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
 
+from experiments.output.readouts import READOUTS
 from experiments.plots.style import FAINT, INK, SERIES, figure_of, message_figure, plain_log_axis, tidy
-from experiments.readouts import READOUTS
 
 
 class Panel(NamedTuple):

@@ -13,7 +13,7 @@ from common.training.step import Model
 from experiments.evaluation.errors import TEST_SEED
 from experiments.evaluation.places import split_layouts, true_boxes
 from experiments.evaluation.reading import read_episode
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
 from experiments.plots.animation import figures_gif
 from experiments.plots.attention_sheets import attention_sheet, transformer_sheet
 from experiments.plots.classifiers import draw_classifier

@@ -1,4 +1,4 @@
-"""The figure of `experiments.gradient_variance`."""
+"""The figure of `experiments.studies.gradient_variance`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ def variance_figure(record: Mapping[str, Any]) -> Figure:
     Both axes are logarithmic; a ratio that the noise of the reference hides (0 or less) is not drawn.
 
     Args:
-      record: what `experiments.gradient_variance` writes as JSON.
+      record: what `experiments.studies.gradient_variance` writes as JSON.
     """
     settings = record["settings"]
     sigmas, names = settings["sigma"], settings["estimators"]

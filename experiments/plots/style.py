@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
 from experiments.plots.arrays import GlimpseBoxes, Image, PixelPath, to_rgb
 
 # The palette of Okabe and Ito, whose colours differ under every common colour blindness.

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image as PillowImage
 
 from experiments.evaluation.reading import Reading, read_episode
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
 from experiments.plots.arrays import Boxes, Glimpses, Images, Locations, Probabilities, Targets, names_of, to_rgb
 
 Rewards = Float[np.ndarray, "N"] | Float[np.ndarray, "T N"]

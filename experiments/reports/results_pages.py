@@ -1,11 +1,15 @@
 """The pages of `results/`: the tables of the papers beside our results, and what was tried.
 
+``python -m experiments.reports.results_pages [FOLDER]`` writes them, for the folder ``results`` by default.
+
 Each folder has a template `page.md.jinja` with the prose, and the folder of a paper a `paper.toml` with its numbers.
 Templates quote stored runs by functions of `Page`, so no number of ours is typed twice. The differences of stored
 sweeps are computed from their `results.csv`.
 """
 
 import json
+import shlex
+import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +17,26 @@ from typing import Any
 
 import jinja2
 
-from experiments.files import write_bytes
-from experiments.readouts import READOUTS, readout_name
+from experiments.cli.command_line import fail, user_errors
+from experiments.output.files import write_bytes
+from experiments.output.readouts import READOUTS, readout_name
+from experiments.output.text import interval_text
+from experiments.reports.result_cells import (
+    MANY_SEEDS,
+    error_cells,
+    interquartile_cell,
+    markdown_table,
+    model_name,
+    number_text,
+    prediction_cells,
+    readout_cells,
+    run_cells,
+    seeds_cell,
+)
 from experiments.reports.stored_runs import (
     Group,
-    Measured,
     command,
     deviation,
-    errors_of,
     measure,
     minutes,
     planned_images,
@@ -30,16 +46,13 @@ from experiments.reports.stored_runs import (
 )
 from experiments.sweeps.outcomes import DIFFERENCES, RESULTS, csv_text
 from experiments.sweeps.report import difference_rows
-from experiments.sweeps.statistics import interquartile_mean, mean_interval, paired_differences
+from experiments.sweeps.statistics import mean_interval, paired_differences
 from experiments.sweeps.stored import read_sweep
-from experiments.text import interval_text
 
 FOLDERS = ("mnih2014", "ba2014", "jaderberg2015", "article")
 TEMPLATE, PAGE, PAPER, INDEX = "page.md.jinja", "README.md", "paper.toml", "index.json"
 # Columns of errors. A network that samples nothing has a single pass, beside the greedy episode of an agent.
 GREEDY, MEAN = "greedy / single pass", readout_name("average_probability", 10)
-# Number of seeds from which on a table also has their interquartile mean, as Agarwal et al. 2021 advise.
-MANY_SEEDS = 5
 IQM = "interquartile mean over seeds"
 
 
@@ -97,12 +110,16 @@ class Page:
         header = ["model", "published", *ours, "sd over seeds", *[IQM] * many, "seeds"]
         lines = []
         for row, group in zip(rows, groups, strict=True):
-            cells = [_model(row), _number(row.get("paper"))]
+            cells = [model_name(row), number_text(row.get("paper"))]
             if group:
-                errors = dict(zip((GREEDY, "one episode", MEAN), _reached(table, row, group), strict=True))
+                errors = dict(zip((GREEDY, "one episode", MEAN), error_cells(table, row, group), strict=True))
                 cells += [errors.get(name, errors[GREEDY]) for name in ours]
                 spread = deviation(group)
-                cells += ["" if spread is None else f"{spread:.2f}", *[_iqm(group)] * many, _seeds(group)]
+                cells += [
+                    "" if spread is None else f"{spread:.2f}",
+                    *[interquartile_cell(group)] * many,
+                    seeds_cell(group),
+                ]
             lines.append(cells)
         return markdown_table(header, lines)
 
@@ -120,7 +137,7 @@ class Page:
             if group:
                 images = self._images(f"{self.folder}/{row['run']}")
                 training = [images, f"{minutes(group):.0f}", f"`{command(group.runs[0])}`"]
-                lines.append([row["model"], *_prediction_cost(group), *training])
+                lines.append([row["model"], *prediction_cells(group), *training])
             elif "command" in row:
                 images = planned_images(row["command"])
                 training = [images, "", f"not run: `python -m experiments.{row['command']}`"]
@@ -157,8 +174,8 @@ class Page:
         rows = []
         for path, group in groups.items():
             for run, file in zip(group.runs, group.files, strict=True):
-                facts = _facts(run, self._images(path))
-                rows.append([f"[{file}]({file}.json)", f"`{command(run)}`", *_errors(run, readouts), *facts])
+                facts = run_cells(run, self._images(path))
+                rows.append([f"[{file}]({file}.json)", f"`{command(run)}`", *readout_cells(run, readouts), *facts])
         return markdown_table(header, rows)
 
     def _row_group(self, folder: str, row: Mapping[str, Any]) -> Group | None:
@@ -223,11 +240,11 @@ class Page:
             for table in paper.get("tables", {}).values():
                 for row in table["rows"]:
                     group = self._row_group(folder, row)
-                    greedy, _, mean = _reached(table, row, group) if group else ("", "", "")
+                    greedy, _, mean = error_cells(table, row, group) if group else ("", "", "")
                     if chosen(row, (greedy, mean)):
                         link = f"[{paper['short']}]({folder}/{PAGE})"
-                        cells = [link, table["title"], _model(row), _number(row.get("paper")), greedy, mean]
-                        rows.append([*cells, _seeds(group) if group else ""])
+                        cells = [link, table["title"], model_name(row), number_text(row.get("paper")), greedy, mean]
+                        rows.append([*cells, seeds_cell(group) if group else ""])
         return markdown_table(["paper", "task", "model", "published", GREEDY, MEAN, "seeds"], rows)
 
 
@@ -272,7 +289,7 @@ def write_pages(root: Path) -> list[Path]:
 
 
 def index_text(groups: Mapping[str, Group]) -> str:
-    """Return `index.json`, which `experiments.results_lookup` reads: one group of runs a line."""
+    """Return `index.json`, which `experiments.output.results_lookup` reads: one group of runs a line."""
     lines = []
     for name, group in groups.items():
         run = group.runs[0]
@@ -297,80 +314,24 @@ def index_text(groups: Mapping[str, Group]) -> str:
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; a short row ends with empty cells."""
-    lines = [header, ["---"] * len(header), *([*row, *[""] * (len(header) - len(row))] for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    args = sys.argv[1:] if args is None else args
+    if any(arg in ("-h", "--help") for arg in args):
+        print((__doc__ or "").strip())
+        return
+    for arg in args:
+        if arg.startswith("-"):
+            fail(f"unknown flag {arg!r}: there is only --help")
+    if len(args) > 1:
+        fail(f"{len(args)} folders given, {shlex.join(args)}: give one")
+    root = Path(args[0] if args else "results")
+    if not root.is_dir():
+        fail(f"{str(root)!r} is no folder: give the folder of results")
+    with user_errors():
+        for path in write_pages(root):
+            print(path)
 
 
-def _number(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else f"{value:g}"
-
-
-def _model(row: Mapping[str, Any]) -> str:
-    return f"{row['model']} (ours: {row['note']})" if "note" in row else row["model"]
-
-
-def _reached(table: Mapping[str, Any], row: Mapping[str, Any], group: Group) -> tuple[str, str, str]:
-    """Return the greedy, one-episode and mean errors of a group, in bold where they reach the published number.
-
-    Networks that sample nothing have the first alone. Of a published range the better end counts. Of boxes found,
-    higher is better.
-    """
-    found = table.get("readout") == "found"
-    if "sampled" in group.runs[0]["test"]:
-        errors = [measure(group, key) for key in ("greedy", "sampled", "average_probability")]
-    else:
-        errors = [measure(group, "found" if found else "greedy")]
-    published = [float(end) for end in _number(row.get("paper")).split(" to ") if end]
-
-    def cell(ours: Measured) -> str:
-        reached = published and (ours.value >= max(published) if found else ours.value <= min(published))
-        return f"**{ours.value:.2f}** [{ours.low:.2f}, {ours.high:.2f}]" if reached else str(ours)
-
-    greedy, sampled, mean = [cell(error) for error in errors] + [""] * (3 - len(errors))
-    return greedy, sampled, mean
-
-
-def _iqm(group: Group) -> str:
-    if len(group.runs) < MANY_SEEDS:
-        return ""
-    return str(interquartile_mean(errors_of(group)))
-
-
-def _prediction_cost(group: Group) -> list[str]:
-    run = group.runs[0]
-    parameters, cost = f"{run['parameters']:,}", run.get("cost")
-    if cost is None:
-        return ["", "", "", parameters]
-    share = f"{100 * cost['values_read'] / cost['image_values']:.0f}%"
-    products = "" if cost["operations"] is None else f"{cost['operations'] / 2e6:.2f} M"
-    return [f"{cost['values_read']:,}", share, products, parameters]
-
-
-def _seeds(group: Group) -> str:
-    return f"{len(group.runs)} ({', '.join(str(run['seed']) for run in group.runs)})"
-
-
-def _errors(run: Mapping[str, Any], readouts: Mapping[str, str]) -> list[str]:
-    cells = []
-    for key in readouts:
-        entry = run["test"].get(key)
-        cells.append(interval_text(entry["error"], entry["low"], entry["high"]) if entry else "")
-    if "overlap" in run:
-        found = run["overlap"]["test"]
-        boxes = interval_text(found["found"], found["low"], found["high"])
-        cells[0] = f"{boxes} of boxes found; {cells[0]}"
-    return cells
-
-
-def _facts(run: Mapping[str, Any], images: str) -> list[str]:
-    validation = run["validation"].get("average_probability", run["validation"]["greedy"])["error"]
-    return [
-        f"{validation:.2f}",
-        images,
-        f"{run['parameters']:,}",
-        f"{run['wall_seconds'] / 60:.0f} min, {run['device']}",
-        str(run["seed"]),
-        f"{run.get('commit') or '-'}"[:10],
-    ]
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
 from experiments.reports.figures import run_figures
 from experiments.reports.page import render_page
 from experiments.reports.sections import (

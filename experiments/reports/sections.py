@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.readouts import MEANS, READOUTS, readout_name
+from experiments.output.readouts import MEANS, READOUTS, readout_name
+from experiments.output.text import duration
 from experiments.reports.table import MISSING, Number, Table, sortable_table, value_text
-from experiments.text import duration
 from experiments.training.config import flatten
 
 FACTS = (

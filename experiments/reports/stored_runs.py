@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from experiments.cli.fields import fields_of, is_bool
 from experiments.families import FAMILIES
-from experiments.readouts import readout_name
+from experiments.output.readouts import readout_name
+from experiments.output.text import interval_text
 from experiments.sweeps.options import parse
 from experiments.sweeps.statistics import mean_interval
 from experiments.sweeps.study import make_plan
-from experiments.text import interval_text
 from experiments.training.config import flatten, to_json
 from experiments.training.run_directory import read_json
 

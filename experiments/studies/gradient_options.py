@@ -1,4 +1,4 @@
-"""Settings of `experiments.gradient_variance`, and the agent that it measures."""
+"""Settings of `experiments.studies.gradient_variance`, and the agent that it measures."""
 
 import dataclasses
 from dataclasses import dataclass

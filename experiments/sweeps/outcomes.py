@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.files import write_bytes
-from experiments.readouts import READOUTS
+from experiments.output.files import write_bytes
+from experiments.output.readouts import READOUTS
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import read_results
 from experiments.sweeps.study import Plan

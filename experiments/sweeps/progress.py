@@ -9,13 +9,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from experiments.output.text import duration
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.launchers import Status
 from experiments.sweeps.outcomes import Setting, group_settings, read_outcome, read_outcomes, write_tables
 from experiments.sweeps.statistics import mean_interval
 from experiments.sweeps.study import Plan
-from experiments.text import duration
 from experiments.training.run_directory import read_metrics
 
 

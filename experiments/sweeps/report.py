@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
+from experiments.output.text import duration
 from experiments.reports.page import Figure, embed_picture, render_page
 from experiments.reports.table import SCRIPT, Entry, Link, Number, Table, sortable_table
 from experiments.sweeps.cells import Cell
@@ -23,7 +24,6 @@ from experiments.sweeps.outcomes import (
 )
 from experiments.sweeps.statistics import Difference, best_setting, mean_interval, paired_differences
 from experiments.sweeps.study import Plan
-from experiments.text import duration
 from experiments.training.run_directory import read_metrics
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
+from experiments.output.text import interval_text
 from experiments.sweeps.outcomes import Setting
-from experiments.text import interval_text
 
 LEVEL = 0.95
 # The ranges of an error and of a difference of errors, in per cent and in percentage points.

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.readouts import READOUTS
+from experiments.output.readouts import READOUTS
 from experiments.sweeps.labels import label
 from experiments.sweeps.outcomes import RESULTS, Outcome, Setting
 from experiments.sweeps.study import Axis

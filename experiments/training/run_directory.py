@@ -15,7 +15,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from common.checks import refuse_file
-from experiments.files import write_bytes
+from experiments.output.files import write_bytes
 from experiments.training.config import flatten
 
 MARKER = "config.json"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import dram, evaluate, ram
-from experiments.readouts import READOUTS, readout_name
+from experiments.output.readouts import READOUTS, readout_name
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
 
 LOOP = (

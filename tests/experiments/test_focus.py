@@ -11,7 +11,7 @@ from dram.focus import focus, reading_glimpses
 from experiments import focus as command
 from experiments.evaluation.cost import forward_cost
 from experiments.evaluation.errors import TEST_SEED
-from experiments.readouts import READOUTS
+from experiments.output.readouts import READOUTS
 from experiments.training.config import DataConfig
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json

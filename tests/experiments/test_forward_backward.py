@@ -15,7 +15,7 @@ from experiments.cost import mean_symbols
 from experiments.evaluation.cost import cost_of
 from experiments.evaluation.errors import TEST_SEED
 from experiments.families.dram import GLIMPSE_NETWORK
-from experiments.readouts import READOUTS
+from experiments.output.readouts import READOUTS
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from experiments.cli.tables import errors_table
-from experiments.readouts import READOUTS
+from experiments.output.readouts import READOUTS
 
 ENTRY = {"error": 4.0, "low": 3.5, "high": 4.5, "n": 100}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.reports import results_pages
 from experiments.reports.results_pages import render_pages, write_pages
 from experiments.reports.stored_runs import read_groups
 from tests.experiments.reports.test_stored_runs import write_run
@@ -42,7 +43,7 @@ def cells_of(page):
 
 def test_committed_pages_are_those_that_the_generator_writes():
     for path, text in render_pages(ROOT).items():
-        assert path.read_text() == text, f"{path} is stale: run python -m experiments.results_pages"
+        assert path.read_text() == text, f"{path} is stale: run python -m experiments.reports.results_pages"
 
 
 def test_every_stored_run_is_on_a_page():
@@ -161,3 +162,33 @@ def test_differences_of_stored_sweeps_stay_in_range(root):
     assert -100 <= float(row["low"]) < float(row["second_minus_first"]) == 52.5 < float(row["high"]) <= 100
     table = (root / "studies" / "sigma" / "README.md").read_text().splitlines()
     assert table[0] == "| sigma | greedy | greedy, by seed |" and table[2].endswith("| 0.00, 90.00 |")
+
+
+# -- The command. --
+
+
+def test_the_command_writes_every_page_and_prints_their_paths(root, capsys):
+    results_pages.main([str(root)])
+    written = [root / "mnih2014" / "README.md", root / "README.md", root / "index.json"]
+    assert capsys.readouterr().out.split() == [str(path) for path in written]
+    assert all(path.is_file() for path in written)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--foo"], "error: unknown flag '--foo': there is only --help"),
+        (["results", "-x"], "error: unknown flag '-x': there is only --help"),
+        (["a", "b"], "error: 2 folders given, a b: give one"),
+        (["nowhere"], "error: 'nowhere' is no folder: give the folder of results"),
+    ],
+)
+def test_a_bad_command_line_is_one_line(args, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        results_pages.main(args)
+    assert capsys.readouterr() == ("", message + "\n")
+
+
+def test_help_is_printed(capsys):
+    results_pages.main(["--help"])
+    assert "python -m experiments.reports.results_pages [FOLDER]" in capsys.readouterr().out

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from experiments.output.text import duration
 from experiments.reports import run_page
 from experiments.reports.episodes import read_episodes, write_episodes
-from experiments.text import duration
 from experiments.training.config import flatten
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\'"'

@@ -18,7 +18,7 @@ from common.networks.image_classifiers import ClassifierConfig
 from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate, ram
 from experiments.families.cnn import CnnExperiment
-from experiments.readouts import READOUTS, readout_name
+from experiments.output.readouts import READOUTS, readout_name
 from experiments.reports.episodes import read_episodes
 from experiments.training.config import to_json
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics

@@ -10,9 +10,10 @@ import pytest
 from common.attention.config import PolicyConfig, RetinaConfig
 from common.attention.location_policies import GaussianPolicy
 from common.policy_gradient import EstimatorConfig
-from experiments import gradient_variance, ram
+from experiments import ram
 from experiments.families.ram import PRESETS, RamExperiment
 from experiments.plots.gradients import variance_figure
+from experiments.studies import gradient_variance
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.config import DataConfig, TrainingConfig
 from experiments.training.run_directory import read_json

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from experiments.results_lookup import best_result
+from experiments.output.results_lookup import best_result
 
 ENTRY = {
     "name": "mnih2014/ram",
@@ -60,5 +60,5 @@ def test_the_lookup_is_fast_and_imports_nothing_heavy():
     best_result("stn", "RTS")
     assert time.perf_counter() - start < 0.05
     heavy = "('jax', 'numpy', 'scipy', 'matplotlib')"
-    code = f"import sys, experiments.results_lookup; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, experiments.output.results_lookup; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-INDEX = Path(__file__).parents[1] / "results" / "index.json"
+INDEX = Path(__file__).parents[2] / "results" / "index.json"
 
 
 class BestResult(NamedTuple):

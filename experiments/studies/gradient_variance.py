@@ -1,4 +1,4 @@
-"""Bias and variance of policy-gradient estimators: ``python -m experiments.gradient_variance AGENT [flags]``.
+"""Bias and variance of policy-gradient estimators: ``python -m experiments.studies.gradient_variance AGENT [flags]``.
 
 A fixed agent, fresh or trained, plays many episodes on a fixed minibatch of training images. Each estimate is the
 gradient of the policy loss alone in the location network, from M episodes of each image. All estimators have the same
@@ -268,7 +268,7 @@ def make_table(record: dict[str, Any], sigma: str) -> Table:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
-    config = parse(VarianceConfig, "python -m experiments.gradient_variance", args)
+    config = parse(VarianceConfig, "python -m experiments.studies.gradient_variance", args)
     with interruptible("interrupted; nothing was written"), user_errors():
         record = measure(config)
         if config.output is not None:

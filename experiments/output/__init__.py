@@ -1,0 +1,1 @@
+"""Shared pieces of all output: atomic files, numbers as text, names of read-outs, stored results of presets."""
