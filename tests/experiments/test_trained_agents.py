@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from PIL import Image
 
 from common.data import load_task
 from common.training.evaluation import predicted
 from experiments import cnn, dram, evaluate, export, look, ram, trained_agents
 from experiments.trained_agents import FACTS, load_agent, pretrained_names, read_picture, save_agent
+from experiments.training.config import load_evaluation_images
 from experiments.training.restore import read_run, read_run_without_images
 
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 1 --validation-episodes 1 --eval-episodes 2 --no-plots"
@@ -255,3 +257,20 @@ def test_kept_agents_are_found_by_name(here, tmp_path, monkeypatch):
     shutil.copytree("ram", "second")
     assert not trained_agents.is_file("second") and load_agent("second").images_digest is None
     shutil.rmtree("second")
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_a_kept_agent_errs_as_often_as_its_run(name):
+    """On the first thousand test images. One agent in a thousand would leave the interval by chance."""
+    agent = load_agent(name)
+    test = load_evaluation_images(agent.experiment.data).test
+    images, labels = (np.asarray(array[:1000]) for array in test)
+    predict = jax.jit(lambda images: agent.attention.model.predict(agent.params, jax.random.key(0), images, "greedy"))
+    classes = np.concatenate([predicted(predict(jnp.asarray(batch))) for batch in np.split(images, 5)])
+    errors = (classes != labels).reshape(1000, -1).any(-1).sum()
+    low, high = scipy.stats.binom.interval(0.999, 1000, agent.results["test"]["greedy"]["error"] / 100)
+    assert low <= errors <= high
+
+
+def test_kept_agents_are_small():
+    assert sum(path.stat().st_size for path in trained_agents.FOLDER.glob("*.npz")) <= 15e6
