@@ -18,10 +18,10 @@ def check_name(kind: str, name: str, known: Collection[str], instead: str = "") 
     """
     if name in known:
         return
-    more = f", or give {instead}" if instead else ""
+    ways = [f"choose from {', '.join(known)}"] * bool(known) + [f"give {instead}"] * bool(instead)
     hint = closest(name, known).removeprefix(": ")
     hint = f"{hint} " if hint else ""
-    raise ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(known)}{more}")
+    raise ValueError(f"unknown {kind} {name!r}: {hint}{', or '.join(ways)}")
 
 
 def closest(name: str, known: Iterable[str]) -> str:
