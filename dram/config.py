@@ -28,8 +28,8 @@ class AgentConfig:
     glimpses_per_target: Annotated[int, Range(1)] = 3
     """Number N of glimpses of each target of a sequence; where the label is one class, of the whole episode."""
     glimpse_network: str = "dense"
-    """Glimpse network: dense (one layer), conv (convolutions 5x5, 3x3 and 3x3 without pooling and a dense layer), or
-    module:Class."""
+    """Glimpse network: dense (one layer), conv (convolutions 5x5, 3x3 and 3x3 and a dense layer; on glimpses below 9x9
+    the first is 3x3), or module:Class."""
     conv_channels: Annotated[int, Range(1)] = 64
     """Filters of the first two convolutions of conv; the third has twice as many."""
     glimpse_features: Annotated[int, Range(1)] = 256

@@ -24,8 +24,8 @@ class AgentConfig:
     num_glimpses: Annotated[int, Range(1, MOST_GLIMPSES)] = 8
     """Number T of glimpses of an episode."""
     glimpse_network: str = "dense"
-    """Glimpse network: dense, conv (convolutions 5x5, 3x3 and 3x3 without pooling before the dense layers), or
-    module:Class."""
+    """Glimpse network: dense, conv (convolutions 5x5, 3x3 and 3x3 before the dense layers; on glimpses below 9x9 the
+    first is 3x3), or module:Class."""
     conv_channels: Annotated[int, Range(1)] = 64
     """Filters of the first two convolutions of conv; the third has twice as many."""
     glimpse_hidden: Annotated[int, Range(1)] = 128

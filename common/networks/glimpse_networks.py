@@ -17,10 +17,10 @@ from common.networks.convolutions import Conv
 
 # Glimpses in [0, 1] have a root mean square of 0.2 to 0.5; the initialisation of the layers expects about 1.
 GLIMPSE_GAIN = 4.0
-# Sides of the three convolutions, whose outputs never reach beyond the glimpse.
-KERNELS = (5, 3, 3)
-# Side of the smallest glimpse that they fit.
-SMALLEST = 1 + sum(size - 1 for size in KERNELS)
+# Sides of the three convolutions, whose outputs never reach beyond the glimpse, and of those on small glimpses.
+KERNELS, SMALL_KERNELS = (5, 3, 3), (3, 3, 3)
+# Sides of the smallest glimpses that they fit.
+FITS_KERNELS, SMALLEST = (1 + sum(size - 1 for size in kernels) for kernels in (KERNELS, SMALL_KERNELS))
 # The options of a configuration that a glimpse network may have a field for.
 OPTIONS = ("combine", "glimpse_hidden", "location_hidden", "conv_channels")
 
@@ -55,14 +55,17 @@ def stack_scales(glimpses: Float[Array, "*batch K G G C"]) -> Float[Array, "*bat
 def convolve_glimpse(glimpses: Float[Array, "*batch G G C"], channels: int) -> Float[Array, "*batch g g D"]:
     """Apply convolutions 5x5, 3x3 and 3x3 without pooling (Ba et al. 2014, section 4.2), in a compact flax module.
 
+    On a glimpse below 9x9 the first is 3x3 too: the retina of Mnih et al. 2014 for MNIST has 8x8 cells.
+
     Args:
       glimpses: scales as channels, multiplied by `GLIMPSE_GAIN`; G is `SMALLEST` or more.
       channels: filters of the first two; the third has twice as many.
 
     Returns:
-      Features, ``g = G - SMALLEST + 1`` and ``D = 2 * channels``.
+      Features, ``g = G - 8`` (``G - 6`` on small glimpses) and ``D = 2 * channels``.
     """
-    for index, (width, size) in enumerate(zip((1, 1, 2), KERNELS, strict=True)):
+    kernels = KERNELS if glimpses.shape[-2] >= FITS_KERNELS else SMALL_KERNELS
+    for index, (width, size) in enumerate(zip((1, 1, 2), kernels, strict=True)):
         # Do not rename: Flax derives initial parameters from the names, so published results would change.
         glimpses = nn.relu(Conv(width * channels, size, "VALID", name=f"what_{index}")(glimpses))
     return glimpses

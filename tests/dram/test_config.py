@@ -63,10 +63,10 @@ def test_a_bad_configuration_is_quoted(part, fields, quoted):
 
 
 def test_convolutions_need_a_large_enough_glimpse():
-    conv = replace(DEFAULT, agent=AgentConfig(glimpse_network="conv"), retina=RetinaConfig(8, 2))
-    with pytest.raises(ValueError, match="glimpse_size 8 with glimpse_network 'conv': .* at least 9"):
+    conv = replace(DEFAULT, agent=AgentConfig(glimpse_network="conv"), retina=RetinaConfig(6, 2))
+    with pytest.raises(ValueError, match="glimpse_size 6 with glimpse_network 'conv': .* at least 7"):
         validate(conv, 100, 100, None)
-    validate(replace(conv, retina=RetinaConfig(9, 2)), 100, 100, None)
+    validate(replace(conv, retina=RetinaConfig(7, 2)), 100, 100, None)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ WRONG = [
     (["--glimpses-per-target", "0"], ["glimpses_per_target 0", "at least 1"]),
     (["--glimpses-per-target", "67"], ["glimpses_per_target 67", "at most 66", "3 targets"]),
     (["--context-size", "101"], ["context_size 101", "100x100", "at most 100"]),
-    (["--glimpse-network", "conv"], ["glimpse_size 4", "'conv'", "at least 9"]),
+    (["--glimpse-network", "conv"], ["glimpse_size 4", "'conv'", "at least 7"]),
     (["--glimpse-network", "convolutional"], ["unknown glimpse_network 'convolutional'", "dense, conv"]),
     (["--unit-width", "-3px"], ["unit_width '-3px'", "positive", "'5px'"]),
     (["--no-two-layers", "--stop-gradient"], ["stop_gradient True with two_layers False"]),

@@ -247,7 +247,9 @@ def test_a_parameter_too_large_for_half_precision_is_refused(here, tmp_path):
 def test_kept_agents_are_found_by_name(here, tmp_path, monkeypatch):
     monkeypatch.setattr(trained_agents, "FOLDER", tmp_path)
     assert pretrained_names() == ()
-    with pytest.raises(ValueError, match="unknown agent 'second': give a run directory or a file of experiments.export"):
+    with pytest.raises(
+        ValueError, match="unknown agent 'second': give a run directory or a file of experiments.export"
+    ):
         load_agent("second")
     for name in ("second", "first"):
         shutil.copy("agent.npz", tmp_path / f"{name}.npz")

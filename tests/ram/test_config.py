@@ -95,10 +95,10 @@ def test_a_good_configuration_passes(config, height, width):
 
 
 def test_convolutions_need_a_large_enough_glimpse():
-    conv = RamConfig(RetinaConfig(8, 2), AgentConfig(glimpse_network="conv"))
-    with pytest.raises(ValueError, match="glimpse_size 8 with glimpse_network 'conv': .* at least 9"):
+    conv = RamConfig(RetinaConfig(6, 2), AgentConfig(glimpse_network="conv"))
+    with pytest.raises(ValueError, match="glimpse_size 6 with glimpse_network 'conv': .* at least 7"):
         validate(conv, 100, 100)
-    validate(replace(conv, retina=RetinaConfig(9, 2)), 100, 100)
+    validate(replace(conv, retina=RetinaConfig(7, 2)), 100, 100)
 
 
 def test_the_last_useful_scale_is_the_last_allowed():

@@ -42,21 +42,28 @@ def test_glimpse_network(combine):
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_convolutional_glimpse_network():
+@pytest.mark.parametrize("side, first, left", [(10, 5, 2), (9, 5, 1), (8, 3, 2)])
+def test_convolutional_glimpse_network(side, first, left):
     """Convolutions on the glimpse, its scales as channels, then the layers of the dense one."""
     rng = np.random.default_rng(0)
-    glimpses = rng.uniform(size=(2, 3, 2, 10, 10, 1)).astype(np.float32)
+    glimpses = rng.uniform(size=(2, 3, 2, side, side, 1)).astype(np.float32)
     locations = rng.uniform(-1, 1, size=(2, 3, 2)).astype(np.float32)
     features, params = _apply(ConvGlimpseNetwork(20, 6, 5, conv_channels=4), glimpses, locations)
     shapes = {name: params[name]["kernel"].shape for name in ("what_0", "what_1", "what_2", "what")}
     # No pooling and no padding: 10 - 4 - 2 - 2 = 2 positions remain in each direction.
-    assert shapes == {"what_0": (5, 5, 2, 4), "what_1": (3, 3, 4, 4), "what_2": (3, 3, 4, 8), "what": (32, 6)}
-    seen = GLIMPSE_GAIN * np.moveaxis(glimpses[..., 0], 2, -1).reshape(6, 10, 10, 2)
+    size = 8 * left**2
+    assert shapes == {
+        "what_0": (first, first, 2, 4),
+        "what_1": (3, 3, 4, 4),
+        "what_2": (3, 3, 4, 8),
+        "what": (size, 6),
+    }
+    seen = GLIMPSE_GAIN * np.moveaxis(glimpses[..., 0], 2, -1).reshape(6, side, side, 2)
     for index in range(3):
         kernel = np.asarray(params[f"what_{index}"]["kernel"])
         windows = np.lib.stride_tricks.sliding_window_view(seen, kernel.shape[:2], axis=(1, 2))
         seen = _relu(np.einsum("nhwcij,ijcd->nhwd", windows, kernel) + np.asarray(params[f"what_{index}"]["bias"]))
-    glimpse = _dense(params["what_out"], _relu(_dense(params["what"], seen.reshape(2, 3, 32))))
+    glimpse = _dense(params["what_out"], _relu(_dense(params["what"], seen.reshape(2, 3, size))))
     location = _dense(params["where_out"], _relu(_dense(params["where"], locations)))
     np.testing.assert_allclose(features, _relu(glimpse + location), rtol=1e-3, atol=1e-4)
 

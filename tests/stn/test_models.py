@@ -319,9 +319,9 @@ def test_gradients_reach_the_convolutional_glimpse_network():
     for name in ("what_0", "what_1", "what_2", "what"):
         assert float(jnp.abs(gradient["what"][name]["kernel"]).sum()) > 0, name
     assert float(jnp.abs(gradient["window"]["kernel"]).sum()) > 0
-    config = FilterBankConfig(glimpse_network="conv", glimpse_size=8)
+    config = FilterBankConfig(glimpse_network="conv", glimpse_size=6)
     with pytest.raises(
-        ValueError, match="glimpse_size 8 with glimpse_network 'conv': its convolutions need at least 9"
+        ValueError, match="glimpse_size 6 with glimpse_network 'conv': its convolutions need at least 7"
     ):
         check_soft_attention(SoftAttentionConfig(filter_bank=config), 28, 28)
 
