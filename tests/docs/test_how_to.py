@@ -37,6 +37,7 @@ MODULES = {
     "add_a_glimpse_network": "my_glimpse",
     "add_a_location_policy": "my_policy",
 }
+GRID = "add_a_location_policy"
 SMALL = (
     "--task images --data images.npz --glimpse-size 9 --num-glimpses 2 --num-scales 1 --core-hidden 8 --steps 2"
     " --batch-size 4 --evaluate-every 2 --eval-episodes 1 --validation-episodes 1 --no-plots --run-dir run"
@@ -73,9 +74,11 @@ def test_an_example_is_short(page):
 
 
 @pytest.mark.parametrize("page", MODULES)
-def test_the_command_of_a_page_trains(page, folder):
+def test_the_command_of_a_page_trains(page, folder, capsys):
     ram.main([*_command(page).split(), *SMALL.split()])
     assert np.isfinite(json.loads((folder / "run" / "results.json").read_text())["test"]["greedy"]["error"])
+    shown = any("sigma_px" in record for record in read_metrics(folder / "run"))
+    assert shown == (", sigma " in capsys.readouterr().err) == (page != GRID), "the grid policy has no sigma"
 
 
 def test_the_group_relative_advantage_needs_two_replicates(folder, capsys):
@@ -89,8 +92,8 @@ def test_the_examples_of_estimators_pass_the_checks():
     module = importlib.import_module("my_variants")
     reward = REWARDS["log_probability"]
     numbers = {"discount": 0.9, "moving_average_decay": 0.9}
+    # The next test but one checks the group-relative advantage.
     estimators = [
-        Estimator(reward, module.group_relative, score_function, numbers),
         Estimator(reward, module.scaled, score_function, numbers),
         Estimator(reward, plain_return, module.weighted_regression, numbers),
     ]
@@ -175,21 +178,15 @@ def test_the_score_function_of_the_grid_policy_is_unbiased():
 def test_an_episode_of_the_grid_policy_has_no_sigma_and_its_mode_as_mean():
     config, _ = _grid_agent()
     made = make_ram(config, 12, 12, 1, 3)
-    params = made.model.init(KEY)
+    params = jax.jit(made.model.init)(KEY)
     images = jnp.zeros((5, 12, 12, 1), jnp.uint8)
-    sampled, greedy = (made.play(params, KEY, images, kind) for kind in ("sampled", "greedy"))
+    play = jax.jit(made.play, static_argnums=3)
+    sampled, greedy = (play(params, KEY, images, kind) for kind in ("sampled", "greedy"))
     places = {tuple(place) for place in np.asarray(importlib.import_module("my_policy").PLACES).round(4)}
     for field in (sampled.locations, sampled.modes, greedy.locations):
         assert {tuple(place) for place in np.asarray(field[1:]).reshape(-1, 2).round(4)} <= places
     assert not np.any(sampled.sigmas) and np.all(np.asarray(sampled.entropies[1:]) > 0)
     np.testing.assert_array_equal(greedy.locations[1:], greedy.modes[1:])
-
-
-def test_a_run_of_the_grid_policy_shows_no_sigma(folder, capsys):
-    command = [*_command("add_a_location_policy").split(), *SMALL.split()]
-    ram.main(command)
-    assert "M = 1; " in capsys.readouterr().err
-    assert all("sigma_px" not in record for record in read_metrics(folder / "run"))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +200,7 @@ def test_a_run_of_the_grid_policy_shows_no_sigma(folder, capsys):
 )
 def test_settings_that_the_grid_policy_does_not_read_are_refused(folder, capsys, flags, message):
     with pytest.raises(SystemExit, match="2"):
-        ram.main([*_command("add_a_location_policy").split(), *SMALL.split(), *flags.split()])
+        ram.main([*_command(GRID).split(), *SMALL.split(), *flags.split()])
     policy = "location_policy 'my_policy:GridLocationNetwork'"
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"error: {message.format(policy=policy)}, so it has no effect; leave it at " in line

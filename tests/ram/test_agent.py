@@ -51,6 +51,14 @@ def _make(config):
     return make_ram(config, HEIGHT, WIDTH, 1, CLASSES)
 
 
+def _drawn(model):
+    """Return parameters drawn at random, without compiling the initialisation."""
+    rng = np.random.default_rng(3)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(0, 0.3, leaf.shape), leaf.dtype), jax.eval_shape(model.init, KEY)
+    )
+
+
 # The loss, of an episode made up for it.
 
 
@@ -65,10 +73,17 @@ def _episode(steps=3, replicates=2):
 
 def _terms(episode, **loss):
     config = _config(reward="gain", discount=0.5, **loss)
-    weights, estimator = make_weights(config.loss), make_estimator(config.estimator)
-    terms = jax.jit(lambda episode: hybrid_loss(config.loss, weights, estimator, episode, LABELS))
-    loss, (metrics, _) = terms(episode)
+    loss, (metrics, _) = _compiled_terms(config.loss.classify_at, config.loss.label_smoothing)(
+        make_weights(config.loss), episode
+    )
     return loss, metrics
+
+
+@functools.cache
+def _compiled_terms(classify_at, label_smoothing):
+    config = _config(reward="gain", discount=0.5, classify_at=classify_at, label_smoothing=label_smoothing)
+    estimator = make_estimator(config.estimator)
+    return jax.jit(lambda weights, episode: hybrid_loss(config.loss, weights, estimator, episode, LABELS))
 
 
 def _expected_terms(episode, classify_at):
@@ -98,14 +113,9 @@ def test_the_terms_of_the_loss(classify_at):
 
 
 def test_label_smoothing_spreads_a_fraction_of_each_label_over_all_classes():
-    plain, smooth = (_make(_config(label_smoothing=fraction)) for fraction in (0.0, 0.1))
-    params = jax.jit(plain.model.init)(KEY)
-    inputs = (params, KEY, IMAGES)
-    losses = [
-        float(jax.jit(ram.model.loss)(*inputs, LABELS, _step_input(ram.model))[1][0]["classification_loss"])
-        for ram in (plain, smooth)
-    ]
-    beliefs = np.asarray(jax.nn.log_softmax(jax.jit(plain.rollout)(*inputs, _step_input(plain.model)).logits))
+    episode = _episode()
+    losses = [float(_terms(episode, label_smoothing=s)[1]["classification_loss"]) for s in (0.0, 0.1)]
+    beliefs = np.asarray(jax.nn.log_softmax(episode.logits))
     of_labels = beliefs[:, :, np.arange(BATCH), np.asarray(LABELS)].mean()
     assert losses[0] != losses[1]
     assert losses == pytest.approx([-of_labels, -0.9 * of_labels - 0.1 * beliefs.mean()], rel=1e-5)
@@ -161,7 +171,7 @@ def test_a_sigma_in_pixels_is_the_same_in_every_direction():
 
 def test_training_uses_the_scheduled_sigma_and_evaluation_the_last():
     ram = _make(_config(policy={"sigma": "0.9", "sigma_final": "0.2", "sigma_schedule": "linear"}, replicates=2))
-    params = jax.jit(ram.model.init)(KEY)
+    params = _drawn(ram.model)
     loss = jax.jit(ram.model.loss)
     for progress, sigma in [(0.0, 0.9), (1.0, 0.2)]:
         _, (metrics, _) = loss(params, KEY, IMAGES, LABELS, _step_input(ram.model, progress))
@@ -178,7 +188,7 @@ def test_which_losses_train_a_learned_sigma():
         model = _make(_config(policy={"learned_sigma": learned}, **loss)).model
         return jax.grad(model.loss, has_aux=True)(params, KEY, IMAGES, LABELS, _step_input(model))[0]
 
-    params = jax.jit(_make(_config(policy={"learned_sigma": "global"})).model.init)(KEY)
+    params = _drawn(_make(_config(policy={"learned_sigma": "global"})).model)
     fixed = params | {"location_network": {"mean": params["location_network"]["mean"]}}
     of_bonus, of_bonus_alone, of_policy = jax.jit(
         lambda learned, fixed: (
@@ -199,17 +209,16 @@ def test_predictions_are_the_last_belief():
 
     @jax.jit
     def both(params):
-        kinds = ("greedy", "sampled")
-        return [(ram.model.predict(params, KEY, IMAGES, k), ram.play(params, KEY, IMAGES, k)) for k in kinds]
+        return ram.model.predict(params, KEY, IMAGES, "sampled"), ram.play(params, KEY, IMAGES, "sampled")
 
-    for logits, episode in both(jax.jit(ram.model.init)(KEY)):
-        assert logits.shape == (BATCH, CLASSES) and episode.logits.shape == (2, BATCH, CLASSES)
-        np.testing.assert_allclose(logits, episode.logits[-1], rtol=1e-5, atol=1e-6)
+    logits, episode = both(_drawn(ram.model))
+    assert logits.shape == (BATCH, CLASSES) and episode.logits.shape == (2, BATCH, CLASSES)
+    np.testing.assert_allclose(logits, episode.logits[-1], rtol=1e-5, atol=1e-6)
 
 
 def test_the_random_policy_is_random_in_every_kind_of_episode():
     ram = _make(_config(policy={"locations": "random"}))
-    params = jax.jit(ram.model.init)(KEY)
+    params = _drawn(ram.model)
     kinds = ("greedy", "sampled")
     episodes = jax.jit(lambda p: [ram.play(p, KEY, IMAGES, kind) for kind in kinds])(params)
     for episode in episodes:

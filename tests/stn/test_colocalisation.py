@@ -154,14 +154,17 @@ def test_random_crops_are_uniform_over_the_image(monkeypatch):
     seen = []
 
     def watch(images, grids, **settings):
-        seen.append(np.asarray(bounding_boxes(grids, HEIGHT, WIDTH)))
+        seen.append(grids)
         return sample(images, grids, **settings)
+
+    @jax.jit
+    def boxes(params, key):
+        colocaliser.model.loss(params, key, images, labels, StepInput(jnp.zeros(())))
+        return bounding_boxes(seen.pop(), HEIGHT, WIDTH)
 
     monkeypatch.setattr("stn.colocalisation.sample", watch)
     params = jax.jit(colocaliser.model.init)(jax.random.key(0))
-    for key in (1, 2):
-        colocaliser.model.loss(params, jax.random.key(key), images, labels, StepInput(jnp.zeros(())))
-    first, second = seen
+    first, second = (np.asarray(boxes(params, jax.random.key(key))) for key in (1, 2))
     assert not np.allclose(first, second)
     for axis, side in ((0, WIDTH), (1, HEIGHT)):
         np.testing.assert_allclose(first[:, 2 + axis] - first[:, axis], 22, atol=1e-3)
@@ -184,14 +187,15 @@ def loss_by_hand(images, labels, margin, background, key):
         "elsewhere": sample(images / 255.0, there, fill=background),
         "empty": jnp.full((1, 22, 22, 1), background),
     }
-    seen = {name: encoder.forward(params[ENCODER], crop).features for name, crop in crops.items()}
+    features = jax.jit(lambda params, crop: encoder.forward(params, crop).features)
+    seen = {name: features(params[ENCODER], crop) for name, crop in crops.items()}
     hinges = triplet_hinge(*relative_to(seen["empty"], seen["crops"], seen["elsewhere"]), labels, margin)
     pairs = sum(a == b for i, a in enumerate(labels.tolist()) for j, b in enumerate(labels.tolist()) if i != j)
     actual = jax.jit(colocaliser.model.loss)(params, key, images, labels, StepInput(jnp.zeros(())))[0]
     return float(actual), float(hinges.sum()) / pairs
 
 
-@pytest.mark.parametrize("margin, background", [(1.0, 0.0), (0.3, 0.0), (2.0, 0.6)])
+@pytest.mark.parametrize("margin, background", [(0.3, 0.0), (2.0, 0.6)])
 def test_the_loss_depends_on_margin_and_background(margin, background):
     actual, expected = loss_by_hand(*make_images(), margin, background, jax.random.key(3))
     assert actual == pytest.approx(expected, rel=1e-3) and actual > 0

@@ -55,8 +55,11 @@ def test_presets_have_about_the_parameters_of_the_paper(name):
 
 @pytest.mark.parametrize("presets", [STN_PRESETS, SOFT_PRESETS], ids=["stn", "soft_attention"])
 def test_every_preset_predicts_scores_for_its_labels(presets):
-    for name, (_, experiment) in presets.items():
-        dataset = shapes_of(experiment)
+    shapes = {name: shapes_of(experiment) for name, (_, experiment) in presets.items()}
+    # Of presets with the same networks on images of the same shape, one stands for all.
+    alike = {(presets[name][1].model, data.image_shape, data.num_classes): name for name, data in shapes.items()}
+    for name in alike.values():
+        experiment, dataset = presets[name][1], shapes[name]
         model = build(experiment, dataset).model
         params = jax.eval_shape(model.init, jax.random.key(0))
         image = jax.ShapeDtypeStruct((2, dataset.height, dataset.width, dataset.channels), jnp.uint8)
@@ -107,13 +110,10 @@ def test_the_background_is_normalised_like_the_image():
     assert corner == pytest.approx((0.25 - 0.5) / 0.2) and middle == pytest.approx((64 / 255 - 0.5) / 0.2, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    "place, parallel, sequence, number, network",
-    [("input", 2, 2, 4, "fcn"), ("multi", 1, 1, 4, "cnn11"), ("none", 1, 1, 0, "fcn")],
-)
-def test_gradients_reach_all_transformers(place, parallel, sequence, number, network):
+@pytest.mark.parametrize("place, parallel, sequence, number", [("input", 2, 2, 4), ("none", 1, 1, 0)])
+def test_gradients_reach_all_transformers(place, parallel, sequence, number):
     transformer = TransformerConfig(place, parallel, sequence, localisation_filters=2, localisation_units=3)
-    net = make_stn(StnConfig(transformer, NetworkConfig(network, units=3, width=0.03, dropout=0.0)), 28, 28, 1, 10)
+    net = make_stn(StnConfig(transformer, NetworkConfig("fcn", units=3)), 28, 28, 1, 10)
     params = fresh(net)
     assert len(jax.eval_shape(net.forward, params, IMAGES).transformed) == number
     gradient = gradient_of(net.model, params)
@@ -121,9 +121,9 @@ def test_gradients_reach_all_transformers(place, parallel, sequence, number, net
     assert sum("transformer" in name for name in flows) == number and min(flows.values()) > 0
 
 
-@pytest.mark.parametrize("place, num_targets", [("none", None), ("none", 2), ("input", 2), ("multi", 2)])
-def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, num_targets):
-    """The two differ only in their transformers, which all start at the identity."""
+@pytest.mark.parametrize("place, num_targets, number", [("none", None, 0), ("multi", 2, 4)])
+def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, num_targets, number):
+    """The two differ only in their transformers, which all start at the identity. Gradients reach them all."""
     classifier = make_classifier(ClassifierConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)
     transformer = TransformerConfig(place, localisation_filters=2, localisation_units=3, padding="border")
     network = NetworkConfig("cnn11", width=0.03, input_mean=0.5)
@@ -144,6 +144,8 @@ def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, nu
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     actual = gradient["classifier"] | {"Dense_3": gradient["head"]["logits"]}
     chex.assert_trees_all_close(actual, of_layers, rtol=1e-4, atol=1e-5)
+    transformers = [jax.tree.leaves(part) for name, part in gradient.items() if "transformer" in name]
+    assert len(transformers) == number and all(any(map(np.any, leaves)) for leaves in transformers)
 
 
 @pytest.mark.parametrize("pooling, reduce", [("average", np.mean), ("max", np.max)])
@@ -202,8 +204,9 @@ def test_label_smoothing_changes_the_loss_but_not_the_predictions():
         for smoothing in (0.0, 0.2)
     ]
     params, step_input = fresh(nets[0]), StepInput(jnp.zeros(()))
-    hard, smooth = (net.model.loss(params, jax.random.key(0), IMAGES, LABELS, step_input)[0] for net in nets)
-    logits, of_smooth = (net.model.predict(params, jax.random.key(0), IMAGES, "mean") for net in nets)
+    inputs = (params, jax.random.key(0), IMAGES)
+    hard, smooth = (jax.jit(net.model.loss)(*inputs, LABELS, step_input)[0] for net in nets)
+    logits, of_smooth = (jax.jit(net.model.predict, static_argnums=3)(*inputs, "mean") for net in nets)
     spread = -jax.nn.log_softmax(logits).mean()
     assert smooth == pytest.approx(float(0.8 * hard + 0.2 * spread), rel=1e-5) and smooth != hard
     np.testing.assert_array_equal(logits, of_smooth)
