@@ -17,7 +17,10 @@ SMALL_RAM = (
     "--glimpse-size 4 --num-scales 2 --num-glimpses 3 --core-hidden 16 --what-hidden 8 --where-hidden 8"
     " --glimpse-features 16 --sigma 3px --sigma-final 1px"
 )
-RAM = f"quick {IMAGES} {SMALL_RAM} {PLAIN} --core rnn"
+CANVAS = (
+    f"cluttered60_dense --task augmented100 {DIGITS} --num-scales 4 --what-hidden 256 --sigma 25px --sigma-final 4px"
+)
+RAM = f"cluttered60_dense {IMAGES} {SMALL_RAM} {PLAIN} --core rnn"
 READER = (
     f"pairs100_sequence {DIGITS} --glimpse-network dense --glimpse-size 4 --num-scales 2 --glimpses-per-target 2"
     " --core rnn --lower-hidden 9 --upper-hidden 7 --glimpse-features 8 --context-size 8 --context-channels 3"
@@ -29,7 +32,7 @@ TASK = f"{FEW} --no-plots"
 
 # Runs by name: the command and its line; the name is the folder, too.
 RUNS = {
-    "ram_canvas": ("ram", f"quick {DIGITS} {PLAIN} --num-glimpses 3 --core-hidden 32 --shift 2"),
+    "ram_canvas": ("ram", f"{CANVAS} {PLAIN} --num-glimpses 3 --core-hidden 32 --shift 2"),
     "ram_ppo": (
         "ram",
         f"{RAM} --surrogate ppo_clip --passes 2 --minibatches 2 --max-kl 0.5 --normalise-advantages --core gru",
@@ -37,7 +40,7 @@ RUNS = {
     "ram_antithetic": ("ram", f"{RAM} --replicates 4 --antithetic --reward signed --start uniform --discount 1"),
     "ram_moving_average": (
         "ram",
-        f"quick {IMAGES} {SMALL_RAM} {LOOP} --core rnn --advantage moving_average --average-decay 0.5 --reward correct"
+        f"cluttered60_dense {IMAGES} {SMALL_RAM} {LOOP} --core rnn --advantage moving_average --average-decay 0.5 --reward correct"
         " --policy-weight 1 --classify-at last",
     ),
     "ram_leave_one_out": (

@@ -1,5 +1,6 @@
 """The recurrent attention model, RAM (Mnih et al. 2014)."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
@@ -60,12 +61,28 @@ def _ram(
     )
 
 
+def _convolutional(task: str, retina: RetinaConfig, sigma: str, sigma_final: str, steps: int) -> RamExperiment:
+    """Configure RAM with convolutions on the glimpse, as in DRAM, and Muon, chosen on validation images of cluttered60.
+
+    After 1.02 M images its error is half of that of the dense glimpse network with Adam, which sees more of them in the
+    same time.
+    """
+    dense = _ram(task, retina, sigma, sigma_final, steps, glimpse_hidden=256)
+    agent = dataclasses.replace(dense.model.agent, glimpse_network="conv", conv_channels=16)
+    return dataclasses.replace(
+        dense,
+        model=dataclasses.replace(dense.model, agent=agent),
+        optimizer=OptimizerConfig("muon", learning_rate=2e-3, weight_decay=0.1),
+        training=dataclasses.replace(dense.training, batch_size=256),
+    )
+
+
 SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12, 4)
 
 PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
         "augmented100 in a hurry, 8 glimpses (the article: 20.3% error).",
-        _ram("augmented100", LARGE, "25px", "4px", 20_000, glimpse_hidden=256),
+        _convolutional("augmented100", LARGE, "20px", "3px", 3_600),
     ),
     "mnist28": (
         "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error).",
@@ -77,6 +94,10 @@ PRESETS: dict[str, tuple[str, RamExperiment]] = {
     ),
     "cluttered60": (
         "Cluttered MNIST 60x60, 8 glimpses (Mnih et al. 2014: 4.04% error).",
+        _convolutional("cluttered60", MEDIUM, "12px", "2px", 14_000),
+    ),
+    "cluttered60_dense": (
+        "The same with the dense glimpse network of Mnih et al. 2014 (4.04% error), by Adam.",
         _ram("cluttered60", MEDIUM, "15px", "3px", 48_000),
     ),
     "cluttered100": (

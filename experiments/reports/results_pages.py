@@ -35,6 +35,7 @@ from experiments.reports.result_cells import (
 )
 from experiments.reports.stored_runs import (
     Group,
+    closest_preset,
     command,
     deviation,
     measure,
@@ -299,7 +300,7 @@ def index_text(groups: Mapping[str, Group]) -> str:
         entry = {
             "name": name,
             "family": run["family"],
-            "preset": run["preset"],
+            "preset": closest_preset(run),
             "is_preset": not training_flags(run),
             "error": round(error, 4),
             "low": round(low, 4),

@@ -74,15 +74,26 @@ def read_groups(folder: Path) -> dict[str, Group]:
     return {name: Group(*zip(*group, strict=True)) for name, group in ordered.items()}
 
 
-def changed_flags(results: Mapping[str, Any]) -> dict[str, str]:
-    """Return the flags of a run that differ from today's preset, with their values; "" for a switch.
+def closest_preset(results: Mapping[str, Any]) -> str:
+    """Return the preset of today, on the same task, from which a run differs in the fewest flags.
+
+    Of several it is the run's own, or the first. The preset that a run was started from may have changed since.
+    """
+    presets, own = FAMILIES[results["family"]].presets, results["preset"]
+    names = [name for name, (_, preset) in presets.items() if name == own or preset.data.task == results["task"]]
+    return min(names, key=lambda name: (len(changed_flags(results, name)), name != own))
+
+
+def changed_flags(results: Mapping[str, Any], name: str | None = None) -> dict[str, str]:
+    """Return the flags of a run that differ from a preset of today, with their values; "" for a switch.
 
     A stored setting without a flag today cannot be given. A setting that is newer than the run had its default.
+
+    Args:
+      results: of the run.
+      name: of the preset; None for the closest.
     """
-    presets = FAMILIES[results["family"]].presets
-    if results["preset"] not in presets:
-        return {}
-    preset = presets[results["preset"]][1]
+    preset = FAMILIES[results["family"]].presets[name or closest_preset(results)][1]
     today = {_flag(key): value for key, value in flatten(to_json(preset))}
     stored = {_flag(key): value for key, value in flatten(to_json(type(preset)()))}
     for key, value in flatten(results["config"]):
@@ -107,7 +118,7 @@ def training_flags(results: Mapping[str, Any]) -> dict[str, str]:
 def command(results: Mapping[str, Any]) -> str:
     """Return the command of a run: its preset, and the flags that differ from it."""
     flags = [f"{flag} {value}".strip() for flag, value in changed_flags(results).items()]
-    return " ".join([f"python -m {FAMILIES[results['family']].command}", results["preset"], *flags])
+    return " ".join([f"python -m {FAMILIES[results['family']].command}", closest_preset(results), *flags])
 
 
 def planned_images(flags: str) -> str:

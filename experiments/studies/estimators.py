@@ -18,7 +18,7 @@ FIELDS = ("advantage", "surrogate", "reward", "discount", "passes")
 
 study = Study(
     family="ram",
-    preset="cluttered60",
+    preset="cluttered60_dense",
     zipped=[dict(zip(FIELDS, zip(*ESTIMATORS.values(), strict=True), strict=True))],
     seeds=3,
     overrides={"steps": 3000, "batch_size": 32, "replicates": 4, "evaluate_every": 1000},

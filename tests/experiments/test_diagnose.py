@@ -12,7 +12,7 @@ LOOP = (
     " --eval-episodes 1"
 )
 RAM = (
-    "cluttered60 --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --glimpse-hidden 8"
+    "cluttered60_dense --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --glimpse-hidden 8"
     f" --location-hidden 8 --glimpse-features 8 {LOOP} --run-dir ram"
 ).split()
 CNN = f"cluttered60 --units 4 --no-plots {LOOP} --run-dir cnn".split()

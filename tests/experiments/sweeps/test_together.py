@@ -43,7 +43,7 @@ SHARED_WITH_DRAM = {"task", "num_scales", "steps", "batch_size", "log_every", "e
 
 def plan_of(images, axes=(), zipped=(), seeds=1, **overrides):
     settings = SMALL | {"data": str(images)} | overrides
-    return make_plan(Study("ram", "quick", dict(axes), list(zipped), seeds, settings))
+    return make_plan(Study("ram", "cluttered60_dense", dict(axes), list(zipped), seeds, settings))
 
 
 def digests(cells):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("small_numbers")
 
 
 RAM = (
-    "quick --task pairs100 --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 4"
+    "cluttered60_dense --task pairs100 --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 4"
     " --glimpse-hidden 4 --location-hidden 4 --glimpse-features 4"
     " --steps 1 --batch-size 8 --eval-episodes 1 --no-plots --run-dir ram"
 )
