@@ -40,8 +40,8 @@ RUNS = {
     "ram_antithetic": ("ram", f"{RAM} --replicates 4 --antithetic --reward signed --start uniform --discount 1"),
     "ram_moving_average": (
         "ram",
-        f"cluttered60_dense {IMAGES} {SMALL_RAM} {LOOP} --core rnn --advantage moving_average --average-decay 0.5 --reward correct"
-        " --policy-weight 1 --classify-at last",
+        f"cluttered60_dense {IMAGES} {SMALL_RAM} {LOOP} --core rnn --advantage moving_average --average-decay 0.5"
+        " --reward correct --policy-weight 1 --classify-at last",
     ),
     "ram_leave_one_out": (
         "ram",

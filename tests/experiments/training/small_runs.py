@@ -2,8 +2,8 @@
 
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
 RAM = (
-    "cluttered60_dense --task images --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 16 --no-plots"
-    " --glimpse-hidden 8 --location-hidden 8 --glimpse-features 16 --sigma 3px --sigma-final 1px "
+    "cluttered60_dense --task images --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 16"
+    " --no-plots --glimpse-hidden 8 --location-hidden 8 --glimpse-features 16 --sigma 3px --sigma-final 1px "
     "--sigma-schedule linear " + LOOP
 ).split()
 CNN = ("mnist28 --task images --network fc --units 8 --no-plots " + LOOP).split()

@@ -145,7 +145,15 @@ def test_the_source_of_user_code_identifies_a_run_and_a_cell(own_reward):
 def test_a_run_is_not_resumed_with_other_user_code(own_reward, capsys):
     images = "--task images --data images.npz --steps 2 --batch-size 4 --evaluate-every 2 --no-plots --run-dir own"
     agent = "--num-scales 1 --glimpse-size 4 --num-glimpses 2 --core rnn --core-hidden 4 --reward own_reward:correct"
-    command = ["cluttered60_dense", *images.split(), *agent.split(), "--eval-episodes", "1", "--validation-episodes", "1"]
+    command = [
+        "cluttered60_dense",
+        *images.split(),
+        *agent.split(),
+        "--eval-episodes",
+        "1",
+        "--validation-episodes",
+        "1",
+    ]
     ram.main(command)
     starts = read_json(Path("own/starts.json"))["starts"]
     assert list(starts[0]["code"]) == ["own_reward:correct"]

@@ -251,9 +251,9 @@ def test_a_run_that_appears_while_images_are_loaded_is_kept(here, whole, capfd, 
 )
 def test_an_agent_resumes_with_its_whole_training_state(whole, monkeypatch, tmp_path, keeps):
     flags = (
-        "cluttered60_dense --task images --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --sigma 2px"
-        " --glimpse-hidden 8 --location-hidden 8 --glimpse-features 8 --no-plots --batch-size 8 --log-every 1 --steps 4"
-        f" --evaluate-every 2 --validation-episodes 1 --eval-episodes 1 {keeps}"
+        "cluttered60_dense --task images --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8"
+        " --sigma 2px --glimpse-hidden 8 --location-hidden 8 --glimpse-features 8 --no-plots --batch-size 8"
+        f" --log-every 1 --steps 4 --evaluate-every 2 --validation-episodes 1 --eval-episodes 1 {keeps}"
         f" --data {whole}/images.npz --run-dir run"
     ).split()
     monkeypatch.chdir(tmp_path)

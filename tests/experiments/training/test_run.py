@@ -80,7 +80,12 @@ def test_results_of_an_agent_have_every_read_out(agent_run):
     results, config = read_json(agent_run.folder / "results.json"), read_json(agent_run.folder / "config.json")
     assert tuple(results) == KEYS
     assert config == {name: results[name] for name in ("family", "preset", "config", "code")}
-    assert (results["task"], results["family"], results["preset"], results["seed"]) == ("images", "ram", "cluttered60_dense", 5)
+    assert (results["task"], results["family"], results["preset"], results["seed"]) == (
+        "images",
+        "ram",
+        "cluttered60_dense",
+        5,
+    )
     assert (results["steps"], results["episodes"]) == (4, 4 * 8 * 2) and results["wall_seconds"] > 0
     # Glimpse network, core, location, classes and baseline, weights and biases by hand.
     glimpse = (2 * 4 * 4 * 8 + 8) + (2 * 8 + 8) + (8 * 16 + 16) + (8 * 16 + 16)
