@@ -1,6 +1,6 @@
 """Trained agents as a library: load one by name, from a file or a run directory, and let it look at an image.
 
-    agent = load_agent("runs/ram-quick-seed0")
+    agent = load_agent("quick")
     look = agent.look("digit.png")
     look.predicted, look.probabilities, look.locations, look.boxes
 
