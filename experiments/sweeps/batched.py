@@ -19,7 +19,7 @@ from experiments.cli.console import print_line
 from experiments.cli.stopping import Stop
 from experiments.evaluation.errors import validation_errors
 from experiments.families import BuiltModel, Family
-from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms
+from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms, bind
 from experiments.training import run_directory
 from experiments.training.config import DataConfig, Experiment
 from experiments.training.image_shapes import write_image_shapes
@@ -119,10 +119,12 @@ def train_batched(
     """
     dataset = load(runs[0].experiment.data)
     images, members = digest(dataset), []
-    for run in runs:
-        built = build(run.family, run.experiment, dataset)
-        members.append(_Member(run, dataset, images, built, programs(run.experiment, built.model, dataset)))
-    batched = make_batched(programs.general(runs[0].experiment, members[0].built.model, dataset))
+    built = [build(run.family, run.experiment, dataset) for run in runs]
+    general = programs.general(runs[0].experiment, built[0].model, dataset)
+    for run, each in zip(runs, built, strict=True):
+        own = bind(general, configured_hyper(run.experiment, each.model))
+        members.append(_Member(run, dataset, images, each, own))
+    batched = make_batched(general)
     print_line(f"{members[0].built.summary}; {len(members)} runs in one program; {device()}")
     try:
         for step in sorted({member.step for member in members}):

@@ -45,16 +45,7 @@ class SharedPrograms:
 
     def __call__(self, experiment: Experiment, model: Model, dataset: Dataset) -> Programs:
         """Return the programs of a run, made once for all runs that share them."""
-        general, hyper = self.general(experiment, model, dataset), configured_hyper(experiment, model)
-
-        def bound(predict: Callable[..., Predictions]) -> Callable[..., Predictions]:
-            return lambda params, key, images: predict(params, key, images, hyper.model)
-
-        return Programs(
-            lambda state, source, num_steps: general.chunk(state, (source, hyper), num_steps),
-            bound(general.predict_validation),
-            bound(general.predict_final),
-        )
+        return bind(self.general(experiment, model, dataset), configured_hyper(experiment, model))
 
     def general(self, experiment: Experiment, model: Model, dataset: Dataset) -> GeneralPrograms:
         """Return the programs that a run shares with others."""
@@ -68,6 +59,19 @@ class SharedPrograms:
                 final_predictor(experiment, model),
             )
         return self._made[digest]
+
+
+def bind(general: GeneralPrograms, hyper: Hyper) -> Programs:
+    """Return the programs of a run with its hyperparameters."""
+
+    def bound(predict: Callable[..., Predictions]) -> Callable[..., Predictions]:
+        return lambda params, key, images: predict(params, key, images, hyper.model)
+
+    return Programs(
+        lambda state, source, num_steps: general.chunk(state, (source, hyper), num_steps),
+        bound(general.predict_validation),
+        bound(general.predict_final),
+    )
 
 
 def program_digest(experiment: Experiment, model: Model, dataset: Dataset) -> str:

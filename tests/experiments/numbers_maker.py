@@ -64,11 +64,7 @@ def untrained_run(folder, flags):
     """Leaves a run of `experiments.dram` as it is before its first step, as if it had been stopped there."""
     preset, experiment = parse_preset("dram", "", DRAM_PRESETS, [*FLAGS, *flags])
     dataset = load_task(experiment.data.task, resize=experiment.data.resize)
-    leave(folder, preset, experiment, reverse_dataset(dataset) if experiment.data.reverse else dataset)
-
-
-def leave(folder, preset, experiment, dataset):
-    """Leaves a run of an agent as it is before its first step."""
+    dataset = reverse_dataset(dataset) if experiment.data.reverse else dataset
     state = make_initial_state(experiment, build(experiment, dataset).model)
     open_run(folder, {"family": "dram", "preset": preset, "config": to_json(experiment), "code": {}}, resume=False)
     Checkpoints(folder / "checkpoints").save(state)

@@ -1,10 +1,13 @@
 """The commands of differentiable attention, from their flags to their pictures."""
 
+import contextlib
 import dataclasses
 import io
+import json
 import shutil
 from pathlib import Path
 
+import chex
 import jax
 import numpy as np
 import optax
@@ -15,14 +18,18 @@ from common.data import load_task
 from common.data.array_cache import read_arrays
 from common.data.blank import blank_task
 from experiments import colocalisation, evaluate, soft_attention, stn
+from experiments.cli.command_line import parse_preset
 from experiments.evaluation.places import split_layouts, true_boxes
+from experiments.families import FAMILIES
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESETS
 from experiments.families.dram import PRESETS as DRAM_PRESETS
 from experiments.families.soft_attention import PRESETS as SOFT_PRESETS
 from experiments.families.stn import PRESETS as STN_PRESETS
+from experiments.training.config import load_dataset
 from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json, read_metrics
+from experiments.training.warm_start import begin
 from stn.colocalisation import ENCODER
 from stn.config import NetworkConfig
 from tests.experiments.family_of import build
@@ -30,33 +37,73 @@ from tests.experiments.family_of import build
 LOOP = "--task images --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --seed 5"
 
 
+TRANSFORMER = f"RTS_st_fcn --units 8 --localisation-units 4 --downsample 1 {LOOP}"
+ENCODER_FLAGS = f"mnist28_cnn --resize 22 --no-plots {LOOP}"
+FINDER = "T84 --crop 22 --filters 2 --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2"
+
+
+@pytest.fixture(scope="module")
+def train(images, tmp_path_factory):
+    """Trains a run in a folder of its own, which it returns with the output and the messages."""
+
+    def call(module, line):
+        folder, out, err = tmp_path_factory.mktemp("runs") / "run", io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            module.main([*line.split(), "--data", str(images), "--run-dir", str(folder)])
+        return folder, out.getvalue(), err.getvalue()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def transformer(train):
+    return train(stn, TRANSFORMER)
+
+
+@pytest.fixture(scope="module")
+def encoder(train):
+    """The folder of a classifier of crops."""
+    return train(stn, ENCODER_FLAGS)[0]
+
+
+@pytest.fixture(scope="module")
+def localiser(train, encoder):
+    return train(colocalisation, f"{FINDER} --encoder-from {encoder}")
+
+
+def check_results_and_pictures(run, family, picture):
+    folder, out, err = run
+    results = read_json(folder / "results.json")
+    assert results["family"] == family and results["seed"] == 5
+    assert set(results["test"]) == {"greedy"} and results["test"]["greedy"]["n"] == 15
+    validated = [set(record) for record in read_metrics(folder) if "validation_error" in record]
+    assert len(validated) == 2 and not any("validation_greedy_error" in record for record in validated)
+    drawn = {path.name for path in (folder / "plots").iterdir()}
+    moving = {"training.gif"} if picture == "transformers.png" else set()
+    assert drawn == {"learning_curves.png", "confusion.png"} | ({picture} if picture else set()) | moving
+    assert "test accuracy: " in out and (folder / "report.html").is_file()
+    assert f"{optax.tree.size(read_run(folder).params()):,} parameters" in err
+
+
+def test_a_run_with_transformers_leaves_results_and_pictures(transformer):
+    check_results_and_pictures(transformer, "stn", "transformers.png")
+
+
 @pytest.mark.parametrize(
     "module, line, picture",
     [
-        (stn, "RTS_st_fcn --units 8 --localisation-units 4 --downsample 1", "transformers.png"),
         (stn, "RTS_fcn --units 8", None),
-        (soft_attention, "cluttered60 --units 8 --core-hidden 8 --num-glimpses 2", "attention.png"),
+        (soft_attention, "cluttered60 --units 8 --core rnn --core-hidden 8 --num-glimpses 2", "attention.png"),
         (soft_attention, "cluttered60_additive --filters 2 --layers 2 --hidden 8", "attention.png"),
     ],
 )
-def test_a_run_leaves_results_and_pictures(go, capsys, module, line, picture):
-    go(module, [*line.split(), *LOOP.split()])
-    results = read_json(Path("run/results.json"))
-    assert results["family"] == module.__name__.rpartition(".")[2] and results["seed"] == 5
-    assert set(results["test"]) == {"greedy"} and results["test"]["greedy"]["n"] == 15
-    validated = [set(record) for record in read_metrics(Path("run")) if "validation_error" in record]
-    assert len(validated) == 2 and not any("validation_greedy_error" in record for record in validated)
-    drawn = {path.name for path in Path("run/plots").iterdir()}
-    moving = {"training.gif"} if picture == "transformers.png" else set()
-    assert drawn == {"learning_curves.png", "confusion.png"} | ({picture} if picture else set()) | moving
-    printed = capsys.readouterr()
-    assert "test accuracy: " in printed.out and Path("run/report.html").is_file()
-    assert f"{optax.tree.size(read_run(Path('run')).params()):,} parameters" in printed.err
+def test_a_run_leaves_results_and_pictures(train, module, line, picture):
+    family = module.__name__.rpartition(".")[2]
+    check_results_and_pictures(train(module, f"{line} {LOOP}"), family, picture)
 
 
-def test_a_resumed_run_has_the_same_animation(go):
-    flags = [*["RTS_st_fcn", "--units", "8", "--localisation-units", "4", "--downsample", "1"], *LOOP.split()]
-    go(stn, flags)
+def test_a_resumed_run_has_the_same_animation(transformer, go):
+    shutil.copytree(transformer[0], "run")
     whole = Path("run/plots/training.gif").read_bytes()
     frames = Image.open(io.BytesIO(whole))
     assert frames.n_frames == 3, "before the first step, and at two validations"
@@ -64,7 +111,8 @@ def test_a_resumed_run_has_the_same_animation(go):
     np.testing.assert_allclose(then[0]["output_0"], then[0]["images"] / np.float32(255), rtol=1e-6)
     assert not np.array_equal(then[1]["grid_0"], then[2]["grid_0"])
     shutil.rmtree("run/checkpoints/4")
-    go(stn, flags, "--resume")
+    Path("run/plots/training.gif").unlink()
+    go(stn, TRANSFORMER.split(), "--resume")
     assert Path("run/plots/training.gif").read_bytes() == whole
 
 
@@ -131,74 +179,69 @@ def test_colocalisation_needs_batches_of_two():
         build(alone, blank_task("T84"))
 
 
-SMALL_ENCODER = "mnist28_cnn --resize 22"
-FINDER = "T84 --crop 22 --filters 2 --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --encoder-from encoder"
-
-
-def test_colocalisation_compares_crops_with_the_frozen_encoder_of_another_run(go, capsys):
-    go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
-    encoder = read_run(Path("encoder")).params()
-    go(colocalisation, FINDER.split())
-    results = read_json(Path("run/results.json"))
+def test_colocalisation_compares_crops_with_the_frozen_encoder_of_another_run(encoder, localiser, tmp_path, capsys):
+    folder, out, _ = localiser
+    results = read_json(folder / "results.json")
     assert results["family"] == "colocalisation" and set(results["test"]) == {"greedy"}
     assert set(results["overlap"]) == {"validation", "test"} and results["overlap"]["test"]["n"] == 15
     assert 0 < results["overlap"]["test"]["mean"] < 1
-    assert {path.name for path in Path("run/plots").iterdir()} >= {
+    assert {path.name for path in (folder / "plots").iterdir()} >= {
         "learning_curves.png",
         "transformers.png",
         "training.gif",
     }
-    out = capsys.readouterr().out
     assert "overlap with the true boxes" in out and f"boxes found: {results['overlap']['test']['found']:.2f}% (" in out
-    evaluate.main(["run", "--output", "errors.json"])
-    assert read_json(Path("errors.json"))["overlap"] == results["overlap"]
+    evaluate.main([str(folder), "--output", str(tmp_path / "errors.json")])
+    assert read_json(tmp_path / "errors.json")["overlap"] == results["overlap"]
     assert "overlap with the true boxes" in capsys.readouterr().out
-    trained = read_run(Path("run")).params()[ENCODER]
-    assert jax.tree.all(jax.tree.map(np.array_equal, trained, encoder)), "the encoder is frozen"
+    frozen = jax.tree.map(np.array_equal, read_run(folder).params()[ENCODER], read_run(encoder).params())
+    assert jax.tree.all(frozen), "the encoder is frozen"
 
 
-def test_a_transformer_starts_from_the_parameters_of_another_run(go, refused, capsys):
-    small = f"RTS_st_fcn --units 8 --localisation-units 4 --downsample 1 --no-plots {LOOP}".split()
-    go(stn, small, "--run-dir", "former")
-    capsys.readouterr()
-    further = [*small, "--seed", "1", "--init-from", "former"]
+def first_params(name, flags, images):
+    """Return the parameters that a run begins with."""
+    _, experiment = parse_preset(name, "", FAMILIES[name].presets, [*flags, "--data", str(images)])
+    model = FAMILIES[name].build(experiment, load_dataset(experiment.data)).model
+    return begin(FAMILIES[name], experiment, model, False)[0].params
+
+
+def test_a_transformer_starts_from_the_parameters_of_another_run(transformer, images, refused):
+    further = [*TRANSFORMER.split(), "--no-plots", "--seed", "1", "--init-from", str(transformer[0])]
     assert "give the model the same settings" in refused(stn, [*further, "--localisation-units", "3"])
     absent = "init_from: run directory 'absent' holds no config.json"
-    assert absent in refused(stn, [*small, "--init-from", "absent"])
-    # The learning rate is too small to change the parameters, and another seed would initialise them differently.
-    go(stn, further, "--learning-rate", "1e-12")
-    first, second = (read_run(Path(folder)).params() for folder in ("former", "run"))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), first, second)
+    assert absent in refused(stn, [*further, "--init-from", "absent"])
+    # Another seed would initialise them differently.
+    chex.assert_trees_all_equal(first_params("stn", further, images), read_run(transformer[0]).params())
 
 
-def test_a_localiser_starts_from_the_parameters_of_another_run(go, refused, capsys):
-    go(stn, [*SMALL_ENCODER.split(), *LOOP.split()], "--no-plots", "--run-dir", "encoder")
-    go(colocalisation, FINDER.split(), "--no-plots", "--run-dir", "localiser")
-    capsys.readouterr()
-    both = "init_from 'localiser' with encoder_from 'encoder': give one of them"
-    assert both in refused(colocalisation, [*FINDER.split(), "--init-from", "localiser"])
-    other = "init_from 'encoder' is no run of experiments.colocalisation"
-    assert other in refused(colocalisation, ["T84", "--batch-size", "8", "--init-from", "encoder"])
-    # The learning rate is too small to change the parameters.
-    further = FINDER.replace("T84", "TC84").replace("--encoder-from encoder", "--init-from localiser --seed 1")
-    go(colocalisation, further.split(), "--no-plots", "--learning-rate", "1e-12")
-    first, second = (read_run(Path(folder)).params() for folder in ("localiser", "run"))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), first, second)
+def test_a_localiser_starts_from_the_parameters_of_another_run(encoder, localiser, images, refused):
+    folder = localiser[0]
+    both = f"init_from '{folder}' with encoder_from '{encoder}': give one of them"
+    assert both in refused(
+        colocalisation, [*FINDER.split(), "--encoder-from", str(encoder), "--init-from", str(folder)]
+    )
+    other = f"init_from '{encoder}' is no run of experiments.colocalisation"
+    assert other in refused(colocalisation, ["T84", "--batch-size", "8", "--init-from", str(encoder)])
+    further = f"{FINDER.replace('T84', 'TC84')} --init-from {folder} --seed 1"
+    chex.assert_trees_all_equal(first_params("colocalisation", further.split(), images), read_run(folder).params())
 
 
 @pytest.mark.parametrize(
-    "flags, message",
+    "part, changes, message",
     [
-        ("--input-mean 0.13", "input_mean is 0.13 in that run but 0.0 here"),
-        ("--resize 44 --downsample 2", "downsample is 2 in that run but 1 here"),
+        ("network", {"input_mean": 0.13}, "input_mean is 0.13 in that run but 0.0 here"),
+        ("transformer", {"downsample": 2}, "downsample is 2 in that run but 1 here"),
     ],
 )
-def test_an_encoder_that_expects_other_images_is_refused(go, refused, capsys, flags, message):
+def test_an_encoder_that_expects_other_images_is_refused(encoder, refused, part, changes, message):
     """All shapes are the same, so the parameters would load."""
-    flags = [*SMALL_ENCODER.split(), *LOOP.split(), *flags.split()]
-    go(stn, flags, "--no-plots", "--run-dir", "encoder")
-    capsys.readouterr()
-    assert f"encoder_from 'encoder': {message}" in refused(colocalisation, FINDER.split())
+    shutil.copytree(encoder, "other")
+    saved = read_json(Path("other/config.json"))
+    saved["config"]["model"][part] |= changes
+    if part == "transformer":
+        saved["config"]["data"]["resize"] = 44  # Which downsampling halves.
+    Path("other/config.json").write_text(json.dumps(saved))
+    assert f"encoder_from 'other': {message}" in refused(colocalisation, [*FINDER.split(), "--encoder-from", "other"])
 
 
 def test_colocalisation_presets_do_not_select_parameters_by_labels():

@@ -9,6 +9,7 @@ import pytest
 
 from common.training.step import Model
 from experiments.sweeps import local, together
+from experiments.sweeps.batched import BatchedRun, train_batched
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.launchers import Stop
 from experiments.sweeps.shared_programs import SharedPrograms, program_digest
@@ -17,7 +18,6 @@ from experiments.training.config import OutputConfig, load_dataset
 from experiments.training.restore import read_run
 from experiments.training.run import run
 from experiments.training.run_directory import locked, read_json, read_metrics
-from tests.experiments import numbers_maker
 from tests.experiments.family_of import build
 
 SMALL = {
@@ -25,20 +25,19 @@ SMALL = {
     "glimpse_size": 4,
     "num_scales": 1,
     "num_glimpses": 2,
+    "core": "rnn",
     "core_hidden": 8,
     "glimpse_hidden": 8,
     "location_hidden": 8,
     "glimpse_features": 8,
     "replicates": 2,
-    "steps": 6,
+    "steps": 4,
     "batch_size": 8,
-    "log_every": 3,
-    "evaluate_every": 3,
+    "log_every": 2,
+    "evaluate_every": 2,
     "eval_episodes": 2,
     "validation_episodes": 1,
 }
-
-SHARED_WITH_DRAM = {"task", "num_scales", "steps", "batch_size", "log_every", "evaluate_every", "eval_episodes"}
 
 
 def plan_of(images, axes=(), zipped=(), seeds=1, **overrides):
@@ -71,10 +70,16 @@ def test_continuous_hyperparameters_and_seeds_share_a_program(images):
     assert one == other
 
 
+@pytest.fixture(scope="module")
+def digest(images):
+    """Return the digest of the small cell."""
+    (digest,) = digests(plan_of(images).cells)
+    return digest
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        {"num_glimpses": 3},
         {"core": "gru"},
         {"sigma_schedule": "linear"},
         {"advantage": "leave_one_out"},
@@ -86,14 +91,13 @@ def test_continuous_hyperparameters_and_seeds_share_a_program(images):
         {"locations": "random"},
     ],
 )
-def test_settings_that_change_the_program_have_another_digest(images, other):
-    (plain,), (changed,) = digests(plan_of(images).cells), digests(plan_of(images, **other).cells)
-    assert plain != changed
+def test_settings_that_change_the_program_have_another_digest(images, digest, other):
+    assert digests(plan_of(images, **other).cells) != [digest]
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["plain", "jitted"])
 def test_constants_are_part_of_the_digest(images, wrap):
-    plan = plan_of(images)
+    plan = plan_of(images, num_glimpses=1, replicates=1)
     (cell,), dataset = plan.cells, load_dataset(plan.cells[0].config.data)
     model = build(cell.config, dataset).model
 
@@ -179,20 +183,16 @@ def test_every_cell_is_reported_as_finished(swept, mode):
     assert {status.state for _, status in statuses[mode]} == {"running", "finished"}
 
 
-def test_batched_cells_start_from_the_parameters_of_another_run(images, tmp_path):
-    tiny = {"glimpse_network": "dense", "lower_hidden": 8, "upper_hidden": 8, "context_size": 8}
-    shared = {name: SMALL[name] for name in SMALL if name in SHARED_WITH_DRAM}
-    settings = shared | tiny | {"data": str(images), "glimpse_size": 10, "glimpses_per_target": 1}
-    former = make_plan(Study("dram", "pairs100", {}, [], 2, settings)).cells[1]
-    numbers_maker.leave(tmp_path / "former", former.preset, former.config, load_dataset(former.config.data))
+def test_batched_cells_start_from_the_parameters_of_another_run(swept, images, tmp_path):
+    cells, folders, _ = swept
+    former = cell_folder(folders["no"], cells[1])
     # These learning rates are too small to change the parameters.
-    axes = {"learning_rate": (1e-12, 2e-12)}
-    cells = make_plan(Study("dram", "pairs100", axes, [], 1, settings | {"init_from": str(tmp_path / "former")})).cells
-    (tmp_path / "sweep" / "cells").mkdir(parents=True)
-    with Stop() as stop:
-        local.execute(cells, tmp_path / "sweep", lambda *status: None, stop, together="vmap")
-    expected = read_run(tmp_path / "former").params()
-    for cell in cells:
-        params = read_run(cell_folder(tmp_path / "sweep", cell)).params(last=True)
+    further = plan_of(images, {"learning_rate": (1e-12, 2e-12)}, init_from=str(former)).cells
+    batch = [BatchedRun(cell.family, cell.config, cell.preset, cell_folder(tmp_path, cell)) for cell in further]
+    (tmp_path / "cells").mkdir()
+    train_batched(batch, SharedPrograms(), load_dataset)
+    expected = read_run(former).params()
+    for member in batch:
+        params = read_run(member.run_dir).params(last=True)
         jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-8), params, expected)
-        assert cell.config.training.seed != former.config.training.seed, "the seeds must differ"
+        assert member.experiment.training.seed != cells[1].config.training.seed, "the seeds must differ"

@@ -10,21 +10,15 @@ import numpy as np
 import pytest
 
 from common.data import blank_task, load_task
-from experiments import dram, ram
+from experiments import dram
 from experiments.families import FAMILIES
 from experiments.families.dram import GLIMPSE_NETWORK
+from experiments.training.config import to_json
 from experiments.training.restore import read_run
-from experiments.training.run_directory import read_json
+from experiments.training.run_directory import open_run, read_json
 from tests.experiments.numbers_maker import FLAGS
 
 pytestmark = pytest.mark.usefixtures("small_numbers")
-
-
-RAM = (
-    "cluttered60_dense --task pairs100 --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 4"
-    " --glimpse-hidden 4 --location-hidden 4 --glimpse-features 4"
-    " --steps 1 --batch-size 8 --eval-episodes 1 --no-plots --run-dir ram"
-)
 
 
 @pytest.fixture
@@ -83,6 +77,7 @@ def test_init_from_starts_with_all_parameters_of_the_run(readers, train):
 
 def test_a_run_resumes_without_the_run_of_its_warm_start(readers, train, capsys):
     flags = ["--glimpse-network-from", "former", "--run-dir", "run"]
+    flags += ["--steps", "2", "--log-every", "2", "--evaluate-every", "2"]
     Path("former").symlink_to(readers / "forward")
     train(*flags)
     Path("former").unlink()
@@ -142,8 +137,8 @@ def test_bad_input_is_refused_before_images_are_made(readers, flags, message, tm
 def test_parameters_that_do_not_fit_are_refused_in_one_line(readers, tmp_path, monkeypatch, capsys, flags, message):
     monkeypatch.chdir(tmp_path)
     if "ram" in flags:
-        ram.main(RAM.split())
-        capsys.readouterr()
+        _, experiment = FAMILIES["ram"].presets["quick"]
+        open_run(Path("ram"), {"family": "ram", "preset": "quick", "config": to_json(experiment)}, resume=False)
     with pytest.raises(SystemExit) as stop:
         dram.main([*FLAGS, "--run-dir", "run", *(flag.format(readers) for flag in flags)])
     line = capsys.readouterr().err.splitlines()[-1]
