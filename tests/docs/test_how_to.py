@@ -42,6 +42,12 @@ SMALL = (
     "--task images --data images.npz --glimpse-size 9 --num-glimpses 2 --num-scales 1 --core-hidden 8 --steps 2"
     " --batch-size 4 --evaluate-every 2 --eval-episodes 1 --validation-episodes 1 --no-plots --run-dir run"
 )
+SMALL_NETWORKS = {
+    "add_an_estimator": "--core rnn --conv-channels 2",
+    "add_a_core": "--conv-channels 2",
+    "add_a_glimpse_network": "--core rnn",
+    "add_a_location_policy": "--core rnn --conv-channels 2",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +81,7 @@ def test_an_example_is_short(page):
 
 @pytest.mark.parametrize("page", MODULES)
 def test_the_command_of_a_page_trains(page, folder, capsys):
-    ram.main([*_command(page).split(), *SMALL.split()])
+    ram.main([*_command(page).split(), *SMALL.split(), *SMALL_NETWORKS[page].split()])
     assert np.isfinite(json.loads((folder / "run" / "results.json").read_text())["test"]["greedy"]["error"])
     shown = any("sigma_px" in record for record in read_metrics(folder / "run"))
     assert shown == (", sigma " in capsys.readouterr().err) == (page != GRID), "the grid policy has no sigma"

@@ -94,7 +94,7 @@ def test_operations_grow_linearly_with_the_number_of_glimpses():
 
 
 def test_glimpses_after_the_end_symbol_cost_nothing():
-    experiment = DramExperiment(data=NUMBERS, model=DramConfig(retina=RetinaConfig(12, 2)))
+    experiment = DramExperiment(data=NUMBERS, model=DramConfig(agent=DramAgentConfig(2)))
     shapes = shapes_of(NUMBERS)
     family = family_of(experiment)
     counts = [cost_of("x", family, experiment, shapes, symbols).to_end for symbols in (1.0, 3.0, 3.5, 6.0)]

@@ -1,6 +1,5 @@
 """Whole experiments of DRAM on sequences, from the command line: results, evaluation, resuming, and bad input."""
 
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from experiments import dram, evaluate, ram
 from experiments.output.readouts import READOUTS, readout_name
-from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
+from experiments.training.run_directory import read_json, read_metrics
 
 LOOP = (
     "--optimizer adam --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2"
@@ -77,26 +76,6 @@ def test_evaluate_prints_the_errors_of_the_results(trained, monkeypatch, capsys)
         row = " │ ".join(f"{e['error']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in cells)
         (line,) = [line for line in out.splitlines() if line.startswith(f"│ {readout_name(method, 3)} ")]
         assert row in line
-
-
-def test_an_interrupted_run_resumes_to_the_same_bits(trained, go, monkeypatch, capsys):
-    append = MetricsWriter.append
-
-    def append_and_interrupt(self, record):
-        append(self, record)
-        signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
-        patched.setattr(MetricsWriter, "append", append_and_interrupt)
-        go(dram, FLAGS)
-    assert stop.value.code == 130
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert "stopped after step 2, which is saved" in line and "-m experiments.dram pairs100_sequence" in line
-    go(dram, FLAGS, "--resume")
-    states = [read_json(f / "checkpoints" / "4" / "digest.json")["state"] for f in (Path("run"), trained)]
-    results = [read_json(f / "results.json") for f in (Path("run"), trained)]
-    assert states[0] == states[1]
-    assert all(results[0][split] == results[1][split] for split in ("validation", "test"))
 
 
 WRONG = [

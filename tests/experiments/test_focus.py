@@ -59,6 +59,7 @@ def test_crops_are_read_like_images_of_the_run(written, readers, first_pass):
 
     resize = {"whole": lambda images: images, "downsampled": command.downsampler(12, 12)}[first_pass]
 
+    @jax.jit
     def cut(key, images):
         episode = agent.play(params, key, resize(images), "greedy")
         return focus(images, episode.locations, reading_glimpses(agent.sequence, episode.logits), (12, 12))

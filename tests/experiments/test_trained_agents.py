@@ -55,7 +55,8 @@ def here(folder, monkeypatch):
 def test_a_look_is_the_greedy_episode(here):
     agent = load_agent("ram")
     images = np.load("kept.npz")["images"]
-    episode = agent.attention.play(agent.params, jax.random.key(0), jnp.asarray(images), "greedy")
+    play = jax.jit(agent.attention.play, static_argnums=3)
+    episode = play(agent.params, jax.random.key(0), jnp.asarray(images), "greedy")
     for i, image in enumerate(images[:3]):
         seen = agent.look(image)
         np.testing.assert_array_equal(seen.image, image)
@@ -174,8 +175,9 @@ def test_an_agent_that_reads_sequences_names_its_symbols(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     digits = np.random.default_rng(0).integers(0, 255, (90, 28, 28), dtype=np.uint8)
     np.savez("digits.npz", images=digits, labels=np.arange(90) % 10)
-    flags = "--glimpses-per-target 1 --lower-hidden 8 --upper-hidden 8 --glimpse-features 8 --conv-channels 2"
-    dram.main(f"pairs100_sequence --data digits.npz {flags} {LOOP} --run-dir run".split())
+    flags = "--glimpses-per-target 1 --lower-hidden 8 --upper-hidden 8 --glimpse-features 8 --core rnn --steps 1"
+    glimpses = "--glimpse-network dense --glimpse-size 4 --num-scales 1 --context-size 8 --context-channels 2"
+    dram.main(f"pairs100_sequence --data digits.npz {LOOP} {flags} {glimpses} --run-dir run".split())
     agent = load_agent("run")
     for image in load_task("pairs100_sequence", "digits.npz").test.images[:3]:
         seen = agent.look(image)

@@ -110,9 +110,9 @@ def test_distractors_never_darken_the_image_and_every_pixel_comes_from_the_sourc
 
 def test_64_bits_do_not_change_a_sample():
     source = _source()
-    expected = CANVAS.draw(KEY, source)
+    expected = jax.jit(CANVAS.draw)(KEY, source)
     with jax.enable_x64(True):
-        image, label = CANVAS.draw(KEY, source)
+        image, label = jax.jit(CANVAS.draw)(KEY, source)
     assert image.dtype == np.uint8 and label.dtype == np.int32
     np.testing.assert_array_equal(image, expected[0])
     assert label == expected[1]
