@@ -29,6 +29,7 @@ FIXED = PolicyConfig(sigma="0.3")
 POLICY_ALONE = LossConfig(classification_weight=0.0, value_weight=0.0)
 
 
+@functools.cache
 def _ram(loss=POLICY_ALONE, policy=FIXED, **estimator):
     config = RamConfig(RetinaConfig(3, 2), SMALL, policy, loss, EstimatorConfig(**{"reward": "gain"} | estimator))
     return make_ram(config, HEIGHT, WIDTH, 1, CLASSES)
@@ -45,9 +46,13 @@ def _step_input(model, played=None):
     return StepInput(jnp.zeros(()), model.hyper, model.estimator_state, played)
 
 
+@functools.cache
+def _compiled(loss):
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
 def _gradient(ram, params, played=None):
-    loss = jax.jit(jax.value_and_grad(ram.model.loss, has_aux=True))
-    (_, (metrics, _)), gradient = loss(params, KEY, IMAGES, LABELS, _step_input(ram.model, played))
+    (_, (metrics, _)), gradient = _compiled(ram.model.loss)(params, KEY, IMAGES, LABELS, _step_input(ram.model, played))
     return metrics, gradient
 
 
@@ -117,9 +122,9 @@ def _train_step(ram, rate=0.01):
 
 
 def test_several_updates_equal_their_loop():
-    ram = _ram(replicates=2, surrogate="ppo_clip", passes=2, minibatches=3)
+    ram = _ram(replicates=2, surrogate="ppo_clip", passes=2, minibatches=2)
     state, metrics = _train_step(ram)
-    assert float(metrics["updates"]) == 6
+    assert float(metrics["updates"]) == 4
 
     @jax.jit
     def by_hand(params):
@@ -127,10 +132,10 @@ def test_several_updates_equal_their_loop():
         key = jax.random.split(jax.random.fold_in(base_key, 0))[1]
         play_key, order_key, loss_key = jax.random.split(key, 3)
         played, _ = ram.model.passes.play(params, play_key, IMAGES, LABELS, _step_input(ram.model))
-        losses, keys = [], iter(jax.random.split(loss_key, 6))
+        losses, keys = [], iter(jax.random.split(loss_key, 4))
         for of_pass in jax.random.split(order_key, 2):
             order = jax.random.permutation(of_pass, BATCH)
-            for part in order.reshape(3, 2):
+            for part in order.reshape(2, 3):
                 here = _step_input(ram.model, jax.tree.map(lambda leaf, part=part: leaf[:, :, part], played))
                 loss, gradient = jax.value_and_grad(ram.model.loss, has_aux=True)(
                     params, next(keys), IMAGES[part], LABELS[part], here
