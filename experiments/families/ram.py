@@ -64,12 +64,12 @@ def _ram(
 def _convolutional(
     task: str, retina: RetinaConfig, sigma: str, sigma_final: str, steps: int, evaluate_every: int
 ) -> RamExperiment:
-    """Configure RAM with convolutions on the glimpse, as in DRAM, and Muon, chosen on validation images of cluttered60.
+    """Configure RAM with convolutions on the glimpse, as in DRAM, and Muon.
 
-    After 1.02 M images its error is half of that of the dense glimpse network with Adam, which sees more of them in the
-    same time.
+    Chosen on validation images of cluttered60, and the policy weight on those of augmented100: the error after 1,200
+    steps of quick is 10.3% with a weight of 0.01, and 8.8% with 0.1 and with 0.4.
     """
-    dense = _ram(task, retina, sigma, sigma_final, steps, glimpse_hidden=256)
+    dense = _ram(task, retina, sigma, sigma_final, steps, glimpse_hidden=256, policy_weight=0.1)
     agent = dataclasses.replace(dense.model.agent, glimpse_network="conv", conv_channels=16)
     return dataclasses.replace(
         dense,
