@@ -26,7 +26,7 @@ from experiments.cli.console import print_line
 from experiments.evaluation.cost import Cost, cost_of, cost_record
 from experiments.output.text import duration
 from experiments.reports.results_pages import PAPER, write_pages
-from experiments.reports.stored_runs import training_flags
+from experiments.reports.stored_runs import trained_as
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.driver import run_sweep
@@ -87,7 +87,7 @@ class Row(NamedTuple):
     def is_stored(self, cell: Cell) -> bool:
         """Return True if the result of a cell is stored, with the same configuration but for what was recorded."""
         path = self.file(cell.seed)
-        return path.exists() and training_flags(read_json(path)) == training_flags(cell.identity())
+        return path.exists() and trained_as(read_json(path)) == trained_as(cell.identity())
 
 
 def main(args: Sequence[str] | None = None) -> None:

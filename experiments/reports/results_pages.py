@@ -35,14 +35,13 @@ from experiments.reports.result_cells import (
 )
 from experiments.reports.stored_runs import (
     Group,
-    closest_preset,
     command,
     deviation,
     measure,
     minutes,
     planned_images,
     read_groups,
-    training_flags,
+    trained_as,
     training_images,
 )
 from experiments.sweeps.outcomes import DIFFERENCES, RESULTS, csv_text
@@ -300,8 +299,8 @@ def index_text(groups: Mapping[str, Group]) -> str:
         entry = {
             "name": name,
             "family": run["family"],
-            "preset": closest_preset(run),
-            "is_preset": not training_flags(run),
+            "preset": trained_as(run)[0],
+            "is_preset": not trained_as(run)[1],
             "error": round(error, 4),
             "low": round(low, 4),
             "high": round(high, 4),

@@ -4,6 +4,7 @@ A folder such as `results/mnih2014` holds copies of runs' `results.json` under c
 `ram_28-seed1.json` and `ram_28-seed2.json` are one group of three seeds.
 """
 
+import itertools
 import re
 import shlex
 import statistics
@@ -12,12 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.cli.fields import fields_of, is_bool
-from experiments.families import FAMILIES
+from experiments.families import FAMILIES, find_preset
 from experiments.output.readouts import readout_name
 from experiments.output.text import interval_text
-from experiments.sweeps.options import parse
 from experiments.sweeps.statistics import mean_interval
-from experiments.sweeps.study import make_plan
 from experiments.training.config import flatten, to_json
 from experiments.training.run_directory import read_json
 
@@ -80,7 +79,8 @@ def closest_preset(results: Mapping[str, Any]) -> str:
     Of several it is the run's own, or the first. The preset that a run was started from may have changed since.
     """
     presets, own = FAMILIES[results["family"]].presets, results["preset"]
-    names = [name for name, (_, preset) in presets.items() if name == own or preset.data.task == results["task"]]
+    task = next(value for key, value in flatten(results["config"]) if _flag(key) == "task")
+    names = [name for name, (_, preset) in presets.items() if name == own or preset.data.task == task]
     return min(names, key=lambda name: (len(changed_flags(results, name)), name != own))
 
 
@@ -109,10 +109,14 @@ def changed_flags(results: Mapping[str, Any], name: str | None = None) -> dict[s
     return changed
 
 
-def training_flags(results: Mapping[str, Any]) -> dict[str, str]:
-    """Return `changed_flags` without those that decide what is recorded, and not what is trained."""
-    flags = changed_flags(results)
-    return {flag: value for flag, value in flags.items() if flag.removeprefix("--") not in PRESET_FLAGS}
+def trained_as(results: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return the closest preset, and `changed_flags` without those that decide what is recorded, not what is trained.
+
+    Two runs, or cells of a sweep, for which they are the same differ in the seed alone.
+    """
+    preset = closest_preset(results)
+    flags = changed_flags(results, preset)
+    return preset, {flag: value for flag, value in flags.items() if flag.removeprefix("--") not in PRESET_FLAGS}
 
 
 def command(results: Mapping[str, Any]) -> str:
@@ -128,9 +132,10 @@ def planned_images(flags: str) -> str:
       flags: family, preset and flags.
     """
     family, preset, *rest = shlex.split(flags)
-    study, _ = parse([family, "--preset", preset, *rest])
-    training = make_plan(study).cells[0].config.training
-    return f"{training.steps * training.batch_size / 1e6:.2f} M"
+    training = find_preset(FAMILIES[family], preset).training
+    given = dict(itertools.pairwise(rest))
+    steps, batch_size = given.get("--steps", training.steps), given.get("--batch-size", training.batch_size)
+    return f"{int(steps) * int(batch_size) / 1e6:.2f} M"
 
 
 def errors_of(group: Group, readout: str = "average_probability", split: str = "test") -> list[float]:

@@ -16,7 +16,7 @@ SMALL = (
     "--data images.npz --steps 2 --batch-size 8 --log-every 1 --evaluate-every 2 --eval-episodes 1"
     " --validation-episodes 1 --run-dir run"
 )
-AGENT = f"--num-glimpses 2 --glimpse-size 4 --num-scales 1 --core-hidden 8 --glimpse-hidden 8 {SMALL}"
+AGENT = f"--core rnn --num-glimpses 2 --glimpse-size 4 --num-scales 1 --core-hidden 8 --glimpse-hidden 8 {SMALL}"
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +58,6 @@ def test_every_metric_of_a_classifier_is_explained():
 
 def test_every_metric_of_a_dram_is_explained():
     networks = "--glimpse-network dense --conv-channels 64 --lower-hidden 8 --upper-hidden 8 --context-size 8"
-    retina = "--glimpse-size 4 --num-scales 1 --glimpses-per-target 2"
+    retina = "--glimpse-size 4 --num-scales 1 --glimpses-per-target 2 --core rnn --optimizer adam"
     dram.main(["pairs100", *f"--task images {retina} {networks} --no-plots {SMALL}".split()])
     check_metrics()

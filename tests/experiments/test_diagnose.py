@@ -1,11 +1,15 @@
 """The command that diagnoses a trained agent."""
 
 import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from experiments import cnn, diagnose, dram, ram
+from common.attention.sequences import Sequence
+from experiments import cnn, diagnose, ram
 
 LOOP = (
     "--data digits.npz --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1"
@@ -33,7 +37,9 @@ def folder(tmp_path_factory):
         save_digits()
         ram.main(RAM)
         cnn.main(CNN)
-        ram.main([*RAM, "--locations", "random", "--no-plots", "--run-dir", "random"])
+        shutil.copytree("ram", "random")
+        config = Path("random/config.json")
+        config.write_text(config.read_text().replace('"locations": "learned"', '"locations": "random"'))
     return path
 
 
@@ -75,13 +81,9 @@ def test_bad_input_is_one_line(folder, monkeypatch, capsys, args, said):
     assert said in line and line.startswith("error: ")
 
 
-def test_an_agent_that_reads_sequences_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    save_digits()
-    flags = (
-        "--glimpses-per-target 1 --lower-hidden 8 --upper-hidden 8 --glimpse-features 8 --conv-channels 2 --no-plots"
-    )
-    dram.main(f"pairs100_sequence {flags} {LOOP} --run-dir run".split())
+def test_an_agent_that_reads_sequences_is_refused(monkeypatch, capsys):
+    reader = SimpleNamespace(built=SimpleNamespace(attention=SimpleNamespace(sequence=Sequence(1))))
+    monkeypatch.setattr(diagnose, "read_run", lambda run_dir, load: reader)
     with pytest.raises(SystemExit, match="2"):
         diagnose.main(["run"])
     assert "a model that reads sequences cannot be diagnosed" in capsys.readouterr().err

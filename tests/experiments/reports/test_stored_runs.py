@@ -9,7 +9,7 @@ import pytest
 from experiments.cli.command_line import parse_preset
 from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESETS
 from experiments.families.ram import PRESETS as RAM_PRESETS
-from experiments.reports.stored_runs import command, measure, read_groups, training_images
+from experiments.reports.stored_runs import command, measure, read_groups, trained_as, training_images
 from experiments.training.config import to_json
 
 METHODS = ("greedy", "sampled", "average_probability", "average_log_probability")
@@ -54,6 +54,16 @@ def test_the_command_is_the_preset_and_the_flags_that_differ_from_it() -> None:
     )
     flags = "--data 'my digits' --locations random --learned-sigma global --no-keep-best"
     assert command(make_results(config=to_json(changed))) == f"python -m experiments.ram cluttered60 {flags}"
+
+
+def test_runs_of_two_presets_of_a_task_differ_although_neither_has_flags() -> None:
+    """A preset that has changed since a run does not pass for the run."""
+    dense = make_results(config=to_json(RAM_PRESETS["cluttered60_dense"][1]))
+    assert command(dense) == "python -m experiments.ram cluttered60_dense"
+    assert trained_as(dense) == ("cluttered60_dense", {}) and trained_as(make_results()) == ("cluttered60", {})
+    recorded = dataclasses.replace(RAM_PRESETS["cluttered60"][1].training, evaluate_every=7, seed=3)
+    changed = make_results(config=to_json(dataclasses.replace(RAM_PRESETS["cluttered60"][1], training=recorded)))
+    assert trained_as(changed) == trained_as(make_results())
 
 
 def test_a_setting_that_is_newer_than_the_run_had_its_default() -> None:

@@ -110,7 +110,10 @@ def test_trained_agent_with_a_fitted_value_network(preset, tmp_path, capsys):
         (".", "holds no config.json"),
         (". --data x.npz", "a run has its own images"),
         ("learner", "agent 'learner' learns its sigma (global): none can be set"),
-        ("fixed", "agent 'fixed' has the location_policy 'tests.experiments.test_gradient_variance:Fixed': no sigma"),
+        (
+            "fixed",
+            f"agent 'fixed' has the location_policy '{__name__}:Fixed': no sigma",
+        ),
         ("random", "agent 'random' draws no location from a learned policy"),
         ("tiny --estimators gea", "did you mean 'gae'?"),
         ("tiny --estimators leave_one_out --replicates 1", "no estimator is left to measure"),
