@@ -96,7 +96,7 @@ PRESETS: dict[str, tuple[str, RamExperiment]] = {
     ),
     "cluttered60": (
         "Cluttered MNIST 60x60, 8 glimpses (Mnih et al. 2014: 4.04% error).",
-        _convolutional("cluttered60", MEDIUM, "12px", "2px", 14_000, evaluate_every=700),
+        _convolutional("cluttered60", MEDIUM, "12px", "2px", 8_000, evaluate_every=1_000),
     ),
     "cluttered60_dense": (
         "The same with the dense glimpse network of Mnih et al. 2014 (4.04% error), by Adam.",
