@@ -6,6 +6,7 @@ finished, the ``results.json`` of each seed, with the cost of a prediction, is s
 """
 
 import dataclasses
+import functools
 import shlex
 import sys
 import time
@@ -13,7 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -63,7 +64,8 @@ class Reproduction:
     """List the runs and what is stored, and stop."""
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """One row of a table that can be run.
 
     Attributes:
@@ -79,6 +81,17 @@ class Row(NamedTuple):
     model: str
     command: str
     study: Study
+
+    @functools.cached_property
+    def cells(self) -> Sequence[Cell]:
+        """Return its cells, one for each seed. Planning checks the model, which takes a second."""
+        return make_plan(self.study).cells
+
+    @functools.cached_property
+    def cost(self) -> Cost:
+        """Return the cost of a prediction of its model."""
+        cell = self.cells[0]
+        return cost_of(self.run, cell.family, cell.config, load_blank(cell.config.data))
 
     def file(self, seed: int) -> Path:
         """Return the file in which the result of a seed is stored."""
@@ -156,32 +169,26 @@ def row_study(entry: Mapping[str, Any], config: Reproduction) -> Study:
 
 def missing_seeds(row: Row, config: Reproduction) -> list[int]:
     """Return the seeds of a row that are to be run: all of a quick run, else those that are not stored."""
-    cells = make_plan(row.study).cells
-    return [cell.seed for cell in cells if config.budget == "quick" or not row.is_stored(cell)]
+    return [cell.seed for cell in row.cells if config.budget == "quick" or not row.is_stored(cell)]
 
 
 def missing_work(row: Row, config: Reproduction) -> float:
     """Return the operations of the forward passes of the seeds to be run, to estimate the time that is left."""
     if not (seeds := missing_seeds(row, config)):
         return 0.0
-    cell = make_plan(row.study).cells[0]
-    training = cell.config.training
-    return len(seeds) * training.steps * training.batch_size * (cost_of_cell(row, cell).flops or 1.0)
-
-
-def cost_of_cell(row: Row, cell: Cell) -> Cost:
-    """Return the cost of a prediction of a row's model."""
-    return cost_of(row.run, cell.family, cell.config, load_blank(cell.config.data))
+    training = row.cells[0].config.training
+    return len(seeds) * training.steps * training.batch_size * (row.cost.flops or 1.0)
 
 
 def list_rows(rows: Sequence[Row]) -> None:
     """Print the rows with their commands and what is stored of them."""
     table = Table("run", "row", Column("command", overflow="fold"), "images", "seeds stored")
     for row in rows:
-        cells = make_plan(row.study).cells
-        training = cells[0].config.training
+        training = row.cells[0].config.training
         images = f"{training.steps * training.batch_size / 1e6:.2f} M"
-        table.add_row(row.run, row.model, row.command, images, f"{sum(map(row.is_stored, cells))} of {len(cells)}")
+        table.add_row(
+            row.run, row.model, row.command, images, f"{sum(map(row.is_stored, row.cells))} of {len(row.cells)}"
+        )
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
@@ -201,12 +208,10 @@ def reproduce(row: Row, config: Reproduction, args: Sequence[str]) -> int:
     options = Options(sweep_dir=folder, launcher=config.launcher)
     status = run_sweep(study, options, python_command("-m", "experiments.reproduce", *args))
     if config.budget == "full":
-        cells = make_plan(study).cells
-        cost = cost_of_cell(row, cells[0])
-        for cell in cells:
+        for cell in row.cells:
             results = cell_folder(folder, cell) / "results.json"
-            if results.exists():
-                write_json(row.file(cell.seed), read_json(results) | {"cost": cost_record(cost)})
+            if cell.seed in missing and results.exists():
+                write_json(row.file(cell.seed), read_json(results) | {"cost": cost_record(row.cost)})
                 print_line(f"stored: {row.file(cell.seed)}")
         write_pages(RESULTS)
     return status

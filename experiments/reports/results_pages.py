@@ -296,11 +296,12 @@ def index_text(groups: Mapping[str, Group]) -> str:
         found = "overlap" in run
         ours = measure(group, "found" if found else "average_probability")
         error, low, high = (100 - ours.value, 100 - ours.high, 100 - ours.low) if found else ours[:3]
+        preset, flags = trained_as(run)
         entry = {
             "name": name,
             "family": run["family"],
-            "preset": trained_as(run)[0],
-            "is_preset": not trained_as(run)[1],
+            "preset": preset,
+            "is_preset": not flags,
             "error": round(error, 4),
             "low": round(low, 4),
             "high": round(high, 4),
