@@ -52,48 +52,67 @@ def configured_hyper(experiment: Experiment, model: Model) -> Hyper:
     return Hyper(jnp.float32(experiment.optimizer.learning_rate), model.hyper)
 
 
+def checked(model: Model, dataset: Dataset) -> Model:
+    """Check what the loss and the predict function of a model return, whenever they are traced.
+
+    Both are jitted, so each is traced once for its shapes, and not once more in every program that calls it.
+
+    Raises, when traced:
+      ValueError: a function returned something else than it must (`common.training.step.Model`).
+    """
+    targets = () if dataset.num_targets is None else (dataset.num_targets,)
+    axes = "[B, S, num_classes]" if targets else "[B, num_classes]"
+
+    def loss(*inputs: Any) -> Any:
+        what, meaning = "loss function of the model", "(loss, (metrics, estimator_state))"
+        value, rest = check_pair(what, model.loss(*inputs), meaning)
+        check_returned(what, value, (), "[]")
+        metrics, estimator_state = check_pair(f"{what}, after the loss,", rest, "(metrics, estimator_state)")
+        if not isinstance(metrics, Mapping) or not {"loss", "accuracy"} <= set(metrics):
+            raise ValueError(f"the {what} returned the metrics {describe_arrays(metrics)}: must have loss and accuracy")
+        for name, metric in metrics.items():
+            check_returned(f"{what}, as the metric {name},", metric, (), "[]")
+        check_state(what, estimator_state, inputs[-1].estimator_state)
+        return value, (metrics, estimator_state)
+
+    def predict(params: Any, key: Any, images: Any, kind: str, *hyper: Any) -> Any:
+        scores = model.predict(params, key, images, kind, *hyper)
+        check_returned("predict function of the model", scores, (len(images), *targets, dataset.num_classes), axes)
+        return scores
+
+    return model._replace(loss=jax.jit(loss), predict=jax.jit(predict, static_argnums=3))
+
+
 def check_step(experiment: Experiment, model: Model, dataset: Dataset) -> int:
     """Trace a step and a prediction, so that what does not fit together is an error before anything is written.
+
+    Args:
+      experiment: the configuration.
+      model: from `checked`.
+      dataset: the images.
 
     Returns:
       The number of parameters.
 
     Raises:
       ValueError: parts of the configuration do not fit together, there are too many parameters, or a function of the
-        model returns something else than it must (`common.training.step.Model`).
+        model returns something else than it must.
     """
     state = jax.eval_shape(lambda: make_initial_state(experiment, model))
     parameters = optax.tree.size(state.params)
     if parameters > MOST_PARAMETERS:
         raise ValueError(f"the model has {parameters:,} parameters: must be at most {MOST_PARAMETERS:,}")
-    checked = model._replace(loss=functools.partial(_checked_loss, model.loss))
-    jax.eval_shape(make_step(experiment, checked, dataset), state, dataset.train, configured_hyper(experiment, model))
-    images = jax.ShapeDtypeStruct((experiment.training.batch_size, *dataset.image_shape), jnp.uint8)
+    jax.eval_shape(make_step(experiment, model, dataset), state, dataset.train, configured_hyper(experiment, model))
+    size = min(experiment.training.eval_batch_size, len(dataset.validation.labels))
+    images = jax.ShapeDtypeStruct((size, *dataset.image_shape), jnp.uint8)
     for kind in ("greedy", "sampled") if model.stochastic else ("greedy",):
-        jax.eval_shape(functools.partial(_checked_prediction, model, dataset, kind), state.params, images)
+        jax.eval_shape(
+            lambda params, key, images, kind=kind: model.predict(params, key, images, kind),
+            state.params,
+            state.base_key,
+            images,
+        )
     return parameters
-
-
-def _checked_loss(loss: Callable[..., Any], *inputs: Any) -> Any:
-    what, meaning = "loss function of the model", "(loss, (metrics, estimator_state))"
-    value, rest = check_pair(what, loss(*inputs), meaning)
-    check_returned(what, value, (), "[]")
-    metrics, estimator_state = check_pair(f"{what}, after the loss,", rest, "(metrics, estimator_state)")
-    if not isinstance(metrics, Mapping) or not {"loss", "accuracy"} <= set(metrics):
-        raise ValueError(f"the {what} returned the metrics {describe_arrays(metrics)}: must have loss and accuracy")
-    for name, metric in metrics.items():
-        check_returned(f"{what}, as the metric {name},", metric, (), "[]")
-    check_state(what, estimator_state, inputs[-1].estimator_state)
-    return value, (metrics, estimator_state)
-
-
-def _checked_prediction(model: Model, dataset: Dataset, kind: str, params: Any, images: Any) -> Any:
-    scores = model.predict(params, jax.random.key(0), images, kind)
-    targets = () if dataset.num_targets is None else (dataset.num_targets,)
-    shape = (len(images), *targets, dataset.num_classes)
-    axes = "[B, S, num_classes]" if targets else "[B, num_classes]"
-    check_returned("predict function of the model", scores, shape, axes)
-    return scores
 
 
 class Programs(NamedTuple):

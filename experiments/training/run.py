@@ -42,7 +42,7 @@ from experiments.training.config import (
 )
 from experiments.training.image_shapes import write_image_shapes
 from experiments.training.loop import Interrupted, NotFinite, Outcome, train
-from experiments.training.programs import MakePrograms, Programs, check_step, make_programs
+from experiments.training.programs import MakePrograms, Programs, check_step, checked, make_programs
 from experiments.training.provenance import add_start, check_images, code_digests, device, digest, read_starts
 from experiments.training.restore import selected_params
 from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
@@ -223,7 +223,7 @@ def build(family: Family, experiment: Experiment, dataset: Dataset) -> BuiltMode
     built = family.build(experiment, dataset)
     if not isinstance(built, BuiltModel):
         raise ValueError(f"the build of family {family.name!r} returned {describe_arrays(built)}: must be a BuiltModel")
-    return built
+    return built._replace(model=checked(built.model, dataset))
 
 
 def measure(built: BuiltModel, params: Any) -> dict[str, Any]:
