@@ -195,6 +195,7 @@ def make_dram(
     unit_width, length = parse_sigma(config.agent.unit_width, height, width), num_glimpses(config, num_targets)
     module = Dram(config, num_classes, unit_width, length)
 
+    @jax.jit
     def init(key: Key[Array, ""]) -> PyTree:
         glimpses = jnp.zeros((1, retina.scales, retina.size, retina.size, channels))
         images = jnp.zeros((1, height, width, channels), jnp.uint8)

@@ -103,6 +103,7 @@ def make_ram(config: RamConfig, height: int, width: int, channels: int, num_clas
     retina, module = make_retina(config.retina), Ram(config, num_classes)
     agent = make_agent(module)
 
+    @jax.jit
     def init(key: Key[Array, ""]) -> PyTree:
         glimpses = jnp.zeros((1, retina.scales, retina.size, retina.size, channels))
         return module.init(key, glimpses, jnp.zeros((1, 2)), method=Ram.call_all_networks)["params"]

@@ -173,6 +173,7 @@ def make_colocaliser(
     )
     module = SpatialTransformer(network, transform, fill=config.background)
 
+    @jax.jit
     def init(key: Key[Array, ""]) -> PyTree:
         params = module.init(key, jnp.zeros((1, height, width, channels)))["params"]
         return {NAME: params, ENCODER: encoder.model.init(key)}

@@ -199,6 +199,7 @@ def make_stn(
     fitted = not network.units and network.network != "cnn11"
     module = with_units(fit_units(count, network.parameters) if fitted else network.units)
 
+    @jax.jit
     def init(key: Key[Array, ""]) -> PyTree:
         return module.init(key, blank, False)["params"]
 

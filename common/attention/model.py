@@ -270,4 +270,5 @@ def make_attention(
     model = Model(init, functions.loss, functions.predict, hyper, state, passes, stochastic=True)
     sigma = functools.partial(functions.sigma_at, hyper) if functions.has_sigma else None
     retina = make_retina(config.retina)
-    return AttentionModel(model, functions.play, functions.rollout, retina, sigma, estimator, num_glimpses, sequence)
+    play = jax.jit(functions.play, static_argnames="kind")
+    return AttentionModel(model, play, functions.rollout, retina, sigma, estimator, num_glimpses, sequence)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
@@ -159,6 +160,7 @@ def make_classifier(
     else:
         module = {"fc": FullyConnected, "paper_cnn": PaperCnn}[config.network](config.units, output.size)
 
+    @jax.jit
     def init(key: Key[Array, ""]) -> PyTree:
         return module.init(key, jnp.zeros((1, height, width, channels)), False)["params"]
 

@@ -175,6 +175,7 @@ def make_soft_attention(
         module = DifferentiableRam(config.filter_bank, num_classes, num_targets)
         every, cell = config.filter_bank.classify_at == "every", 1
 
+    @jax.jit
     def init(key: Key[Array, ""]) -> PyTree:
         return module.init(key, jnp.zeros((1, height, width, channels)))["params"]
 
