@@ -80,7 +80,7 @@ def _convolutional(
     return dataclasses.replace(
         dense,
         model=dataclasses.replace(dense.model, agent=agent),
-        optimizer=OptimizerConfig("muon", learning_rate=2e-3, weight_decay=0.1),
+        optimizer=OptimizerConfig("muon", learning_rate=3e-3, weight_decay=0.1),
         training=TrainingConfig(steps=steps, batch_size=256, evaluate_every=steps // 10),
     )
 
@@ -102,7 +102,7 @@ PRESETS: dict[str, tuple[str, RamExperiment]] = {
     ),
     "cluttered60": (
         "Cluttered MNIST 60x60, 8 glimpses (Mnih et al. 2014: 4.04% error).",
-        _convolutional("cluttered60", MEDIUM, "12px", "2px", 12_500),
+        _convolutional("cluttered60", MEDIUM, "12px", "2px", 30_000),
     ),
     "cluttered60_dense": (
         "The same with the dense glimpse network of Mnih et al. 2014 (4.04% error), by Adam.",

@@ -22,7 +22,11 @@ def mnist():
     return load_mnist()
 
 
-@pytest.mark.parametrize(("name", "split"), list(DIGESTS))
+# One function makes both splits, so the validation images are checked among the slow tests.
+SPLITS = [pytest.param(*key, marks=pytest.mark.slow) if key[1] == "validation" else key for key in DIGESTS]
+
+
+@pytest.mark.parametrize(("name", "split"), SPLITS)
 def test_published_digests(mnist, name, split):
     made = fixed_split(mnist[split], TASKS[name], split)
     shape, _ = sample_shapes(TASKS[name].recipe, mnist[split])
