@@ -7,8 +7,8 @@ FAMILY is ram, dram, stn, soft_attention, colocalisation, cnn, or module:NAME fo
 configuration is a flag. One value holds for all cells. Several values are an axis. Every combination of the axes runs
 with every seed; such a run is a cell. For the units and defaults of all fields: FAMILY --preset PRESET --help.
 
-  python -m experiments.ablate ram --preset mnist28 --num-glimpses 2 3 4 5 6 7 --sigma 0.05 0.1 0.2 --seeds 3
-  python -m experiments.ablate ram --preset mnist28 --num-glimpses 2 4 --sigma 0.2 0.1 --zip num-glimpses sigma
+  python -m experiments.ablate ram --preset mnist28 --num-glimpses 2 4 6 --replicates 1 4 --seeds 3
+  python -m experiments.ablate ram --preset mnist28 --num-glimpses 2 4 --sigma 6px 4px --zip num-glimpses sigma
 
 The same command resumes a sweep that was stopped or killed. With more values it runs only the new cells.
 """
@@ -16,10 +16,8 @@ The same command resumes a sweep that was stopped or killed. With more values it
 import sys
 from collections.abc import Sequence
 
-import jax
-
 from experiments.cli.command_line import python_command
-from experiments.sweeps.driver import run_sweep
+from experiments.sweeps.driver import run_sweep, use_cpu
 from experiments.sweeps.options import parse
 
 
@@ -36,7 +34,5 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    jax.config.update(
-        "jax_platforms", "cpu"
-    )  # This process trains nothing; it leaves the memory of a GPU to the cells.
+    use_cpu()
     main()

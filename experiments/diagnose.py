@@ -80,7 +80,7 @@ def run(config: Diagnosis) -> dict[str, Any]:
     print_line(f"{restored.built.summary}; after step {restored.step()}; {config.split} images")
     result = diagnose(attention, restored.params(), restored.dataset, config.split, config.episodes, config.batch_size)
     if classifier is not None:
-        result["readers"]["whole"] = _whole_image_error(classifier, config)
+        result["by_locations"]["whole"] = _whole_image_error(classifier, config)
         names["whole"] = f"whole image ({classifier.run_dir.name})"
     print_tables(diagnosis_tables(result, names))
     facts = {"after_step": restored.step(), "names": names} | environment()

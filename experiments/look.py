@@ -4,11 +4,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from common.checks import Range, check_output, check_ranges
+from common.data.own_images.resizing import ResizeMode
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.output.files import write_bytes
 from experiments.trained_agents import load_agent
@@ -24,12 +25,13 @@ class Looking:
     agent: Annotated[str, tyro.conf.Positional]
     """Name of an agent that comes with the repository, a file of experiments.export, or the folder of a run."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Picture files of any size, such as PNG or JPEG."""
+    """Picture files of any size, such as PNG or JPEG, that look like the images of the training: the agents that come
+    with the repository read bright digits on black."""
     output: Path | None = None
     """Picture to draw: .png for a sheet, .gif for an animation with a frame for each glimpse."""
     episodes: Annotated[int, Range(0, 1000)] = 0
     """Sampled episodes whose class probabilities are averaged; 0 for the greedy one. The drawn path is the first's."""
-    resize_mode: Literal["pad", "crop", "stretch"] = "pad"
+    resize_mode: ResizeMode = "pad"
     """How the aspect ratio of a picture is treated: keep it and fill with black, keep it and cut off, or change it."""
 
 

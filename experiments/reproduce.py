@@ -7,7 +7,7 @@ finished, the ``results.json`` of each seed, with the cost of a prediction, is s
 
 import dataclasses
 import functools
-import shlex
+import re
 import sys
 import time
 import tomllib
@@ -27,12 +27,11 @@ from experiments.cli.console import print_line
 from experiments.evaluation.cost import Cost, cost_of, cost_record
 from experiments.output.text import duration
 from experiments.reports.results_pages import PAPER, write_pages
-from experiments.reports.stored_runs import trained_as
+from experiments.reports.stored_runs import planned_study, trained_as
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder
-from experiments.sweeps.driver import run_sweep
-from experiments.sweeps.options import Options
-from experiments.sweeps.options import parse as parse_sweep
+from experiments.sweeps.driver import run_sweep, use_cpu
+from experiments.sweeps.options import Options, check_options
 from experiments.sweeps.study import Study, make_plan
 from experiments.training.config import load_blank
 from experiments.training.run_directory import read_json, write_json
@@ -40,6 +39,8 @@ from experiments.training.run_directory import read_json, write_json
 RESULTS = Path("results")
 # A quick run has this fraction of the steps of a row.
 QUICK = 100
+# The exit status of a sweep after Ctrl-C.
+STOPPED = 130
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Reproduction:
     """full: the steps of each row. quick: a hundredth of them, to try the commands; nothing is stored."""
     launcher: Literal["local", "ray"] = "local"
     """Launcher of the runs: local, one after another on this machine; ray, a Ray cluster."""
+    gpus: Annotated[float, Range(0)] = 0.0
+    """GPUs that Ray reserves for a run; with 0.5 two runs share one."""
+    ray_address: str | None = None
+    """Address of the Ray cluster, HOST:PORT; by default Ray starts a cluster of this machine alone."""
     dry_run: bool = False
     """List the runs and what is stored, and stop."""
 
@@ -84,7 +89,7 @@ class Row:
 
     @functools.cached_property
     def cells(self) -> Sequence[Cell]:
-        """Return its cells, one for each seed. Planning checks the model, which takes a second."""
+        """Return its cells, one for each seed."""
         return make_plan(self.study).cells
 
     @functools.cached_property
@@ -109,18 +114,21 @@ def main(args: Sequence[str] | None = None) -> None:
     config = parse(Reproduction, "python -m experiments.reproduce", args)
     with interruptible("stopped; the same command resumes"), user_errors():
         check_ranges(config)
+        options = check_options(Options(launcher=config.launcher, gpus=config.gpus, ray_address=config.ray_address))
         rows = find_rows(config)
-    if config.dry_run:
-        list_rows(rows)
-        return
-    statuses, work, begun = [], [missing_work(row, config) for row in rows], time.monotonic()
-    for number, row in enumerate(rows, 1):
-        statuses.append(reproduce(row, config, args))
-        if done := sum(work[:number]):
-            left = (time.monotonic() - begun) * sum(work[number:]) / done
-            print_line(f"{number} of {len(rows)} rows; about {duration(left)} left")
-    if any(statuses):
-        sys.exit(max(statuses))
+        if config.dry_run:
+            list_rows(rows)
+            return
+        status, work, begun = 0, [missing_work(row, config) for row in rows], time.monotonic()
+        for number, row in enumerate(rows, 1):
+            status = max(status, reproduce(row, config, options, args))
+            if status == STOPPED:
+                break
+            if done := sum(work[:number]):
+                left = (time.monotonic() - begun) * sum(work[number:]) / done
+                print_line(f"{number} of {len(rows)} rows; about {duration(left)} left")
+    if status:
+        sys.exit(status)
 
 
 def find_rows(config: Reproduction) -> list[Row]:
@@ -129,6 +137,8 @@ def find_rows(config: Reproduction) -> list[Row]:
     Raises:
       ValueError: there is no such table, or no row of it fits.
     """
+    if not RESULTS.is_dir():
+        raise ValueError(f"folder {str(RESULTS)!r} not found: run this command in the root of the repository")
     folder, _, name = config.table.partition("/")
     check_name("table", folder, [path.parent.name for path in sorted(RESULTS.glob(f"*/{PAPER}"))])
     tables = tomllib.loads((RESULTS / folder / PAPER).read_text())["tables"]
@@ -155,9 +165,7 @@ def row_study(entry: Mapping[str, Any], config: Reproduction) -> Study:
     Raises:
       ValueError: its command is no command of a family.
     """
-    family, preset, *flags = shlex.split(entry["command"])
-    study, _ = parse_sweep([family, "--preset", preset, *flags])
-    study = dataclasses.replace(study, seeds=config.seeds, name=entry["run"])
+    study = dataclasses.replace(planned_study(entry["command"]), seeds=config.seeds, name=entry["run"])
     if config.budget == "full":
         return study
     (cell, *_) = make_plan(study).cells
@@ -192,7 +200,17 @@ def list_rows(rows: Sequence[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-def reproduce(row: Row, config: Reproduction, args: Sequence[str]) -> int:
+def remove_others(row: Row) -> None:
+    """Remove the stored results of a row that have another configuration: seeds are averaged with their like alone."""
+    (planned, *_) = row.cells
+    for path in sorted((RESULTS / row.folder).glob(f"{row.run}*.json")):
+        is_of_row = re.fullmatch(rf"{re.escape(row.run)}(-seed\d+)?", path.stem)
+        if is_of_row and trained_as(read_json(path)) != trained_as(planned.identity()):
+            path.unlink()
+            print_line(f"removed, since its configuration is not that of the row: {path}")
+
+
+def reproduce(row: Row, config: Reproduction, options: Options, args: Sequence[str]) -> int:
     """Run the seeds of a row that are not stored, store their results and write the pages.
 
     Returns:
@@ -204,13 +222,13 @@ def reproduce(row: Row, config: Reproduction, args: Sequence[str]) -> int:
         if not missing:
             return 0
     folder = Path("runs") / f"reproduce-{config.budget}" / row.folder / row.run
-    study = dataclasses.replace(row.study, seeds=missing)
-    options = Options(sweep_dir=folder, launcher=config.launcher)
+    study, options = dataclasses.replace(row.study, seeds=missing), dataclasses.replace(options, sweep_dir=folder)
     status = run_sweep(study, options, python_command("-m", "experiments.reproduce", *args))
     if config.budget == "full":
         for cell in row.cells:
             results = cell_folder(folder, cell) / "results.json"
             if cell.seed in missing and results.exists():
+                remove_others(row)
                 write_json(row.file(cell.seed), read_json(results) | {"cost": cost_record(row.cost)})
                 print_line(f"stored: {row.file(cell.seed)}")
         write_pages(RESULTS)
@@ -218,4 +236,5 @@ def reproduce(row: Row, config: Reproduction, args: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    use_cpu()
     main()

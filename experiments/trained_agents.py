@@ -32,7 +32,7 @@ from common.data.own_images.arrays import BAD_FILE
 from common.data.own_images.folder import read_image
 from common.data.own_images.resizing import ResizeMode, resize_picture
 from common.names import check_name
-from experiments.evaluation.reading import predicted_symbols
+from common.training.evaluation import average_over_episodes
 from experiments.families import Family, find_family
 from experiments.output.files import write_bytes
 from experiments.training.config import Experiment, from_json, to_json
@@ -107,28 +107,32 @@ class TrainedAgent:
         pixels = read_picture(image, self.images.image_shape, resize_mode)
         keys = jax.random.split(jax.random.key(0), max(episodes, 1))
         played = [self._play(key, jnp.asarray(pixels), "sampled" if episodes else "greedy") for key in keys]
-        probabilities = np.mean([np.asarray(each[0]) for each in played], axis=0)
+        logits = jnp.stack([each[0] for each in played])  # [M, T, num_classes]
+        probabilities = np.asarray(jax.nn.softmax(logits).mean(axis=0))
         _, locations, boxes = played[0]
-        return Look(self._name(probabilities), probabilities, np.asarray(locations), np.asarray(boxes), pixels)
+        return Look(self._name(logits), probabilities, np.asarray(locations), np.asarray(boxes), pixels)
 
     @functools.cached_property
     def _play(self) -> Callable[[Key[Array, ""], Array, str], tuple[Array, Array, Array]]:
-        """Return the compiled ``(key, image, kind) -> (probabilities, locations, boxes)`` of one episode."""
+        """Return the compiled ``(key, image, kind) -> (logits, locations, boxes)`` of one episode."""
 
         def play(key: Key[Array, ""], image: Array, kind: str) -> tuple[Array, Array, Array]:
             episode = self.attention.play(self.params, key, image[None], kind)
             locations = episode.locations[:, 0]
             boxes = jax.vmap(glimpse_boxes, in_axes=(0, None, None, None))
             places = boxes(locations, self.attention.retina, *image.shape[:2])
-            return jax.nn.softmax(episode.logits[:, 0]), locations, places
+            return episode.logits[:, 0], locations, places
 
         return jax.jit(play, static_argnums=2)
 
-    def _name(self, probabilities: np.ndarray) -> str | tuple[str, ...]:
-        names, end = self.images.class_names, self.images.end_symbol
-        symbols = predicted_symbols(probabilities, self.images.num_targets or 1, end)
-        found = tuple(names[symbol] for symbol in symbols if symbol != end)
-        return found[0] if end is None else found
+    def _name(self, logits: Float[Array, "M T num_classes"]) -> str | tuple[str, ...]:
+        """Return what the average over M episodes predicts, by the same rule as the evaluation."""
+        names, end, sequence = self.images.class_names, self.images.end_symbol, self.attention.sequence
+        if sequence is None:
+            return names[int(average_over_episodes(logits[:, -1:])[0][0])]
+        beliefs = jnp.moveaxis(sequence.final_beliefs(jnp.moveaxis(logits, 0, 1)), 0, 1)  # [M, S, num_classes]
+        symbols = average_over_episodes(beliefs[:, None])[0][0]
+        return tuple(names[int(symbol)] for symbol in symbols if symbol != end)
 
 
 def read_picture(

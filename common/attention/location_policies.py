@@ -163,8 +163,8 @@ def check_policy(network: nn.Module, policy: Any, batch_shape: tuple[int, ...]) 
     Raises:
       ValueError: it is no location policy, or a value of it has another shape or type.
     """
-    missing = [name for name in ("sample", "log_prob", "entropy", "mode") if not hasattr(policy, name)]
-    if missing:
+    if not isinstance(policy, LocationPolicy):
+        missing = [name for name in ("sample", "log_prob", "entropy", "mode") if not hasattr(policy, name)]
         raise ValueError(f"the location network returned {type(policy).__name__}, which has no {', '.join(missing)}")
     if takes_sigma(network) and not hasattr(policy, "sigma"):
         raise ValueError(

@@ -184,7 +184,7 @@ class _Functions:
         )
         if self.has_sigma:
             sigmas = episode.sigmas[first_drawn:, ..., 0]
-            sigma = sigmas.mean() if sigmas.size else step_input.hyper.sigma[0]
+            sigma = sigmas.mean() if sigmas.size else self.sigma_at(step_input.hyper, step_input.progress)[0]
             metrics |= {"sigma_px": sigma * self.width / 2}
         return value, (metrics, estimator_state)
 
@@ -267,7 +267,9 @@ def make_attention(
         settings = config.estimator
         passes = Passes(functions.play_once, settings.passes, settings.minibatches, settings.max_kl)
     state = estimator.init_state(num_glimpses)
-    model = Model(init, functions.loss, functions.predict, hyper, state, passes, stochastic=True)
+    # Episodes at the centre of the image from the first glimpse on are all the same.
+    stochastic = (config.policy.locations, config.policy.first_location) != ("centre", "centre")
+    model = Model(init, functions.loss, functions.predict, hyper, state, passes, stochastic=stochastic)
     sigma = functools.partial(functions.sigma_at, hyper) if functions.has_sigma else None
     retina = make_retina(config.retina)
     play = jax.jit(functions.play, static_argnames="kind")

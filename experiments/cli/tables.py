@@ -67,12 +67,12 @@ def diagnosis_tables(diagnosis: dict[str, Any], names: dict[str, str]) -> list[T
 
     Args:
       diagnosis: its measurements.
-      names: of the rows of its ``readers``.
+      names: of the rows of its ``by_locations``.
     """
     sampled = means_text(diagnosis["episodes"])
-    readers = Table("locations", "error", title="error in per cent [95% interval]", caption=sampled)
-    for way, entry in diagnosis["readers"].items():
-        readers.add_row(names[way], _percentage(entry))
+    choices = Table("locations", "error", title="error in per cent [95% interval]", caption=sampled)
+    for way, entry in diagnosis["by_locations"].items():
+        choices.add_row(names[way], _percentage(entry))
     glimpses = Table("glimpse", "greedy", "mean of episodes", title="error after each glimpse", caption=sampled)
     has_truth = "on_digit" in diagnosis["by_glimpse"][0]
     if has_truth:
@@ -81,7 +81,7 @@ def diagnosis_tables(diagnosis: dict[str, Any], names: dict[str, str]) -> list[T
     for number, entry in enumerate(diagnosis["by_glimpse"], 1):
         cells = [f"{entry['on_digit']:.1f}", f"{entry['distance_px']:.1f}"] if has_truth else []
         glimpses.add_row(str(number), _percentage(entry["greedy"]), _percentage(entry["mean"]), *cells)
-    tables = [readers, glimpses]
+    tables = [choices, glimpses]
     if "by_place" in diagnosis:
         rows = diagnosis["by_place"]
         places = Table(*[""] * len(rows), title="error by the place of the digit in the image", show_header=False)

@@ -22,11 +22,11 @@ from experiments.evaluation.places import split_layouts, true_boxes
 
 # The image is divided into PLACES x PLACES places, and the images into groups of equal size by their clutter.
 PLACES, GROUPS = 3, 4
-# The ways in which locations are chosen. The oracle samples all but the first around the digit's centre, with the
-# configured sigma, or takes the centre itself if the location policy has no sigma.
+# The ways in which locations are chosen: kinds of `LocationChoice`, and an oracle. It samples all but the first around
+# the digit's centre, with the configured sigma, or takes the centre itself if the location policy has no sigma.
 WAYS = {
     "greedy": "learned, greedy",
-    "learned": "learned, sampled",
+    "sampled": "learned, sampled",
     "random": "uniform random",
     "centre": "image centre",
     "oracle": "digit's centre (oracle)",
@@ -114,20 +114,15 @@ def watch(
     pixels = jnp.asarray(images)
 
     def play(key: Key[Array, ""], batch: Array, boxes: Array) -> Episode:
-        if way in ("greedy", "random"):
+        if way != "oracle":
             return attention.play(params, key, batch, way)
-        learned = attention.play(params, key, batch, "sampled")
-        if way == "learned":
-            return learned
-        samples = jnp.zeros_like(learned.samples)
-        if way == "oracle":
-            centre = to_normalised((boxes[:, :2] + boxes[:, 2:]) / 2, height, width)
-            samples = jnp.broadcast_to(centre[None], samples.shape)
-            if attention.sigma is not None:
-                noise = jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
-                samples = samples + attention.sigma(jnp.ones(()))[None, None] * noise
-            samples = samples.at[0].set(learned.samples[0])
-        return attention.play(params, key, batch, "replayed", samples=samples)
+        learned = attention.play(params, key, batch, "sampled").samples
+        centre = to_normalised((boxes[:, :2] + boxes[:, 2:]) / 2, height, width)
+        samples = jnp.broadcast_to(centre[None], learned.shape)
+        if attention.sigma is not None:
+            noise = jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
+            samples = samples + attention.sigma(jnp.ones(()))[None, None] * noise
+        return attention.play(params, key, batch, "replayed", samples=samples.at[0].set(learned[0]))
 
     @jax.jit
     def over_episodes(key: Key[Array, ""], index: Int[Array, " B"]) -> Watched:
@@ -170,7 +165,7 @@ def diagnose(
       batch_size: images in one compiled call.
 
     Returns:
-      ``readers``: the error by the way locations are chosen (`WAYS`). ``by_glimpse``: a list over glimpses of the
+      ``by_locations``: the error by the way locations are chosen (`WAYS`). ``by_glimpse``: a list over glimpses of the
       greedy error, the error of the mean over episodes, the share of sampled locations on the digit, and their mean
       distance from its centre in pixels. ``by_place``: rows of places of the digit in the image. ``by_clutter``: a list
       of groups of images. The last two have the error of the mean over episodes; without a `Truth` they are absent, and
@@ -188,17 +183,17 @@ def diagnose(
     result: dict[str, Any] = {
         "split": split,
         "episodes": num_episodes,
-        "readers": {way: error_interval(guess[:, -1], labels) for way, guess in guesses.items()},
+        "by_locations": {way: error_interval(guess[:, -1], labels) for way, guess in guesses.items()},
         "by_glimpse": [
             {"greedy": error_interval(guesses["greedy"][:, t], labels)}
-            | {"mean": error_interval(guesses["learned"][:, t], labels)}
-            | ({} if truth is None else _on_digit(watched["learned"], t))
+            | {"mean": error_interval(guesses["sampled"][:, t], labels)}
+            | ({} if truth is None else _on_digit(watched["sampled"], t))
             for t in range(attention.num_glimpses)
         ],
     }
     if truth is None:
         return result
-    wrong = guesses["learned"][:, -1] != labels
+    wrong = guesses["sampled"][:, -1] != labels
     middle = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2
     column, row = (np.minimum(middle * PLACES / [dataset.width, dataset.height], PLACES - 1)).astype(int).T
     result["by_place"] = [[_share(wrong[(row == i) & (column == j)]) for j in range(PLACES)] for i in range(PLACES)]

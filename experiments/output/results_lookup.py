@@ -54,7 +54,7 @@ def best_result(family: str, preset: str, index: Path = INDEX) -> BestResult | N
 
 
 def describe_result(family: str, preset: str, index: Path = INDEX) -> str:
-    """Describe our best stored result of a preset in a sentence; "Not run yet." where there is none.
+    """Describe our best stored result of a preset in a sentence, or say that there is none.
 
     Without the repository's results, as in an installed package, the sentence is empty.
     """
@@ -62,7 +62,8 @@ def describe_result(family: str, preset: str, index: Path = INDEX) -> str:
         return ""
     result = best_result(family, preset, index)
     if result is None:
-        return "Not run yet."
+        known = any(entry["family"] == family and entry["preset"] == preset for entry in _entries(index))
+        return "Run with other settings only: see results/." if known else "Not run yet."
     seeds = "1 seed" if result.seeds == 1 else f"{result.seeds} seeds"
     measure = result.readout if result.readout.startswith("boxes") else f"error, {result.readout}"
     return f"Ours: {result.error:.2f}% {measure} ({seeds}, {result.minutes:.0f} min, {result.device})."

@@ -16,10 +16,10 @@ def diagnosis_figure(diagnosis: Mapping[str, Any], names: Mapping[str, str]) -> 
 
     Args:
       diagnosis: its measurements.
-      names: of the rows of its ``readers``.
+      names: of the rows of its ``by_locations``.
     """
     by_glimpse = diagnosis["by_glimpse"]
-    panels = ["readers", "errors"]
+    panels = ["by_locations", "errors"]
     panels += ["on_digit"] if "on_digit" in by_glimpse[0] else []
     panels += [name for name in ("by_place", "by_clutter") if name in diagnosis]
     columns = 3 if len(panels) > 2 else 2
@@ -29,8 +29,8 @@ def diagnosis_figure(diagnosis: Mapping[str, Any], names: Mapping[str, str]) -> 
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     for name, axes in zip(panels, grid, strict=False):
-        if name == "readers":
-            _draw_readers(axes, diagnosis["readers"], names)
+        if name == "by_locations":
+            _draw_locations(axes, diagnosis["by_locations"], names)
         elif name == "errors":
             _draw_by_glimpse(axes, by_glimpse)
         elif name == "on_digit":
@@ -53,14 +53,14 @@ def _in_per_cent(axes: Axes, x: bool = False) -> None:
     (axes.xaxis if x else axes.yaxis).set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
 
 
-def _draw_readers(axes: Axes, readers: Mapping[str, Any], names: Mapping[str, str]) -> None:
-    value, around = _spread(list(readers.values()))
+def _draw_locations(axes: Axes, by_locations: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    value, around = _spread(list(by_locations.values()))
     places = np.arange(len(value))
     axes.barh(places, value, color=SERIES[0], height=0.6)
     axes.errorbar(value, places, xerr=around, fmt="none", ecolor=INK, elinewidth=1.0, capsize=3)
     for place, error, top in zip(places, value, value + around[1], strict=True):
         axes.annotate(f"{error:.2f}", (top, place), (3, 0), textcoords="offset points", va="center", fontsize=8.5)
-    axes.set_yticks(places, [names[name] for name in readers], fontsize=8)
+    axes.set_yticks(places, [names[name] for name in by_locations], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.2 * float((value + around[1]).max()) or 1.0)
     _in_per_cent(axes, x=True)

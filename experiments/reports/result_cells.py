@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.output.text import interval_text
-from experiments.reports.stored_runs import Group, Measured, errors_of, measure
+from experiments.reports.stored_runs import Group, Measured, errors_of, has_random_locations, is_run_of, measure
 from experiments.sweeps.statistics import interquartile_mean
 
 # Number of seeds from which on a table also has their interquartile mean, as Agarwal et al. 2021 advise.
@@ -22,16 +22,19 @@ def number_text(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:g}"
 
 
-def model_name(row: Mapping[str, Any]) -> str:
-    """Return the model of a row of `paper.toml`, with its note on ours."""
-    return f"{row['model']} (ours: {row['note']})" if "note" in row else row["model"]
+def model_name(row: Mapping[str, Any], group: Group | None) -> str:
+    """Return the model of a row of `paper.toml`, with its note on ours and on runs of an earlier preset."""
+    notes = [row["note"]] if "note" in row else []
+    if group and "command" in row and not is_run_of(group.runs[0], row["command"]):
+        notes.append("an earlier preset")
+    return f"{row['model']} (ours: {', '.join(notes)})" if notes else row["model"]
 
 
 def error_cells(table: Mapping[str, Any], row: Mapping[str, Any], group: Group) -> tuple[str, str, str]:
     """Return the greedy, one-episode and mean errors of a group, in bold where they reach the published number.
 
-    Networks that sample nothing have the first alone. Of a published range the better end counts. Of boxes found,
-    higher is better.
+    Networks that sample nothing have the first alone, and random locations have no greedy episode. Of a published range
+    the better end counts. Of boxes found, higher is better.
     """
     found = table.get("readout") == "found"
     if "sampled" in group.runs[0]["test"]:
@@ -45,14 +48,14 @@ def error_cells(table: Mapping[str, Any], row: Mapping[str, Any], group: Group) 
         return f"**{ours.value:.2f}** [{ours.low:.2f}, {ours.high:.2f}]" if reached else str(ours)
 
     greedy, sampled, mean = [cell(error) for error in errors] + [""] * (3 - len(errors))
-    return greedy, sampled, mean
+    return ("" if has_random_locations(group.runs[0]) else greedy), sampled, mean
 
 
 def interquartile_cell(group: Group) -> str:
     """Return the interquartile mean of a group's errors with its interval; an empty text for few seeds."""
     if len(group.runs) < MANY_SEEDS:
         return ""
-    return str(interquartile_mean(errors_of(group)))
+    return str(interquartile_mean(errors_of(group, "found" if "overlap" in group.runs[0] else "average_probability")))
 
 
 def prediction_cells(group: Group) -> list[str]:
@@ -75,7 +78,7 @@ def readout_cells(run: Mapping[str, Any], readouts: Mapping[str, str]) -> list[s
     """Return the error of each read-out of a run with its interval; of a co-localiser also the boxes found."""
     cells = []
     for key in readouts:
-        entry = run["test"].get(key)
+        entry = None if key == "greedy" and has_random_locations(run) else run["test"].get(key)
         cells.append(interval_text(entry["error"], entry["low"], entry["high"]) if entry else "")
     if "overlap" in run:
         found = run["overlap"]["test"]

@@ -49,7 +49,6 @@ from experiments.sweeps.report import difference_rows
 from experiments.sweeps.statistics import mean_interval, paired_differences
 from experiments.sweeps.stored import read_sweep
 
-FOLDERS = ("mnih2014", "ba2014", "jaderberg2015", "article")
 TEMPLATE, PAGE, PAPER, INDEX = "page.md.jinja", "README.md", "paper.toml", "index.json"
 # Columns of errors. A network that samples nothing has a single pass, beside the greedy episode of an agent.
 GREEDY, MEAN = "greedy / single pass", readout_name("average_probability", 10)
@@ -110,7 +109,7 @@ class Page:
         header = ["model", "published", *ours, "sd over seeds", *[IQM] * many, "seeds"]
         lines = []
         for row, group in zip(rows, groups, strict=True):
-            cells = [model_name(row), number_text(row.get("paper"))]
+            cells = [model_name(row, group), number_text(row.get("paper"))]
             if group:
                 errors = dict(zip((GREEDY, "one episode", MEAN), error_cells(table, row, group), strict=True))
                 cells += [errors.get(name, errors[GREEDY]) for name in ours]
@@ -243,7 +242,14 @@ class Page:
                     greedy, _, mean = error_cells(table, row, group) if group else ("", "", "")
                     if chosen(row, (greedy, mean)):
                         link = f"[{paper['short']}]({folder}/{PAGE})"
-                        cells = [link, table["title"], model_name(row), number_text(row.get("paper")), greedy, mean]
+                        cells = [
+                            link,
+                            table["title"],
+                            model_name(row, group),
+                            number_text(row.get("paper")),
+                            greedy,
+                            mean,
+                        ]
                         rows.append([*cells, seeds_cell(group) if group else ""])
         return markdown_table(["paper", "task", "model", "published", GREEDY, MEAN, "seeds"], rows)
 
@@ -254,12 +260,11 @@ def render_pages(root: Path) -> dict[Path, str]:
     Raises:
       ValueError: a file of results is damaged, or a template names a run that there is not.
     """
+    papers = {path.parent.name: tomllib.loads(path.read_text()) for path in root.glob(f"*/{PAPER}")}
+    papers = dict(sorted(papers.items(), key=lambda item: item[1]["order"]))
     groups: dict[str, Group] = {}
-    papers: dict[str, Mapping[str, Any]] = {}
-    for folder in FOLDERS:
+    for folder in papers:
         groups |= {f"{folder}/{name}": group for name, group in read_groups(root / folder).items()}
-        if (root / folder / PAPER).is_file():
-            papers[folder] = tomllib.loads((root / folder / PAPER).read_text())
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(root),
         undefined=jinja2.StrictUndefined,

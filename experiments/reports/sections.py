@@ -123,7 +123,7 @@ def diagnosis_table(diagnosis: Mapping[str, Any] | None) -> TextTable | None:
     if diagnosis is None:
         return None
     names, rows = diagnosis["names"], []
-    for way, entry in diagnosis["readers"].items():
+    for way, entry in diagnosis["by_locations"].items():
         interval = f"{entry['low']:.2f} to {entry['high']:.2f}"
         rows.append([names[way], f"{entry['error']:.2f}", interval, f"{entry['n']:,}"])
     caption = (

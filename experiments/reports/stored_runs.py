@@ -4,7 +4,7 @@ A folder such as `results/mnih2014` holds copies of runs' `results.json` under c
 `ram_28-seed1.json` and `ram_28-seed2.json` are one group of three seeds.
 """
 
-import itertools
+import functools
 import re
 import shlex
 import statistics
@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.cli.fields import fields_of, is_bool
-from experiments.families import FAMILIES, find_preset
+from experiments.families import FAMILIES
 from experiments.output.readouts import readout_name
 from experiments.output.text import interval_text
+from experiments.sweeps.cells import Cell
+from experiments.sweeps.options import parse
 from experiments.sweeps.statistics import mean_interval
+from experiments.sweeps.study import Study, make_plan
 from experiments.training.config import flatten, to_json
 from experiments.training.run_directory import read_json
 
 KEYS = ("family", "preset", "task", "seed", "config", "episodes", "parameters", "wall_seconds", "validation", "test")
-# Flags with which a run still counts as one of its preset: those that co-localisation needs, and those that decide what
-# is recorded and how often.
-PRESET_FLAGS = ("encoder-from", "evaluate-every", "log-every", "eval-batch-size", "keep-checkpoints")
+# Flags with which a run still counts as one of its preset: one that co-localisation needs, and those that decide what
+# is recorded. How often a run validates is none of them: it decides which parameters are the best ones.
+PRESET_FLAGS = ("encoder-from", "log-every", "keep-checkpoints")
 
 
 class Group(NamedTuple):
@@ -59,7 +62,8 @@ def read_groups(folder: Path) -> dict[str, Group]:
     """Read every `*.json` of a folder, grouped by name.
 
     Raises:
-      ValueError: a file is damaged or holds no results of a run; names the file.
+      ValueError: a file is damaged, holds no results of a run, or differs from the other seeds in more than the seed;
+        names the file.
     """
     runs: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
     for path in sorted(folder.glob("*.json")):
@@ -70,6 +74,11 @@ def read_groups(folder: Path) -> dict[str, Group]:
             raise ValueError(f"{str(path)!r} holds no results of a run: it lacks {', '.join(missing) or 'config'}")
         runs.setdefault(re.sub(r"-seed\d+$", "", path.stem), []).append((results, path.stem))
     ordered = {name: sorted(group, key=lambda run: run[0]["seed"]) for name, group in runs.items()}
+    for (first, name), *others in ordered.values():
+        for run, other in others:
+            if trained_as(run) != trained_as(first):
+                differ = f"{name}.json and {other}.json differ in more than the seed"
+                raise ValueError(f"{differ}: {command(first)} and {command(run)}")
     return {name: Group(*zip(*group, strict=True)) for name, group in ordered.items()}
 
 
@@ -110,9 +119,9 @@ def changed_flags(results: Mapping[str, Any], name: str | None = None) -> dict[s
 
 
 def trained_as(results: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """Return the closest preset, and `changed_flags` without those that decide what is recorded, not what is trained.
+    """Return the closest preset, and `changed_flags` without `PRESET_FLAGS`.
 
-    Two runs, or cells of a sweep, for which they are the same differ in the seed alone.
+    Two runs, or cells of a sweep, for which they are the same have the same training but for the seed.
     """
     preset = closest_preset(results)
     flags = changed_flags(results, preset)
@@ -125,17 +134,29 @@ def command(results: Mapping[str, Any]) -> str:
     return " ".join([f"python -m {FAMILIES[results['family']].command}", closest_preset(results), *flags])
 
 
-def planned_images(flags: str) -> str:
-    """Return how many training images a command of a family would take, such as "3.84 M".
+@functools.cache
+def planned_study(row_command: str) -> Study:
+    """Return the study of a row's command in `paper.toml`: its family, preset and flags, with one seed."""
+    family, preset, *flags = shlex.split(row_command)
+    study, _ = parse([family, "--preset", preset, *flags])
+    return study
 
-    Args:
-      flags: family, preset and flags.
-    """
-    family, preset, *rest = shlex.split(flags)
-    training = find_preset(FAMILIES[family], preset).training
-    given = dict(itertools.pairwise(rest))
-    steps, batch_size = given.get("--steps", training.steps), given.get("--batch-size", training.batch_size)
-    return f"{int(steps) * int(batch_size) / 1e6:.2f} M"
+
+@functools.cache
+def planned_cell(row_command: str) -> Cell:
+    """Return the run of a row's command in `paper.toml` with seed 0."""
+    return make_plan(planned_study(row_command)).cells[0]
+
+
+def planned_images(row_command: str) -> str:
+    """Return how many training images a row's command in `paper.toml` takes, such as "3.84 M"."""
+    training = planned_cell(row_command).config.training
+    return f"{training.steps * training.batch_size / 1e6:.2f} M"
+
+
+def is_run_of(results: Mapping[str, Any], row_command: str) -> bool:
+    """Return whether a stored run has the configuration of a row's command in `paper.toml`, but for its seed."""
+    return trained_as(results) == trained_as(planned_cell(row_command).identity())
 
 
 def errors_of(group: Group, readout: str = "average_probability", split: str = "test") -> list[float]:
@@ -176,6 +197,11 @@ def training_images(results: Mapping[str, Any]) -> int:
     """Return how many images a run was trained on; each has as many episodes as there are replicates."""
     replicates = {_flag(key): value for key, value in flatten(results["config"])}.get("replicates") or 1
     return int(results["episodes"] / replicates)
+
+
+def has_random_locations(results: Mapping[str, Any]) -> bool:
+    """Return whether the locations of a run are random, so that it has no greedy episode."""
+    return {_flag(key): value for key, value in flatten(results["config"])}.get("locations") == "random"
 
 
 def minutes(group: Group) -> float:

@@ -21,6 +21,7 @@ from experiments.training.config import (
     split_sizes,
     to_json,
     validate_budget,
+    validate_data,
 )
 from experiments.training.programs import check_step
 from experiments.training.run import build, check_batch, check_unread, identity
@@ -117,6 +118,7 @@ def validate(
     for cell in cells:
         try:
             validate_budget(cell.config)
+            validate_data(cell.config.data)
             data = cell.config.data
             rendered = find_task(data.task).numbers is not None
             if data not in datasets:

@@ -34,7 +34,7 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
             if saved.get(name) != now:
                 raise ValueError(
                     f"sweep directory {str(folder)!r} belongs to a sweep of the {name} {saved.get(name)!r}, now {now!r}"
-                    ": give another --sweep-dir"
+                    ": give another folder (--sweep-dir), or delete this one"
                 )
     unwritable = f"sweep directory {str(folder)!r} cannot be written"
     with explained(unwritable, OSError):

@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+import jax
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,11 @@ from experiments.sweeps.progress import Board
 from experiments.sweeps.report import write_report
 from experiments.sweeps.study import Plan, Study, make_plan
 from experiments.training.config import load_dataset
+
+
+def use_cpu() -> None:
+    """Keep this process, which trains nothing, on the CPU: it leaves the memory of a GPU to the cells."""
+    jax.config.update("jax_platforms", "cpu")
 
 
 def launcher(options: Options) -> Execute:
@@ -48,7 +54,7 @@ def run_sweep(study: Study, options: Options, resume_with: str) -> int:
     Args:
       study: the fields and their values.
       options: the launcher and its options.
-      args: the arguments of the command line, for the command that resumes the sweep.
+      resume_with: the command that resumes the sweep, for messages.
 
     Returns:
       The exit status: 0, 1 if a cell failed, 130 after Ctrl-C. Bad input exits with one line and status 2.

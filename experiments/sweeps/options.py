@@ -63,7 +63,7 @@ def parse(args: Sequence[str]) -> tuple[Study, Options]:
         choice = parse_flags(StudyChoice, f"{PROG} study", args[1:])
         with user_errors():
             name, study = load_study(choice.file)
-        return (study if study.name else dataclasses.replace(study, name=name)), _checked(choice.options)
+        return (study if study.name else dataclasses.replace(study, name=name)), check_options(choice.options)
     with user_errors():
         if not args or args[0].startswith("-"):
             raise ValueError(f"no family given: give {', '.join(FAMILIES)}, module:NAME or study (see --help)")
@@ -71,7 +71,8 @@ def parse(args: Sequence[str]) -> tuple[Study, Options]:
     return _parse_family(family, args[1:])
 
 
-def _checked(options: Options) -> Options:
+def check_options(options: Options) -> Options:
+    """Check the options of a sweep, and return them. Exits with one line on a mistake."""
     with user_errors():
         check_ranges(options)
         if options.launcher == "ray":
@@ -114,7 +115,7 @@ def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
                 raise ValueError(f"zip {' '.join(group)!r}: must be two fields or more, each once and with its values")
             zipped.append({name: axes.pop(name) for name in members})
     study = Study(family.name, preset or "", axes, zipped, seeds, {}, parsed.study.name)
-    return study, _checked(parsed.options)
+    return study, check_options(parsed.options)
 
 
 def _preset(args: Sequence[str]) -> str | None:

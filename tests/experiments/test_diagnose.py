@@ -56,7 +56,11 @@ def test_it_prints_tables_and_writes_the_figure_and_the_report(folder, monkeypat
     ):
         assert text in printed
     saved = json.loads((folder / "ram" / "diagnosis.json").read_text())
-    assert saved["split"] == "validation" and saved["after_step"] == 2 and set(saved["readers"]) == set(saved["names"])
+    assert (
+        saved["split"] == "validation"
+        and saved["after_step"] == 2
+        and set(saved["by_locations"]) == set(saved["names"])
+    )
     page = (folder / "ram" / "report.html").read_text()
     assert (folder / "ram" / "plots" / "diagnosis.png").exists() and "<h3>Diagnosis" in page
     assert page.count("whole image (cnn)") == 1

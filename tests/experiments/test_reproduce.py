@@ -1,12 +1,15 @@
 """Tables of papers as commands: which rows there are, what is run, what is stored."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from experiments import reproduce
+from experiments.reports.stored_runs import read_groups
 from experiments.reproduce import Reproduction, find_rows
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +68,34 @@ def test_rows_that_are_stored_are_counted(results, capsys):
     assert "1 of 3" in lines["cnn_28"] and "0 of 3" in lines["fc256_28"]
 
 
+def test_ctrl_c_ends_all_rows(results, monkeypatch, capsys):
+    studies = []
+    monkeypatch.setattr(reproduce, "run_sweep", lambda study, options, resume_with: studies.append(study) or 130)
+    with pytest.raises(SystemExit, match="130"):
+        reproduce.main(["mnih2014/28", "--rows", "fc256_28", "ram_28_2", "--budget", "quick"])
+    assert len(studies) == 1
+    monkeypatch.setattr(reproduce, "make_plan", lambda study: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(SystemExit, match="130"):
+        reproduce.main(["mnih2014/28", "--rows", "fc256_28"])
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped; the same command resumes"
+
+
+def test_stored_seeds_of_another_configuration_are_removed_and_never_averaged(results, capfd):
+    flags = ["mnih2014/28", "--rows", "fc256_28"]
+    reproduce.main(flags)
+    first = results / "mnih2014" / "fc256_28.json"
+    other = json.loads(first.read_text()) | {"seed": 1}
+    other["config"]["training"]["batch_size"] = 16
+    second = first.with_name("fc256_28-seed1.json")
+    second.write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="fc256_28.json and fc256_28-seed1.json differ in more than the seed"):
+        read_groups(first.parent)
+    capfd.readouterr()
+    reproduce.main([*flags, "--seeds", "2"])
+    assert f"the row: {second.relative_to(results.parent)}" in capfd.readouterr().err
+    assert json.loads(second.read_text())["config"]["training"]["batch_size"] == 8 and first.exists()
+
+
 @pytest.mark.parametrize(
     "args, said",
     [
@@ -72,6 +103,7 @@ def test_rows_that_are_stored_are_counted(results, capsys):
         ("mnih2014/60", "unknown table '60'"),
         ("mnih2014 --rows nothing", "rows 'nothing': no row of mnih2014 that has a command contains one of these"),
         ("mnih2014 --seeds 0", "seeds 0: must be at least 1"),
+        ("mnih2014 --gpus 1", "gpus 1.0 with launcher 'local': works only with --launcher ray"),
     ],
 )
 def test_bad_input_is_one_line(results, capsys, args, said):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 from PIL import Image
 
@@ -184,6 +185,17 @@ def test_an_agent_that_reads_sequences_names_its_symbols(tmp_path, monkeypatch):
         symbols = np.asarray(predicted(jnp.log(seen.probabilities)[None]))[0]
         names = [agent.images.class_names[symbol] for symbol in symbols]
         assert seen.predicted == tuple(name for name in names if name != agent.images.class_names[-1])
+    # Each sampled episode counts up to its own end symbol.
+    votes = np.zeros((3, 11))
+    for key in jax.random.split(jax.random.key(0), 2):
+        episode = agent.attention.play(agent.params, key, jnp.asarray(seen.image)[None], "sampled")
+        scores = np.asarray(episode.logits[:, 0], float)
+        ended = np.cumsum(scores.argmax(-1) == 10) - (scores.argmax(-1) == 10) > 0
+        votes += np.where(ended[:, None], 1 / 11, scipy.special.softmax(scores, axis=-1)) / 2
+    symbols = list(votes.argmax(-1))
+    until = symbols.index(10) if 10 in symbols else len(symbols)
+    names = tuple(agent.images.class_names[symbol] for symbol in symbols[:until])
+    assert agent.look(image, episodes=2).predicted == names
 
 
 @pytest.mark.parametrize(

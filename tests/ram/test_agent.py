@@ -178,8 +178,21 @@ def test_training_uses_the_scheduled_sigma_and_evaluation_the_last():
         assert float(metrics["sigma_px"]) == pytest.approx(sigma * WIDTH / 2)
         # Of a Gaussian in two dimensions; one location is drawn.
         assert float(metrics["entropy"]) == pytest.approx(np.log(2 * np.pi * np.e * sigma**2), rel=1e-4)
+    # With one glimpse no location is drawn, and the metric is the scheduled sigma.
+    single = _make(
+        _config({"num_glimpses": 1}, {"sigma": "0.9", "sigma_final": "0.2", "sigma_schedule": "linear"})
+    ).model
+    _, (metrics, _) = single.loss(_drawn(single), KEY, IMAGES, LABELS, _step_input(single, 1.0))
+    assert float(metrics["sigma_px"]) == pytest.approx(0.2 * WIDTH / 2)
     episode = jax.jit(ram.play, static_argnums=3)(params, KEY, IMAGES, "sampled")
     np.testing.assert_allclose(episode.entropies[1], np.log(2 * np.pi * np.e * 0.2**2), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("locations", "first", "random"), [("centre", "centre", False), ("centre", "uniform", True)])
+def test_only_episodes_at_the_centre_throughout_are_not_random(locations, first, random):
+    ram = _make(_config(policy={"locations": locations, "first_location": first}))
+    one, other = (ram.play(_drawn(ram.model), jax.random.key(seed), IMAGES, "sampled").locations for seed in (0, 1))
+    assert ram.model.stochastic == random == bool((one != other).any())
 
 
 def test_which_losses_train_a_learned_sigma():

@@ -70,15 +70,15 @@ def test_each_way_chooses_its_locations(few, agent):
         seen["greedy"].probabilities, np.swapaxes(jax.nn.softmax(greedy.logits), 0, 1), rtol=1e-4, atol=1e-6
     )
     # With so small a sigma all samples are at the mode.
-    np.testing.assert_allclose(seen["learned"].probabilities, seen["greedy"].probabilities, atol=0.02)
+    np.testing.assert_allclose(seen["sampled"].probabilities, seen["greedy"].probabilities, atol=0.02)
 
 
 def test_a_diagnosis_counts_every_image_once(few, agent):
     result = diagnose(*agent, few, "validation", 2, 16)
-    assert list(result["readers"]) == list(WAYS) and len(result["by_glimpse"]) == 3
-    assert result["readers"]["greedy"] == result["by_glimpse"][-1]["greedy"]
-    assert result["readers"]["learned"] == result["by_glimpse"][-1]["mean"]
-    wrong = round(result["readers"]["learned"]["error"] * 30 / 100)
+    assert list(result["by_locations"]) == list(WAYS) and len(result["by_glimpse"]) == 3
+    assert result["by_locations"]["greedy"] == result["by_glimpse"][-1]["greedy"]
+    assert result["by_locations"]["sampled"] == result["by_glimpse"][-1]["mean"]
+    wrong = round(result["by_locations"]["sampled"]["error"] * 30 / 100)
     for groups in ([entry for row in result["by_place"] for entry in row], result["by_clutter"]):
         assert sum(entry["n"] for entry in groups) == 30
         assert sum(round((entry["error"] or 0) * entry["n"] / 100) for entry in groups) == wrong
@@ -91,9 +91,9 @@ def test_without_a_canvas_there_is_no_oracle(agent):
     few = dataclasses.replace(dataset, validation=jax.tree.map(lambda leaf: leaf[:12], dataset.validation))
     attention = make_ram(CONFIG, *few.image_shape, few.num_classes)
     result = diagnose(attention, params, few, "validation", 1, 12)
-    assert list(result["readers"]) == ["greedy", "learned", "random", "centre"]
+    assert list(result["by_locations"]) == ["greedy", "sampled", "random", "centre"]
     assert "by_place" not in result and "on_digit" not in result["by_glimpse"][0]
     guess = (
         attention.play(params, jax.random.key(0), jnp.asarray(few.validation.images), "greedy").logits[-1].argmax(-1)
     )
-    assert result["readers"]["greedy"] == error_interval(guess, few.validation.labels)
+    assert result["by_locations"]["greedy"] == error_interval(guess, few.validation.labels)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from experiments.output.results_lookup import best_result
+from experiments.output.results_lookup import best_result, describe_result
 
 ENTRY = {
     "name": "mnih2014/ram",
@@ -44,6 +44,8 @@ def test_the_best_result_has_the_lowest_validation_error(tmp_path):
 def test_runs_with_other_flags_than_the_preset_do_not_count(tmp_path):
     index = write_index(tmp_path / "index.json", {"is_preset": False})
     assert best_result("ram", "mnist28", index) is None
+    assert describe_result("ram", "mnist28", index) == "Run with other settings only: see results/."
+    assert describe_result("ram", "cluttered60", index) == "Not run yet."
 
 
 def test_there_is_no_result_where_the_repository_is_not_installed(tmp_path):
@@ -51,7 +53,7 @@ def test_there_is_no_result_where_the_repository_is_not_installed(tmp_path):
 
 
 def test_the_committed_index_has_results():
-    assert best_result("ram", "mnist28").readout == "mean of ten"
+    assert best_result("ram", "cluttered60_dense").readout == "mean of ten"
     assert best_result("colocalisation", "T84").readout == "boxes not found"
 
 

@@ -10,10 +10,11 @@ import pytest
 from experiments.reports import results_pages
 from experiments.reports.results_pages import render_pages, write_pages
 from experiments.reports.stored_runs import read_groups
-from tests.experiments.reports.test_stored_runs import write_run
+from tests.experiments.reports.test_stored_runs import make_results, write_run
 
 ROOT = Path(__file__).parents[3] / "results"
-PAPER = """short = "Somebody 2014"
+PAPER = """order = 1
+short = "Somebody 2014"
 [tables.digits]
 title = "digits"
 rows = [
@@ -79,6 +80,26 @@ def test_a_papers_table_has_the_cost_of_each_run_and_the_command_of_what_was_not
     assert cnn == ["CNN", *[""] * 4, "2.56 M", "", "not run: `python -m experiments.cnn mnist28 --batch-size 128`"]
     read = ["3,456", "96%", "5.25 M", "1,234"]
     assert ram == ["RAM", *read, "1.28 M", "2", "`python -m experiments.ram cluttered60`"]
+
+
+def test_a_row_says_that_its_run_is_of_an_earlier_preset(root):
+    with_command = PAPER.replace(
+        'run = "ram",', 'run = "ram", command = "ram cluttered60 --num-glimpses 6", note = "wide",'
+    )
+    (root / "mnih2014" / "paper.toml").write_text(with_command)
+    pages = render_pages(root)
+    assert "| RAM (ours: wide, an earlier preset) | 1.20 |" in pages[root / "mnih2014" / "README.md"]
+    assert "| RAM (ours: wide, an earlier preset) | 1.20 |" in pages[root / "README.md"]
+    (root / "mnih2014" / "paper.toml").write_text(with_command.replace(" --num-glimpses 6", ""))
+    assert "| RAM (ours: wide) | 1.20 |" in render_pages(root)[root / "README.md"]
+
+
+def test_random_locations_have_no_greedy_error(root):
+    config = make_results()["config"]
+    config["model"]["policy"]["locations"] = "random"
+    write_run(root / "mnih2014", "ram", config=config)
+    page = render_pages(root)[root / "mnih2014" / "README.md"]
+    assert f"| RAM | 1.20 |  |{' 4.00 [3.50, 4.50] |' * 2}" in page
 
 
 def test_seeds_become_one_row_with_an_interval_over_seeds(root):

@@ -61,9 +61,13 @@ def test_runs_of_two_presets_of_a_task_differ_although_neither_has_flags() -> No
     dense = make_results(config=to_json(RAM_PRESETS["cluttered60_dense"][1]))
     assert command(dense) == "python -m experiments.ram cluttered60_dense"
     assert trained_as(dense) == ("cluttered60_dense", {}) and trained_as(make_results()) == ("cluttered60", {})
-    recorded = dataclasses.replace(RAM_PRESETS["cluttered60"][1].training, evaluate_every=7, seed=3)
+    recorded = dataclasses.replace(RAM_PRESETS["cluttered60"][1].training, log_every=7, seed=3)
     changed = make_results(config=to_json(dataclasses.replace(RAM_PRESETS["cluttered60"][1], training=recorded)))
     assert trained_as(changed) == trained_as(make_results())
+    # How often it validates decides which parameters are the best.
+    seldom = dataclasses.replace(recorded, evaluate_every=7)
+    changed = make_results(config=to_json(dataclasses.replace(RAM_PRESETS["cluttered60"][1], training=seldom)))
+    assert trained_as(changed) == ("cluttered60", {"--evaluate-every": "7"})
 
 
 def test_a_setting_that_is_newer_than_the_run_had_its_default() -> None:

@@ -140,7 +140,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(sweep, tmp_path, line, mes
 
 def test_no_arguments_show_the_help(sweep):
     status, out, _ = sweep()
-    assert status == 0 and "--num-glimpses 2 3 4 5 6 7" in out and sys.argv
+    assert status == 0 and "--num-glimpses 2 4 6 --replicates 1 4" in out and sys.argv
 
 
 def test_without_ray_the_message_says_how_to_install_it(sweep, monkeypatch):
