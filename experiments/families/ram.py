@@ -90,7 +90,7 @@ SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12,
 PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
         "augmented100 in a hurry, 8 glimpses (the article: 20.3% error).",
-        _convolutional("augmented100", LARGE, "20px", "3px", 5_600),
+        _convolutional("augmented100", LARGE, "20px", "3px", 4_200),
     ),
     "mnist28": (
         "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error).",
