@@ -90,7 +90,7 @@ SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12,
 PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
         "augmented100 in a hurry, 8 glimpses (the article: 20.3% error).",
-        _convolutional("augmented100", LARGE, "20px", "3px", 4_200),
+        _convolutional("augmented100", LARGE, "20px", "3px", 4_000),
     ),
     "mnist28": (
         "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error).",
@@ -98,7 +98,7 @@ PRESETS: dict[str, tuple[str, RamExperiment]] = {
     ),
     "translated60": (
         "Translated MNIST 60x60, 8 glimpses (Mnih et al. 2014: 1.20% error).",
-        _convolutional("translated60", MEDIUM, "12px", "2px", 12_500),
+        _convolutional("translated60", MEDIUM, "12px", "2px", 12_000),
     ),
     "cluttered60": (
         "Cluttered MNIST 60x60, 8 glimpses (Mnih et al. 2014: 4.04% error).",
