@@ -69,9 +69,8 @@ def run(config: Diagnosis) -> dict[str, Any]:
     attention = restored.built.attention
     if attention is None or attention.sequence is not None:
         kind = "reads sequences" if attention is not None else "chooses no locations"
-        raise ValueError(
-            f"run {str(config.run_dir)!r}: a model that {kind} cannot be diagnosed; give a run of one class"
-        )
+        allowed = "give a run of an agent that predicts one class"
+        raise ValueError(f"run {str(config.run_dir)!r}: a model that {kind} cannot be diagnosed; {allowed}")
     if (locations := restored.experiment.model.policy.locations) != "learned":
         raise ValueError(f"run {str(config.run_dir)!r}: its locations are {locations!r}, and only learned ones compare")
     names, classifier = dict(WAYS), None

@@ -64,9 +64,9 @@ def evaluate(config: Evaluation) -> None:
     check_output("output", config.output)
     if config.last:
         refuse_settings(config, ("plots",), " with last: the report shows the run's best parameters; give one of them")
-    if is_file(config.run_dir):
-        refuse_settings(config, ("last", "plots"), f": {str(config.run_dir)!r} is one set of parameters and no run")
+    if is_file(config.run_dir) or not config.run_dir.exists():
         agent = load_agent(config.run_dir)
+        refuse_settings(config, ("last", "plots"), f": {str(config.run_dir)!r} is one set of parameters and no run")
         experiment, dataset, params = agent.experiment, load_evaluation_images(agent.experiment.data), agent.params
         if digest(dataset) != agent.images_digest:
             raise ValueError(f"{str(config.run_dir)!r}: its validation or test images were other ones")

@@ -33,6 +33,8 @@ class Looking:
     """Sampled episodes whose class probabilities are averaged; 0 for the greedy one. The drawn path is the first's."""
     resize_mode: ResizeMode = "pad"
     """How the aspect ratio of a picture is treated: keep it and fill with black, keep it and cut off, or change it."""
+    invert: bool = False
+    """Swap dark and bright, for pictures of dark ink on paper."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -57,7 +59,10 @@ def look(config: Looking) -> None:
     if config.output is not None and config.output.suffix.lower() not in (".png", ".gif"):
         raise ValueError(f"output {str(config.output)!r}: must end in .png or .gif")
     agent = load_agent(config.agent)
-    looks = [agent.look(path, episodes=config.episodes, resize_mode=config.resize_mode) for path in config.images]
+    looks = [
+        agent.look(path, episodes=config.episodes, resize_mode=config.resize_mode, invert=config.invert)
+        for path in config.images
+    ]
     texts = []
     for path, each in zip(config.images, looks, strict=True):
         if isinstance(each.predicted, tuple):

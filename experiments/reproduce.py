@@ -29,7 +29,7 @@ from experiments.output.text import duration
 from experiments.reports.results_pages import PAPER, write_pages
 from experiments.reports.stored_runs import planned_study, trained_as
 from experiments.sweeps.cells import Cell
-from experiments.sweeps.directory import cell_folder
+from experiments.sweeps.directory import cell_folder, read_results
 from experiments.sweeps.driver import run_sweep, use_cpu
 from experiments.sweeps.options import Options, check_options
 from experiments.sweeps.study import Study, make_plan
@@ -145,17 +145,17 @@ def find_rows(config: Reproduction) -> list[Row]:
     if name:
         check_name("table", name, tables)
     rows: dict[str, Row] = {}
-    for table in [tables[name]] if name else tables.values():
-        for entry in table["rows"]:
-            wanted = any(text in entry["model"] or text in entry.get("run", "") for text in config.rows or ("",))
-            if "command" in entry and wanted and entry["run"] not in rows:
-                study = row_study(entry, config)
-                rows[entry["run"]] = Row(
-                    folder, entry["run"], f"{table['title']}: {entry['model']}", entry["command"], study
-                )
+    chosen = [tables[name]] if name else tables.values()
+    entries = [entry | {"title": table["title"]} for table in chosen for entry in table["rows"]]
+    for entry in entries:
+        wanted = any(text in entry["model"] or text in entry.get("run", "") for text in config.rows or ("",))
+        if "command" in entry and wanted and entry["run"] not in rows:
+            model = f"{entry['title']}: {entry['model']}"
+            rows[entry["run"]] = Row(folder, entry["run"], model, entry["command"], row_study(entry, config))
     if not rows:
         texts = " ".join(config.rows)
-        raise ValueError(f"rows {texts!r}: no row of {config.table} that has a command contains one of these")
+        names = ", ".join(entry["run"] for entry in entries if "command" in entry)
+        raise ValueError(f"rows {texts!r}: no row of {config.table} contains one of these; its runs are {names}")
     return list(rows.values())
 
 
@@ -180,9 +180,16 @@ def missing_seeds(row: Row, config: Reproduction) -> list[int]:
     return [cell.seed for cell in row.cells if config.budget == "quick" or not row.is_stored(cell)]
 
 
+def sweep_folder(row: Row, config: Reproduction) -> Path:
+    """Return the folder of the sweep over the seeds of a row."""
+    return Path("runs") / f"reproduce-{config.budget}" / row.folder / row.run
+
+
 def missing_work(row: Row, config: Reproduction) -> float:
-    """Return the operations of the forward passes of the seeds to be run, to estimate the time that is left."""
-    if not (seeds := missing_seeds(row, config)):
+    """Return the operations of the forward passes of the seeds that have not finished, to estimate the time left."""
+    missing, folder = missing_seeds(row, config), sweep_folder(row, config)
+    seeds = [cell.seed for cell in row.cells if cell.seed in missing and read_results(folder, cell) is None]
+    if not seeds:
         return 0.0
     training = row.cells[0].config.training
     return len(seeds) * training.steps * training.batch_size * (row.cost.flops or 1.0)
@@ -221,7 +228,7 @@ def reproduce(row: Row, config: Reproduction, options: Options, args: Sequence[s
         print_line(f"{row.model} ({row.run}): {seeds - len(missing)} of {seeds} seeds are stored")
         if not missing:
             return 0
-    folder = Path("runs") / f"reproduce-{config.budget}" / row.folder / row.run
+    folder = sweep_folder(row, config)
     study, options = dataclasses.replace(row.study, seeds=missing), dataclasses.replace(options, sweep_dir=folder)
     status = run_sweep(study, options, python_command("-m", "experiments.reproduce", *args))
     if config.budget == "full":

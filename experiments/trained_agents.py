@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from common.attention.glimpse import glimpse_boxes
 from common.attention.model import AttentionModel
@@ -90,8 +90,20 @@ class TrainedAgent:
     results: Mapping[str, Any]
     images_digest: str | None = None
 
+    def __repr__(self) -> str:
+        """Return its name, its task and its test error, instead of all its parameters."""
+        errors = self.results.get("test", {})
+        error = errors.get("average_probability", errors.get("greedy"))
+        measured = "" if error is None else f", test error {error['error']:.2f}%"
+        return f"TrainedAgent({self.name!r}, task {self.images.name!r}, step {self.step}{measured})"
+
     def look(
-        self, image: str | os.PathLike[str] | np.ndarray, *, episodes: int = 0, resize_mode: ResizeMode = "pad"
+        self,
+        image: str | os.PathLike[str] | np.ndarray,
+        *,
+        episodes: int = 0,
+        resize_mode: ResizeMode = "pad",
+        invert: bool = False,
     ) -> Look:
         """Look at one image.
 
@@ -100,11 +112,12 @@ class TrainedAgent:
             resized to the images that the agent was trained on.
           episodes: number of sampled episodes whose probabilities are averaged; 0 for the greedy one.
           resize_mode: how its aspect ratio is treated, see `common.data.own_images.resizing.resize_picture`.
+          invert: swap dark and bright, for an agent that was trained on bright digits and a picture of dark ink.
 
         Raises:
           ValueError: the file is no picture, or the array has another shape or other numbers.
         """
-        pixels = read_picture(image, self.images.image_shape, resize_mode)
+        pixels = read_picture(image, self.images.image_shape, resize_mode, invert)
         keys = jax.random.split(jax.random.key(0), max(episodes, 1))
         played = [self._play(key, jnp.asarray(pixels), "sampled" if episodes else "greedy") for key in keys]
         logits = jnp.stack([each[0] for each in played])  # [M, T, num_classes]
@@ -136,7 +149,10 @@ class TrainedAgent:
 
 
 def read_picture(
-    image: str | os.PathLike[str] | np.ndarray, shape: tuple[int, int, int], resize_mode: ResizeMode = "pad"
+    image: str | os.PathLike[str] | np.ndarray,
+    shape: tuple[int, int, int],
+    resize_mode: ResizeMode = "pad",
+    invert: bool = False,
 ) -> UInt8[np.ndarray, "H W C"]:
     """Read one image and resize it to ``shape`` (H, W, C); errors as of `TrainedAgent.look`."""
     height, width, channels = shape
@@ -153,7 +169,8 @@ def read_picture(
         picture = Image.fromarray(array)
     else:
         picture = read_image(Path(image), None, resize_mode)
-    picture = resize_picture(picture.convert("L" if channels == 1 else "RGB"), (height, width), resize_mode)
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    picture = resize_picture(ImageOps.invert(picture) if invert else picture, (height, width), resize_mode)
     return np.asarray(picture, np.uint8).reshape(height, width, channels)
 
 
@@ -223,8 +240,11 @@ def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: 
 
 def _read(path: Path) -> TrainedAgent:
     with explained(f"{str(path)!r} holds no trained agent", *BAD_FILE, KeyError, TypeError, AttributeError):
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+        except ValueError as error:  # What NumPy says of a file that is no archive would mislead.
+            raise ValueError("it is no file of experiments.export") from error
         facts = json.loads(arrays.pop(FACTS).tobytes())
         own = code_digests(facts["family"], facts["config"])
         if own:

@@ -5,8 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.output.readouts import MEANS, readout_name
-from experiments.output.text import interval_text
+from experiments.output.readouts import MEANS, SINGLE_PASS, readout_name
+from experiments.output.text import interval_text, range_text
 
 
 def means_text(num_episodes: int) -> str:
@@ -27,7 +27,8 @@ def errors_table(errors: dict[str, dict[str, dict[str, Any]]], num_episodes: int
     caption = means_text(num_episodes) if num_episodes is not None and has_means else None
     table = Table("read-out", *errors, title="error in per cent [95% interval]", caption=caption)
     for readout in readouts:
-        table.add_row(readout_name(readout, num_episodes), *(_percentage(e[readout]) for e in errors.values()))
+        name = readout_name(readout, num_episodes) if len(readouts) > 1 else SINGLE_PASS
+        table.add_row(name, *(_percentage(e[readout]) for e in errors.values()))
     return table
 
 
@@ -91,7 +92,7 @@ def diagnosis_tables(diagnosis: dict[str, Any], names: dict[str, str]) -> list[T
     if "by_clutter" in diagnosis:
         clutter = Table("covered by distractors", "error", title="error by clutter on the digit's box")
         for entry in diagnosis["by_clutter"]:
-            clutter.add_row(f"{100 * entry['from']:.0f} to {100 * entry['to']:.0f}%", _percentage(entry))
+            clutter.add_row(range_text(100 * entry["from"], 100 * entry["to"]), _percentage(entry))
         tables.append(clutter)
     return tables
 

@@ -7,6 +7,8 @@ READOUTS = {
     "average_probability": "mean of episodes",
     "average_log_probability": "mean of episodes, log-probabilities",
 }
+# The one prediction of a network that samples nothing, which is stored as greedy.
+SINGLE_PASS = "single pass"
 # The read-outs that average over sampled episodes.
 MEANS = ("average_probability", "average_log_probability")
 # Number words, as in "mean of ten".

@@ -1,6 +1,12 @@
 """Numbers as text, the same in the terminal, in reports and on the pages of results."""
 
 
+def range_text(low: float, high: float) -> str:
+    """Write a range of percentages without decimals, such as "3 to 8%"; "0%" if both ends are that."""
+    ends = dict.fromkeys((f"{low:.0f}", f"{high:.0f}"))
+    return f"{' to '.join(ends)}%"
+
+
 def interval_text(value: float, low: float, high: float) -> str:
     """Return a value with its 95% interval, such as "4.00 [3.50, 4.50]"."""
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from experiments.plots.style import INK, SERIES, figure_of, tidy
+from experiments.output.text import range_text
+from experiments.plots.style import INK, SERIES, figure_of, plain_log_axis, tidy
 
 
 def diagnosis_figure(diagnosis: Mapping[str, Any], names: Mapping[str, str]) -> Figure:
@@ -72,9 +73,13 @@ def _draw_by_glimpse(axes: Axes, by_glimpse: Sequence[Mapping[str, Any]]) -> Non
     for colour, name, label in zip(SERIES, ("greedy", "mean"), ("greedy", "mean of episodes"), strict=False):
         value, around = _spread([entry[name] for entry in by_glimpse])
         axes.errorbar(steps, value, around, fmt="-o", markersize=4, color=colour, capsize=2, label=label)
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    lowest, highest = (float(limit) for limit in axes.dataLim.intervaly)
+    if lowest > 0 and highest > 8 * lowest:
+        plain_log_axis(axes)
+    else:
+        axes.set_ylim(0, min(1.3 * highest or 1.0, 105))
     _in_per_cent(axes)
+    axes.set_ylabel("error", fontsize=9, color=INK)
     axes.set_xticks(steps)
     axes.set_xlabel("glimpses taken", fontsize=9, color=INK)
     axes.legend(fontsize=8.5, frameon=False)
@@ -109,7 +114,7 @@ def _draw_clutter(axes: Axes, groups: Sequence[Mapping[str, Any]]) -> None:
     places = np.arange(len(groups))
     axes.bar(places, value, width=0.62, color=SERIES[0])
     axes.errorbar(places, value, around, fmt="none", ecolor=INK, elinewidth=1.0, capsize=3)
-    axes.set_xticks(places, [f"{100 * group['from']:.0f} to {100 * group['to']:.0f}%" for group in groups], fontsize=8)
+    axes.set_xticks(places, [range_text(100 * group["from"], 100 * group["to"]) for group in groups], fontsize=8)
     axes.set_ylim(0, 1.15 * float((value + around[1]).max()) or 1.0)
     axes.set_xlabel("fraction of the digit's box under distractors", fontsize=9, color=INK)
     _in_per_cent(axes)

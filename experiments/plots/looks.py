@@ -9,11 +9,22 @@ from matplotlib.figure import Figure
 
 from experiments.plots.animation import figures_gif
 from experiments.plots.arrays import to_pixels
-from experiments.plots.style import INK, draw_boxes, draw_path, figure_of, glimpse_colours, show_image, spread, tidy
+from experiments.plots.style import (
+    FAINT,
+    INK,
+    draw_boxes,
+    draw_path,
+    figure_of,
+    glimpse_colours,
+    show_image,
+    spread,
+    tidy,
+)
 
 # Distance between the numbers of a path, as a fraction of the width of the image.
 _GAP = 0.07
 MOST_CLASSES = 10
+CAPTION = "Numbers and colours: the order of the glimpses. Boxes of one colour: the scales of a glimpse."
 
 
 class Seen(NamedTuple):
@@ -49,6 +60,7 @@ def look_sheet(seen: Sequence[Seen], class_names: Sequence[str], taken: int | No
     for each, (left, right) in zip(seen, grid, strict=True):
         _draw_image(left, each, taken or len(each.locations))
         _draw_probabilities(right, each.probabilities[: taken or len(each.locations)], class_names, len(each.locations))
+    figure.supxlabel(CAPTION, fontsize=8.5, color=FAINT)
     return figure
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.output.readouts import MEANS, READOUTS, readout_name
+from experiments.output.readouts import MEANS, READOUTS, SINGLE_PASS, readout_name
 from experiments.output.text import duration
 from experiments.reports.table import MISSING, Number, Table, sortable_table, value_text
 from experiments.training.config import flatten
@@ -109,7 +109,11 @@ def error_table(results: Mapping[str, Any]) -> ErrorTable | None:
     episodes = _setting(results.get("config"), "training", "eval_episodes")
     means = any(key in MEANS for key in readouts)
     rows = [
-        (readout_name(key, episodes), [_error_cells(splits[split].get(key)) for split in splits]) for key in readouts
+        (
+            readout_name(key, episodes) if len(readouts) > 1 else SINGLE_PASS,
+            [_error_cells(splits[split].get(key)) for split in splits],
+        )
+        for key in readouts
     ]
     sequences = any("by_length" in splits[split].get(key, ()) for split in splits for key in readouts)
     caption = f"{'Error of whole sequences' if sequences else 'Classification error'} in per cent"

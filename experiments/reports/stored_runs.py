@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from experiments.cli.fields import fields_of, is_bool
 from experiments.families import FAMILIES
-from experiments.output.readouts import readout_name
+from experiments.output.readouts import SINGLE_PASS, readout_name
 from experiments.output.text import interval_text
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.options import parse
@@ -182,7 +182,7 @@ def measure(group: Group, readout: str = "average_probability", split: str = "te
     if readout == "found":
         name = "boxes found"
     elif "average_probability" not in first[split]:
-        name = "single pass"
+        name = SINGLE_PASS
     else:
         name = readout_name(readout, first["config"]["training"]["eval_episodes"])
     values = errors_of(group, readout, split)

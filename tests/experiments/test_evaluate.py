@@ -71,7 +71,7 @@ def test_the_best_parameters_are_evaluated_unless_last_is_set(run_dir, capsys):
     for flags, step in [([], best), (["--last"], LAST)]:
         evaluate.main([str(run_dir), *flags])
         out, err = capsys.readouterr()
-        assert re.search(rf"│ greedy +│ {errors[step]:.2f} \[", out) and f"; after step {step}\n" in err
+        assert re.search(rf"│ single pass +│ {errors[step]:.2f} \[", out) and f"; after step {step}\n" in err
 
 
 def test_plots_redraws_the_plots_and_the_report(run_dir, capsys):
@@ -118,7 +118,8 @@ def test_episodes_are_refused_for_a_network_that_sees_the_whole_image(run_dir, r
 
 def test_a_folder_without_a_run_is_refused(tmp_path, run_dir, refused):
     (tmp_path / "empty").mkdir()
-    for folder in ("missing", "empty", "run/config.json"):
+    assert "'quikc': did you mean 'quick'?" in refused("quikc")
+    for folder in ("empty", "run/config.json"):
         assert f"{str(tmp_path / folder)!r} holds no config.json: give the directory of a run" in refused(
             tmp_path / folder
         )

@@ -68,6 +68,7 @@ def test_a_look_is_the_greedy_episode(here):
         middle = (seen.boxes[..., :2] + seen.boxes[..., 2:]) / 2
         where = (seen.locations + 1) / 2 * [16, 20]
         assert np.abs(middle - where[:, None]).max() <= 1 and seen.boxes.shape == (3, 2, 4)
+    assert len(repr(agent)) < 200 and "'images'" in repr(agent)
     mean = agent.look(images[0], episodes=5)
     np.testing.assert_allclose(mean.probabilities.sum(axis=-1), 1, rtol=1e-5)
     assert np.abs(mean.probabilities - agent.look(images[0]).probabilities).max() > 1e-6
@@ -157,6 +158,9 @@ def test_pictures_of_any_size_are_read(here, tmp_path):
     for other in (gray / 255, gray[..., None], (gray / 255).astype(np.float32)):
         np.testing.assert_array_equal(read_picture(gray, (20, 16, 3)), read_picture(other, (20, 16, 3)))
     assert read_picture(array, (9, 9, 1)).shape == (9, 9, 1)
+    # What is added around an inverted picture is black too.
+    inverted = read_picture(np.full((8, 4), 255, np.uint8), (8, 8, 1), invert=True)
+    assert inverted.max() == 0 and read_picture(np.zeros((8, 4), np.uint8), (8, 8, 1), invert=True)[:, 3].min() == 255
 
 
 def test_pictures_are_read_as_in_training(tmp_path):

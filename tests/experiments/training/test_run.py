@@ -217,7 +217,7 @@ def test_a_classifier_has_only_the_greedy_error(go, capsys):
     assert sorted(path.name for path in Path("run").iterdir()) == sorted([*FILES, "plots", "report.html"])
     out = capsys.readouterr().out
     assert f"test accuracy: {100 - results['test']['greedy']['error']:.2f}%\n" in out
-    assert "greedy" in Path("run/report.html").read_text()
+    assert "single pass" in Path("run/report.html").read_text()
 
 
 def test_saved_configuration_is_the_preset_with_the_flags(go):
