@@ -111,6 +111,15 @@ def validate_retina(config: RetinaConfig, height: int, width: int) -> None:
     check_at_most("num_scales", config.num_scales, scales, seen)
 
 
+def _check_sigma(name: str, text: str, height: int, width: int) -> None:
+    """Check the text of a sigma. A normalised one above 2, the side of the image, has lost its unit."""
+    parse_sigma(text, height, width, name)
+    if not text.strip().endswith("px") and float(text) > 2:
+        raise ValueError(
+            f"{name} {text!r}: must be at most 2, the side of the image, unless in pixels, such as '{text}px'"
+        )
+
+
 def validate_policy(config: Attention, height: int, width: int) -> None:
     """Check location policy, loss and estimator of an agent for images of ``height x width`` pixels.
 
@@ -130,14 +139,14 @@ def validate_policy(config: Attention, height: int, width: int) -> None:
             f"surrogate {config.estimator.surrogate!r} with location_policy {policy.location_policy!r}: its class does "
             "not declare reparameterised = True, so its samples have no gradient"
         )
-    parse_sigma(policy.sigma, height, width)
+    _check_sigma("sigma", policy.sigma, height, width)
     if (policy.sigma_schedule == "constant") != (policy.sigma_final is None):
         raise ValueError(
             f"sigma_schedule {policy.sigma_schedule!r} with sigma_final {policy.sigma_final!r}: give sigma_final with "
             "a schedule of linear, cosine or exponential, and neither for a constant sigma"
         )
     if policy.sigma_final is not None:
-        parse_sigma(policy.sigma_final, height, width, "sigma_final")
+        _check_sigma("sigma_final", policy.sigma_final, height, width)
     if policy.location_policy == "gaussian" and policy.learned_sigma == "no":
         why = (
             " with learned_sigma 'no': the entropy of a Gaussian depends on its sigma alone, so there is nothing to "

@@ -43,7 +43,7 @@ def parse_sigma(text: str, height: int, width: int, name: str = "sigma") -> tupl
       Normalised ``(sigma_x, sigma_y)``. The two differ when pixels are given and the image is not square.
 
     Raises:
-      ValueError: the text is neither form, the value is not positive and finite, or a normalised one is above 1.
+      ValueError: the text is neither form, or the value is not positive and finite.
     """
     match = SIGMA_PATTERN.fullmatch(text.strip())
     value = float(match["value"]) if match else float("nan")
@@ -54,8 +54,6 @@ def parse_sigma(text: str, height: int, width: int, name: str = "sigma") -> tupl
         usable = all(0 < np.float32(s) < np.inf for s in sigma)
     if not usable:
         raise ValueError(f"{name} {text!r}: give a positive number, normalised ('0.1') or in pixels ('5px')")
-    if not in_pixels and value > 1:
-        raise ValueError(f"{name} {text!r}: must be at most 1, half of the image, unless in pixels, such as '{text}px'")
     return sigma
 
 

@@ -258,7 +258,7 @@ def test_the_agent_uses_every_core(core):
 
 def test_finite_at_the_extremes():
     # Sigma falls from much wider than the image to a thousandth of it.
-    policy = {"sigma": "100", "sigma_final": "0.001", "sigma_schedule": "linear", "learned_sigma": "global"}
+    policy = {"sigma": f"{50 * WIDTH}px", "sigma_final": "0.001", "sigma_schedule": "linear", "learned_sigma": "global"}
     loss = {"entropy_weight": 0.1, "replicates": 2, "advantage": "leave_one_out", "reward": "gain"}
     model = _make(_config({"core": "lstm"}, policy, **loss)).model
     gradient = jax.jit(jax.value_and_grad(model.loss, has_aux=True))

@@ -53,7 +53,11 @@ def _with(part, **fields):
         ("policy", {"sigma_final": "2px"}, "'2px'"),
         ("policy", {"sigma_schedule": "linear"}, "'linear'"),
         ("policy", {"sigma_schedule": "cosine", "sigma_final": "nan"}, "sigma_final 'nan': give a positive number"),
-        ("policy", {"sigma": "5"}, "sigma '5': must be at most 1, half of the image, unless in pixels, such as '5px'"),
+        (
+            "policy",
+            {"sigma": "5"},
+            "sigma '5': must be at most 2, the side of the image, unless in pixels, such as '5px'",
+        ),
         ("estimator", {"replicates": 0}, "replicates 0"),
         ("estimator", {"discount": -0.1}, "discount -0.1"),
         ("estimator", {"discount": 1.5}, "discount 1.5"),
