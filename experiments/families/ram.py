@@ -43,7 +43,6 @@ def _ram(
     steps: int,
     num_glimpses: int = 8,
     shift: int = 0,
-    glimpse_hidden: int = 128,
     policy_weight: float = 0.01,
     learning_rate: float = 2e-3,
 ) -> RamExperiment:
@@ -51,7 +50,7 @@ def _ram(
         data=DataConfig(task=task, augmentation=AugmentationConfig(shift=shift)),
         model=RamConfig(
             retina=retina,
-            agent=AgentConfig(num_glimpses=num_glimpses, glimpse_hidden=glimpse_hidden),
+            agent=AgentConfig(num_glimpses=num_glimpses, glimpse_hidden=128),
             policy=PolicyConfig(sigma=sigma, sigma_final=sigma_final, sigma_schedule="exponential"),
             loss=LossConfig(policy_weight=policy_weight),
             estimator=GAIN,
@@ -61,25 +60,21 @@ def _ram(
     )
 
 
-def _convolutional(
-    task: str,
-    retina: RetinaConfig,
-    sigma: str,
-    sigma_final: str,
-    steps: int,
-    num_glimpses: int = 8,
-    shift: int = 0,
-) -> RamExperiment:
-    """Configure RAM with convolutions on the glimpse, as in DRAM, the core of the paper, and Muon.
+def _convolutional(dense: RamExperiment) -> RamExperiment:
+    """Give a configuration convolutions on the glimpse, as in DRAM, the core of the paper, and Muon.
 
     Chosen on validation images of cluttered60, and the policy weight on those of augmented100; results/research_log.md
     has the questions.
     """
-    dense = _ram(task, retina, sigma, sigma_final, steps, num_glimpses, shift, glimpse_hidden=256, policy_weight=0.1)
-    agent = dataclasses.replace(dense.model.agent, glimpse_network="conv", conv_channels=16, core="rnn")
+    model, steps = dense.model, dense.training.steps
+    agent = dataclasses.replace(model.agent, glimpse_network="conv", conv_channels=16, glimpse_hidden=256, core="rnn")
     return dataclasses.replace(
         dense,
-        model=dataclasses.replace(dense.model, agent=agent),
+        model=dataclasses.replace(
+            model,
+            agent=agent,
+            loss=dataclasses.replace(model.loss, policy_weight=0.1),
+        ),
         optimizer=OptimizerConfig("muon", learning_rate=3e-3, weight_decay=0.1),
         training=TrainingConfig(steps=steps, batch_size=256, evaluate_every=steps // 10),
     )
@@ -90,19 +85,19 @@ SMALL, MEDIUM, LARGE = RetinaConfig(8, 1), RetinaConfig(12, 3), RetinaConfig(12,
 PRESETS: dict[str, tuple[str, RamExperiment]] = {
     "quick": (
         "augmented100 in a hurry, 8 glimpses (the article: 20.3% error).",
-        _convolutional("augmented100", LARGE, "20px", "3px", 4_000),
+        _convolutional(_ram("augmented100", LARGE, "20px", "3px", 4_000)),
     ),
     "mnist28": (
         "MNIST 28x28, 7 glimpses (Mnih et al. 2014: 1.07% error).",
-        _convolutional("mnist28", SMALL, "5px", "1.5px", 15_000, num_glimpses=7, shift=2),
+        _convolutional(_ram("mnist28", SMALL, "5px", "1.5px", 15_000, num_glimpses=7, shift=2)),
     ),
     "translated60": (
         "Translated MNIST 60x60, 8 glimpses (Mnih et al. 2014: 1.20% error).",
-        _convolutional("translated60", MEDIUM, "12px", "2px", 12_000),
+        _convolutional(_ram("translated60", MEDIUM, "12px", "2px", 12_000)),
     ),
     "cluttered60": (
         "Cluttered MNIST 60x60, 8 glimpses (Mnih et al. 2014: 4.04% error).",
-        _convolutional("cluttered60", MEDIUM, "12px", "2px", 30_000),
+        _convolutional(_ram("cluttered60", MEDIUM, "12px", "2px", 30_000)),
     ),
     "cluttered60_dense": (
         "The same with the dense glimpse network of Mnih et al. 2014 (4.04% error), by Adam.",
@@ -110,7 +105,7 @@ PRESETS: dict[str, tuple[str, RamExperiment]] = {
     ),
     "cluttered100": (
         "Cluttered MNIST 100x100, 8 glimpses (Mnih et al. 2014: 8.11% error).",
-        _convolutional("cluttered100", LARGE, "20px", "3px", 20_000),
+        _convolutional(_ram("cluttered100", LARGE, "20px", "3px", 20_000)),
     ),
     "pairs100": (
         "Two digits on 100x100 as a set, 4 glimpses (Ba et al. 2014: 9% error).",

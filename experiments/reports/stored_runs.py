@@ -88,7 +88,7 @@ def closest_preset(results: Mapping[str, Any]) -> str:
     Of several it is the run's own, or the first. The preset that a run was started from may have changed since.
     """
     presets, own = FAMILIES[results["family"]].presets, results["preset"]
-    task = next(value for key, value in flatten(results["config"]) if _flag(key) == "task")
+    task = _setting(results, "task")
     names = [name for name, (_, preset) in presets.items() if name == own or preset.data.task == task]
     return min(names, key=lambda name: (len(changed_flags(results, name)), name != own))
 
@@ -195,13 +195,13 @@ def measure(group: Group, readout: str = "average_probability", split: str = "te
 
 def training_images(results: Mapping[str, Any]) -> int:
     """Return how many images a run was trained on; each has as many episodes as there are replicates."""
-    replicates = {_flag(key): value for key, value in flatten(results["config"])}.get("replicates") or 1
+    replicates = _setting(results, "replicates") or 1
     return int(results["episodes"] / replicates)
 
 
 def has_random_locations(results: Mapping[str, Any]) -> bool:
     """Return whether the locations of a run are random, so that it has no greedy episode."""
-    return {_flag(key): value for key, value in flatten(results["config"])}.get("locations") == "random"
+    return bool(_setting(results, "locations") == "random")
 
 
 def minutes(group: Group) -> float:
@@ -213,6 +213,11 @@ def _entry(results: Mapping[str, Any], readout: str, split: str) -> Mapping[str,
     if readout == "found":
         return results["overlap"][split]
     return results[split].get(readout, results[split]["greedy"])
+
+
+def _setting(results: Mapping[str, Any], flag: str) -> Any:
+    """Return the value of a setting of a run, named by its flag without dashes; None if it has none."""
+    return next((value for key, value in flatten(results["config"]) if _flag(key) == flag), None)
 
 
 def _flag(key: str) -> str:
