@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from common.extensions import Call, Extension, accepted, check_pair, check_returned, check_state
+from common.networks.orthogonal import orthogonal
 
 
 class ReluCore(nn.Module):
@@ -48,7 +49,7 @@ class GatedCore(nn.Module):
     @nn.compact
     def __call__(self, state: PyTree, features: Float[Array, "*batch F"]) -> tuple[PyTree, Array]:
         """Take one step; see the module docstring."""
-        return self.cell(self.hidden, name="cell")(state, features)
+        return self.cell(self.hidden, recurrent_kernel_init=orthogonal, name="cell")(state, features)
 
 
 class TransformerCore(nn.Module):
