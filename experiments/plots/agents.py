@@ -1,5 +1,6 @@
 """Figures of a trained agent, drawn into `plots/` after training."""
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,13 +56,17 @@ def take_glimpses(attention: AttentionModel, images: Images, locations: Location
     Returns:
       `[T, N, K, G, G, C]`.
     """
-    pixels = jnp.asarray(images)
-    sensor = make_sensor(pixels, attention.retina, differentiable=attention.estimator.pathwise)
-    glimpses = np.asarray(jax.vmap(sensor)(jnp.asarray(locations)))
-    if attention.retina.subtract_mean:
-        means = np.asarray(pixels - subtract_mean(pixels))[:, :1, :1, :1, None]
-        glimpses = glimpses + means / 255
-    return np.clip(glimpses, 0, 1)
+
+    @jax.jit
+    def take(pixels: jax.Array, locations: jax.Array) -> jax.Array:
+        sensor = make_sensor(pixels, attention.retina, differentiable=attention.estimator.pathwise)
+        glimpses = jax.vmap(sensor)(locations)
+        if attention.retina.subtract_mean:
+            means = (pixels - subtract_mean(pixels))[None, :, :1, :1, :1, None]
+            glimpses = glimpses + means / 255
+        return glimpses
+
+    return np.clip(take(jnp.asarray(images), jnp.asarray(locations)), 0, 1)
 
 
 def draw_agent(attention: AttentionModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:
@@ -77,8 +82,8 @@ def draw_agent(attention: AttentionModel, params: object, dataset: Dataset, run_
     probabilities = np.asarray(jax.nn.softmax(logits))
     rewards = np.asarray(attention.estimator.reward(logits[:, None], jnp.asarray(labels)), np.float64)[:, 0]
     glimpses = take_glimpses(attention, images, locations)
-    over_locations = jax.vmap(jax.vmap(glimpse_boxes, in_axes=(0, None, None, None)), in_axes=(0, None, None, None))
-    boxes = np.asarray(over_locations(jnp.asarray(locations), attention.retina, height, width), np.float64)
+    boxes_at = functools.partial(glimpse_boxes, retina=attention.retina, height=height, width=width)
+    boxes = np.asarray(jax.jit(jax.vmap(jax.vmap(boxes_at)))(jnp.asarray(locations)), np.float64)
 
     draw_learning_curves(run_dir)
     figures = {
