@@ -1,6 +1,7 @@
 """The command line of `experiments.ablate`: flags with several values become a study."""
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,9 +92,10 @@ def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
         if preset is None and not is_help:
             names = ", ".join(family.presets)
             raise ValueError(f"no preset given: give --preset with one of {names}")
-        base = find_preset(family, preset or next(iter(family.presets)))
+        preset = preset or next(iter(family.presets))
+        base = find_preset(family, preset)
     fields = fields_of(type(base))
-    command = _command(family, base, fields)
+    command = _command(family, preset)
     parsed: Any = parse_flags(command, f"{PROG} {family.name}", _plain_switches(args, fields))
     axes: dict[str, Any] = {}
     for name, field in fields.items():
@@ -114,7 +116,7 @@ def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
             if len(members) < 2 or len(set(members) & set(axes)) < len(members):
                 raise ValueError(f"zip {' '.join(group)!r}: must be two fields or more, each once and with its values")
             zipped.append({name: axes.pop(name) for name in members})
-    study = Study(family.name, preset or "", axes, zipped, seeds, {}, parsed.study.name)
+    study = Study(family.name, preset, axes, zipped, seeds, {}, parsed.study.name)
     return study, check_options(parsed.options)
 
 
@@ -147,8 +149,11 @@ def _plain_switches(args: Sequence[str], fields: Mapping[str, Field]) -> list[st
     return plain
 
 
-def _command(family: Family, base: Any, fields: Mapping[str, Field]) -> type:
+@functools.cache
+def _command(family: Family, preset: str) -> type:
     """Make the class of the command line of a family, with the values of a preset as defaults."""
+    base = find_preset(family, preset)
+    by_path = {field.path: field for field in fields_of(type(base)).values()}
     presets = "; ".join(f"{name}: {text}" for name, (text, _) in family.described_presets().items())
 
     def help_arg(text: str, metavar: str) -> Any:
@@ -170,7 +175,7 @@ def _command(family: Family, base: Any, fields: Mapping[str, Field]) -> type:
         ("name", Annotated[str | None, help_arg("NAME of the default folder.", "TEXT")], None),
     ]
     study = _dataclass("StudyFlags", "Preset, seeds and pairs of fields of the sweep.", sweep)
-    axes = _axes_class(type(base), base, {field.path: field for field in fields.values()}, ())
+    axes = _axes_class(type(base), base, by_path, ())
     parts = [("study", study, study()), ("axes", axes, axes()), ("options", Options, Options())]
     description = (
         f"Sweep fields of the configuration of {family.name}. One value of a flag holds for all cells; several values "
