@@ -12,7 +12,7 @@ from experiments import ram
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add_a_task.md"
 SMALL = "--num-glimpses 2 --num-scales 1 --core rnn --core-hidden 8 --glimpse-features 8 --steps 2 --batch-size 4"
-QUICK = "--evaluate-every 2 --eval-episodes 1 --validation-episodes 1 --no-plots"
+QUICK = "--optimizer adam --evaluate-every 2 --eval-episodes 1 --validation-episodes 1 --no-plots"
 
 
 @pytest.fixture

@@ -40,7 +40,8 @@ MODULES = {
 GRID = "add_a_location_policy"
 SMALL = (
     "--task images --data images.npz --glimpse-size 9 --num-glimpses 2 --num-scales 1 --core-hidden 8 --steps 2"
-    " --batch-size 4 --evaluate-every 2 --eval-episodes 1 --validation-episodes 1 --no-plots --run-dir run"
+    " --batch-size 4 --evaluate-every 2 --eval-episodes 1 --validation-episodes 1 --optimizer adam --no-plots"
+    " --run-dir run"
 )
 SMALL_NETWORKS = {
     "add_an_estimator": "--core rnn --conv-channels 2",

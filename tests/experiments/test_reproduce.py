@@ -52,6 +52,19 @@ def test_each_seed_is_stored_once_and_the_page_is_written(results, monkeypatch, 
     reproduce.main(flags)
     assert "2 of 2 seeds are stored" in capfd.readouterr().err
 
+    # A seed of another configuration is never averaged with the others: the row removes it and runs it anew.
+    other = json.loads(files[1].read_text())
+    other["config"]["training"]["batch_size"] = 16
+    files[1].write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="fc256_28.json and fc256_28-seed1.json differ in more than the seed"):
+        read_groups(files[0].parent)
+    studies = []
+    monkeypatch.setattr(reproduce, "run_sweep", lambda study, options, resume_with: studies.append(study) or 0)
+    reproduce.main(flags)
+    assert f"the row: {files[1].relative_to(results.parent)}" in capfd.readouterr().err
+    assert studies[0].seeds == [1] and files[0].exists()
+    assert json.loads(files[1].read_text())["config"]["training"]["batch_size"] == 8
+
 
 def test_a_quick_run_is_not_stored(results, monkeypatch, capsys):
     studies = []
@@ -78,22 +91,6 @@ def test_ctrl_c_ends_all_rows(results, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="130"):
         reproduce.main(["mnih2014/28", "--rows", "fc256_28"])
     assert capsys.readouterr().err.splitlines()[-1] == "stopped; the same command resumes"
-
-
-def test_stored_seeds_of_another_configuration_are_removed_and_never_averaged(results, capfd):
-    flags = ["mnih2014/28", "--rows", "fc256_28"]
-    reproduce.main(flags)
-    first = results / "mnih2014" / "fc256_28.json"
-    other = json.loads(first.read_text()) | {"seed": 1}
-    other["config"]["training"]["batch_size"] = 16
-    second = first.with_name("fc256_28-seed1.json")
-    second.write_text(json.dumps(other))
-    with pytest.raises(ValueError, match="fc256_28.json and fc256_28-seed1.json differ in more than the seed"):
-        read_groups(first.parent)
-    capfd.readouterr()
-    reproduce.main([*flags, "--seeds", "2"])
-    assert f"the row: {second.relative_to(results.parent)}" in capfd.readouterr().err
-    assert json.loads(second.read_text())["config"]["training"]["batch_size"] == 8 and first.exists()
 
 
 @pytest.mark.parametrize(

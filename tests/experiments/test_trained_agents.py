@@ -13,12 +13,12 @@ import scipy.special
 import scipy.stats
 from PIL import Image
 
-from common.data import load_task
 from common.training.evaluation import predicted
-from experiments import cnn, dram, evaluate, export, look, ram, trained_agents
+from experiments import cnn, evaluate, export, look, ram, trained_agents
 from experiments.trained_agents import FACTS, load_agent, pretrained_names, read_picture, save_agent
 from experiments.training.config import load_evaluation_images
 from experiments.training.restore import read_run, read_run_without_images
+from tests.experiments import numbers_maker
 
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 1 --validation-episodes 1 --eval-episodes 2 --no-plots"
 RAM = (
@@ -176,28 +176,22 @@ def test_pictures_are_read_as_in_training(tmp_path):
     assert read_picture(tmp_path / "turned.jpg", (8, 8, 1))[0].mean() > 150
 
 
-def test_an_agent_that_reads_sequences_names_its_symbols(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    digits = np.random.default_rng(0).integers(0, 255, (90, 28, 28), dtype=np.uint8)
-    np.savez("digits.npz", images=digits, labels=np.arange(90) % 10)
-    flags = "--glimpses-per-target 1 --lower-hidden 8 --upper-hidden 8 --glimpse-features 8 --core rnn --steps 1"
-    glimpses = "--glimpse-network dense --glimpse-size 4 --num-scales 1 --context-size 8 --context-channels 2"
-    dram.main(f"pairs100_sequence --data digits.npz {LOOP} {flags} {glimpses} --run-dir run".split())
-    agent = load_agent("run")
-    for image in load_task("pairs100_sequence", "digits.npz").test.images[:3]:
+def test_an_agent_that_reads_sequences_names_its_symbols(readers, small_numbers):
+    agent, end = load_agent(str(readers / "forward")), numbers_maker.SYMBOLS
+    for image in numbers_maker.load_task("pairs100_sequence").test.images[:3]:
         seen = agent.look(image)
         symbols = np.asarray(predicted(jnp.log(seen.probabilities)[None]))[0]
         names = [agent.images.class_names[symbol] for symbol in symbols]
         assert seen.predicted == tuple(name for name in names if name != agent.images.class_names[-1])
     # Each sampled episode counts up to its own end symbol.
-    votes = np.zeros((3, 11))
+    votes = np.zeros((numbers_maker.MOST + 1, end + 1))
     for key in jax.random.split(jax.random.key(0), 2):
         episode = agent.attention.play(agent.params, key, jnp.asarray(seen.image)[None], "sampled")
         scores = np.asarray(episode.logits[:, 0], float)
-        ended = np.cumsum(scores.argmax(-1) == 10) - (scores.argmax(-1) == 10) > 0
-        votes += np.where(ended[:, None], 1 / 11, scipy.special.softmax(scores, axis=-1)) / 2
+        ended = np.cumsum(scores.argmax(-1) == end) - (scores.argmax(-1) == end) > 0
+        votes += np.where(ended[:, None], 1 / (end + 1), scipy.special.softmax(scores, axis=-1)) / 2
     symbols = list(votes.argmax(-1))
-    until = symbols.index(10) if 10 in symbols else len(symbols)
+    until = symbols.index(end) if end in symbols else len(symbols)
     names = tuple(agent.images.class_names[symbol] for symbol in symbols[:until])
     assert agent.look(image, episodes=2).predicted == names
 

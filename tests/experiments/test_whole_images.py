@@ -94,7 +94,10 @@ def test_a_run_with_transformers_leaves_results_and_pictures(transformer):
     [
         (stn, "RTS_fcn --units 8", None),
         (soft_attention, "cluttered60 --units 8 --core rnn --core-hidden 8 --num-glimpses 2", "attention.png"),
-        (soft_attention, "cluttered60_additive --filters 2 --layers 2 --hidden 8", "attention.png"),
+        pytest.param(
+            *(soft_attention, "cluttered60_additive --filters 2 --layers 2 --hidden 8", "attention.png"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_run_leaves_results_and_pictures(train, module, line, picture):

@@ -121,7 +121,9 @@ def test_gradients_reach_all_transformers(place, parallel, sequence, number):
     assert sum("transformer" in name for name in flows) == number and min(flows.values()) > 0
 
 
-@pytest.mark.parametrize("place, num_targets, number", [("none", None, 0), ("multi", 2, 4)])
+@pytest.mark.parametrize(
+    "place, num_targets, number", [pytest.param("none", None, 0, marks=pytest.mark.slow), ("multi", 2, 4)]
+)
 def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, num_targets, number):
     """The two differ only in their transformers, which all start at the identity. Gradients reach them all."""
     classifier = make_classifier(ClassifierConfig("cnn11", width=0.03, dropout=0.0), 28, 28, 1, 10, num_targets)

@@ -93,9 +93,10 @@ def assert_same_run(folder, whole):
     assert sorted(os.listdir(folder / "run" / "checkpoints")) == sorted(os.listdir(whole / "run" / "checkpoints"))
 
 
-def test_a_killed_run_resumes_to_the_same_bits(here, whole):
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_killed_run_resumes_to_the_same_bits(here, whole, kills):
     delays = []
-    for attempt in range(2):
+    for attempt in range(kills):
         begin = latest()
         process = start(*(["--resume"] if attempt else []))
         wait_until(process, lambda begin=begin: latest() > begin)

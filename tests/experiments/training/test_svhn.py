@@ -51,13 +51,14 @@ def test_forward_backward_and_focus_run_on_archives(go, archives):
     assert (focused["task"], focused["image"], focused["crop"]) == ("svhn_numbers_110", [110, 110], [54, 54])
 
 
-@pytest.mark.parametrize("module, line", [(cnn, "svhn"), (stn, "svhn_single")])
+@pytest.mark.parametrize("module, line", [(cnn, "svhn"), pytest.param(stn, "svhn_single", marks=pytest.mark.slow)])
 def test_classifiers_train_on_archives(go, module, line):
     results = go(module, f"{line} --width 0.02", "run")
     assert results["task"] == "svhn_numbers" and set(results["test"]) == {"greedy"}
     assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
 
 
+@pytest.mark.slow
 def test_a_small_cnn_trains_on_tight_crops(go):
     results = go(cnn, "svhn_32 --width 0.1", "tight")
     assert results["task"] == "svhn_numbers_32" and results["test"]["greedy"]["n"] == PARTS["test"]
