@@ -60,7 +60,8 @@ def shorten_types(app, what, name, obj, options, signature, return_annotation):
 
 def point_to_results(app, docname, source):
     """Point links to `results/`, which lies beside `docs/`, to its copy in the site."""
-    source[0] = source[0].replace("](../../results/", "](../results/")
+    up = "../" * docname.count("/")
+    source[0] = source[0].replace(f"](../{up}results/", f"]({up}results/")
 
 
 def skip_named_tuple_fields(app, what, name, obj, skip, options):

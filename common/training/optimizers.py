@@ -48,6 +48,16 @@ def check_optimizer(config: OptimizerConfig, steps: int) -> None:
     check_at_most("warmup_steps", config.warmup_steps, steps - 1, f"must be below the run's {steps} steps")
 
 
+def unread_settings(config: OptimizerConfig) -> dict[str, str]:
+    """Return the settings that the optimiser and the schedule do not read, each with the reason."""
+    unread: dict[str, str] = {}
+    if config.optimizer != "sgd":
+        unread |= dict.fromkeys(("momentum", "nesterov"), f" with optimizer {config.optimizer!r}: is for 'sgd'")
+    if config.schedule != "exponential":
+        unread["decay"] = f" with schedule {config.schedule!r}: is for 'exponential'"
+    return unread
+
+
 def make_schedule(
     config: OptimizerConfig, steps: int, steps_per_epoch: float, rate: Scalar | None = None
 ) -> optax.Schedule:

@@ -1,17 +1,19 @@
 """Build the model of a hard-attention agent, for the families RAM and DRAM."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from common.attention.config import Attention
 from common.attention.location_policies import LOCATION_POLICY, takes_sigma
 from common.attention.locations import describe_sigma
 from common.attention.model import AttentionModel
 from common.checks import check_divides
 from common.data import Dataset
-from common.extensions import accepted
+from common.extensions import Extension, accepted
+from common.networks.cores import CORE
+from common.networks.glimpse_networks import OPTIONS
 from common.policy_gradient import EstimatorConfig
 from common.training.step import Model
 from experiments.families.base import BuiltModel, describe
@@ -39,7 +41,7 @@ SIGMA_SETTINGS = ("sigma", "sigma_final", "sigma_schedule")
 
 
 def build_agent(
-    experiment: Experiment, attention: AttentionModel, model: Model, dataset: Dataset, core: str
+    experiment: Experiment, attention: AttentionModel, model: Model, dataset: Dataset, glimpse_networks: Extension
 ) -> BuiltModel:
     """Return the built model of an agent: what is trained, its summary and its figures.
 
@@ -48,16 +50,16 @@ def build_agent(
       attention: the agent for these images.
       model: the functions that are trained: those of the agent, perhaps with frozen parameters.
       dataset: the images.
-      core: the name of its core.
+      glimpse_networks: those that the agent can have.
 
     Raises:
       ValueError: the batch cannot be divided into the configured minibatches.
     """
-    config: Attention = experiment.model
+    config, agent = experiment.model, experiment.model.agent
     check_divides("minibatches", config.estimator.minibatches, "batch_size", experiment.training.batch_size)
     summary = (
         f"{describe(dataset)}; {attention.num_glimpses} glimpses of {config.retina.num_scales} x "
-        f"{config.retina.glimpse_size}x{config.retina.glimpse_size}, {core}, M = {config.estimator.replicates}"
+        f"{config.retina.glimpse_size}x{config.retina.glimpse_size}, {agent.core}, M = {config.estimator.replicates}"
     )
     if attention.sigma is not None:
         first, last = (
@@ -66,18 +68,33 @@ def build_agent(
         )
         summary += f", sigma {first}" if first == last else f", sigma {first} to {last}"
     draw = functools.partial(_draw, attention, dataset, experiment.training.eval_batch_size)
-    return BuiltModel(model, summary, draw, attention=attention, unread=unread_settings(config.policy.location_policy))
+    unread = {
+        **_without_field("glimpse_network", glimpse_networks, agent.glimpse_network, {name: name for name in OPTIONS}),
+        **_without_field("core", CORE, agent.core, {"core_heads": "num_heads"}),
+        **_unread_by_policy(config.policy.location_policy),
+    }
+    return BuiltModel(model, summary, draw, attention=attention, unread=unread)
 
 
-def unread_settings(location_policy: str) -> dict[str, str]:
-    """Return the settings that a location policy does not read, each with the reason (`BuiltModel.unread`)."""
-    network = LOCATION_POLICY.resolve(location_policy)
-    read = accepted(network, dict.fromkeys(LOCATION_SETTINGS.values()))
-    why = f" with location_policy {location_policy!r}"
-    fields = {name: field for name, field in LOCATION_SETTINGS.items() if field not in read}
-    unread = {name: f"{why}: its class has no field {field}" for name, field in fields.items()}
-    if not takes_sigma(network):
-        unread |= dict.fromkeys(SIGMA_SETTINGS, f"{why}: its __call__ has no argument sigma")
+def _without_field(choice: str, kind: Extension, chosen: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings for which the chosen class has no field, each with the reason (`BuiltModel.unread`).
+
+    Args:
+      choice: the setting that chooses the class.
+      kind: what it can choose.
+      chosen: its value.
+      fields: by setting, the field of the class that receives it.
+    """
+    read = accepted(kind.resolve(chosen), dict.fromkeys(fields.values()))
+    why = f" with {choice} {chosen!r}: its class has no field"
+    return {name: f"{why} {field}" for name, field in fields.items() if field not in read}
+
+
+def _unread_by_policy(location_policy: str) -> dict[str, str]:
+    unread = _without_field("location_policy", LOCATION_POLICY, location_policy, LOCATION_SETTINGS)
+    if not takes_sigma(LOCATION_POLICY.resolve(location_policy)):
+        why = f" with location_policy {location_policy!r}: its __call__ has no argument sigma"
+        unread |= dict.fromkeys(SIGMA_SETTINGS, why)
     return unread
 
 

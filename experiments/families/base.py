@@ -29,7 +29,7 @@ class BuiltModel(NamedTuple):
       attention: the hard-attention agent; None for networks that see the whole image.
       coarse_values: the numbers of the coarse image that the agent reads before its first glimpse.
       unread: fields of the configuration that this model does not read, each with the reason, which follows the field's
-        value in a message. They must keep the values of the preset.
+        value in a message. They must keep the values of the preset, or have their defaults.
     """
 
     model: Model

@@ -13,6 +13,7 @@ from common.training.step import freeze
 from dram.agent import make_dram
 from dram.config import AgentConfig, DramConfig
 from dram.config import validate as validate_dram
+from dram.networks import GLIMPSE_NETWORK as GLIMPSE_NETWORKS
 from experiments.families.agents import GAIN, GLIMPSE_SETTINGS, build_agent
 from experiments.families.base import BuiltModel, Family, WarmStart
 from experiments.training.config import DataConfig, Experiment, StartConfig, TrainingConfig
@@ -55,7 +56,13 @@ def build(experiment: DramExperiment, dataset: Dataset) -> BuiltModel:
     model = freeze(attention.model, *experiment.start.frozen)
     agent = experiment.model.agent
     coarse_values = agent.context_size**2 * dataset.channels if agent.context else 0
-    return build_agent(experiment, attention, model, dataset, agent.core)._replace(coarse_values=coarse_values)
+    built = build_agent(experiment, attention, model, dataset, GLIMPSE_NETWORKS)
+    unread = {
+        **built.unread,
+        **({} if agent.context else dict.fromkeys(("context_size", "context_channels"), " with context False")),
+        **({} if agent.two_layers else {"upper_hidden": " with two_layers False"}),
+    }
+    return built._replace(coarse_values=coarse_values, unread=unread)
 
 
 def check_start(experiment: DramExperiment) -> None:

@@ -13,6 +13,7 @@ from experiments.training.config import DataConfig, Experiment, TrainingConfig
 from ram.agent import make_ram
 from ram.config import AgentConfig, RamConfig
 from ram.config import validate as validate_ram
+from ram.networks import GLIMPSE_NETWORK
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def build(experiment: RamExperiment, dataset: Dataset) -> BuiltModel:
     if dataset.num_targets is not None:
         raise ValueError(f"task {dataset.name!r}: its labels are sequences, which RAM does not read; DRAM does")
     attention = make_ram(experiment.model, *dataset.image_shape, dataset.num_classes)
-    return build_agent(experiment, attention, attention.model, dataset, experiment.model.agent.core)
+    return build_agent(experiment, attention, attention.model, dataset, GLIMPSE_NETWORK)
 
 
 def _ram(

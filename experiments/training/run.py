@@ -13,6 +13,7 @@ import optax
 from common.data import Dataset
 from common.extensions import describe_arrays
 from common.training.checkpoints import CheckpointError
+from common.training.optimizers import unread_settings
 from experiments.cli.command_line import (
     exit_interrupted,
     fail,
@@ -190,16 +191,20 @@ def check_configuration(family: Family, experiment: Experiment, preset: str, res
 
 
 def check_unread(family: Family, experiment: Experiment, preset: str, built: BuiltModel) -> None:
-    """Check that fields which the model does not read have the values of the preset.
+    """Check that fields which the model or the optimiser does not read have the preset's values or their defaults.
 
     Raises:
       ValueError: one has another value; quotes it.
     """
     base, fields = find_preset(family, preset), fields_of(type(experiment))
-    for name, why in built.unread.items():
-        value, default = (get(config, fields[name].path) if name in fields else None for config in (experiment, base))
-        if value != default:
-            raise ValueError(f"{name} {value!r}{why}, so it has no effect; leave it at {default!r}")
+    for name, why in {**built.unread, **unread_settings(experiment.optimizer)}.items():
+        if name not in fields:
+            continue
+        path = fields[name].path
+        holder = get(experiment, path[:-1])
+        value, of_preset = get(experiment, path), get(base, path)
+        if value not in (of_preset, getattr(type(holder), name, of_preset)):
+            raise ValueError(f"{name} {value!r}{why}, so it has no effect; leave it at {of_preset!r}")
 
 
 def check_batch(experiment: Experiment, size: int) -> None:

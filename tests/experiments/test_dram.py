@@ -79,6 +79,8 @@ def test_evaluate_prints_the_errors_of_the_results(trained, monkeypatch, capsys)
 
 
 WRONG = [
+    (["--no-context", "--context-size", "9"], ["context_size 9 with context False, so it has no effect"]),
+    (["--no-two-layers", "--upper-hidden", "9"], ["upper_hidden 9 with two_layers False"]),
     (["--glimpses-per-target", "0"], ["glimpses_per_target 0", "at least 1"]),
     (["--glimpses-per-target", "67"], ["glimpses_per_target 67", "at most 66", "3 targets"]),
     (["--context-size", "101"], ["context_size 101", "100x100", "at most 100"]),

@@ -87,8 +87,9 @@ def _find_prefixes(file: Path) -> dict[str, str]:
     splits = {split: f"{split}_" for split in SPLITS if {f"{split}_images", f"{split}_labels"} & names}
     complete = all({f"{prefix}images", f"{prefix}labels"} <= names for prefix in (prefixes | splits).values())
     if bool(prefixes) == bool(splits) or "train" not in prefixes | splits or not complete:
+        shown = ", ".join(sorted(names)[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         raise ValueError(
-            f"{str(file)!r} holds the arrays {', '.join(sorted(names))}: expected images and labels, or train_images "
+            f"{str(file)!r} holds the arrays {shown}: expected images and labels, or train_images "
             "and train_labels and optionally the same of validation and test"
         )
     return prefixes or splits

@@ -102,12 +102,12 @@ def test_dry_run_lists_the_cells(sweep, fake):
 
 def test_a_study_in_a_file_is_run(sweep, fake, images):
     fixed = {"task": "images", "network": "fc", "steps": 4, "batch_size": 8, "data": str(images)}
-    study = f"Study('cnn', 'mnist28', zipped=[{{'units': [4, 8], 'momentum': [0.5, 0.6]}}], overrides={fixed})"
+    study = f"Study('cnn', 'mnist28', zipped=[{{'units': [4, 8], 'weight_decay': [0.5, 0.6]}}], overrides={fixed})"
     Path("width.py").write_text(f"from experiments.sweeps.study import Study\nWIDTH = {study}\n")
     assert sweep("study", "width.py")[0] == 0
     with Path("runs/ablate-width/results.csv").open() as file:
-        assert [(row["units"], row["momentum"]) for row in csv.DictReader(file)] == [("4", "0.5"), ("8", "0.6")]
-    assert Path("runs/ablate-width/figures/error_units_momentum.png").exists()
+        assert [(row["units"], row["weight_decay"]) for row in csv.DictReader(file)] == [("4", "0.5"), ("8", "0.6")]
+    assert Path("runs/ablate-width/figures/error_units_weight_decay.png").exists()
 
 
 def test_the_default_folder_is_named_by_family_preset_and_fields(sweep, fake):

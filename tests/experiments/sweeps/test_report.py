@@ -84,7 +84,7 @@ def test_page_shows_settings_and_cells_and_escapes_text(tmp_path):
 
 def test_page_of_a_sweep_with_failures(sweep, fake):
     fake.set("fail-16")
-    sweep.run("--units", "4", "8", "16", "--momentum", "0.5", "0.6", "--seeds", "2")
+    sweep.run("--units", "4", "8", "16", "--weight-decay", "0.5", "0.6", "--seeds", "2")
     reader = read(Path("s/report.html"))
     assert len(reader.links) == 12 and all(Path("s", link).is_dir() for link in reader.links)
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources) and len(reader.sources) == 4
@@ -92,13 +92,13 @@ def test_page_of_a_sweep_with_failures(sweep, fake):
     for words in (
         "Settings",
         "Paired differences",
-        "units by momentum",
+        "units by weight_decay",
         "Learning curves",
         "8 of 12 finished, 4 failed",
     ):
         assert words in text
     assert {path.stem for path in Path("s/figures").iterdir()} == {
-        *("error_units", "error_momentum", "heat_map_units_momentum", "learning_curves")
+        *("error_units", "error_weight_decay", "heat_map_units_weight_decay", "learning_curves")
     }
 
 
