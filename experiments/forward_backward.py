@@ -28,7 +28,7 @@ from experiments.evaluation.sequence_runs import (
     report,
     scorer,
 )
-from experiments.families.dram import GLIMPSE_NETWORK
+from experiments.families.dram import GLIMPSE_PARAMETERS
 from experiments.training.config import cached_loader, load_blank
 from experiments.training.restore import RestoredRun
 
@@ -158,7 +158,7 @@ def by_agreement(forward: Scores, backward: Scores, combined: Predictions, label
 
 def parameter_counts(forward: dict[str, Any], backward: dict[str, Any]) -> dict[str, Any]:
     """Count the parameters of both runs. A glimpse network that is the same in both counts once."""
-    parts = [forward[GLIMPSE_NETWORK], backward[GLIMPSE_NETWORK]]
+    parts = [forward[GLIMPSE_PARAMETERS], backward[GLIMPSE_PARAMETERS]]
     same_shapes = jax.tree.map(jnp.shape, parts[0]) == jax.tree.map(jnp.shape, parts[1])
     shared = same_shapes and all(jax.tree.leaves(jax.tree.map(np.array_equal, *parts)))
     total = optax.tree.size(forward) + optax.tree.size(backward)

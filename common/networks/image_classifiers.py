@@ -133,6 +133,17 @@ def check_classifier(config: ClassifierConfig, height: int, width: int) -> None:
     check_sides(f"network {config.network!r}", height, width, least)
 
 
+def unread_settings(config: ClassifierConfig, num_targets: int | None) -> dict[str, str]:
+    """Return the settings that a network does not read, each with the reason."""
+    if config.network in LAYOUTS:
+        read: tuple[str, ...] = ("width", "dropout")
+    else:
+        read = {"fc": ("units",), "paper_cnn": ("units",), "residual_cnn": ("width",)}.get(config.network, ())
+    unread = [name for name in ("units", "width", "dropout") if name not in read]
+    of_labels = {"heads": ": the labels are no sequences"} if num_targets is None else {}
+    return dict.fromkeys(unread, f" with network {config.network!r}") | of_labels
+
+
 def make_classifier(
     config: ClassifierConfig, height: int, width: int, channels: int, num_classes: int, num_targets: int | None = None
 ) -> Model:

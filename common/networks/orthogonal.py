@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Key
 def orthogonal(key: Key[Array, ""], shape: tuple[int, int], dtype: Any = jnp.float32) -> Float[Array, "n n"]:
     """Draw a square orthogonal matrix, uniformly (Saxe et al. 2014), by Gram-Schmidt on normal vectors.
 
-    It is the matrix of `jax.nn.initializers.orthogonal` but for rounding. That initializer calls LAPACK, whose calls
-    occupy a thread of XLA on a CPU and wait for another one. Where there are no more threads than calls in a program,
-    as with an LSTM on two cores, they can wait for each other forever (jax 0.10).
+    It is the matrix of `jax.nn.initializers.orthogonal` but for rounding. On a CPU that initializer calls LAPACK. A
+    call occupies one thread of XLA and waits for work of a second thread. An LSTM makes four calls, so on two cores all
+    threads can be occupied, and all calls wait forever (jax 0.10).
 
     Args:
       key: random key.
@@ -21,7 +21,12 @@ def orthogonal(key: Key[Array, ""], shape: tuple[int, int], dtype: Any = jnp.flo
 
     Returns:
       A matrix with orthonormal columns and rows.
+
+    Raises:
+      ValueError: the shape is not square.
     """
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(f"shape {tuple(shape)} of an orthogonal matrix: must be (n, n)")
     drawn = jax.random.normal(key, shape, dtype)
 
     def add_column(j: Array, columns: Array) -> Array:

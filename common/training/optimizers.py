@@ -52,9 +52,10 @@ def unread_settings(config: OptimizerConfig) -> dict[str, str]:
     """Return the settings that the optimiser and the schedule do not read, each with the reason."""
     unread: dict[str, str] = {}
     if config.optimizer != "sgd":
-        unread |= dict.fromkeys(("momentum", "nesterov"), f" with optimizer {config.optimizer!r}: is for 'sgd'")
+        why = f" with optimizer {config.optimizer!r}: only 'sgd' reads it"
+        unread |= dict.fromkeys(("momentum", "nesterov"), why)
     if config.schedule != "exponential":
-        unread["decay"] = f" with schedule {config.schedule!r}: is for 'exponential'"
+        unread["decay"] = f" with schedule {config.schedule!r}: only 'exponential' reads it"
     return unread
 
 

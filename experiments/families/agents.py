@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from common.attention.config import Attention
 from common.attention.location_policies import LOCATION_POLICY, takes_sigma
 from common.attention.locations import describe_sigma
 from common.attention.model import AttentionModel
@@ -43,7 +44,7 @@ SIGMA_SETTINGS = ("sigma", "sigma_final", "sigma_schedule")
 def build_agent(
     experiment: Experiment, attention: AttentionModel, model: Model, dataset: Dataset, glimpse_networks: Extension
 ) -> BuiltModel:
-    """Return the built model of an agent: what is trained, its summary and its figures.
+    """Return the built model of an agent: what is trained, its summary, its figures, and the settings it does not read.
 
     Args:
       experiment: its configuration.
@@ -55,7 +56,8 @@ def build_agent(
     Raises:
       ValueError: the batch cannot be divided into the configured minibatches.
     """
-    config, agent = experiment.model, experiment.model.agent
+    config: Attention = experiment.model
+    agent = experiment.model.agent
     check_divides("minibatches", config.estimator.minibatches, "batch_size", experiment.training.batch_size)
     summary = (
         f"{describe(dataset)}; {attention.num_glimpses} glimpses of {config.retina.num_scales} x "
@@ -73,7 +75,9 @@ def build_agent(
         **_without_field("core", CORE, agent.core, {"core_heads": "num_heads"}),
         **_unread_by_policy(config.policy.location_policy),
     }
-    return BuiltModel(model, summary, draw, attention=attention, unread=unread)
+    # RAM and DRAM each lack some of these settings.
+    own = {name: why for name, why in unread.items() if hasattr(agent, name) or hasattr(config.policy, name)}
+    return BuiltModel(model, summary, draw, attention=attention, unread=own)
 
 
 def _without_field(choice: str, kind: Extension, chosen: str, fields: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from common.data import Dataset
-from common.networks.image_classifiers import ClassifierConfig, check_classifier, make_classifier
+from common.networks.image_classifiers import (
+    ClassifierConfig,
+    check_classifier,
+    make_classifier,
+    unread_settings,
+)
 from common.training.optimizers import OptimizerConfig
 from common.training.step import Model
 from experiments.families.base import BuiltModel, Family, WarmStart, describe
@@ -29,7 +34,8 @@ def build(experiment: CnnExperiment, dataset: Dataset) -> BuiltModel:
     check_classifier(experiment.model, dataset.height, dataset.width)
     model = make_classifier(experiment.model, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
     draw = functools.partial(_draw, model, dataset, experiment.training.eval_batch_size)
-    return BuiltModel(model, f"{describe(dataset)}; {experiment.model.network}", draw)
+    unread = unread_settings(experiment.model, dataset.num_targets)
+    return BuiltModel(model, f"{describe(dataset)}; {experiment.model.network}", draw, unread=unread)
 
 
 def _draw(model: Model, dataset: Dataset, batch_size: int, params: Any, run_dir: Path) -> None:

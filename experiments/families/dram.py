@@ -13,13 +13,13 @@ from common.training.step import freeze
 from dram.agent import make_dram
 from dram.config import AgentConfig, DramConfig
 from dram.config import validate as validate_dram
-from dram.networks import GLIMPSE_NETWORK as GLIMPSE_NETWORKS
+from dram.networks import GLIMPSE_NETWORK
 from experiments.families.agents import GAIN, GLIMPSE_SETTINGS, build_agent
 from experiments.families.base import BuiltModel, Family, WarmStart
 from experiments.training.config import DataConfig, Experiment, StartConfig, TrainingConfig
 
 # The key of the parameters that two directions of reading can share.
-GLIMPSE_NETWORK = "glimpse_network"
+GLIMPSE_PARAMETERS = "glimpse_network"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DramStartConfig(StartConfig):
     @property
     def frozen(self) -> tuple[str, ...]:
         """Return the keys of the parameters that are held fixed."""
-        return (GLIMPSE_NETWORK,) if self.glimpse_network_from is not None and self.freeze_glimpse_network else ()
+        return (GLIMPSE_PARAMETERS,) if self.glimpse_network_from is not None and self.freeze_glimpse_network else ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def build(experiment: DramExperiment, dataset: Dataset) -> BuiltModel:
     model = freeze(attention.model, *experiment.start.frozen)
     agent = experiment.model.agent
     coarse_values = agent.context_size**2 * dataset.channels if agent.context else 0
-    built = build_agent(experiment, attention, model, dataset, GLIMPSE_NETWORKS)
+    built = build_agent(experiment, attention, model, dataset, GLIMPSE_NETWORK)
     unread = {
         **built.unread,
         **({} if agent.context else dict.fromkeys(("context_size", "context_channels"), " with context False")),
@@ -76,7 +76,7 @@ def check_start(experiment: DramExperiment) -> None:
 
 
 def _replace_glimpse_network(params: Any, other_params: Any) -> PyTree:
-    return params | {GLIMPSE_NETWORK: other_params[GLIMPSE_NETWORK]}
+    return params | {GLIMPSE_PARAMETERS: other_params[GLIMPSE_PARAMETERS]}
 
 
 def _dram(task: str, *, reverse: bool = False, **agent: Any) -> DramExperiment:

@@ -44,12 +44,15 @@ def build(experiment: StnExperiment, dataset: Dataset) -> BuiltModel:
         "input": f"{number} {transformer.transform} transformer{'s' * (number > 1)}",
         "multi": f"{transformer.transform} transformers on the image and on features",
     }[transformer.place]
+    settings = {field.name for field in dataclasses.fields(transformer)} - {"place", "downsample", "pooling"}
+    unread = dict.fromkeys(sorted(settings), " with place 'none'") if transformer.place == "none" else {}
     view = transformer_viewer(functools.partial(_transformed, stn, config), dataset)
     return BuiltModel(
         stn.model,
         f"{describe(dataset)}; {config.network.network}, {place}",
         functools.partial(_draw, stn, view, dataset, experiment.training.eval_batch_size),
         observe=functools.partial(keep_history, view),
+        unread=unread,
     )
 
 

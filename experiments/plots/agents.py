@@ -66,7 +66,7 @@ def take_glimpses(attention: AttentionModel, images: Images, locations: Location
             glimpses = glimpses + means / 255
         return glimpses
 
-    return np.clip(take(jnp.asarray(images), jnp.asarray(locations)), 0, 1)
+    return np.clip(np.asarray(take(jnp.asarray(images), jnp.asarray(locations))), 0, 1)
 
 
 def draw_agent(attention: AttentionModel, params: object, dataset: Dataset, run_dir: Path, batch_size: int) -> None:

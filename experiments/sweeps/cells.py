@@ -128,8 +128,8 @@ def validate(
             if sizes is not None:
                 check_batch(cell.config, sizes[0])
             built = build(cell.family, cell.config, dataset)
-            check_unread(cell.family, cell.config, cell.preset, built)
             if not is_continued(cell):
+                check_unread(cell.family, cell.config, cell.preset, built)
                 check_warm_start(cell.family, cell.config, parameter_shapes(built.model))
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)

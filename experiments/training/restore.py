@@ -1,5 +1,6 @@
 """Restore finished or interrupted runs from their run directories."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,13 +93,14 @@ def read_run(run_dir: Path, load: Callable[[DataConfig], Dataset] = load_dataset
 
 def read_run_without_images(run_dir: Path) -> RestoredRun:
     """Restore a run with blank images of the same shapes; errors as of `read_run`."""
+    return _restore(run_dir, functools.partial(blank_images, run_dir))
 
-    def load(config: DataConfig) -> Dataset:
-        # Only own images may be gone. Other tasks have a recipe, which a model may depend on.
-        stored = read_image_shapes(run_dir) if is_own(config) else None
-        return load_blank(config) if stored is None else stored
 
-    return _restore(run_dir, load)
+def blank_images(run_dir: Path, config: DataConfig) -> Dataset:
+    """Return blank images of the shapes of a run's images, which may be gone."""
+    # Only own images may be gone. Other tasks have a recipe, which a model may depend on.
+    stored = read_image_shapes(run_dir) if is_own(config) else None
+    return load_blank(config) if stored is None else stored
 
 
 def _restore(run_dir: Path, load: Callable[[DataConfig], Dataset]) -> RestoredRun:

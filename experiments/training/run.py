@@ -1,6 +1,7 @@
 """One run, from its configuration to its report: check, train, evaluate, draw."""
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -98,7 +99,8 @@ def run(
             dataset = load(experiment.data)
             check_batch(experiment, len(dataset.train.labels))
             built = build(family, experiment, dataset)
-            check_unread(family, experiment, preset, built)
+            if not resumed:
+                check_unread(family, experiment, preset, built)
             parameters = check_step(experiment, built.model, dataset)
             state, started_from = begin(family, experiment, built.model, resumed)
             programs = make(experiment, built.model, dataset)
@@ -182,8 +184,8 @@ def check_configuration(family: Family, experiment: Experiment, preset: str, res
     if is_own(experiment.data):
         return
     built = build(family, experiment, load_blank(experiment.data))
-    check_unread(family, experiment, preset, built)
     if not resumed:
+        check_unread(family, experiment, preset, built)
         check_warm_start(family, experiment, parameter_shapes(built.model))
     sizes = split_sizes(experiment.data.num_images)
     if sizes is not None:
@@ -199,11 +201,11 @@ def check_unread(family: Family, experiment: Experiment, preset: str, built: Bui
     base, fields = find_preset(family, preset), fields_of(type(experiment))
     for name, why in {**built.unread, **unread_settings(experiment.optimizer)}.items():
         if name not in fields:
-            continue
+            raise ValueError(f"the model of family {family.name!r} names the unread setting {name!r}: no such field")
         path = fields[name].path
-        holder = get(experiment, path[:-1])
+        (default,) = (each.default for each in dataclasses.fields(get(experiment, path[:-1])) if each.name == name)
         value, of_preset = get(experiment, path), get(base, path)
-        if value not in (of_preset, getattr(type(holder), name, of_preset)):
+        if value not in (of_preset, default):
             raise ValueError(f"{name} {value!r}{why}, so it has no effect; leave it at {of_preset!r}")
 
 

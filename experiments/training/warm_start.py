@@ -1,6 +1,7 @@
 """Warm starts: begin a run with parameters of another run."""
 
 import operator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from common.checks import explained
 from common.training.checkpoints import Checkpoints
 from common.training.step import Model, TrainState
 from experiments.families import Family, WarmStart, find_family
-from experiments.training.config import Experiment, load_blank
+from experiments.training.config import Experiment
 from experiments.training.programs import make_initial_state
 from experiments.training.provenance import read_starts
-from experiments.training.restore import read_experiment, read_run_without_images
+from experiments.training.restore import blank_images, read_experiment, read_run_without_images
 
 
 def begin(
@@ -69,9 +70,11 @@ def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> 
     if other_family.name != expected_family.name:
         raise ValueError(f"{field} {folder!r} is no run of {expected_family.command}")
     with explained(field):
-        shapes = parameter_shapes(other_family.build(other, load_blank(other.data)).model)
+        built = other_family.build(other, blank_images(Path(folder), other.data))
     model = experiment.model if start.model is None else start.model
-    _require_same_settings(f"{field} {folder!r}", other.model, model, start.settings)
+    read = [setting for setting in start.settings if setting.rpartition(".")[2] not in built.unread]
+    _require_same_settings(f"{field} {folder!r}", other.model, model, read)
+    shapes = parameter_shapes(built.model)
     _require_same_shapes(f"{field} {folder!r}", start.merge(params, shapes), params, start.advice)
     return field, start
 
@@ -129,7 +132,7 @@ def _require_same_shapes(name: str, params: Any, expected: Any, advice: str) -> 
             raise ValueError(f"{name}: parameter {key} {there} in that run but {here} here; {advice}")
 
 
-def _require_same_settings(name: str, config: Any, expected: Any, settings: tuple[str, ...]) -> None:
+def _require_same_settings(name: str, config: Any, expected: Any, settings: Sequence[str]) -> None:
     for setting in settings:
         one, other = (operator.attrgetter(setting)(each) for each in (config, expected))
         if one != other:

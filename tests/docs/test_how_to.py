@@ -23,6 +23,9 @@ from common.policy_gradient.advantages import plain_return
 from common.policy_gradient.estimator_checks import check_estimator
 from common.policy_gradient.reward_checks import check_reward
 from common.policy_gradient.surrogates import score_function
+from dram.config import AgentConfig as DramAgentConfig
+from dram.config import DramConfig
+from dram.config import validate as validate_dram
 from experiments import check_estimator as check_command
 from experiments import ram
 from experiments.training.run_directory import read_metrics
@@ -109,6 +112,11 @@ def test_the_examples_of_estimators_pass_the_checks():
         assert [each for each in results if each.outcome == "failed"] == []
         assert [each.outcome for each in results[:2]] == ["biased", "biased"]
     assert {each.outcome for each in check_reward(module.probability_gain)} == {"passed"}
+
+
+def test_the_grid_policy_reads_sequences_with_any_unit_width(folder):
+    policy = PolicyConfig(location_policy="my_policy:GridLocationNetwork")
+    validate_dram(DramConfig(agent=DramAgentConfig(unit_width="20px"), policy=policy), 100, 100, 3)
 
 
 def test_the_group_relative_advantage_by_hand():

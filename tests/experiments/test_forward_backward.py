@@ -14,7 +14,7 @@ from experiments import forward_backward
 from experiments.cost import mean_symbols
 from experiments.evaluation.cost import cost_of
 from experiments.evaluation.errors import TEST_SEED
-from experiments.families.dram import GLIMPSE_NETWORK
+from experiments.families.dram import GLIMPSE_PARAMETERS
 from experiments.output.readouts import READOUTS
 from experiments.training.augmentation import AugmentationConfig
 from experiments.training.restore import read_run
@@ -76,7 +76,7 @@ def rule(forward, backward):
 
 def test_the_file_holds_parameters_operations_and_errors_by_agreement(written, runs):
     forward, backward = (read_run(folder) for folder in runs)
-    shared = optax.tree.size(forward.state.params[GLIMPSE_NETWORK])
+    shared = optax.tree.size(forward.state.params[GLIMPSE_PARAMETERS])
     assert written["glimpse_network_shared"] is True
     assert written["parameters"] == 2 * optax.tree.size(forward.state.params) - shared
     assert (written["forward"], written["backward"]) == tuple(map(str, runs)) and written["episodes"] == 3

@@ -138,6 +138,7 @@ def test_a_resumed_run_has_the_same_animation(transformer, go):
             "cluttered100 --glimpse-network dense --conv-channels 8",
             "conv_channels 8 with glimpse_network",
         ),
+        (stn, "RTS_fcn --units 8 --parallel 2", "parallel 2 with place 'none', so it has no effect; leave it at 1"),
         (stn, "RTS --control-points 9", "control_points 9 with transform 'affine': only 'tps' has any"),
     ],
 )
@@ -243,6 +244,7 @@ def test_an_encoder_that_expects_other_images_is_refused(encoder, refused, part,
     saved["config"]["model"][part] |= changes
     if part == "transformer":
         saved["config"]["data"]["resize"] = 44  # Which downsampling halves.
+        Path("other/images.json").unlink()
     Path("other/config.json").write_text(json.dumps(saved))
     assert f"encoder_from 'other': {message}" in refused(colocalisation, [*FINDER.split(), "--encoder-from", "other"])
 

@@ -1,12 +1,17 @@
 """Orthogonal matrices without LAPACK."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.networks.cores import make_core
+from common.attention.config import RetinaConfig
 from common.networks.orthogonal import orthogonal
+from dram.agent import make_dram
+from dram.config import AgentConfig as DramAgent
+from dram.config import DramConfig
+from ram.agent import make_ram
+from ram.config import AgentConfig as RamAgent
+from ram.config import RamConfig
 
 KEY = jax.random.key(3)
 
@@ -18,10 +23,16 @@ def test_the_matrix_is_that_of_jax_and_orthogonal(n):
     np.testing.assert_allclose(made.T @ made, np.eye(n), atol=2e-6)
 
 
+def test_a_shape_that_is_not_square_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(4, 8\) of an orthogonal matrix: must be \(n, n\)"):
+        orthogonal(KEY, (4, 8))
+
+
 @pytest.mark.parametrize("core", ["lstm", "gru"])
-def test_the_parameters_of_a_core_are_made_without_lapack(core):
+def test_the_parameters_of_agents_are_made_without_lapack(core):
     """Two calls of LAPACK in a program can wait for each other forever on two threads."""
-    module = make_core(core, 8, 3)
-    features = jnp.zeros((1, 4))
-    init = jax.jit(lambda key: module.init(key, module.initial_state((1,)), features))
-    assert "custom_call" not in init.lower(KEY).as_text()
+    ram = make_ram(RamConfig(RetinaConfig(4, 1), RamAgent(num_glimpses=2, core=core, core_hidden=8)), 12, 12, 1, 3)
+    sizes = dict(core=core, lower_hidden=8, upper_hidden=8, context_size=4)
+    dram = make_dram(DramConfig(RetinaConfig(4, 1), DramAgent(2, **sizes)), 12, 12, 1, 3)
+    for agent in (ram, dram):
+        assert "custom_call" not in jax.jit(agent.model.init).lower(KEY).as_text()

@@ -176,6 +176,13 @@ def test_ctrl_c_after_training_prints_the_resume_command(go, monkeypatch, capsys
     assert read_json(Path("run/results.json"))["steps"] == 4
 
 
+def test_a_run_that_began_with_a_setting_without_effect_is_resumed(go):
+    go(cnn, CNN)
+    path = Path("run/config.json")
+    path.write_text(path.read_text().replace('"momentum": 0.9', '"momentum": 0.5'))
+    go(cnn, CNN, "--momentum", "0.5", "--resume")
+
+
 def test_ctrl_c_has_its_default_effect_while_a_command_imports():
     code = "import signal, experiments; print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)"
     for argv, default in ((["-m"], True), (["program"], False)):

@@ -12,7 +12,7 @@ import pytest
 from common.data import blank_task, load_task
 from experiments import dram
 from experiments.families import FAMILIES
-from experiments.families.dram import GLIMPSE_NETWORK
+from experiments.families.dram import GLIMPSE_PARAMETERS
 from experiments.training.config import to_json
 from experiments.training.restore import read_run
 from experiments.training.run_directory import open_run, read_json
@@ -45,8 +45,8 @@ def same(one, other):
 def test_a_frozen_glimpse_network_does_not_change(readers):
     # The weights of the second decay, where they are not frozen.
     forward, backward = (parts(read_run(readers / name)) for name in ("forward", "backward"))
-    assert same(forward[GLIMPSE_NETWORK], backward[GLIMPSE_NETWORK])
-    assert not any(same(forward[name], backward[name]) for name in forward if name != GLIMPSE_NETWORK)
+    assert same(forward[GLIMPSE_PARAMETERS], backward[GLIMPSE_PARAMETERS])
+    assert not any(same(forward[name], backward[name]) for name in forward if name != GLIMPSE_PARAMETERS)
     saved = read_json(readers / "backward" / "config.json")["config"]
     assert saved["start"]["glimpse_network_from"] == str(readers / "forward") and saved["data"]["reverse"] is True
 
@@ -57,7 +57,7 @@ def test_a_glimpse_network_that_is_not_frozen_is_trained(readers, train):
     # The same seed, so that everything else begins as it does there.
     frozen = read_run(readers / "backward")
     trained = train("--reverse", "--glimpse-network-from", folder, "--no-freeze-glimpse-network")
-    assert not same(parts(trained)[GLIMPSE_NETWORK], parts(frozen)[GLIMPSE_NETWORK])
+    assert not same(parts(trained)[GLIMPSE_PARAMETERS], parts(frozen)[GLIMPSE_PARAMETERS])
 
 
 def test_init_from_starts_with_all_parameters_of_the_run(readers, train):
