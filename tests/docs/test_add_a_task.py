@@ -27,7 +27,7 @@ def my_tasks(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("flags", ["", "--data own.npz"])
+@pytest.mark.parametrize("flags", ["", pytest.param("--data own.npz", marks=pytest.mark.slow)])
 def test_command_of_the_page_trains(my_tasks, flags):
     (command,) = re.findall(r"python -m experiments.ram (.*)", PAGE.read_text())
     if not flags:

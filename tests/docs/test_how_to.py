@@ -83,7 +83,10 @@ def test_an_example_is_short(page):
         assert len(code.splitlines()) < 40
 
 
-@pytest.mark.parametrize("page", MODULES)
+# Faster tests below play the grid policy.
+@pytest.mark.parametrize(
+    "page", [*[page for page in MODULES if page != GRID], pytest.param(GRID, marks=pytest.mark.slow)]
+)
 def test_the_command_of_a_page_trains(page, folder, capsys):
     ram.main([*_command(page).split(), *SMALL.split(), *SMALL_NETWORKS[page].split()])
     assert np.isfinite(json.loads((folder / "run" / "results.json").read_text())["test"]["greedy"]["error"])

@@ -183,6 +183,7 @@ def test_every_cell_is_reported_as_finished(swept, mode):
     assert {status.state for _, status in statuses[mode]} == {"running", "finished"}
 
 
+@pytest.mark.slow
 def test_batched_cells_start_from_the_parameters_of_another_run(swept, images, tmp_path):
     cells, folders, _ = swept
     former = cell_folder(folders["no"], cells[1])

@@ -51,7 +51,8 @@ def test_forward_backward_and_focus_run_on_archives(go, archives):
     assert (focused["task"], focused["image"], focused["crop"]) == ("svhn_numbers_110", [110, 110], [54, 54])
 
 
-@pytest.mark.parametrize("module, line", [(cnn, "svhn"), pytest.param(stn, "svhn_single", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("module, line", [(cnn, "svhn"), (stn, "svhn_single")])
 def test_classifiers_train_on_archives(go, module, line):
     results = go(module, f"{line} --width 0.02", "run")
     assert results["task"] == "svhn_numbers" and set(results["test"]) == {"greedy"}

@@ -133,6 +133,7 @@ def test_failed_write_leaves_no_file(tmp_path, monkeypatch, pool):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_script_without_a_main_guard_can_render_in_processes(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
