@@ -135,13 +135,13 @@ def check_classifier(config: ClassifierConfig, height: int, width: int) -> None:
 
 def unread_settings(config: ClassifierConfig, num_targets: int | None) -> dict[str, str]:
     """Return the settings that a network does not read, each with the reason."""
-    if config.network in LAYOUTS:
-        read: tuple[str, ...] = ("width", "dropout")
-    else:
-        read = {"fc": ("units",), "paper_cnn": ("units",), "residual_cnn": ("width",)}.get(config.network, ())
-    unread = [name for name in ("units", "width", "dropout") if name not in read]
-    of_labels = {"heads": ": the labels are no sequences"} if num_targets is None else {}
-    return dict.fromkeys(unread, f" with network {config.network!r}") | of_labels
+    readers = {"units": ("fc", "paper_cnn"), "width": (*LAYOUTS, "residual_cnn"), "dropout": tuple(LAYOUTS)}
+    unread = {
+        name: f" with network {config.network!r}: only {', '.join(networks)} read it"
+        for name, networks in readers.items()
+        if config.network not in networks
+    }
+    return unread if num_targets is not None else unread | {"heads": ": the labels are no sequences"}
 
 
 def make_classifier(

@@ -34,4 +34,7 @@ def load_own_images(
     if not Path(path).exists():
         raise ValueError(f"no folder and no file at {os.fspath(path)!r}; data {EXPECTED_DATA}")
     load = load_folder if Path(path).is_dir() else load_npz
-    return load(path, resize, grayscale, validation_fraction, test_fraction, split_seed, resize_mode)
+    loaded = load(path, resize, grayscale, validation_fraction, test_fraction, split_seed, resize_mode)
+    if len(loaded.class_names) < 2:
+        raise ValueError(f"{os.fspath(path)!r} has the one class {loaded.class_names[0]!r}: must have two or more")
+    return loaded

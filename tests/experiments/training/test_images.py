@@ -110,7 +110,7 @@ def test_grayscale_on_the_command_line_and_as_an_axis(value):
 
 @pytest.mark.parametrize(("text", "value", "shape"), [("8", 8, (8, 8)), ("6x9", "6x9", (6, 9)), ("None", None, (4, 8))])
 def test_resize_on_the_command_line_and_as_an_axis(tmp_path, text, value, shape):
-    np.savez(tmp_path / "own.npz", images=np.full((9, 4, 8), 200, np.uint8), labels=np.zeros(9, int))
+    np.savez(tmp_path / "own.npz", images=np.full((9, 4, 8), 200, np.uint8), labels=np.arange(9) % 2)
     flags = ["images", "--data", str(tmp_path / "own.npz"), "--resize", text]
     mode = "pad" if value is None else "crop"
     _, parsed = parse_preset("x", "x", RAM_PRESETS, [*flags, "--resize-mode", mode])

@@ -172,3 +172,9 @@ def test_file_with_any_damaged_byte_is_named(tmp_path):
             load_npz(path)
         except ValueError as error:
             assert "own.npz" in str(error)
+
+
+def test_one_class_is_refused(tmp_path):
+    np.savez(tmp_path / "one.npz", images=np.zeros((30, 8, 8), np.uint8), labels=np.zeros(30, int))
+    with pytest.raises(ValueError, match=r"one.npz' has the one class '0': must have two or more"):
+        load_own_images(tmp_path / "one.npz")
