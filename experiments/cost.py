@@ -97,7 +97,7 @@ def cost_table(costs: Sequence[Cost], episodes: int) -> Table:
     header = ("model", "images", "glimpses", "values read", "parameters (M)", "operations (G)", "to the end symbol (G)")
     table = Table(*header, f"mean of {episodes} episodes (G)", box=rich.box.MARKDOWN)
     for cost in costs:
-        flops = [cost.flops, cost.to_end, cost.flops and cost.glimpses and episodes * cost.flops]
+        flops = [cost.flops, cost.to_end, cost.glimpses and episodes * cost.flops]
         table.add_row(
             cost.name,
             "x".join(map(str, cost.image)),

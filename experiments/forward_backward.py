@@ -18,7 +18,7 @@ from common.training.evaluation import Predictions, Scores, error_interval, summ
 from dram.forward_backward import combine, lengths
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import print_line
-from experiments.evaluation.cost import cost_of, symbols_of, total
+from experiments.evaluation.cost import cost_of, symbols_of
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.sequence_runs import (
     check_sequence_runs,
@@ -94,7 +94,7 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
         "backward": str(backward.run_dir),
         **parameter_counts(forward.params(), backward.params()),
         **operations([cost.flops for cost in costs], episodes),
-        "operations_to_end": total([cost.to_end for cost in costs]),
+        "operations_to_end": sum(cost.to_end for cost in costs if cost.to_end is not None),
         "lengths": agreement,
     }
     return report(facts, errors, episodes, config.output or config.runs[0] / "forward_backward.json")

@@ -185,14 +185,14 @@ def sweep_folder(row: Row, config: Reproduction) -> Path:
     return Path("runs") / f"reproduce-{config.budget}" / row.folder / row.run
 
 
-def missing_work(row: Row, config: Reproduction) -> float:
+def missing_work(row: Row, config: Reproduction) -> int:
     """Return the operations of the forward passes of the seeds that have not finished, to estimate the time left."""
     missing, folder = missing_seeds(row, config), sweep_folder(row, config)
     seeds = [cell.seed for cell in row.cells if cell.seed in missing and read_results(folder, cell) is None]
     if not seeds:
-        return 0.0
+        return 0
     training = row.cells[0].config.training
-    return len(seeds) * training.steps * training.batch_size * (row.cost.flops or 1.0)
+    return len(seeds) * training.steps * training.batch_size * row.cost.flops
 
 
 def list_rows(rows: Sequence[Row]) -> None:

@@ -1,30 +1,11 @@
-"""Arithmetic: the operations of a compiled program, and the rate of matrix products on this machine."""
+"""The rate of matrix products on this machine."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-FLOPS_SOURCE = "XLA's cost analysis of one lowered training step (image generation, update and all)"
 PRODUCTS = 10
-
-
-def program_flops(jitted: Any, *args: Any, platform: str | None = None) -> float | None:
-    """Return the floating-point operations of one call of a jitted function by XLA's cost analysis, or None.
-
-    They are counted before optimisation, so that matrix products that a backend passes to a library are included. The
-    body of a loop is counted once.
-
-    Args:
-      jitted: the function.
-      args: its arguments, or their shapes.
-      platform: platform to lower the program for, such as cuda; None for the current one.
-    """
-    platforms = None if platform is None else (platform,)
-    costs = jitted.trace(*args).lower(lowering_platforms=platforms).cost_analysis()
-    flops = (costs or {}).get("flops", 0.0)
-    return float(flops) if flops > 0 else None
 
 
 def matrix_products(size: int) -> Callable[[], float]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from common.attention.config import make_retina
 from common.attention.glimpse import Retina, glimpse, summed_area_table
 from common.data import Dataset, sample_batch
-from experiments.benchmarks.arithmetic import program_flops
+from experiments.evaluation.operations import count_operations
 from experiments.families.ram import RamExperiment
 from experiments.training.config import validate_budget
 from experiments.training.programs import make_initial_state, make_programs
@@ -25,7 +25,7 @@ Work = Callable[[], float]
 _POOL_BATCH = 512
 
 
-def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, float | None]:
+def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, int]:
     """Make the training program of this project: a compiled chunk of steps, including making the images.
 
     Args:
@@ -33,8 +33,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
       dataset: the loaded task.
 
     Returns:
-      A function that trains for a chunk and returns the number of episodes; and the floating-point operations of one
-      step, or None if XLA does not report them.
+      A function that trains for a chunk and returns the number of episodes; and the operations of one step.
 
     Raises:
       ValueError: a bad configuration; quotes the value and says what is allowed.
@@ -44,7 +43,7 @@ def jax_training(experiment: RamExperiment, dataset: Dataset) -> tuple[Work, flo
     validate_ram(experiment.model, height, width)
     model = make_ram(experiment.model, height, width, dataset.channels, dataset.num_classes).model
     state, chunk = make_initial_state(experiment, model), make_programs(experiment, model, dataset).chunk
-    flops = program_flops(chunk, state, dataset.train, 1)
+    flops = count_operations(chunk, state, dataset.train, 1)
 
     def work() -> float:
         nonlocal state

@@ -28,7 +28,7 @@ from common.checks import Range, check_output, check_ranges
 from common.data import TASKS, find_task, load_task
 from common.policy_gradient import EstimatorConfig
 from common.training.optimizers import OptimizerConfig
-from experiments.benchmarks.arithmetic import FLOPS_SOURCE, matrix_products
+from experiments.benchmarks.arithmetic import matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.families.ram import RamExperiment
@@ -154,14 +154,14 @@ def take_turns(contenders: dict[str, Work], config: SpeedConfig, title: str) -> 
     return rates
 
 
-def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) -> dict[str, Any]:
+def summarise(rates: dict[str, list[float]], batch: int, flops: int) -> dict[str, Any]:
     """Summarise the measurements with one number of replicates.
 
     Args:
       rates: rates by round: ``jax`` and, if measured, ``torch`` and ``torch_tuned`` in episodes per second; ``product``
         in floating-point operations per second; ``images`` and ``sensor`` in steps per second.
       batch: episodes in a step, B * M.
-      flops: floating-point operations of a step, or None if unknown.
+      flops: operations of a step (`experiments.evaluation.operations`).
 
     Returns:
       Rates, and fractions of JAX's training step; ``ratio`` is the median of JAX divided by that of PyTorch,
@@ -175,7 +175,7 @@ def summarise(rates: dict[str, list[float]], batch: int, flops: float | None) ->
         "step_seconds": step,
         "step_flops": flops,
         "product_flops_per_second": rounded["product"],
-        "arithmetic_share_of_product_rate": flops / step / median["product"] if flops else None,
+        "arithmetic_share_of_product_rate": flops / step / median["product"],
         "parts_per_second": {name: rounded[name] for name in ("images", "sensor")},
         "images_share_of_step": 1 / median["images"] / step,
         "sensor_share_of_step": 1 / median["sensor"] / step,
@@ -230,7 +230,6 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
         "load_before": load,
         "torch": torch_facts,
         "versions": versions,
-        "flops_source": FLOPS_SOURCE,
         "results": results,
     }
 
@@ -239,7 +238,7 @@ def make_table(record: dict[str, Any]) -> Table:
     """Format the results of `measure` as a table with a column for each number of replicates."""
     settings, results = record["settings"], record["results"]
     title = f"{settings['task']}, batch {settings['batch_size']}, medians of {settings['rounds']} rounds"
-    facts = [record["device"], f"arithmetic by {record['flops_source']}"]
+    facts = [record["device"]]
     if record["load_before"] > BUSY:
         facts.append(busy_warning(record["load_before"], record["torch"] is not None))
     table = Table(title=title, caption="; ".join(facts))
@@ -262,13 +261,12 @@ def make_table(record: dict[str, Any]) -> Table:
         table.add_row("JAX / PyTorch (rounds)", *(ratio(result, "ratio") for result in results))
         table.add_row("  with the tuned retina", *(ratio(result, "ratio_tuned") for result in results))
     table.add_row("training step in JAX", *(f"{result['step_seconds'] * 1e3:,.2f} ms" for result in results))
-    if all(result["step_flops"] for result in results):
-        speeds = (result["step_flops"] / result["step_seconds"] / 1e9 for result in results)
-        table.add_row("  its arithmetic", *(f"{speed:,.0f} GFLOP/s" for speed in speeds))
-        products = (result["product_flops_per_second"]["median"] / 1e9 for result in results)
-        table.add_row("  matrix products on this machine", *(f"{speed:,.0f} GFLOP/s" for speed in products))
-        shares = (result["arithmetic_share_of_product_rate"] for result in results)
-        table.add_row("  arithmetic / matrix products", *(f"{share:.0%}" for share in shares))
+    speeds = (result["step_flops"] / result["step_seconds"] / 1e9 for result in results)
+    table.add_row("  its arithmetic", *(f"{speed:,.0f} GFLOP/s" for speed in speeds))
+    products = (result["product_flops_per_second"]["median"] / 1e9 for result in results)
+    table.add_row("  matrix products on this machine", *(f"{speed:,.0f} GFLOP/s" for speed in products))
+    shares = (result["arithmetic_share_of_product_rate"] for result in results)
+    table.add_row("  arithmetic / matrix products", *(f"{share:.0%}" for share in shares))
     for name in ("sensor", "images"):
         table.add_row(
             f"  {name}, fraction of the step", *(f"{result[f'{name}_share_of_step']:.1%}" for result in results)

@@ -1,13 +1,11 @@
 """The cost of a model: its parameters, and for a greedy prediction of one image the operations and the values read.
 
-XLA's cost analysis counts the operations in the program that JAX gives to the compiler of a GPU, on every machine
-(`program_flops`). A multiply-add counts as two operations, a product with a zero of the padding as none. Episodes are
-unrolled in the program, so every glimpse counts. Nothing is computed.
+`experiments.evaluation.operations` counts the operations of the traced program. Nothing is computed.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +14,7 @@ import optax
 
 from common.data import Dataset, Source
 from common.training.step import Model
-from experiments.benchmarks.arithmetic import program_flops
+from experiments.evaluation.operations import count_operations
 from experiments.families import BuiltModel, Family
 from experiments.training.config import Experiment
 
@@ -29,7 +27,7 @@ class Cost(NamedTuple):
       image: rows, columns and channels.
       glimpses: the most of an episode; None for a network that sees the whole image.
       parameters: their number.
-      flops: operations on one image; None if XLA does not report them.
+      flops: operations on one image.
       to_end: mean operations of episodes that stop with the end symbol; None if the lengths of sequences are unknown.
       values: numbers that the networks read of the image (`values_read`).
     """
@@ -38,20 +36,18 @@ class Cost(NamedTuple):
     image: tuple[int, int, int]
     glimpses: int | None
     parameters: int
-    flops: float | None
+    flops: int
     to_end: float | None = None
     values: int = 0
 
 
-def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, float | None]:
+def forward_cost(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, int]:
     """Return the number of parameters of a model and of operations of its greedy prediction for an image [H, W, C]."""
     key = jax.random.key(0)
     params = jax.eval_shape(model.init, key)
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
     predict = jax.jit(lambda params, image: model.predict(params, key, image, "greedy"))
-    # On a CPU small convolutions are matrix products, which multiply the padding too (`common.networks.convolutions`).
-    flops = program_flops(predict, params, image, platform="cuda")
-    return optax.tree.size(params), flops
+    return optax.tree.size(params), count_operations(predict, params, image)
 
 
 def cost_of(name: str, family: Family, experiment: Experiment, dataset: Dataset, symbols: float | None = None) -> Cost:
@@ -71,7 +67,7 @@ def cost_of(name: str, family: Family, experiment: Experiment, dataset: Dataset,
     attention = built.attention
     parameters, flops = forward_cost(built.model, dataset.image_shape)
     to_end = None
-    if flops is not None and symbols is not None and attention is not None and attention.sequence is not None:
+    if symbols is not None and attention is not None and attention.sequence is not None:
         to_end = flops_to_end(family, experiment, dataset, symbols, flops)
     glimpses = None if attention is None else attention.num_glimpses
     values = values_read(built, dataset.image_shape)
@@ -95,9 +91,7 @@ def cost_record(cost: Cost) -> dict[str, Any]:
     return {"values_read": cost.values, "image_values": math.prod(cost.image), "operations": cost.flops}
 
 
-def flops_to_end(
-    family: Family, experiment: Experiment, dataset: Dataset, symbols: float, longest: float
-) -> float | None:
+def flops_to_end(family: Family, experiment: Experiment, dataset: Dataset, symbols: float, longest: int) -> float:
     """Return the mean operations on one image of episodes that stop with the end symbol.
 
     Each symbol after the first costs the same, so the count follows from the shortest and the longest episode.
@@ -108,20 +102,12 @@ def flops_to_end(
       dataset: images with the shape of those that it reads.
       symbols: mean number of symbols of a sequence, with the end symbol.
       longest: operations of an episode with the most symbols.
-
-    Returns:
-      The count; None if XLA does not report it.
     """
     assert dataset.num_targets is not None
     split = dataset.validation
     shortest = dataclasses.replace(dataset, validation=Source(split.images, split.labels[:, :1]))
     first = forward_cost(family.build(experiment, shortest).model, dataset.image_shape)[1]
-    return None if first is None else first + (symbols - 1) * (longest - first) / max(dataset.num_targets - 1, 1)
-
-
-def total(numbers: Sequence[float | None]) -> float | None:
-    """Return the sum; None if one of the numbers is None."""
-    return None if None in numbers else sum(number for number in numbers if number is not None)
+    return first + (symbols - 1) * (longest - first) / max(dataset.num_targets - 1, 1)
 
 
 def symbols_of(greedy: Mapping[str, Any]) -> float | None:

@@ -12,7 +12,6 @@ from common.data import Dataset
 from common.training.evaluation import Predictions, Scores, make_scorer, predicted
 from common.training.step import Model
 from experiments.cli.tables import readers_table
-from experiments.evaluation.cost import total
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.training import run_directory
 from experiments.training.config import DataConfig, Experiment, load_blank, load_evaluation_images
@@ -65,19 +64,15 @@ def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None
     return lambda images, split: score(params, jax.random.key(SPLIT_SEEDS[split]), images)
 
 
-def operations(passes: Sequence[float | None], episodes: int, before: float | None = 0.0) -> dict[str, float | None]:
-    """Return the floating-point operations on one image: greedy, and for the means over sampled episodes.
+def operations(passes: Sequence[int], episodes: int, before: int = 0) -> dict[str, int]:
+    """Return the operations on one image: greedy, and for the means over sampled episodes.
 
     Args:
-      passes: operations of an episode of each pass; None if XLA does not report them.
+      passes: operations of an episode of each pass.
       episodes: sampled episodes of each pass.
       before: operations that are done once, whatever the number of episodes.
     """
-    repeated = total(passes)
-    return {
-        "operations": total([before, repeated]),
-        "operations_of_means": total([before, repeated and episodes * repeated]),
-    }
+    return {"operations": before + sum(passes), "operations_of_means": before + episodes * sum(passes)}
 
 
 def predictions(scores: Scores) -> Predictions:

@@ -65,8 +65,7 @@ def prediction_cells(group: Group) -> list[str]:
     if cost is None:
         return ["", "", "", parameters]
     share = f"{100 * cost['values_read'] / cost['image_values']:.0f}%"
-    products = "" if cost["operations"] is None else f"{cost['operations'] / 2e6:.2f} M"
-    return [f"{cost['values_read']:,}", share, products, parameters]
+    return [f"{cost['values_read']:,}", share, f"{cost['operations'] / 2e6:.2f} M", parameters]
 
 
 def seeds_cell(group: Group) -> str:
