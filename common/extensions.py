@@ -104,6 +104,29 @@ class Extension:
             return None
         return self.call.explain_misfit(value) if callable(value) else "not a function"
 
+    def receives(self, value: Any, argument: str) -> bool:
+        """Return whether one of this kind has an argument, or a field, of this name."""
+        parts = next((parts for cls, parts in self.alternatives.items() if isinstance(value, cls)), None)
+        functions = [value] if parts is None else [getattr(value, part) for part in parts]
+        return any(accepted(function, {argument: None}) for function in functions)
+
+
+def explain_unread(argument: str, *chosen: tuple[Extension, str]) -> str | None:
+    """Explain that a setting has no effect, to go on a message with its name and value; None if it has one.
+
+    Args:
+      argument: the argument, or the field of a class, that receives the setting.
+      chosen: kinds that may receive it, each with the name of the chosen one.
+    """
+    if any(kind.receives(kind.resolve(name), argument) for kind, name in chosen):
+        return None
+    for kind, name in chosen:
+        readers = [each for each, value in kind.built_in.items() if kind.receives(value, argument)]
+        if readers and ":" not in name:
+            return f" with {kind.name} {name!r}: only {' and '.join(readers)} read{'s' * (len(readers) == 1)} it"
+    kind, name = chosen[0]
+    return f" with {kind.name} {name!r}: it has no argument {argument}"
+
 
 def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of ``values`` for which the function has an argument of that name."""

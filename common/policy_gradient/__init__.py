@@ -1,7 +1,7 @@
 """Policy-gradient estimators: a reward, an advantage and a surrogate, each a pure function chosen by name."""
 
 from common.policy_gradient.advantages import Stateful, biased, compares_replicates
-from common.policy_gradient.config import EstimatorConfig, validate_estimator
+from common.policy_gradient.config import EstimatorConfig, unread_hyperparameters, validate_estimator
 from common.policy_gradient.estimator import (
     Estimator,
     PlayedEpisodes,
@@ -29,5 +29,6 @@ __all__ = [
     "biased",
     "compares_replicates",
     "policy_loss",
+    "unread_hyperparameters",
     "validate_estimator",
 ]

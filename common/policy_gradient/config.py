@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from common.checks import Range, check_ranges
-from common.policy_gradient.registry import ADVANTAGE, REWARD, SURROGATE
+from common.extensions import explain_unread
+from common.policy_gradient.registry import ADVANTAGE, HYPERPARAMETERS, REWARD, SURROGATE
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,10 @@ def validate_estimator(config: EstimatorConfig) -> None:
     for refused, reason in _combinations(config):
         if refused:
             raise ValueError(reason)
+
+
+def unread_hyperparameters(config: EstimatorConfig) -> dict[str, str]:
+    """Return the hyperparameters that neither the advantage nor the surrogate reads, each with the reason."""
+    chosen = (ADVANTAGE, config.advantage), (SURROGATE, config.surrogate)
+    reasons = {name: explain_unread(name, *chosen) for name in HYPERPARAMETERS}
+    return {name: reason for name, reason in reasons.items() if reason}

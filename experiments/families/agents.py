@@ -1,21 +1,19 @@
 """Build the model of a hard-attention agent, for the families RAM and DRAM."""
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from common.attention.config import Attention
 from common.attention.location_policies import LOCATION_POLICY, takes_sigma
 from common.attention.locations import describe_sigma
 from common.attention.model import AttentionModel
 from common.checks import check_divides
 from common.data import Dataset
-from common.extensions import Extension, accepted
+from common.extensions import Extension, explain_unread
 from common.networks.cores import CORE
 from common.networks.glimpse_networks import OPTIONS
-from common.policy_gradient import EstimatorConfig
+from common.policy_gradient import EstimatorConfig, unread_hyperparameters
 from common.training.step import Model
 from experiments.families.base import BuiltModel, describe
 from experiments.training.config import Experiment
@@ -56,8 +54,8 @@ def build_agent(
     Raises:
       ValueError: the batch cannot be divided into the configured minibatches.
     """
-    config: Attention = experiment.model
-    agent = experiment.model.agent
+    config: Any = experiment.model
+    agent = config.agent
     check_divides("minibatches", config.estimator.minibatches, "batch_size", experiment.training.batch_size)
     summary = (
         f"{describe(dataset)}; {attention.num_glimpses} glimpses of {config.retina.num_scales} x "
@@ -70,34 +68,25 @@ def build_agent(
         )
         summary += f", sigma {first}" if first == last else f", sigma {first} to {last}"
     draw = functools.partial(_draw, attention, dataset, experiment.training.eval_batch_size)
-    unread = {
-        **_without_field("glimpse_network", glimpse_networks, agent.glimpse_network, {name: name for name in OPTIONS}),
-        **_without_field("core", CORE, agent.core, {"core_heads": "num_heads"}),
-        **_unread_by_policy(config.policy.location_policy),
-    }
-    # RAM and DRAM each lack some of these settings.
-    own = {name: why for name, why in unread.items() if hasattr(agent, name) or hasattr(config.policy, name)}
-    return BuiltModel(model, summary, draw, attention=attention, unread=own)
+    unread = _unread(config, glimpse_networks)
+    return BuiltModel(model, summary, draw, attention=attention, unread=unread)
 
 
-def _without_field(choice: str, kind: Extension, chosen: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings for which the chosen class has no field, each with the reason (`BuiltModel.unread`).
-
-    Args:
-      choice: the setting that chooses the class.
-      kind: what it can choose.
-      chosen: its value.
-      fields: by setting, the field of the class that receives it.
-    """
-    read = accepted(kind.resolve(chosen), dict.fromkeys(fields.values()))
-    why = f" with {choice} {chosen!r}: its class has no field"
-    return {name: f"{why} {field}" for name, field in fields.items() if field not in read}
-
-
-def _unread_by_policy(location_policy: str) -> dict[str, str]:
-    unread = _without_field("location_policy", LOCATION_POLICY, location_policy, LOCATION_SETTINGS)
-    if not takes_sigma(LOCATION_POLICY.resolve(location_policy)):
-        why = f" with location_policy {location_policy!r}: its __call__ has no argument sigma"
+def _unread(config: Any, glimpse_networks: Extension) -> dict[str, str]:
+    policy, agent = config.policy, config.agent
+    choices = (
+        (glimpse_networks, agent.glimpse_network, {name: name for name in OPTIONS}),
+        (CORE, agent.core, {"core_heads": "num_heads"}),
+        (LOCATION_POLICY, policy.location_policy, LOCATION_SETTINGS),
+    )
+    unread = unread_hyperparameters(config.estimator)
+    for kind, name, arguments in choices:
+        for setting, argument in arguments.items():
+            has_setting = hasattr(agent, setting) or hasattr(policy, setting)  # RAM and DRAM each lack some.
+            if has_setting and (reason := explain_unread(argument, (kind, name))):
+                unread[setting] = reason
+    if not takes_sigma(LOCATION_POLICY.resolve(policy.location_policy)):
+        why = f" with location_policy {policy.location_policy!r}: its __call__ has no argument sigma"
         unread |= dict.fromkeys(SIGMA_SETTINGS, why)
     return unread
 

@@ -210,8 +210,8 @@ def test_an_episode_of_the_grid_policy_has_no_sigma_and_its_mode_as_mean():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--learned-sigma state", "learned_sigma 'state' with {policy}: its class has no field learned_sigma"),
-        ("--location-network-hidden 4", "location_network_hidden 4 with {policy}: its class has no field hidden"),
+        ("--learned-sigma state", "learned_sigma 'state' with {policy}: it has no argument learned_sigma"),
+        ("--location-network-hidden 4", "location_network_hidden 4 with {policy}: it has no argument hidden"),
         ("--sigma 0.2", "sigma '0.2' with {policy}: its __call__ has no argument sigma"),
         ("--sigma-final 0.2", "sigma_final '0.2' with {policy}: its __call__ has no argument sigma"),
     ],
