@@ -213,10 +213,15 @@ def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: 
       dtype: the type of the stored parameters.
 
     Raises:
-      ValueError: the model of the run is no agent, or a parameter is too large for the type.
+      ValueError: the model of the run is no agent, it needs code of the user's own, or a parameter is too large for the
+        type.
     """
     if run.built.attention is None:
         raise ValueError(f"run {str(run.run_dir)!r}: its model chooses no locations; give the run of an agent")
+    if own := code_digests(run.family.name, to_json(run.experiment)):
+        raise ValueError(
+            f"run {str(run.run_dir)!r} needs {', '.join(own)}: a file holds no code, so keep the run itself"
+        )
     kept = ("seed", "commit", "device", "steps", "episodes", "wall_seconds", "validation", "test")
     facts = {
         "family": run.family.name,
@@ -243,9 +248,10 @@ def _read(path: Path) -> TrainedAgent:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
-        except ValueError as error:  # What NumPy says of a file that is no archive would mislead.
+            stored = arrays.pop(FACTS)
+        except (ValueError, KeyError) as error:  # What NumPy says of a file that is no archive would mislead.
             raise ValueError("it is no file of experiments.export") from error
-        facts = json.loads(arrays.pop(FACTS).tobytes())
+        facts = json.loads(stored.tobytes())
         own = code_digests(facts["family"], facts["config"])
         if own:
             raise ValueError(f"it needs {', '.join(own)}, and code of others is not run from a file: load the run")

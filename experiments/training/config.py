@@ -145,6 +145,9 @@ def validate_data(config: DataConfig) -> None:
     check_resize(config.task, config.resize)
     if config.resize is None or not is_own(config):
         refuse_settings(config, ("resize_mode",), " (--resize-mode): only for your own images (--data) with --resize")
+    if not is_own(config):
+        splits = ("validation_fraction", "test_fraction", "split_seed")
+        refuse_settings(config, splits, ": only for your own images (--data); the images of this task are split")
     check_num_images(config.task, config.num_images)
 
 

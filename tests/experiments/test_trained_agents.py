@@ -122,12 +122,15 @@ def test_a_file_that_is_damaged_or_needs_code_of_others_is_refused(here, tmp_pat
 
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(3))
+    other = io.BytesIO()
+    np.savez(other, images=np.zeros(3))
     cnn_facts = json.loads((here / "cnn" / "config.json").read_text())
     Path("evil.py").write_text("raise SystemExit('executed')")
     for content, said in [
         (whole[:-40], ""),
         (b"", ""),
         (buffer.getvalue(), ""),
+        (other.getvalue(), "it is no file of experiments.export"),
         (with_facts([1]), ""),
         (with_facts({"family": "ram"}), "config"),
         (with_facts(facts | {"family": "cnn", "config": cnn_facts["config"]}), "the family cnn chooses no locations"),
@@ -230,7 +233,7 @@ def test_the_command_prints_and_draws(here, capsys):
         (look, "nobody a.png", "unknown agent 'nobody'"),
         (look, "cnn a.png", "run 'cnn': its model chooses no locations"),
         (look, "agent.npz", "no images given"),
-        (look, "agent.npz missing.png", "missing.png"),
+        (look, "agent.npz missing.png", "no picture at 'missing.png'"),
         (look, "agent.npz kept.npz", "'kept.npz' is not a readable PNG or JPEG image"),
         (look, "kept.npz a.png", "'kept.npz' holds no trained agent"),
         (look, "agent.npz a.png --output a.pdf", "output 'a.pdf': must end in .png or .gif"),
@@ -246,6 +249,13 @@ def test_bad_input_is_one_line(here, capsys, command, args, said):
         command.main(args.split())
     *_, line = capsys.readouterr().err.splitlines()
     assert said in line and line.startswith("error: ")
+
+
+def test_an_agent_that_needs_code_of_the_users_own_is_not_exported(here, tmp_path, monkeypatch):
+    run = read_run_without_images(here / "ram")
+    monkeypatch.setattr(trained_agents, "code_digests", lambda *_: {"my_core:Core": "0"})
+    with pytest.raises(ValueError, match="needs my_core:Core: a file holds no code"):
+        save_agent(run, {}, tmp_path / "a.npz")
 
 
 def test_a_parameter_too_large_for_half_precision_is_refused(here, tmp_path):

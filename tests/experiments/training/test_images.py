@@ -234,3 +234,11 @@ def test_an_older_run_resumes_although_fields_were_added(folder, monkeypatch, ca
         cnn.main([*resume, "--width", "2"])
     assert "its config.model.width is 1.0, now 2.0" in capsys.readouterr().err
     cnn.main([*resume, "--width", "1"])
+
+
+@pytest.mark.parametrize("setting", ["validation_fraction", "test_fraction", "split_seed"])
+def test_settings_of_splits_without_own_images_are_refused(setting):
+    value = 7 if setting == "split_seed" else 0.2
+    with pytest.raises(ValueError, match=f"^{setting} {value}: only for your own images"):
+        validate_data(DataConfig("mnist28", **{setting: value}))
+    validate_data(DataConfig("images", data="own.npz", **{setting: value}))
