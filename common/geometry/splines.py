@@ -1,8 +1,8 @@
 """Thin-plate splines: smooth maps of the plane through given points."""
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.interpolate import RBFInterpolator
 
 
 def thin_plate_basis(
@@ -20,4 +20,5 @@ def thin_plate_basis(
         squared errors (Wahba 1990, section 2.4), and the values are approximated.
     """
     control, points = np.asarray(control, np.float64), np.asarray(points, np.float64)
-    return RBFInterpolator(control, np.eye(len(control)), smoothing=regularisation, kernel="thin_plate_spline")(points)
+    identity, kernel = np.eye(len(control)), "thin_plate_spline"
+    return scipy.interpolate.RBFInterpolator(control, identity, smoothing=regularisation, kernel=kernel)(points)

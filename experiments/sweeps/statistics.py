@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.special
-import scipy.stats
+import scipy
 
 from experiments.output.text import interval_text
 from experiments.sweeps.outcomes import Setting

@@ -73,8 +73,12 @@ def _code(page):
     return re.findall(r"```python\n(.*?)```", (FOLDER / f"{page}.md").read_text(), flags=re.DOTALL)
 
 
+def _commands(page):
+    return re.findall(r"python -m experiments.ram (.*)", (FOLDER / f"{page}.md").read_text())
+
+
 def _command(page):
-    return re.findall(r"python -m experiments.ram (.*)", (FOLDER / f"{page}.md").read_text())[0]
+    return _commands(page)[0]
 
 
 @pytest.mark.parametrize("page", MODULES)
@@ -92,6 +96,25 @@ def test_the_command_of_a_page_trains(page, folder, capsys):
     assert np.isfinite(json.loads((folder / "run" / "results.json").read_text())["test"]["greedy"]["error"])
     shown = any("sigma_px" in record for record in read_metrics(folder / "run"))
     assert shown == (", sigma " in capsys.readouterr().err) == (page != GRID), "the grid policy has no sigma"
+
+
+@pytest.mark.slow
+def test_the_command_of_the_core_with_a_cell_of_flax_trains(folder):
+    ram.main([*_commands("add_a_core")[1].split(), *SMALL.split(), *SMALL_NETWORKS["add_a_core"].split()])
+    results = json.loads((folder / "run" / "results.json").read_text())
+    assert results["config"]["model"]["agent"]["core"] == "my_core:CellCore"
+    assert np.isfinite(results["test"]["greedy"]["error"])
+
+
+def test_the_core_with_a_cell_of_flax_has_orthogonal_kernels():
+    core = importlib.import_module("my_core").CellCore(hidden=6, num_glimpses=2)
+    state = core.initial_state((4, 3))
+    assert state.shape == (4, 3, 6) and not np.any(state)
+    (new, output), variables = core.init_with_output(KEY, state, jnp.ones((4, 3, 5)))
+    np.testing.assert_array_equal(new, output)
+    for name in ("hf", "hn"):
+        kernel = variables["params"]["cell"][name]["kernel"]
+        np.testing.assert_allclose(kernel.T @ kernel, np.eye(6), atol=1e-5)
 
 
 def test_the_group_relative_advantage_needs_two_replicates(folder, capsys):

@@ -13,7 +13,7 @@ import functools
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
+import scipy
 from jaxtyping import Array, Int, Int32, UInt8
 
 from common.geometry.grids import spline_basis
