@@ -72,6 +72,7 @@ def test_crops_are_read_like_images_of_the_run(written, readers, first_pass):
         assert written[first_pass]["test"]["focused"][method]["error"] == pytest.approx(100 * wrong.mean())
 
 
+@pytest.mark.slow
 def test_a_run_on_large_images_can_crop_for_a_reader_of_small_ones(readers, tmp_path, capsys):
     path = tmp_path / "focus.json"
     command.main(

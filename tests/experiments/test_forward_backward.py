@@ -94,6 +94,7 @@ def test_the_file_holds_parameters_operations_and_errors_by_agreement(written, r
     assert written["task"] == "pairs100_sequence" and {"commit", "device", "jax_version"} <= set(written)
 
 
+@pytest.mark.slow
 def test_the_order_of_the_runs_does_not_matter(written, runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "120")  # Wide enough that no cell is folded.
     path = tmp_path / "both.json"

@@ -218,6 +218,7 @@ def test_a_transformer_starts_from_the_parameters_of_another_run(transformer, im
     chex.assert_trees_all_equal(first_params("stn", further, images), read_run(transformer[0]).params())
 
 
+@pytest.mark.slow
 def test_a_localiser_starts_from_the_parameters_of_another_run(encoder, localiser, images, refused):
     folder = localiser[0]
     both = f"init_from '{folder}' with encoder_from '{encoder}': give one of them"

@@ -122,7 +122,7 @@ def test_gradients_reach_all_transformers(place, parallel, sequence, number):
 
 
 @pytest.mark.parametrize(
-    "place, num_targets, number", [pytest.param("none", None, 0, marks=pytest.mark.slow), ("multi", 2, 4)]
+    "place, num_targets, number", [("none", None, 0), pytest.param("multi", 2, 4, marks=pytest.mark.slow)]
 )
 def test_with_transformers_at_the_identity_cnn11_equals_the_classifier(place, num_targets, number):
     """The two differ only in their transformers, which all start at the identity. Gradients reach them all."""

@@ -234,7 +234,9 @@ def draw_numbers(key, batch):
     return images[..., None].astype(jnp.uint8), labels
 
 
-@pytest.mark.parametrize("heads, network", [("end", "addition_cnn"), ("length", "fc")])
+@pytest.mark.parametrize(
+    "heads, network", [pytest.param("end", "addition_cnn", marks=pytest.mark.slow), ("end", "fc"), ("length", "fc")]
+)
 def test_classifiers_learn_to_read_numbers(heads, network):
     config = ClassifierConfig(network, units=32, width=0.25, dropout=0.1, heads=heads)
     model, optimizer = make_classifier(config, 6, 6, 1, 4, 3), optax.adam(5e-3)

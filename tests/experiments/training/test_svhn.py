@@ -31,6 +31,7 @@ def go(archives, tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_dram_trains_on_archives(go, capsys):
     results = go(dram, f"svhn --glimpses-per-target 1 {NETWORKS}", "forward")
     assert results["task"] == "svhn_numbers" and results["test"]["greedy"]["n"] == PARTS["test"]
@@ -59,7 +60,6 @@ def test_classifiers_train_on_archives(go, module, line):
     assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
 
 
-@pytest.mark.slow
 def test_a_small_cnn_trains_on_tight_crops(go):
     results = go(cnn, "svhn_32 --width 0.1", "tight")
     assert results["task"] == "svhn_numbers_32" and results["test"]["greedy"]["n"] == PARTS["test"]
