@@ -54,7 +54,6 @@ def test_a_killed_process_counts_as_a_dead_worker(plan, fake):
 @pytest.fixture
 def cluster(fake):
     """Start a cluster whose head runs nothing, with two nodes of one core that inherit the environment of `fake`."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
     from ray.cluster_utils import Cluster
 
     ray_nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -63,6 +62,7 @@ def cluster(fake):
     ray_nodes.shutdown()
 
 
+@pytest.mark.slow
 def test_a_sweep_finishes_after_a_node_is_killed(cluster, plan, tmp_path, fake):
     import ray
 
