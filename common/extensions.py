@@ -13,6 +13,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +106,16 @@ class Extension:
         return self.call.explain_misfit(value) if callable(value) else "not a function"
 
     def receives(self, value: Any, argument: str) -> bool:
-        """Return whether one of this kind has an argument, or a field, of this name."""
-        parts = next((parts for cls, parts in self.alternatives.items() if isinstance(value, cls)), None)
-        functions = [value] if parts is None else [getattr(value, part) for part in parts]
-        return any(accepted(function, {argument: None}) for function in functions)
+        """Return whether one of this kind is given an argument of this name: it names the argument or the field."""
+        calls = next((calls for cls, calls in self.alternatives.items() if isinstance(value, cls)), None)
+        if calls is None:
+            return bool(accepted(value, {argument: None}))
+        given = (getattr(value, part) for part, call in calls.items() if argument in call.optional)
+        return any(accepted(function, {argument: None}) for function in given)
 
 
 def explain_unread(argument: str, *chosen: tuple[Extension, str]) -> str | None:
-    """Explain that a setting has no effect, to go on a message with its name and value; None if it has one.
+    """Return why a setting has no effect, as the end of a message with its name and value; None if something reads it.
 
     Args:
       argument: the argument, or the field of a class, that receives the setting.
@@ -120,12 +123,15 @@ def explain_unread(argument: str, *chosen: tuple[Extension, str]) -> str | None:
     """
     if any(kind.receives(kind.resolve(name), argument) for kind, name in chosen):
         return None
-    for kind, name in chosen:
-        readers = [each for each, value in kind.built_in.items() if kind.receives(value, argument)]
-        if readers and ":" not in name:
-            return f" with {kind.name} {name!r}: only {' and '.join(readers)} read{'s' * (len(readers) == 1)} it"
-    kind, name = chosen[0]
-    return f" with {kind.name} {name!r}: it has no argument {argument}"
+    readers = {
+        kind.name: [repr(each) for each, value in kind.built_in.items() if kind.receives(value, argument)]
+        for kind, _ in chosen
+    }
+    kind, name = next(((kind, name) for kind, name in chosen if readers[kind.name]), chosen[0])
+    if ":" in name or not readers[kind.name]:
+        return f" with {kind.name} {name!r}: it names no argument or field {argument}"
+    only = readers[kind.name]
+    return f" with {kind.name} {name!r}: only {', '.join(only)} read{'s' * (len(only) == 1)} it"
 
 
 def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,17 +200,36 @@ def describe_arrays(tree: Any) -> str:
 
 
 def source_file(name: str) -> Path | None:
-    """Return the file that ``module:name`` is defined in; None for a built-in, or for what has no Python source."""
+    """Return the file that ``module:name`` is defined in; None for a built-in, or for what has no Python source.
+
+    Nothing is imported, not even the packages that the module lies in.
+    """
+    spec = _find_module(name)
+    origin = None if spec is None else spec.origin
+    return Path(origin) if origin is not None and origin.endswith(".py") else None
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is ``module:name`` of a module that can be imported. Nothing is imported."""
+    return _find_module(name) is not None
+
+
+def _find_module(name: str) -> ModuleSpec | None:
+    """Find the module of ``module:name``, without importing the packages that it lies in."""
     module, separator, _ = name.partition(":")
     if not separator:
         return None
     _search_current_folder()
+    parent, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(parent)
+        for child in rest:
+            parent = f"{parent}.{child}"
+            folders = None if spec is None else spec.submodule_search_locations
+            spec = None if folders is None else PathFinder.find_spec(parent, folders)
     except (ImportError, ValueError):
         return None
-    origin = None if spec is None else spec.origin
-    return Path(origin) if origin is not None and origin.endswith(".py") else None
+    return spec
 
 
 def source_files(names: Iterable[str]) -> list[Path]:

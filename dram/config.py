@@ -13,7 +13,6 @@ from common.attention.config import (
 from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
 from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges, refuse_settings
-from common.extensions import accepted
 from common.networks.cores import CORE
 from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
@@ -107,7 +106,7 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
         check_at_most("context_size", agent.context_size, min(height, width), fits)
     check_glimpse_size(agent.glimpse_network, config.retina.glimpse_size)
     reach = min(parse_sigma(agent.unit_width, height, width, "unit_width"))
-    bounded = accepted(LOCATION_POLICY.resolve(config.policy.location_policy), {"mean_activation": None})
+    bounded = LOCATION_POLICY.receives(LOCATION_POLICY.resolve(config.policy.location_policy), "mean_activation")
     if bounded and agent.mean_activation != "linear" and reach < 1:
         raise ValueError(
             f"unit_width {agent.unit_width!r} with mean_activation {agent.mean_activation!r}: locations further from "

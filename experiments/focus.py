@@ -26,7 +26,7 @@ from experiments.evaluation.cost import forward_cost
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.sequence_runs import (
     check_sequence_runs,
-    operations,
+    operations_by_readout,
     predictions,
     read_sequence_runs,
     report,
@@ -118,7 +118,7 @@ def measure_focus(config: Focus) -> dict[str, Any]:
         "image": [dataset.height, dataset.width],
         "crop": list(crop),
         # All episodes read crops around the glimpses of one greedy first pass.
-        **operations([crop_flops], episodes, before=first_flops),
+        **operations_by_readout([crop_flops], episodes, before=first_flops),
         "parameters": sum(optax.tree.size(run.params()) for run in runs),
     }
     return report(facts, errors, episodes, config.output or config.run_dir / "focus.json")

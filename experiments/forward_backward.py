@@ -22,7 +22,7 @@ from experiments.evaluation.cost import cost_of, symbols_of
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.sequence_runs import (
     check_sequence_runs,
-    operations,
+    operations_by_readout,
     predictions,
     read_sequence_runs,
     report,
@@ -88,13 +88,15 @@ def forward_backward(config: ForwardBackward) -> dict[str, Any]:
         agreement[name] = by_agreement(forward_scores, backward_scores, combined, split.labels)
     symbols = symbols_of(errors["test"]["forward"]["greedy"])
     costs = [cost_of(str(run.run_dir), run.family, run.experiment, run.dataset, symbols) for run in (forward, backward)]
+    ends = [cost.to_end for cost in costs if cost.to_end is not None]
+    assert len(ends) == len(costs), "both runs read sequences"
     facts = {
         "task": dataset.name,
         "forward": str(forward.run_dir),
         "backward": str(backward.run_dir),
         **parameter_counts(forward.params(), backward.params()),
-        **operations([cost.flops for cost in costs], episodes),
-        "operations_to_end": sum(cost.to_end for cost in costs if cost.to_end is not None),
+        **operations_by_readout([cost.flops for cost in costs], episodes),
+        "operations_to_end": sum(ends),
         "lengths": agreement,
     }
     return report(facts, errors, episodes, config.output or config.runs[0] / "forward_backward.json")

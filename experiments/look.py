@@ -58,9 +58,6 @@ def look(config: Looking) -> None:
         raise ValueError("no images given: give picture files after the agent")
     if config.output is not None and config.output.suffix.lower() not in (".png", ".gif"):
         raise ValueError(f"output {str(config.output)!r}: must end in .png or .gif")
-    for path in config.images:
-        if not path.is_file():
-            raise ValueError(f"no picture at {str(path)!r}")
     agent = load_agent(config.agent)
     looks = [
         agent.look(path, episodes=config.episodes, resize_mode=config.resize_mode, invert=config.invert)

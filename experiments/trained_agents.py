@@ -37,7 +37,7 @@ from experiments.families import Family, find_family
 from experiments.output.files import write_bytes
 from experiments.training.config import Experiment, from_json, to_json
 from experiments.training.image_shapes import blank_of, describe_images
-from experiments.training.provenance import code_digests
+from experiments.training.provenance import own_names
 from experiments.training.restore import RestoredRun, read_run_without_images
 from experiments.training.run_directory import MARKER
 
@@ -168,6 +168,8 @@ def read_picture(
             raise ValueError(f"image of {array.dtype}: must be uint8, or floating-point from 0 to 1")
         picture = Image.fromarray(array)
     else:
+        if not Path(image).is_file():
+            raise ValueError(f"no picture at {os.fspath(image)!r}")
         picture = read_image(Path(image), None, resize_mode)
     picture = picture.convert("L" if channels == 1 else "RGB")
     picture = resize_picture(ImageOps.invert(picture) if invert else picture, (height, width), resize_mode)
@@ -218,7 +220,7 @@ def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: 
     """
     if run.built.attention is None:
         raise ValueError(f"run {str(run.run_dir)!r}: its model chooses no locations; give the run of an agent")
-    if own := code_digests(run.family.name, to_json(run.experiment)):
+    if own := own_names(run.family.name, to_json(run.experiment)):
         raise ValueError(
             f"run {str(run.run_dir)!r} needs {', '.join(own)}: a file holds no code, so keep the run itself"
         )
@@ -252,7 +254,7 @@ def _read(path: Path) -> TrainedAgent:
         except (ValueError, KeyError) as error:  # What NumPy says of a file that is no archive would mislead.
             raise ValueError("it is no file of experiments.export") from error
         facts = json.loads(stored.tobytes())
-        own = code_digests(facts["family"], facts["config"])
+        own = own_names(facts["family"], facts["config"])
         if own:
             raise ValueError(f"it needs {', '.join(own)}, and code of others is not run from a file: load the run")
         family, images = find_family(facts["family"]), blank_of(facts["images"])

@@ -118,5 +118,6 @@ def validate_estimator(config: EstimatorConfig) -> None:
 def unread_hyperparameters(config: EstimatorConfig) -> dict[str, str]:
     """Return the hyperparameters that neither the advantage nor the surrogate reads, each with the reason."""
     chosen = (ADVANTAGE, config.advantage), (SURROGATE, config.surrogate)
-    reasons = {name: explain_unread(name, *chosen) for name in HYPERPARAMETERS}
+    # The loss itself reads the discount, for the targets of the value network.
+    reasons = {name: explain_unread(name, *chosen) for name in HYPERPARAMETERS if name != "discount"}
     return {name: reason for name, reason in reasons.items() if reason}

@@ -1,8 +1,8 @@
-"""Count the arithmetic operations of a program from its jaxpr, the same on every machine and with every version of XLA.
+"""Count the arithmetic operations of a program from its jaxpr, whatever the device and XLA make of it.
 
 A multiply-add of a matrix product or a convolution counts as two operations, and none where a convolution multiplies
-the zeros of its padding. Elsewhere each result of arithmetic counts as one operation, and a reduction as one for each
-number that it reads. Comparisons, gathers, copies and random bits count as none.
+the zeros of its padding. Elsewhere each result of arithmetic, of integers too, counts as one operation, and a reduction
+as one for each number that it reads. Comparisons, gathers, sorts, copies and random bits count as none.
 """
 
 import math
@@ -10,30 +10,36 @@ from typing import Any
 
 import numpy as np
 from jax.extend.core import jaxprs_in_params
+from jax.interpreters.partial_eval import dce_jaxpr
 
 # fmt: off
 # Primitives whose results cost one operation each, by name.
 ARITHMETIC = frozenset((
-    "abs", "acos", "add", "add_any", "asin", "atan", "atan2", "cbrt", "ceil", "clamp", "cos", "cosh", "cumlogsumexp",
-    "cummax", "cummin", "cumprod", "cumsum", "digamma", "div", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1",
-    "floor", "integer_pow", "lgamma", "log", "log1p", "logistic", "max", "min", "mul", "neg", "pow", "rem", "round",
-    "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh",
+    "abs", "acos", "acosh", "add", "add_any", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "clamp", "cos",
+    "cosh", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "digamma", "div", "erf", "erf_inv", "erfc", "exp",
+    "exp2", "expm1", "floor", "integer_pow", "lgamma", "log", "log1p", "logistic", "max", "min", "mul", "neg", "pow",
+    "rem", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh",
 ))
-REDUCTIONS = frozenset(("argmax", "argmin", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum"))
+# Primitives that cost one operation for each number of an input: its index, by name.
+REDUCTIONS = {
+    "argmax": 0, "argmin": 0, "reduce_max": 0, "reduce_min": 0, "reduce_prod": 0, "reduce_sum": 0, "scatter-add": 2,
+}
 # fmt: on
 
 
 def count_operations(jitted: Any, *args: Any) -> int:
     """Return the number of operations of one call of a jitted function.
 
-    A loop of known length counts with all its steps, another one with one step. Of branches the cheapest counts, which
-    of code that depends on the platform is the one for accelerators: on a CPU it multiplies the padding too.
+    A loop of known length counts with all its steps, another one with one step. Of the branches of a condition the
+    dearest counts, and of code that depends on the platform the one for accelerators.
 
     Args:
       jitted: the function.
       args: its arguments, or their shapes.
     """
-    return _count(jitted.trace(*args).jaxpr.jaxpr)
+    jaxpr = jitted.trace(*args).jaxpr.jaxpr
+    # What no result depends on is not computed.
+    return _count(dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 
 def _count(jaxpr: Any) -> int:
@@ -51,10 +57,13 @@ def _count_equation(equation: Any) -> int:
     if name in ARITHMETIC:
         return equation.outvars[0].aval.size
     if name in REDUCTIONS:
-        return equation.invars[0].aval.size
+        return equation.invars[REDUCTIONS[name]].aval.size
+    if name.startswith("reduce_window_"):
+        return equation.outvars[0].aval.size * math.prod(params["window_dimensions"])
     inner = [_count(getattr(jaxpr, "jaxpr", jaxpr)) for jaxpr in jaxprs_in_params(params)]
     if name == "cond":
-        return min(inner)
+        platforms = params.get("branches_platforms")
+        return inner[platforms.index(None)] if platforms else max(inner)
     return sum(inner) * (params["length"] if name == "scan" else 1)
 
 

@@ -64,7 +64,7 @@ def scorer(run: RestoredRun, model: Model, episodes: int, batch_size: int | None
     return lambda images, split: score(params, jax.random.key(SPLIT_SEEDS[split]), images)
 
 
-def operations(passes: Sequence[int], episodes: int, before: int = 0) -> dict[str, int]:
+def operations_by_readout(passes: Sequence[int], episodes: int, before: int = 0) -> dict[str, int]:
     """Return the operations on one image: greedy, and for the means over sampled episodes.
 
     Args:

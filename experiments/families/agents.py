@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from common.attention.config import Attention
 from common.attention.location_policies import LOCATION_POLICY, takes_sigma
 from common.attention.locations import describe_sigma
 from common.attention.model import AttentionModel
@@ -54,8 +55,8 @@ def build_agent(
     Raises:
       ValueError: the batch cannot be divided into the configured minibatches.
     """
-    config: Any = experiment.model
-    agent = config.agent
+    config: Attention = experiment.model
+    agent = experiment.model.agent
     check_divides("minibatches", config.estimator.minibatches, "batch_size", experiment.training.batch_size)
     summary = (
         f"{describe(dataset)}; {attention.num_glimpses} glimpses of {config.retina.num_scales} x "
@@ -68,7 +69,7 @@ def build_agent(
         )
         summary += f", sigma {first}" if first == last else f", sigma {first} to {last}"
     draw = functools.partial(_draw, attention, dataset, experiment.training.eval_batch_size)
-    unread = _unread(config, glimpse_networks)
+    unread = _unread(experiment.model, glimpse_networks)
     return BuiltModel(model, summary, draw, attention=attention, unread=unread)
 
 

@@ -145,10 +145,15 @@ def validate_data(config: DataConfig) -> None:
     check_resize(config.task, config.resize)
     if config.resize is None or not is_own(config):
         refuse_settings(config, ("resize_mode",), " (--resize-mode): only for your own images (--data) with --resize")
-    if not is_own(config):
-        splits = ("validation_fraction", "test_fraction", "split_seed")
-        refuse_settings(config, splits, ": only for your own images (--data); the images of this task are split")
     check_num_images(config.task, config.num_images)
+
+
+def unread_data_settings(config: DataConfig) -> dict[str, str]:
+    """Return the settings of the images that are not read, each with the reason."""
+    if is_own(config):
+        return {}
+    splits = ("validation_fraction", "test_fraction", "split_seed")
+    return dict.fromkeys(splits, ": the task has its own validation and test images")
 
 
 def load_dataset(config: DataConfig, train: bool = True) -> Dataset:

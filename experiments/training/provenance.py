@@ -13,7 +13,7 @@ import numpy as np
 
 from common.data import Dataset
 from common.data.array_cache import digest_arrays
-from common.extensions import source_digest, source_files
+from common.extensions import is_own, source_digest, source_files
 from common.training.checkpoints import Checkpoints
 from experiments.cli.console import print_line
 from experiments.training.config import flatten
@@ -21,7 +21,7 @@ from experiments.training.run_directory import read_json, write_json
 
 FILE = "starts.json"
 # The name of something of the user's own, as a configuration holds it.
-_OWN = re.compile(r"[\w.]+:\w+")
+_OWN = re.compile(r"[\w.-]+:\w+")
 
 
 def environment(code: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -40,10 +40,15 @@ def code_digests(family: str, config: Mapping[str, Any]) -> dict[str, str]:
       family: name of the family.
       config: the configuration as JSON values.
     """
-    values = [family, *(value for _, value in flatten(config))]
-    names = dict.fromkeys(value for value in values if isinstance(value, str) and _OWN.fullmatch(value))
-    digests = {name: source_digest(name) for name in names}
+    digests = {name: source_digest(name) for name in own_names(family, config)}
     return {name: digest for name, digest in digests.items() if digest is not None}
+
+
+def own_names(family: str, config: Mapping[str, Any]) -> list[str]:
+    """Return each ``module:name`` of a configuration whose module exists, in order (arguments as of `code_digests`)."""
+    values = [family, *(value for _, value in flatten(config))]
+    named = dict.fromkeys(value for value in values if isinstance(value, str) and _OWN.fullmatch(value))
+    return [name for name in named if is_own(name)]
 
 
 def read_starts(run_dir: Path) -> list[dict[str, Any]]:

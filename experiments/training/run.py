@@ -39,6 +39,7 @@ from experiments.training.config import (
     load_dataset,
     split_sizes,
     to_json,
+    unread_data_settings,
     validate_budget,
     validate_data,
 )
@@ -193,13 +194,14 @@ def check_configuration(family: Family, experiment: Experiment, preset: str, res
 
 
 def check_unread(family: Family, experiment: Experiment, preset: str, built: BuiltModel) -> None:
-    """Check that fields which the model or the optimiser does not read have the preset's values or their defaults.
+    """Check that fields which nothing reads have the preset's values or their defaults.
 
     Raises:
       ValueError: one has another value; quotes it.
     """
     base, fields = find_preset(family, preset), fields_of(type(experiment))
-    for name, why in {**built.unread, **unread_settings(experiment.optimizer)}.items():
+    unread = {**built.unread, **unread_settings(experiment.optimizer), **unread_data_settings(experiment.data)}
+    for name, why in unread.items():
         if name not in fields:
             raise ValueError(f"the model of family {family.name!r} names the unread setting {name!r}: no such field")
         path = fields[name].path

@@ -253,7 +253,7 @@ def test_bad_input_is_one_line(here, capsys, command, args, said):
 
 def test_an_agent_that_needs_code_of_the_users_own_is_not_exported(here, tmp_path, monkeypatch):
     run = read_run_without_images(here / "ram")
-    monkeypatch.setattr(trained_agents, "code_digests", lambda *_: {"my_core:Core": "0"})
+    monkeypatch.setattr(trained_agents, "own_names", lambda family, config: ["my_core:Core"])
     with pytest.raises(ValueError, match="needs my_core:Core: a file holds no code"):
         save_agent(run, {}, tmp_path / "a.npz")
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +45,7 @@ def test_a_convolution_counts_no_products_with_padding(stride, padding, spread, 
     assert count_operations(jax.jit(convolve), image, kernel) == 2 * products
 
 
-def test_loops_count_their_steps_and_branches_the_cheapest():
+def test_loops_count_their_steps_conditions_their_dearest_branch_and_dead_code_nothing():
     matrix = jnp.ones((4, 4))
 
     def power(x, steps):
@@ -53,7 +54,19 @@ def test_loops_count_their_steps_and_branches_the_cheapest():
     once, seven = (count_operations(jax.jit(lambda x, n=n: power(x, n)), matrix) for n in (1, 7))
     assert once == 2 * 4**3 and seven == 7 * once
     branches = jax.jit(lambda x: jax.lax.cond(x[0, 0] > 0, lambda x: x @ x, lambda x: x @ x @ x, x))
-    assert count_operations(branches, matrix) == once
+    assert count_operations(branches, matrix) == 2 * once
+    by_platform = jax.jit(lambda x: jax.lax.platform_dependent(x, cpu=lambda x: x @ x, default=lambda x: x @ x @ x))
+    assert count_operations(by_platform, matrix) == 2 * once
+    by_platform = jax.jit(lambda x: jax.lax.platform_dependent(x, cpu=lambda x: x @ x @ x, default=lambda x: x @ x))
+    assert count_operations(by_platform, matrix) == once
+    assert count_operations(jax.jit(lambda x: (x @ x @ x, x @ x)[1]), matrix) == once
+
+
+def test_windows_and_gradients_of_gathers_count_their_additions():
+    image = jnp.ones((1, 8, 8, 2))
+    assert count_operations(jax.jit(lambda x: nn.avg_pool(x, (2, 2), (2, 2))), image) == 4 * 4 * 2 * (4 + 1)
+    gathered = jax.grad(lambda x: x[jnp.array([1, 1, 3])].sum())
+    assert count_operations(jax.jit(gathered), jnp.ones(5)) >= 3
 
 
 @pytest.mark.parametrize("shape", itertools.product((1, 3), (2, 5)))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import cnn, evaluate
+from experiments import cnn, evaluate, ram
 from experiments.cli import console
 from experiments.cli.command_line import parse_preset
 from experiments.cli.console import image_progress
@@ -29,6 +29,7 @@ from experiments.training.config import (
     load_evaluation_images,
     split_sizes,
     to_json,
+    unread_data_settings,
     validate_data,
 )
 from experiments.training.run_directory import read_json
@@ -236,9 +237,10 @@ def test_an_older_run_resumes_although_fields_were_added(folder, monkeypatch, ca
     cnn.main([*resume, "--width", "1"])
 
 
-@pytest.mark.parametrize("setting", ["validation_fraction", "test_fraction", "split_seed"])
-def test_settings_of_splits_without_own_images_are_refused(setting):
-    value = 7 if setting == "split_seed" else 0.2
-    with pytest.raises(ValueError, match=f"^{setting} {value}: only for your own images"):
-        validate_data(DataConfig("mnist28", **{setting: value}))
-    validate_data(DataConfig("images", data="own.npz", **{setting: value}))
+def test_settings_of_splits_are_refused_where_the_task_has_its_own(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        ram.main(["mnist28", "--split-seed", "7", "--run-dir", "never"])
+    reason = "split_seed 7: the task has its own validation and test images, so it has no effect; leave it at 0"
+    assert reason in capsys.readouterr().err
+    assert set(unread_data_settings(DataConfig("mnist28"))) == {"validation_fraction", "test_fraction", "split_seed"}
+    assert unread_data_settings(DataConfig("mnist28", data="own.npz")) == {}

@@ -75,7 +75,6 @@ def test_init_from_starts_with_all_parameters_of_the_run(readers, train):
     }
 
 
-@pytest.mark.slow
 def test_a_run_resumes_without_the_run_of_its_warm_start(readers, train, capsys):
     flags = ["--glimpse-network-from", "former", "--run-dir", "run"]
     flags += ["--steps", "2", "--log-every", "2", "--evaluate-every", "2"]
