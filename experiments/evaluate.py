@@ -18,7 +18,8 @@ from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import digest, environment
 from experiments.training.restore import read_run
-from experiments.training.run_directory import write_json
+from experiments.training.run_directory import read_identity, write_json
+from experiments.training.trust import trust
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Evaluation:
     """Also redraw the plots and the report."""
     output: Path | None = None
     """JSON file for the errors in all detail; by default none is written."""
+    trust_code: bool = False
+    """Allow the code that the run names as module:name, now and later, also if you have not run it before. Read it
+    first."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -72,6 +76,9 @@ def evaluate(config: Evaluation) -> None:
             raise ValueError(f"{str(config.run_dir)!r}: its validation or test images were other ones")
         built, step = agent.family.build(experiment, dataset), agent.step
     else:
+        if config.trust_code:
+            identity = read_identity(config.run_dir)
+            trust(identity["family"], identity["config"])
         run = read_run(config.run_dir, load_evaluation_images)
         experiment, dataset, params = run.experiment, run.dataset, run.params(config.last)
         built, step = run.built, run.step(config.last)

@@ -23,6 +23,7 @@ from experiments.training.image_shapes import read_image_shapes
 from experiments.training.programs import make_initial_state
 from experiments.training.provenance import check_images, code_digests, digest
 from experiments.training.run_directory import naming_the_commit, read_identity, read_json
+from experiments.training.trust import check_trust
 
 
 class RestoredRun(NamedTuple):
@@ -64,9 +65,10 @@ def read_experiment(run_dir: Path) -> tuple[Family, Experiment]:
     """Read the family and the configuration of a run.
 
     Raises:
-      ValueError: the folder holds no run, or none that can be read.
+      ValueError: the folder holds no run, or none that can be read, or it names code that this user has not run.
     """
     identity = read_identity(run_dir)
+    check_trust(run_dir, identity["family"], identity["config"])
     family = find_family(identity["family"])
     with naming_the_commit(run_dir):
         experiment = from_json(family.experiment, identity["config"])

@@ -48,6 +48,7 @@ from experiments.training.loop import Interrupted, NotFinite, Outcome, train
 from experiments.training.programs import MakePrograms, Programs, check_step, checked, make_programs
 from experiments.training.provenance import add_start, check_images, code_digests, device, digest, read_starts
 from experiments.training.restore import selected_params
+from experiments.training.trust import trust
 from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
 
 
@@ -113,6 +114,7 @@ def run(
             known = identity(family, experiment, preset)
             extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
             add_start(run_dir, images, known["code"], started_from)
+            trust(family.name, known["config"])
             write_image_shapes(run_dir, dataset)
         try:
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
