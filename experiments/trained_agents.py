@@ -12,6 +12,9 @@ import functools
 import io
 import json
 import os
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +31,6 @@ from common.attention.glimpse import glimpse_boxes
 from common.attention.model import AttentionModel
 from common.checks import explained
 from common.data import Dataset
-from common.data.own_images.arrays import BAD_FILE
 from common.data.own_images.folder import read_image
 from common.data.own_images.resizing import ResizeMode, resize_picture
 from common.names import check_name
@@ -44,6 +46,18 @@ from experiments.training.run_directory import MARKER
 FOLDER = Path(__file__).parents[1] / "pretrained"
 # The entry of the file that holds everything but the parameters, as JSON.
 FACTS = "facts"
+# NumPy and zipfile raise these for damaged files, depending on where the damage is.
+BAD_FILE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    RuntimeError,
+    NotImplementedError,
+    tokenize.TokenError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 class Look(NamedTuple):

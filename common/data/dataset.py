@@ -5,6 +5,7 @@ The fixed images of tasks made from MNIST are checked against the published dige
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,7 @@ def load_task(
     progress: Progress | None = None,
     train: bool = True,
     resize_mode: ResizeMode = "pad",
+    report: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load a task, made from MNIST, your own images, rendered house numbers or SVHN.
 
@@ -119,6 +121,7 @@ def load_task(
             number of all images.
         train: rendered house numbers and SVHN: False if the training images are not needed; `train` then holds one.
         resize_mode: own images only: how `resize` treats the aspect ratio, see `resize_picture`.
+        report: own images only: called with one line about what was loaded.
 
     Returns:
         The data set. `train` is on the default device, `validation` and `test` are on the host.
@@ -139,7 +142,7 @@ def load_task(
         sources = load_numbers(name, numbers, size, task.seed, grayscale, data, num_images, cache, progress, train)
     elif data is not None:
         sources, class_names = load_own_images(
-            data, resize, grayscale, validation_fraction, test_fraction, split_seed, resize_mode
+            data, resize, grayscale, validation_fraction, test_fraction, split_seed, resize_mode, report
         )
     elif name == "images":
         raise ValueError(f"task 'images' needs data (--data): it {EXPECTED_DATA}")

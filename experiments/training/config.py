@@ -13,7 +13,7 @@ from common.checks import Range, check_ranges, explained, refuse_settings
 from common.data import Dataset, blank_task, check_num_images, check_resize, find_task, load_task, reverse_dataset
 from common.data.own_images.resizing import ResizeMode
 from common.training.optimizers import OptimizerConfig, check_optimizer
-from experiments.cli.console import image_progress, warnings_as_lines
+from experiments.cli.console import image_progress, print_line, warnings_as_lines
 from experiments.training.augmentation import AugmentationConfig
 
 # Smallest number of rendered images of a validation or test split.
@@ -157,7 +157,7 @@ def unread_data_settings(config: DataConfig) -> dict[str, str]:
 
 
 def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
-    """Load the images, and report progress on standard error while they are made.
+    """Load the images; report on standard error what own images were loaded, and the progress of those that are made.
 
     Args:
       config: which images.
@@ -180,6 +180,7 @@ def load_dataset(config: DataConfig, train: bool = True) -> Dataset:
             num_images=split_sizes(config.num_images),
             progress=progress,
             train=train,
+            report=print_line,
         )
     return reverse_dataset(dataset) if config.reverse else dataset
 

@@ -1,33 +1,43 @@
 """Your own images from the arrays of an `.npz` file."""
 
+import math
 import os
-import tokenize
+import re
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from common.checks import explained
+from common.data.own_images.files import check_memory, check_regular, list_names, reading
+from common.data.own_images.levels import check_levels, describe_conversion
 from common.data.own_images.resizing import ResizeMode, Size, check_size, resize_picture
+from common.data.own_images.spellings import is_mistyped, split_of
 from common.data.own_images.splits import EXPECTED_DATA, complete_splits, missing_fractions
-from common.data.source import SPLITS, LabelledSplits, Source
+from common.data.own_images.summary import describe_images
+from common.data.source import LabelledSplits, Source
 
-# NumPy and zipfile raise these for damaged files, depending on where the damage is.
-BAD_FILE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    SyntaxError,
-    RuntimeError,
-    NotImplementedError,
-    tokenize.TokenError,
-    zlib.error,
-    zipfile.BadZipFile,
+# The names of the two arrays of a split, beside the name of the split.
+_KINDS = {"images": "images", "x": "images", "labels": "labels", "y": "labels"}
+_EXPECTED = (
+    "expected images and labels, or train_images and train_labels and optionally the same of validation and test"
 )
+
+
+class _Names(NamedTuple):
+    """What a split is called in a file.
+
+    Attributes:
+        images: the name of the array of its images.
+        labels: the name of the array of its labels.
+        spelling: the name of the split, as the name of its images spells it.
+    """
+
+    images: str
+    labels: str
+    spelling: str
 
 
 def load_npz(
@@ -38,11 +48,14 @@ def load_npz(
     test_fraction: float = 0.1,
     split_seed: int = 0,
     resize_mode: ResizeMode = "pad",
+    report: Callable[[str], None] | None = None,
 ) -> LabelledSplits:
     """Load arrays from an `.npz` file, without unpickling.
 
     The file holds either `images` and `labels`, or `train_images` and `train_labels` and optionally the same of
-    `validation` and `test`; other arrays are ignored. Images are uint8 `[N, h, w]` or `[N, h, w, C]` with C from 1 to
+    `validation` and `test`. `x_train` and `y_train` are understood as well, in either order, and so are other spellings
+    of a split (see `common.data.own_images.spellings`). Other arrays are ignored, unless they seem to belong to a split
+    that has no images and labels. Images are uint8 `[N, h, w]` or `[N, h, w, C]` with C from 1 to
     4; labels are integers `[N]`, and those of training are 0..classes-1 with none missing. Classes are named by their
     numbers.
 
@@ -54,19 +67,22 @@ def load_npz(
         test_fraction: as in `load_folder`.
         split_seed: as in `load_folder`.
         resize_mode: as in `load_folder`.
+        report: as in `load_folder`.
 
     Returns:
         The images and the names of the classes.
 
     Raises:
-        ValueError: naming the file, if it is not a readable `.npz` file, an array is missing or has a wrong type, shape
-            or value, or a class has too few images to split.
+        ValueError: naming the file, if it is not a readable `.npz` file, an array is missing, comes twice or has a
+            wrong type, shape or value, the arrays need more memory than there is, or a class has too few images to
+            split.
     """
     size = check_size(resize)
     file = Path(path)
-    prefixes = _find_prefixes(file)
-    missing_fractions(prefixes, validation_fraction, test_fraction)  # Before any image is read.
-    sources = _read_sources(file, prefixes)
+    names = _find_names(file)
+    missing_fractions(names, validation_fraction, test_fraction)  # Before any image is read.
+    _check_headers(file, names, size)
+    sources = _read_sources(file, names)
     num_classes = _count_classes(file, sources)
     sources = {split: Source(images, labels.astype(np.int32)) for split, (images, labels) in sources.items()}
     stored = np.asarray(sources["train"].images)
@@ -75,44 +91,99 @@ def load_npz(
     sources = complete_splits(
         sources, lambda i: stored[i].tobytes(), class_names, file, validation_fraction, test_fraction, split_seed
     )
-    return LabelledSplits(sources, class_names)
+    loaded = LabelledSplits(sources, class_names)
+    if report is not None:
+        report(describe_images(file, loaded, {split: each.spelling for split, each in names.items()}))
+    return loaded
 
 
-def _find_prefixes(file: Path) -> dict[str, str]:
-    """Return the prefix of the array names of each split, from the names in the file alone."""
+def _find_names(file: Path) -> dict[str, _Names]:
+    """Return the names of the arrays of each split, from the names in the file alone."""
     unreadable = f"{str(file)!r} is not a readable .npz file; data {EXPECTED_DATA}"
-    with explained(unreadable, *BAD_FILE), zipfile.ZipFile(file) as archive:
-        names = {name.removesuffix(".npy") for name in archive.namelist()}
-    prefixes = {"train": ""} if {"images", "labels"} & names else {}
-    splits = {split: f"{split}_" for split in SPLITS if {f"{split}_images", f"{split}_labels"} & names}
-    complete = all({f"{prefix}images", f"{prefix}labels"} <= names for prefix in (prefixes | splits).values())
-    if bool(prefixes) == bool(splits) or "train" not in prefixes | splits or not complete:
-        shown = ", ".join(sorted(names)[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        raise ValueError(
-            f"{str(file)!r} holds the arrays {shown}: expected images and labels, or train_images "
-            "and train_labels and optionally the same of validation and test"
-        )
-    return prefixes or splits
+    check_regular(file, unreadable)
+    with reading(unreadable), zipfile.ZipFile(file) as archive:
+        members = archive.namelist()
+    names = sorted(name.removesuffix(".npy") for name in members if name.endswith(".npy"))
+    if members and not names:
+        raise ValueError(f"{str(file)!r} holds no arrays but {list_names(members)}: extract it; data {EXPECTED_DATA}")
+    arrays: dict[str, dict[str, str]] = {}
+    for name in names:
+        split, kind, _ = _parse(name)
+        if split is None or kind is None:
+            continue
+        twin = arrays.setdefault(split, {}).setdefault(kind, name)
+        if twin != name or names.count(name) > 1:
+            raise ValueError(f"{str(file)!r} holds the arrays {twin} and {name}, which mean the same: keep one")
+    plain = arrays.pop("", None)
+    splits = arrays if plain is None else {"train": plain}
+    if (plain and arrays) or "train" not in splits or any(len(pair) < 2 for pair in splits.values()):
+        raise ValueError(f"{str(file)!r} holds the arrays {list_names(names)}: {_EXPECTED}")
+    for name in names:
+        if _is_stray(name, splits):
+            raise ValueError(
+                f"{str(file)!r} holds the array {list_names([name])}, which seems to be of a split: {_EXPECTED}"
+            )
+    return {split: _Names(pair["images"], pair["labels"], _parse(pair["images"])[2]) for split, pair in splits.items()}
 
 
-def _read_sources(file: Path, prefixes: Mapping[str, str]) -> dict[str, Source]:
+def _parse(name: str) -> tuple[str | None, str | None, str]:
+    """Return the split and the kind that the name of an array stands for, and the spelling of the split.
+
+    The split is "" for arrays without splits; split and kind are None for names that stand for nothing.
+    """
+    if name.lower() in ("images", "labels"):
+        return "", name.lower(), "train"
+    words = name.split("_")
+    for spelling, kind in (words, words[::-1]) if len(words) == 2 else ():
+        if split_of(spelling) and kind.lower() in _KINDS:
+            return split_of(spelling), _KINDS[kind.lower()], spelling
+    return None, None, ""
+
+
+def _is_stray(name: str, splits: Mapping[str, object]) -> bool:
+    """Return True for an array that seems to be of a split which is not among those of the file."""
+    words = re.split("[^a-z]+", name.lower())
+    missing = {split_of(word) for word in words} - {None, *splits}
+    return bool(missing) or (any(word in _KINDS for word in words) and any(map(is_mistyped, words)))
+
+
+def _check_headers(file: Path, names: Mapping[str, _Names], size: tuple[int, int] | None) -> None:
+    """Check by their headers that the arrays are complete, and fit into memory beside what is made of them."""
+    needed = 0
+    with reading(f"{str(file)!r} cannot be read"), zipfile.ZipFile(file) as archive:
+        for name in (array for split in names.values() for array in (split.images, split.labels)):
+            member = archive.getinfo(f"{name}.npy")
+            with archive.open(member) as stream:
+                is_first = np.lib.format.read_magic(stream) == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(stream)
+                stored = math.prod(shape) * dtype.itemsize
+                if stream.tell() + stored != member.file_size and not dtype.hasobject:
+                    raise ValueError(f"{name} of shape {shape} has {member.file_size} bytes")
+            # Resized images are new ones, and drawing a missing split copies them.
+            needed += stored + (
+                stored if size is None or len(shape) < 3 else math.prod((*shape[:1], *size, *shape[3:]))
+            )
+    check_memory(file, needed)
+
+
+def _read_sources(file: Path, names: Mapping[str, _Names]) -> dict[str, Source]:
     """Read images uint8 `[N, h, w, C]` and integer labels `[N]` of each split."""
-    arrays: dict[str, np.ndarray] = {}
-    with explained(f"{str(file)!r} cannot be read", *BAD_FILE), np.load(file, allow_pickle=False) as loaded:
-        for prefix in prefixes.values():
-            arrays |= {name: loaded[name] for name in (f"{prefix}images", f"{prefix}labels")}
+    with reading(f"{str(file)!r} cannot be read"), np.load(file, allow_pickle=False) as loaded:
+        arrays = {name: loaded[f"{name}.npy"] for split in names.values() for name in (split.images, split.labels)}
     sources = {}
-    for split, prefix in prefixes.items():
-        images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+    for split, each in names.items():
+        images, labels = arrays[each.images], arrays[each.labels]
         shape = (*images.shape, 1) if images.ndim == 3 else images.shape
         if images.dtype != np.uint8 or len(shape) != 4 or min(shape) < 1 or shape[3] > 4:
             raise ValueError(
-                f"{str(file)!r}: {prefix}images are {images.dtype} of shape {images.shape}; expected uint8 "
-                "[N, h, w] or [N, h, w, C] with no axis empty and C at most 4"
+                f"{str(file)!r}: {each.images} are {images.dtype} of shape {images.shape}; expected uint8 "
+                f"[N, h, w] or [N, h, w, C] with no axis empty and C at most 4{describe_conversion(images)}"
             )
+        check_levels(f"{str(file)!r}: {each.images}", images)
         if not np.issubdtype(labels.dtype, np.integer) or labels.shape != shape[:1]:
             raise ValueError(
-                f"{str(file)!r}: {prefix}labels are {labels.dtype} of shape {labels.shape}; expected integers of shape "
+                f"{str(file)!r}: {each.labels} are {labels.dtype} of shape {labels.shape}; expected integers of shape "
                 f"{shape[:1]}, one for each image"
             )
         sources[split] = Source(images.reshape(shape), labels)

@@ -6,6 +6,7 @@ adding or removing one image moves at most a few others.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from common.data.own_images.arrays import load_npz
@@ -25,16 +26,17 @@ def load_own_images(
     test_fraction: float = 0.1,
     split_seed: int = 0,
     resize_mode: ResizeMode = "pad",
+    report: Callable[[str], None] | None = None,
 ) -> LabelledSplits:
     """Load a folder with `load_folder`, or an `.npz` file with `load_npz`; both take these arguments.
 
     Raises:
         ValueError: the path does not exist, its content is malformed, or an option is out of range.
     """
-    if not Path(path).exists():
+    if not os.fspath(path) or not Path(path).exists():
         raise ValueError(f"no folder and no file at {os.fspath(path)!r}; data {EXPECTED_DATA}")
     load = load_folder if Path(path).is_dir() else load_npz
-    loaded = load(path, resize, grayscale, validation_fraction, test_fraction, split_seed, resize_mode)
+    loaded = load(path, resize, grayscale, validation_fraction, test_fraction, split_seed, resize_mode, report)
     if len(loaded.class_names) < 2:
         raise ValueError(f"{os.fspath(path)!r} has the one class {loaded.class_names[0]!r}: must have two or more")
     return loaded

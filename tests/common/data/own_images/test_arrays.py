@@ -1,13 +1,16 @@
 """`.npz` files: the arrays that are read, and the errors."""
 
+import io
+import os
 import re
+import zipfile
 
 import numpy as np
 import pytest
 
 from common.data.dataset import load_task
 from common.data.mnist import MNIST_PATH, load_mnist
-from common.data.own_images import arrays
+from common.data.own_images import arrays, files
 from common.data.own_images.arrays import load_npz
 from common.data.own_images.load import load_own_images
 
@@ -40,6 +43,45 @@ def test_splits_of_the_file_are_kept(tmp_path):
     np.testing.assert_array_equal(sources["test"].images[..., 0], IMAGES[:3] // 2)
     assert sources["test"].labels.tolist() == [1, 0, 1]
     assert len(sources["validation"].labels) == 4 and len(sources["train"].labels) == 16
+
+
+@pytest.mark.parametrize(
+    "train, validation, test, spelling",
+    [
+        ("train_{}", "val_{}", "test_{}", {"validation": "val"}),
+        ("training_{}", "valid_{}", "testing_{}", {"train": "training", "validation": "valid", "test": "testing"}),
+        ("{}_train", "{}_dev", "{}_test", {"validation": "dev"}),
+        ("Train_{}", "VAL_{}", "{}_Test", {"train": "Train", "validation": "VAL", "test": "Test"}),
+    ],
+)
+@pytest.mark.parametrize("kinds", [("images", "labels"), ("x", "y"), ("X", "y"), ("Images", "Labels")])
+def test_splits_may_have_other_usual_names(tmp_path, kinds, train, validation, test, spelling):
+    arrays, other = {}, {"train_mean": np.zeros(3), "val_ids": LABELS, "class_names": np.array(["a"])}
+    for i, pattern in enumerate((train, validation, test)):
+        arrays |= dict(zip(map(pattern.format, kinds), (IMAGES[: 9 - i] // 2 + i, LABELS[: 9 - i]), strict=True))
+    lines = []
+    sources, _ = load_npz(_save(tmp_path, **arrays, **other), report=lines.append)
+    for i, split in enumerate(("train", "validation", "test")):
+        np.testing.assert_array_equal(sources[split].images[..., 0], IMAGES[: 9 - i] // 2 + i)
+    counts = [
+        f"{split} {len(source.labels)}" + (f" (from {spelling[split]})" if split in spelling else "")
+        for split, source in sources.items()
+    ]
+    assert lines == [f"{str(tmp_path / 'own.npz')!r}: 2 classes; {', '.join(counts)}; 4x5x1"]
+
+
+@pytest.mark.parametrize("stray", ["extra", "train_mean", "label_names", "text_images", "imagesize", "TRAIN"])
+def test_other_arrays_are_ignored(tmp_path, stray):
+    path = _save(tmp_path, images=IMAGES, labels=LABELS, **{stray: LABELS})
+    assert len(load_npz(path).sources["train"].labels) == 16
+
+
+@pytest.mark.parametrize("stray", ["vall_images", "val_imgs", "tests_y", "x_valdiation", "test_ids", "Val", "dev.data"])
+def test_arrays_that_seem_to_be_a_split_are_named(tmp_path, stray):
+    path = _save(tmp_path, train_images=IMAGES, train_labels=LABELS, **{stray: IMAGES})
+    message = f"own.npz' holds the array {re.escape(stray)}, which seems to be of a split: {NAMES}"
+    with pytest.raises(ValueError, match=message):
+        load_npz(path)
 
 
 def test_mnist_file_is_readable():
@@ -80,8 +122,36 @@ NAMES = "expected images and labels, or train_images and train_labels and option
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": IMAGES / 255, "labels": LABELS}, "images are float64 of shape .*expected uint8"),
-        ({"images": IMAGES.astype(np.int32), "labels": LABELS}, "images are int32 of shape .*expected uint8"),
+        (
+            {"images": IMAGES / 255, "labels": LABELS},
+            r"images are float64 of shape .*uint8.*; convert them with np.rint\(255 \* images\).astype\(np.uint8\)$",
+        ),
+        (
+            {"images": IMAGES.astype(np.float32), "labels": LABELS},
+            r"images are float32 .*expected uint8.*; convert them with np.rint\(images\).astype\(np.uint8\)$",
+        ),
+        (
+            {"images": IMAGES.astype(np.int32), "labels": LABELS},
+            r"images are int32 of shape .*expected uint8.*; convert them with images.astype\(np.uint8\)$",
+        ),
+        (
+            {"images": IMAGES > 50, "labels": LABELS},
+            r"images are bool .*expected uint8.*; convert them with 255 \* images.astype\(np.uint8\)$",
+        ),
+        ({"images": IMAGES / 50.0 - 1, "labels": LABELS}, "; their levels must be 0 to 255, not -1 to 4"),
+        ({"images": IMAGES * np.nan, "labels": LABELS}, "; their levels must be 0 to 255, not nan to nan"),
+        (
+            {"images": (IMAGES > 50).astype(np.uint8), "labels": LABELS},
+            "own.npz': images hold only 0 and 1, which is black: multiply by 255, so that white is 255$",
+        ),
+        (
+            {"train_images": IMAGES, "train_labels": LABELS, "val_x": (IMAGES > 50).astype(np.uint8), "val_y": LABELS},
+            "own.npz': val_x hold only 0 and 1",
+        ),
+        (
+            {"train_images": IMAGES, "train_labels": LABELS, "val_images": IMAGES, "val_y": LABELS, "Valid_x": IMAGES},
+            "holds the arrays Valid_x and val_images, which mean the same: keep one$",
+        ),
         (
             {"images": IMAGES[0], "labels": LABELS[:4]},
             r"images are uint8 of shape \(4, 5\); expected uint8 ",
@@ -130,7 +200,7 @@ def test_bad_arrays_are_quoted(tmp_path, arrays, message):
     path = _save(tmp_path, **arrays)
     with pytest.raises(ValueError, match=message) as error:
         load_npz(path)
-    assert str(path) in str(error.value)
+    assert str(path) in str(error.value) and len(str(error.value)) < 400
 
 
 def test_bad_files_are_named(tmp_path):
@@ -148,6 +218,62 @@ def test_bad_files_are_named(tmp_path):
             load_own_images(tmp_path / name)
     with pytest.raises(ValueError, match=r"no folder and no file at '.*absent'; data must be a folder"):
         load_own_images(tmp_path / "absent")
+
+
+def _zip(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_an_archive_of_pictures_is_named_in_a_short_line(tmp_path):
+    _fill = {f"cat/{'x' * 9000}{i:05}\n.png": b"no picture" for i in range(300)}
+    expected = "pictures.zip' holds no arrays but cat/x.*, cat/x.* and 294 more: extract it; data must be a folder"
+    with pytest.raises(ValueError, match=expected) as error:
+        load_own_images(_zip(tmp_path / "pictures.zip", _fill))
+    assert len(str(error.value)) < 600 and len(str(error.value).splitlines()) == 1
+    members = {"images": b"no array", "labels": b"no array", "labels.npy": b"", "x" * 9000 + ".npy": b""}
+    with pytest.raises(ValueError, match=r"own.npz' holds the arrays labels, xxx.*\.\.\.: expected images") as error:
+        load_own_images(_zip(tmp_path / "own.npz", members))
+    assert len(str(error.value)) < 400
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "own.npz")
+    with pytest.raises(ValueError, match="own.npz' is not a readable .npz file; .*: it is no regular file$"):
+        load_own_images(tmp_path / "own.npz")
+
+
+def _header(shape, version):
+    content = io.BytesIO()
+    write = np.lib.format.write_array_header_1_0 if version == 1 else np.lib.format.write_array_header_2_0
+    write(content, {"shape": shape, "fortran_order": False, "descr": "|u1"})
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("shape", [(2**40, 28, 28), (2**62, 2**62), (-1, 4, 5), (20, 4, 6)])
+def test_an_array_that_claims_more_than_the_file_holds_is_named(tmp_path, shape, version):
+    members = {"images.npy": _header(shape, version) + IMAGES.tobytes(), "labels.npy": _header((20,), 1) + bytes(20)}
+    with pytest.raises(ValueError, match=r"own.npz' cannot be read: images of shape \(.*\) has \d+ bytes$"):
+        load_npz(_zip(tmp_path / "own.npz", members))
+
+
+def test_arrays_that_do_not_fit_into_memory_are_refused_by_their_headers(tmp_path, monkeypatch):
+    path = _save(tmp_path, images=IMAGES, labels=LABELS)
+    monkeypatch.setattr(files, "physical_memory", lambda: 2 * (IMAGES.nbytes + LABELS.nbytes))
+    load_npz(path)
+    monkeypatch.setattr(arrays, "_read_sources", None)
+    expected = r"own.npz' needs 0\.\d GiB of memory, but this machine has 0\.0 GiB: give fewer or smaller images$"
+    with pytest.raises(ValueError, match=expected):
+        load_npz(path, resize=2048)
+    monkeypatch.setattr(files, "physical_memory", lambda: 2 * (IMAGES.nbytes + LABELS.nbytes) - 1)
+    with pytest.raises(ValueError, match="of memory, but this machine has"):
+        load_npz(path)
+    monkeypatch.setattr(files, "physical_memory", lambda: None)
+    with pytest.raises(TypeError):  # Where the memory is unknown, they are read.
+        load_npz(path)
 
 
 def test_bad_options_are_refused_before_any_array_is_read(tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
 """Folders of PNG and JPEG files: the images that are read, their splits, and the errors."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.data.dataset import load_task
+from common.data.own_images import files, folder
 from common.data.own_images.folder import load_folder
 from common.data.own_images.load import load_own_images
 from common.data.recipes.base import Plain
@@ -82,6 +86,37 @@ def test_existing_splits_are_kept_and_missing_ones_taken_from_train(tmp_path):
 def test_class_may_be_named_like_a_split(tmp_path):
     _fill(tmp_path, ("train", "plane"))
     assert load_folder(tmp_path).class_names == ("plane", "train")
+
+
+@pytest.mark.parametrize(
+    "train, validation, test",
+    [("Train", "val", "Test"), ("training", "Valid", "testing"), ("TRAINING", "dev", "test"), ("train", "VAL", "TEST")],
+)
+def test_splits_may_have_other_usual_names(tmp_path, train, validation, test):
+    for first, name in ((0, train), (100, validation), (200, test)):
+        _fill(tmp_path / name, count=2, first=first)
+    lines = []
+    sources, _ = load_folder(tmp_path, report=lines.append)
+    assert [_values(sources[split])[0] for split in ("train", "validation", "test")] == [0, 100, 200]
+    counts = ", ".join(
+        f"{split} 4" + f" (from {name})" * (split != name)
+        for split, name in (("train", train), ("validation", validation), ("test", test))
+    )
+    assert lines == [f"{str(tmp_path)!r}: 2 classes; {counts}; 6x8x1"]
+
+
+def test_line_about_what_was_loaded(tmp_path):
+    _fill(tmp_path)
+    lines = []
+    load_own_images(tmp_path, resize="4x5", grayscale=False, report=lines.append)
+    counts = "train 16, validation 2 (from train), test 2 (from train)"
+    assert lines == [f"{str(tmp_path)!r}: 2 classes; {counts}; 4x5x3"]
+
+
+@pytest.mark.parametrize("names", [("val", "plane"), ("Test", "dev", "plane"), ("training", "train", "plane")])
+def test_classes_may_be_named_like_splits(tmp_path, names):
+    _fill(tmp_path, names)
+    assert load_folder(tmp_path).class_names == tuple(sorted(names))
 
 
 def test_one_image_in_colour_makes_all_rgb(tmp_path):
@@ -197,6 +232,48 @@ def _flat_splits(root):
     (root / "dog").rename(root / "test")
 
 
+def _two_spellings(root):
+    _two_class_names(root)
+    _fill(root / "val")
+    _fill(root / "Valid")
+
+
+def _many_folders(root):
+    _two_class_names(root)
+    for i in range(500):
+        (root / f"extra{i:03}").mkdir()
+
+
+def _many_classes(root):
+    for i in range(500):
+        _save(root / "train" / f"class{i:03}" / "0.png", np.full((6, 8), 9))
+    _save(root / "test" / "cat" / "0.png", np.zeros((6, 8)))
+    for name in ("cat", "dog"):
+        shutil.rmtree(root / name)
+
+
+def _link(*names):
+    def spoil(root):
+        (root.joinpath(*names)).symlink_to("/mnt/gone")
+
+    return spoil
+
+
+def _linked_split(root):
+    _two_class_names(root)
+    (root / "test").symlink_to("gone")
+
+
+def _bits(root):
+    for path in root.rglob("*.png"):
+        _save(path, np.eye(6, 8))
+
+
+def _sixteen_bits(root):
+    for path in root.rglob("*.png"):
+        Image.fromarray(np.full((6, 8), 200, np.uint16)).save(path)
+
+
 def _no_train(root):
     _two_class_names(root)
     (root / "train").rename(root / "test")
@@ -224,13 +301,23 @@ def _no_train(root):
         (_stray_folder, "holds the folders extra, train: expected train, and optionally validation and test"),
         (_flat_splits, "train' holds no classes"),
         (_no_train, "holds the folders test: expected train"),
+        (_two_spellings, "holds the folders Valid and val, which all mean validation: keep one$"),
+        (_many_folders, "holds the folders extra000, .*, extra005 and 495 more: expected train, and optionally"),
+        (_many_classes, "test/cat' is not a class of train: expected class000, .*, class005 and 494 more$"),
+        (_link("cow"), "cow' cannot be read: it is a link to '/mnt/gone', which does not exist$"),
+        (_link("cat", "a.png"), "a.png' is not a readable .*: it is a link to '/mnt/gone', which does not exist$"),
+        (_linked_split, "test' cannot be read: it is a link to 'gone', which does not exist$"),
+        (lambda root: os.mkfifo(root / "cat" / "pipe"), "pipe' is not a readable .*: it is no regular file$"),
+        (_bits, "the pictures in '.*' hold only 0 and 1, which is black: multiply by 255"),
+        (_sixteen_bits, "the pictures in '.*' hold only 0 and 1, which is black: multiply by 255"),
     ],
 )
 def test_bad_content_is_named(tmp_path, spoil, quoted):
     _fill(tmp_path)
     spoil(tmp_path)
-    with pytest.raises(ValueError, match=quoted):
+    with pytest.raises(ValueError, match=quoted) as error:
         load_folder(tmp_path)
+    assert len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize(
@@ -255,8 +342,27 @@ def test_bad_options_are_quoted(tmp_path, options, quoted):
 def test_bad_paths_are_named(tmp_path):
     with pytest.raises(ValueError, match="holds no classes"):
         load_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"no folder and no file at '.*absent'"):
-        load_own_images(tmp_path / "absent")
+    (tmp_path / "link").symlink_to("absent")
+    for path in (tmp_path / "absent", tmp_path / "link", ""):
+        with pytest.raises(ValueError, match=f"no folder and no file at '{path}'; data must be a folder"):
+            load_own_images(path)
+
+
+def test_hidden_links_and_links_to_folders_are_fine(tmp_path):
+    _fill(tmp_path / "own", ("cat",))
+    _fill(tmp_path / "elsewhere", ("kitten",), first=50)
+    (tmp_path / "own" / "dog").symlink_to(tmp_path / "elsewhere" / "kitten")
+    (tmp_path / "own" / ".trash").symlink_to("gone")
+    assert load_folder(tmp_path / "own").class_names == ("cat", "dog")
+
+
+def test_pictures_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    _fill(tmp_path)
+    monkeypatch.setattr(files, "physical_memory", lambda: 2**20)
+    load_folder(tmp_path, resize=100)  # 20 pictures, twice: 0.4 MB.
+    monkeypatch.setattr(folder, "_check_sizes", None)
+    with pytest.raises(ValueError, match=r"' needs 0\.\d GiB of memory, but this machine has 0\.0 GiB: give fewer or"):
+        load_folder(tmp_path, resize=2000)
 
 
 @pytest.mark.parametrize(
