@@ -27,7 +27,7 @@ _EXPECTED = (
 
 
 class _Names(NamedTuple):
-    """What a split is called in a file.
+    """Names of a split and of its arrays in a file.
 
     Attributes:
         images: the name of the array of its images.

@@ -19,4 +19,4 @@ def describe_images(path: Path, loaded: LabelledSplits, spellings: Mapping[str, 
         origin = spellings.get(split, "train")
         counts.append(f"{split} {len(loaded.sources[split].labels)}{f' (from {origin})' * (origin != split)}")
     shape = "x".join(map(str, loaded.sources["train"].images.shape[1:]))
-    return f"{str(path)!r}: {len(loaded.class_names)} classes; {', '.join(counts)}; {shape}"
+    return f"images: {str(path)!r} has {len(loaded.class_names)} classes; {', '.join(counts)}; {shape}"

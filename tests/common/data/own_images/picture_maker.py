@@ -1,10 +1,11 @@
-"""Pictures byte by byte: PNG files of every kind, and EXIF data as no library would write them."""
+"""Pictures byte by byte (PNG files of every kind, EXIF data as no library would write them), and folders of them."""
 
 import struct
 import zlib
 from collections.abc import Iterable
 
 import numpy as np
+from PIL import Image
 
 # Samples of a pixel by the colour type of PNG: gray, RGB, palette, gray with alpha, RGB with alpha.
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -50,3 +51,16 @@ def make_exif(entries: Iterable[tuple[int, int, int, bytes]], order: str = "<") 
         contents += content if len(content) > 4 else b""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}L", 8)
     return b"Exif\0\0" + head + body + bytes(4) + contents
+
+
+def save_picture(path, array, **options):
+    """Save an array as a picture, and make its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, np.uint8)).save(path, **options)
+
+
+def fill_folder(root, classes=("cat", "dog"), count=10, size=(6, 8), first=0):
+    """Save gray images of one level each, so that every image is distinguishable."""
+    for label, name in enumerate(classes):
+        for i in range(count):
+            save_picture(root / name / f"{i:02}.png", np.full(size, first + label * count + i))

@@ -67,7 +67,7 @@ def test_splits_may_have_other_usual_names(tmp_path, kinds, train, validation, t
         f"{split} {len(source.labels)}" + (f" (from {spelling[split]})" if split in spelling else "")
         for split, source in sources.items()
     ]
-    assert lines == [f"{str(tmp_path / 'own.npz')!r}: 2 classes; {', '.join(counts)}; 4x5x1"]
+    assert lines == [f"images: {str(tmp_path / 'own.npz')!r} has 2 classes; {', '.join(counts)}; 4x5x1"]
 
 
 @pytest.mark.parametrize("stray", ["extra", "train_mean", "label_names", "text_images", "imagesize", "TRAIN"])
