@@ -157,6 +157,10 @@ def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[list[Path],
         inside = sorted(item for item in class_folder.iterdir() if not item.name.startswith("."))
         if class_folder.name not in class_names:
             raise ValueError(f"class {str(class_folder)!r} is not a class of train: expected {list_names(class_names)}")
+        for item in inside:
+            if item.is_dir():
+                expected = "expected FOLDER/CLASS/PICTURE, or FOLDER/train/CLASS/PICTURE"
+                raise ValueError(f"{str(item)!r} is not a readable PNG or JPEG image: it is a folder; {expected}")
         files += _require_some(inside, class_folder, "images")
         labels += [class_names.index(class_folder.name)] * len(inside)
     return files, labels

@@ -244,3 +244,9 @@ def test_settings_of_splits_are_refused_where_the_task_has_its_own(capsys):
     assert reason in capsys.readouterr().err
     assert set(unread_data_settings(DataConfig("mnist28"))) == {"validation_fraction", "test_fraction", "split_seed"}
     assert unread_data_settings(DataConfig("mnist28", data="own.npz")) == {}
+
+
+def test_a_line_on_standard_error_tells_what_own_images_were_loaded(images, capsys):
+    load_dataset(DataConfig("images", data=str(images), validation_fraction=0.2))
+    counts = "train 105, validation 30 (from train), test 15 (from train)"
+    assert capsys.readouterr() == ("", f"images: {str(images)!r} has 3 classes; {counts}; 12x12x1\n")

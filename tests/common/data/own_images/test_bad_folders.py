@@ -46,6 +46,11 @@ def _flat_splits(root):
     (root / "dog").rename(root / "test")
 
 
+def _mistyped_split(root):
+    _two_class_names(root)
+    (root / "train").rename(root / "trian")
+
+
 def _two_spellings(root):
     _two_class_names(root)
     fill_folder(root / "val")
@@ -115,6 +120,7 @@ def _no_train(root):
         (_stray_folder, "holds the folders extra, train: expected train, and optionally validation and test"),
         (_flat_splits, "train' holds no classes"),
         (_no_train, "holds the folders test: expected train"),
+        (_mistyped_split, "trian/cat' is not a readable .* a folder; expected FOLDER/CLASS/PICTURE, or FOLDER/train/"),
         (_two_spellings, "holds the folders Valid and val, which all mean validation: keep one$"),
         (_many_folders, "holds the folders extra000, .*, extra005 and 495 more: expected train, and optionally"),
         (_many_classes, "test/cat' is not a class of train: expected class000, .*, class005 and 494 more$"),
