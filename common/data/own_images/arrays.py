@@ -53,11 +53,12 @@ def load_npz(
     """Load arrays from an `.npz` file, without unpickling.
 
     The file holds either `images` and `labels`, or `train_images` and `train_labels` and optionally the same of
-    `validation` and `test`. `x_train` and `y_train` are understood as well, in either order, and so are other spellings
-    of a split (see `common.data.own_images.spellings`). Other arrays are ignored, unless they seem to belong to a split
-    that has no images and labels. Images are uint8 `[N, h, w]` or `[N, h, w, C]` with C from 1 to
-    4; labels are integers `[N]`, and those of training are 0..classes-1 with none missing. Classes are named by their
-    numbers.
+    `validation` and `test`. Names such as `x_train` and `y_train`, and other spellings of a split (see
+    `common.data.own_images.spellings`), are understood as well. Other arrays are ignored, but those that seem to belong
+    to a split without images and labels are refused.
+
+    Images are uint8 `[N, h, w]` or `[N, h, w, C]` with C from 1 to 4; labels are integers `[N]`, and those of training
+    are 0..classes-1 with none missing. Classes are named by their numbers.
 
     Args:
         path: the file.
@@ -160,10 +161,9 @@ def _check_headers(file: Path, names: Mapping[str, _Names], size: tuple[int, int
                 stored = math.prod(shape) * dtype.itemsize
                 if stream.tell() + stored != member.file_size and not dtype.hasobject:
                     raise ValueError(f"{name} of shape {shape} has {member.file_size} bytes")
-            # Resized images are new ones, and drawing a missing split copies them.
-            needed += stored + (
-                stored if size is None or len(shape) < 3 else math.prod((*shape[:1], *size, *shape[3:]))
-            )
+            # Drawing a missing split copies the images, and resized images are new ones.
+            is_resized = size is not None and len(shape) > 2
+            needed += stored + (math.prod((*shape[:1], *(size or ()), *shape[3:])) if is_resized else stored)
     check_memory(file, needed)
 
 
