@@ -43,7 +43,7 @@ def refused(capsys):
         out, err = capsys.readouterr()
         *warnings, line = err.splitlines()
         assert stop.value.code == 2 and out == "" and line.startswith("error: ")
-        assert all("cannot be read" in warning for warning in warnings)
+        assert all(warning.startswith("images: ") or "cannot be read" in warning for warning in warnings)
         return line
 
     return call
@@ -60,7 +60,7 @@ def test_errors_are_those_of_the_results_and_files_are_unchanged(run_dir, capsys
     results = read_json(run_dir / "results.json")
     assert row([results["validation"]["greedy"], results["test"]["greedy"]]) in out
     best = min(read_metrics(run_dir), key=lambda record: record.get("validation_error", np.inf))["step"]
-    assert best < LAST and f"; after step {best}\n" in err and len(err.splitlines()) == 1
+    assert best < LAST and f"; after step {best}\n" in err and len(err.splitlines()) == 2
     assert sorted((path, path.is_file() and path.read_bytes()) for path in run_dir.rglob("*")) == before
 
 
@@ -83,7 +83,7 @@ def test_plots_redraws_the_plots_and_the_report(run_dir, capsys):
 def test_an_earlier_checkpoint_is_used_if_the_latest_is_damaged(run_dir, capsys):
     (run_dir / "checkpoints" / str(LAST) / "digest.json").unlink()
     evaluate.main([str(run_dir), "--last"])
-    warning, summary = capsys.readouterr().err.splitlines()
+    _, warning, summary = capsys.readouterr().err.splitlines()
     assert f"checkpoints/{LAST}' cannot be read" in warning and f"; after step {LAST - 2}" in summary
 
 

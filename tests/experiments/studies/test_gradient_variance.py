@@ -138,7 +138,7 @@ def test_bad_input_is_one_line(preset, flags, why, capsys):
     out, err = capsys.readouterr()
     *warnings, line = err.splitlines()
     assert stop.value.code == 2 and out == "" and line.startswith("error: ") and why in line
-    assert all("is left out" in message for message in warnings)
+    assert all(message.startswith("images: ") or "is left out" in message for message in warnings)
 
 
 def test_an_agent_that_does_not_exist_is_the_only_message(capsys):

@@ -35,8 +35,9 @@ def test_a_sweep_leaves_tables_figures_and_a_report(sweep, fake):
     for row in rows("results.csv"):
         assert (Path("s/cells", row["cell"], "log.txt")).is_file()
     assert out.endswith("report: s/report.html\n") and "4 cells: 4 finished" in out
-    assert err.splitlines()[0] == "s: 4 cells, 0 finished before"
-    assert [re.sub(r" in [\d.]+ s", "", line) for line in err.splitlines()[1:3]] == [
+    images, begun, *progress = err.splitlines()
+    assert images.startswith("images: ") and begun == "s: 4 cells, 0 finished before"
+    assert [re.sub(r" in [\d.]+ s", "", line) for line in progress[:2]] == [
         *["units 8, seed 0: running", f"[1/4] units 8, seed 0: finished, test error {wrong(8, 0):.2f}%,"]
     ]
     assert "\x1b" not in out + err

@@ -166,7 +166,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(here, whole, capfd, d
     checkpoints = copy_run(whole, here)
     damage(checkpoints / str(STEPS))
     cnn.main([*FLAGS, "--resume"])
-    _, warning, resuming, *_ = capfd.readouterr().err.splitlines()
+    _, _, warning, resuming, *_ = capfd.readouterr().err.splitlines()
     assert f"checkpoints/{STEPS}' cannot be read" in warning and "trying the one before" in warning
     assert resuming == f"resuming after step {STEPS - 2}"
     assert_same_run(here, whole)
@@ -178,7 +178,7 @@ def test_a_run_without_a_readable_checkpoint_is_refused(here, whole, capfd):
         (checkpoints / str(step) / "digest.json").unlink()
     with pytest.raises(SystemExit) as stop:
         cnn.main([*FLAGS, "--resume"])
-    _, *warnings, error = capfd.readouterr().err.splitlines()
+    _, _, *warnings, error = capfd.readouterr().err.splitlines()
     assert stop.value.code == 2 and len(warnings) == 2 and all("cannot be read" in line for line in warnings)
     assert error.startswith("error: ") and "no checkpoint of 2 can be read" in error and "run/checkpoints" in error
 

@@ -120,7 +120,8 @@ def test_a_run_prints_progress_errors_and_paths(agent_run):
     report = f"report: {folder / 'report.html'}\n"
     assert out.endswith(f"test accuracy: {accuracy:.2f}% (mean of 3)\n" + report)
     assert "\x1b" not in out + err and "\r" not in out + err
-    summary, *progress = err.splitlines()
+    images, summary, *progress = err.splitlines()
+    assert images.startswith("images: ") and "3 classes; train 120, validation 15 (from train), test 15 (from" in images
     assert "12x12x1, 3 classes; 2 glimpses of 2 x 4x4, rnn, M = 2, sigma 0.5 (3 px) to 0.1667 (1 px)" in summary
     assert [line.split(" ")[0] for line in progress] == ["step", "step", "evaluating", "drawing"]
     record = next(record for record in read_metrics(folder) if "validation_error" in record)
