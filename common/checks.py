@@ -12,6 +12,7 @@ and `check_ranges` checks every field of a configuration that has one.
 import contextlib
 import dataclasses
 import math
+import os
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -191,7 +192,8 @@ def check_output(name: str, path: Path | None) -> None:
     Raises:
       ValueError: it is a folder, or lies in none.
     """
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    # A link may lead into another folder.
+    if path is not None and (path.is_dir() or not Path(os.path.realpath(path)).parent.is_dir()):
         raise ValueError(f"{name} {str(path)!r}: must be a file in a folder that exists")
 
 

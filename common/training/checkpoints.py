@@ -21,6 +21,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from common.files import sync, sync_tree
 from common.training.step import TrainState
 
 
@@ -78,8 +79,10 @@ class Checkpoints:
                 checkpointer.save(partial / "state", args=ocp.args.StandardSave(state))
             digest = {"state": state_digest(state), "files": _file_digests(partial), "shapes": _shapes(state)}
             (partial / "digest.json").write_text(json.dumps(digest, indent=2) + "\n")
+            sync_tree(partial)
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
+            sync(self.directory)
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore raises the latter two.
             shutil.rmtree(partial, ignore_errors=True)
             raise OSError(f"could not save checkpoint {str(final)!r}: {_one_line(error)}") from error
