@@ -20,7 +20,7 @@ from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import environment
 from experiments.training.restore import RestoredRun, read_run
-from experiments.training.run_directory import write_json
+from experiments.training.run_directory import write_sealed
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def run(config: Diagnosis) -> dict[str, Any]:
         names["whole"] = f"whole image ({classifier.run_dir.name})"
     print_tables(diagnosis_tables(result, names))
     facts = {"after_step": restored.step(), "names": names} | environment()
-    write_json(config.run_dir / "diagnosis.json", facts | result)
+    write_sealed(config.run_dir / "diagnosis.json", facts | result)
     save_figure(diagnosis_figure(result, names), config.run_dir / "plots" / "diagnosis.png")
     if (config.run_dir / "report.html").exists():
         write_report(config.run_dir)

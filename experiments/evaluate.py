@@ -13,12 +13,13 @@ from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
+from experiments.output.json_files import write_json
 from experiments.trained_agents import is_file, load_agent
 from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import digest, environment
 from experiments.training.restore import read_run
-from experiments.training.run_directory import read_identity, write_json
+from experiments.training.run_directory import read_identity
 from experiments.training.trust import trust
 
 

@@ -25,6 +25,7 @@ from common.names import check_name
 from experiments.cli.command_line import interruptible, parse, python_command, user_errors
 from experiments.cli.console import print_line
 from experiments.evaluation.cost import Cost, cost_of, cost_record
+from experiments.output.json_files import read_json, write_json
 from experiments.output.text import duration
 from experiments.reports.results_pages import PAPER, write_pages
 from experiments.reports.stored_runs import planned_study, trained_as
@@ -34,7 +35,6 @@ from experiments.sweeps.driver import run_sweep, use_cpu
 from experiments.sweeps.options import Options, check_options
 from experiments.sweeps.study import Study, make_plan
 from experiments.training.config import load_blank
-from experiments.training.run_directory import read_json, write_json
 
 RESULTS = Path("results")
 # A quick run has this fraction of the steps of a row.

@@ -19,8 +19,8 @@ from rich.table import Table
 from common.checks import Range, check_ranges
 from common.networks.convolutions import Padding, convolve, max_pool
 from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.output.json_files import write_json
 from experiments.training.provenance import environment
-from experiments.training.run_directory import write_json
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ from experiments.benchmarks.arithmetic import matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.families.ram import RamExperiment
-from experiments.training import provenance, run_directory
+from experiments.output.json_files import write_json
+from experiments.training import provenance
 from experiments.training.config import DataConfig, TrainingConfig
 from ram.config import AgentConfig, RamConfig
 
@@ -282,7 +283,7 @@ def main(args: Sequence[str] | None = None) -> None:
     with interruptible("interrupted; nothing was written"), user_errors(ValueError, OSError, ModuleNotFoundError):
         record = measure(config)
         if config.output is not None:
-            run_directory.write_json(config.output, record)
+            write_json(config.output, record)
     Console().print(make_table(record))
 
 

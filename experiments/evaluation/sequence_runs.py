@@ -13,7 +13,7 @@ from common.training.evaluation import Predictions, Scores, make_scorer, predict
 from common.training.step import Model
 from experiments.cli.tables import readers_table
 from experiments.evaluation.errors import SPLIT_SEEDS
-from experiments.training import run_directory
+from experiments.output.json_files import write_json
 from experiments.training.config import DataConfig, Experiment, load_blank, load_evaluation_images
 from experiments.training.provenance import environment
 from experiments.training.restore import RestoredRun, read_experiment, read_run
@@ -95,7 +95,7 @@ def report(
       OSError: the file cannot be written.
     """
     results = facts | {"episodes": episodes} | environment() | errors
-    run_directory.write_json(output, results)
+    write_json(output, results)
     Console().print(readers_table(errors, episodes))
     print(f"results: {output}")
     return results

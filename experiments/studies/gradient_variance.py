@@ -23,6 +23,7 @@ from common.data import sample_batch
 from common.policy_gradient import Estimator, make_estimator
 from experiments.cli.command_line import interruptible, parse, user_errors
 from experiments.cli.console import console, print_line, print_warning
+from experiments.output.json_files import write_json
 from experiments.plots.gradients import variance_figure
 from experiments.plots.style import save_figure
 from experiments.studies.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
@@ -37,7 +38,6 @@ from experiments.studies.gradients import (
     make_warm_up,
     summarise,
 )
-from experiments.training import run_directory
 from experiments.training.augmentation import make_augmentation
 from experiments.training.provenance import device, environment
 from ram.agent import make_ram
@@ -272,7 +272,7 @@ def main(args: Sequence[str] | None = None) -> None:
     with interruptible("interrupted; nothing was written"), user_errors():
         record = measure(config)
         if config.output is not None:
-            run_directory.write_json(config.output, record)
+            write_json(config.output, record)
         if config.figure is not None:
             save_figure(variance_figure(record), config.figure)
     for sigma in config.sigma:

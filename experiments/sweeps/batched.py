@@ -39,7 +39,7 @@ from experiments.training.loop import (
     validates_at,
 )
 from experiments.training.programs import Programs, configured_hyper, learning_rate_schedule
-from experiments.training.provenance import add_start, check_images, device, digest
+from experiments.training.provenance import add_start, check_images, device, image_digests
 from experiments.training.run import build, check_run_directory, finish, identity
 from experiments.training.warm_start import begin, is_resumed
 
@@ -57,7 +57,9 @@ class BatchedRun:
 class _Member:
     """A run in progress: its state, its files, and the failure that ended it."""
 
-    def __init__(self, run: BatchedRun, dataset: Dataset, images: str, built: BuiltModel, programs: Programs):
+    def __init__(
+        self, run: BatchedRun, dataset: Dataset, images: dict[str, str], built: BuiltModel, programs: Programs
+    ):
         family, experiment, run_dir = run.family, run.experiment, run.run_dir
         self.run, self.built, self.programs, self.config = run, built, programs, experiment.training
         check_run_directory(run_dir, family, experiment, run.preset)
@@ -118,7 +120,7 @@ def train_batched(
       A function for each run, which evaluates and reports it, or exits with one line if a step was not finite.
     """
     dataset = load(runs[0].experiment.data)
-    images, members = digest(dataset), []
+    images, members = image_digests(dataset), []
     built = [build(run.family, run.experiment, dataset) for run in runs]
     general = programs.general(runs[0].experiment, built[0].model, dataset)
     for run, each in zip(runs, built, strict=True):

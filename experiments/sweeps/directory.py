@@ -11,7 +11,7 @@ from common.checks import explained, refuse_file
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
 from experiments.training.config import from_json
-from experiments.training.run_directory import MARKER, read_json, write_json
+from experiments.training.run_directory import MARKER, holds_work, read_json, write_sealed
 from experiments.training.warm_start import is_resumed
 
 SWEEP, LOCK = "sweep.json", "sweep.lock"
@@ -46,7 +46,7 @@ def open_sweep(folder: Path, plan: Plan) -> Iterator[None]:
         except BlockingIOError as error:
             raise ValueError(f"sweep directory {str(folder)!r} is in use by another sweep: wait for its end") from error
         with explained(unwritable, OSError):
-            write_json(folder / SWEEP, plan.to_json())
+            write_sealed(folder / SWEEP, plan.to_json())
             (folder / "cells").mkdir(exist_ok=True)
         yield
 
@@ -82,10 +82,11 @@ def has_run(run_dir: Path) -> bool:
     """Return True if a run directory holds a run to resume.
 
     A folder without a configuration, left by a process that was killed early, is deleted: a new run would refuse it.
+    One that holds work has lost its configuration, and is kept for that run to refuse.
     """
     if (run_dir / MARKER).is_file():
         return True
-    if run_dir.is_dir():
+    if run_dir.is_dir() and not holds_work(run_dir):
         shutil.rmtree(run_dir)
     return False
 

@@ -107,7 +107,7 @@ def _add_commit(run_dir: Path) -> None:
     if path.is_file():
         results = run_directory.read_json(path)
         if results.get("commit") is None:
-            run_directory.write_json(path, results | {"commit": provenance.commit()})
+            run_directory.write_sealed(path, results | {"commit": provenance.commit()})
 
 
 def _missing_resources(ray: Any, cpus: float, gpus: float) -> str:

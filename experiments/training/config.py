@@ -239,13 +239,19 @@ def to_json(config: Any) -> dict[str, Any]:
     return tree
 
 
-def from_json(cls: type, tree: dict[str, Any]) -> Any:
+def from_json(cls: type, tree: dict[str, Any], what: str = "configuration") -> Any:
     """Read a configuration back from what `to_json` returned; a missing field has its default.
+
+    Args:
+      cls: its class.
+      tree: what `to_json` returned.
+      what: what is read, for messages.
 
     Raises:
       ValueError: a field is unknown or its value has another type.
     """
-    with explained("configuration", dacite.DaciteError):
+    # dacite makes a tuple of a value before it checks that it is a list.
+    with explained(what, dacite.DaciteError, TypeError, ValueError):
         return dacite.from_dict(cls, tree, dacite.Config(strict=True, cast=[tuple]))
 
 

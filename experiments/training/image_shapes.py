@@ -4,13 +4,26 @@ They are in ``images.json`` of the run directory.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.data import Dataset, blank_images, find_task
-from experiments.training.run_directory import read_json, write_json
+from experiments.training.config import from_json
+from experiments.training.run_directory import read_json, write_sealed
 
 FILE = "images.json"
+ADVICE = "restore it from a copy, or delete it; the run can then be read with its images alone"
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The content of ``images.json``."""
+
+    task: str
+    image_shape: tuple[int, ...]
+    num_targets: int | None
+    class_names: tuple[str, ...]
 
 
 def describe_images(dataset: Dataset) -> dict[str, Any]:
@@ -27,13 +40,13 @@ def blank_of(facts: Mapping[str, Any]) -> Dataset:
     """Return a blank data set from the facts of `describe_images`.
 
     Raises:
-      KeyError: a fact is missing.
-      ValueError: the task is unknown.
+      ValueError: the task is unknown, or a fact is missing or has another type.
     """
-    height, width, channels = facts["image_shape"]
-    labels = () if facts["num_targets"] is None else (facts["num_targets"],)
-    recipe = find_task(facts["task"]).recipe
-    return blank_images(facts["task"], (height, width, channels), labels, tuple(facts["class_names"]), recipe)
+    known: _Facts = from_json(_Facts, dict(facts), "shapes of images")
+    sizes = (*known.image_shape, *(() if known.num_targets is None else (known.num_targets,)))
+    if len(known.image_shape) != 3 or min(sizes) < 1:
+        raise ValueError(f"image_shape {list(known.image_shape)} and num_targets {known.num_targets}: no sizes")
+    return blank_images(known.task, known.image_shape, sizes[3:], known.class_names, find_task(known.task).recipe)
 
 
 def write_image_shapes(run_dir: Path, dataset: Dataset) -> None:
@@ -42,7 +55,7 @@ def write_image_shapes(run_dir: Path, dataset: Dataset) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    write_json(run_dir / FILE, describe_images(dataset))
+    write_sealed(run_dir / FILE, describe_images(dataset))
 
 
 def read_image_shapes(run_dir: Path) -> Dataset | None:
@@ -54,7 +67,8 @@ def read_image_shapes(run_dir: Path) -> Dataset | None:
     path = run_dir / FILE
     if not path.exists():
         return None
+    facts = read_json(path, ADVICE)
     try:
-        return blank_of(read_json(path))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}") from error
+        return blank_of(facts)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}: {ADVICE}") from error

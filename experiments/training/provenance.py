@@ -13,13 +13,16 @@ import numpy as np
 
 from common.data import Dataset
 from common.data.array_cache import digest_arrays
+from common.data.source import Source
 from common.extensions import is_own, source_digest, source_files
 from common.training.checkpoints import Checkpoints
-from experiments.cli.console import print_line
+from experiments.cli.console import print_line, print_warning
 from experiments.training.config import flatten
-from experiments.training.run_directory import read_json, write_json
+from experiments.training.run_directory import STARTS, read_starts, write_sealed
 
-FILE = "starts.json"
+TRAIN = "train_images"
+# The digests of images in a start: name -> the splits, in words.
+SPLITS = {"images": "validation or test", TRAIN: "training"}
 # The name of something of the user's own, as a configuration holds it.
 _OWN = re.compile(r"[\w.-]+:\w+")
 
@@ -51,22 +54,14 @@ def own_names(family: str, config: Mapping[str, Any]) -> list[str]:
     return [name for name in named if is_own(name)]
 
 
-def read_starts(run_dir: Path) -> list[dict[str, Any]]:
-    """Return the starts of a run, the first one first; none where they were not recorded.
-
-    Raises:
-      ValueError: the file is damaged.
-    """
-    path = run_dir / FILE
-    return read_json(path)["starts"] if path.exists() else []
-
-
-def add_start(run_dir: Path, images: str, code: Mapping[str, str], warm_start: Mapping[str, Any] | None = None) -> None:
+def add_start(
+    run_dir: Path, images: Mapping[str, str], code: Mapping[str, str], warm_start: Mapping[str, Any] | None = None
+) -> None:
     """Record a start of a run, and print which of commit and JAX version have changed since the last one.
 
     Args:
       run_dir: its run directory.
-      images: the `digest` of its images.
+      images: the `image_digests` of its images.
       code: its `code_digests`.
       warm_start: the record of the run whose parameters it begins with; None without one, and for a resumed run.
 
@@ -74,41 +69,64 @@ def add_start(run_dir: Path, images: str, code: Mapping[str, str], warm_start: M
       ValueError: the images are not those of the run.
       OSError: it cannot be written.
     """
+    check_images(run_dir, images)
     starts = read_starts(run_dir)
-    _require_same(run_dir, starts, images)
     step = max(Checkpoints(run_dir / "checkpoints").steps(), default=0)
-    start = {"step": step, **environment(code), "images": images, "code": dict(code)}
+    start = {"step": step, **environment(code), **images, "code": dict(code)}
     if warm_start is not None:
         start["warm_start"] = dict(warm_start)
     for name in ("commit", "jax_version"):
         if starts and starts[-1][name] != start[name]:
             print_line(f"note: {name} has changed from {starts[-1][name]} to {start[name]}")
-    write_json(run_dir / FILE, {"starts": [*starts, start]})
+    if starts and not step:
+        print_line("note: no checkpoint has been saved, so the run begins at step 0")
+    write_sealed(run_dir / STARTS, {"starts": [*starts, start]})
 
 
-def check_images(run_dir: Path, images: str) -> None:
-    """Check that the validation and test images are those of a run. Training images are not compared.
+def check_images(run_dir: Path, images: Mapping[str, str], warn: bool = False) -> None:
+    """Check that images are those of a run.
+
+    Args:
+      run_dir: its run directory.
+      images: their `image_digests`.
+      warn: warn of other training images instead of raising an error: what a run has learned does not change.
 
     Raises:
       ValueError: they have changed since the run began.
     """
-    if starts := read_starts(run_dir):
-        _require_same(run_dir, starts, images)
-
-
-def _require_same(run_dir: Path, starts: list[dict[str, Any]], images: str) -> None:
-    # All starts have the same images as the first: others are refused.
-    if starts and starts[0]["images"] != images:
-        raise ValueError(
-            f"run directory {str(run_dir)!r}: the validation or test images have changed since this run began (SHA-256 "
-            f"{starts[0]['images'][:12]}, now {images[:12]}): restore the image folder, or install the same Pillow and "
-            "font versions"
+    starts = read_starts(run_dir)
+    if not starts and any(run_dir.glob("checkpoints/[0-9]*")):
+        print_warning(f"note: '{run_dir / STARTS}' is missing, so the images are not compared with those of the run")
+    for name, split in SPLITS.items():
+        # All later starts have the images of the first that recorded them: others are refused.
+        recorded = next((start[name] for start in starts if name in start), None)
+        if recorded is None or name not in images or recorded == images[name]:
+            continue
+        changed = (
+            f"run directory {str(run_dir)!r}: the {split} images have changed since this run began (SHA-256 "
+            f"{recorded[:12]}, now {images[name][:12]})"
         )
+        if not (warn and name == TRAIN):
+            raise ValueError(f"{changed}: restore the image folder, or install the same Pillow and font versions")
+        print_warning(f"note: {changed}")
+
+
+def image_digests(dataset: Dataset, train: bool = True) -> dict[str, str]:
+    """Return the SHA-256 of the images and labels of a data set, as a start of a run holds them.
+
+    Args:
+      dataset: the images.
+      train: the training images are among them (see `experiments.training.config.load_evaluation_images`).
+    """
+    return {"images": digest(dataset)} | ({TRAIN: _digest_of(train=dataset.train)} if train else {})
 
 
 def digest(dataset: Dataset) -> str:
     """Return the SHA-256 of the validation and the test split."""
-    splits = {"validation": dataset.validation, "test": dataset.test}
+    return _digest_of(validation=dataset.validation, test=dataset.test)
+
+
+def _digest_of(**splits: Source) -> str:
     parts = {f"{split}_{name}": part for split, source in splits.items() for name, part in source._asdict().items()}
     return digest_arrays({name: np.asarray(part) for name, part in parts.items()})
 

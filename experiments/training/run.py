@@ -46,7 +46,7 @@ from experiments.training.config import (
 from experiments.training.image_shapes import write_image_shapes
 from experiments.training.loop import Interrupted, NotFinite, Outcome, train
 from experiments.training.programs import MakePrograms, Programs, check_step, checked, make_programs
-from experiments.training.provenance import add_start, check_images, code_digests, device, digest, read_starts
+from experiments.training.provenance import add_start, check_images, code_digests, device, image_digests
 from experiments.training.restore import selected_params
 from experiments.training.trust import trust
 from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
@@ -108,7 +108,7 @@ def run(
             programs = make(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
             check_run_directory(run_dir, family, experiment, preset)  # Another process may have used it meanwhile.
-            images = digest(dataset)
+            images = image_digests(dataset)
             if experiment.output.resume:
                 check_images(run_dir, images)
             known = identity(family, experiment, preset)
@@ -271,7 +271,7 @@ def finish(
     print_line("evaluating on the validation and test sets")
     with user_errors():
         measured = measure(built, params)
-    starts = read_starts(run_dir)
+    starts = run_directory.read_starts(run_dir)
     replicates = 1 if built.attention is None else experiment.model.estimator.replicates
     results = {
         "task": dataset.name,
@@ -287,7 +287,7 @@ def finish(
         **evaluate(built.model, programs.predict_final, params, dataset),
         **measured,
     }
-    run_directory.write_json(run_dir / "results.json", results)
+    run_directory.write_sealed(run_dir / "results.json", results)
     if experiment.output.plots:
         from experiments.reports.run_page import write_report
 

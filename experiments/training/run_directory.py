@@ -1,4 +1,10 @@
-"""The run directory: configuration, metrics and results. A kill at any moment leaves them readable."""
+"""The run directory: configuration, metrics and results. A kill at any moment leaves them readable.
+
+Each file is written by one rename, and each line of metrics by one append, together with its own digest (see
+`experiments.output.json_files`); a checkpoint has digests too. So no list of digests can disagree with the files after
+a kill, and an extended run, another start or another line needs no second write. A file that is changed or missing is
+named, with what to do about it. Files of older versions have no digests, and are read as they are.
+"""
 
 import contextlib
 import fcntl
@@ -15,10 +21,18 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from common.checks import refuse_file
+from common.files import sync
+from experiments.cli.console import print_warning
 from experiments.output.files import write_bytes
+from experiments.output.json_files import SEAL, read_json, sealed, unsealed, write_sealed
 from experiments.training.config import flatten
 
 MARKER = "config.json"
+STARTS = "starts.json"
+RESULTS = "results.json"
+METRICS = "metrics.jsonl"
+# The types of the entries of each start that is recorded.
+_START: dict[str, Any] = {"step": int, "images": str, "commit": str | None, "jax_version": str, "device": str}
 # The steps that a run was first planned with, and those of each extension but the last.
 EXTENDED = "extended_from"
 STEPS = "config.training.steps"
@@ -53,10 +67,10 @@ def check_run(
         raise ValueError("--resume with --overwrite: give one of them")
     refuse_file("run directory", run_dir)
     _require_writable(run_dir)
-    occupied = run_dir.exists() and any(run_dir.iterdir())
+    occupied = run_dir.exists() and not all(_is_half_written(path) for path in run_dir.iterdir())
     if occupied and not _is_run(run_dir):
         raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER} of a run: give another --run-dir")
-    if occupied and not (resume or overwrite) and _holds_work(run_dir):
+    if occupied and not (resume or overwrite) and holds_work(run_dir):
         raise ValueError(
             f"run directory {str(run_dir)!r} exists: give --resume to continue it, --overwrite to start again, "
             "or another --run-dir"
@@ -65,6 +79,7 @@ def check_run(
         raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
     if resume:
         _require_same(run_dir, identity, complete)
+        _require_checkpoints(run_dir)
 
 
 @contextlib.contextmanager
@@ -111,25 +126,25 @@ def open_run(run_dir: Path, identity: dict[str, Any], *, resume: bool) -> list[i
     for path in list(run_dir.iterdir()):  # Not the folder itself, which may be a link or a disk of its own.
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        else:
+        elif path.name != MARKER:  # That stays until it is replaced, so that after a kill the folder is still a run's.
             path.unlink()
-    write_json(run_dir / MARKER, identity)
+    write_sealed(run_dir / MARKER, identity)
     return []
 
 
 def read_extensions(run_dir: Path) -> dict[str, list[int]]:
     """Return ``extended_from`` of ``config.json`` as the entry of a results file; empty for a run without it."""
-    known = read_json(run_dir / MARKER)
+    known = read_identity(run_dir)
     return {EXTENDED: known[EXTENDED]} if EXTENDED in known else {}
 
 
 def _extend(run_dir: Path, steps: int) -> list[int]:
-    known = read_json(run_dir / MARKER)
+    known = read_identity(run_dir)
     extended, before = known.get(EXTENDED, []), known["config"]["training"]["steps"]
     if steps != before:
         extended = [*extended, before]
         known["config"]["training"]["steps"] = steps
-        write_json(run_dir / MARKER, known | {EXTENDED: extended})
+        write_sealed(run_dir / MARKER, known | {EXTENDED: extended})
     return extended
 
 
@@ -141,32 +156,103 @@ def _require_writable(run_dir: Path) -> None:
         raise ValueError(f"run directory {str(run_dir)!r}: {str(existing)!r} is not a folder that can be written")
 
 
-def _holds_work(run_dir: Path) -> bool:
-    return (run_dir / "results.json").exists() or any(run_dir.glob("checkpoints/[0-9]*"))
+def holds_work(run_dir: Path) -> bool:
+    """Return True if a folder holds a checkpoint, results, or traces of a checkpoint that is gone."""
+    return _has_checkpoint(run_dir) or _lost_checkpoint(run_dir) is not None
+
+
+def _has_checkpoint(run_dir: Path) -> bool:
+    return any(run_dir.glob("checkpoints/[0-9]*"))
+
+
+def _lost_checkpoint(run_dir: Path) -> str | None:
+    """Return the name of a file that only a run with a checkpoint writes, if there is one."""
+    if (run_dir / RESULTS).exists():
+        return RESULTS
+    # A checkpoint follows each line of a validation before the next line.
+    return METRICS if any("validation_error" in record for record in read_metrics(run_dir)[:-1]) else None
+
+
+def _require_checkpoints(run_dir: Path) -> None:
+    if not _has_checkpoint(run_dir) and (trace := _lost_checkpoint(run_dir)):
+        raise ValueError(
+            f"'{run_dir / 'checkpoints'}' holds no checkpoint, but {trace} shows that there were some: restore them "
+            "from a copy, or give --overwrite to start again"
+        )
+
+
+def _is_half_written(path: Path) -> bool:
+    """Check if a file is what a kill leaves of the first file of a run."""
+    return path.name.startswith(f".{MARKER}.") and path.name.endswith(".tmp")
 
 
 def _is_run(run_dir: Path) -> bool:
     """Check that the folder is a run's, and not any folder with a ``config.json``, which --overwrite would delete."""
-    return (run_dir / MARKER).is_file() and {"preset", "config"} <= set(read_json(run_dir / MARKER))
+    return (run_dir / MARKER).is_file() and {"preset", "config"} <= set(_read_config(run_dir))
 
 
 def read_identity(run_dir: Path) -> dict[str, Any]:
     """Read what identifies a run, the content of ``config.json`` (see `experiments.training.run.identity`).
 
     Raises:
-      ValueError: the folder holds no run, or one that this version does not read.
+      ValueError: the folder holds no run, or one that this version does not read, or the file is damaged.
     """
     path = run_dir / MARKER
     if not path.is_file():
         raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}: give the directory of a run")
-    identity = read_json(path)
+    identity = _read_config(run_dir)
     if "model" in identity and "family" not in identity:
         raise ValueError(
             f"run directory {str(run_dir)!r} is of an older version: commit {LAST_TO_READ_MODELS} reads it"
         )
     if not (isinstance(identity.get("family"), str) and isinstance(identity.get("config"), dict)):
         raise ValueError(f"{str(path)!r} is damaged: it names no family or holds no configuration")
+    for name, kind in (("code", dict), (EXTENDED, list)):
+        if not isinstance(identity.get(name, kind()), kind):
+            raise ValueError(f"{str(path)!r} is damaged: its {name} is {identity[name]!r}")
     return identity
+
+
+def _read_config(run_dir: Path) -> dict[str, Any]:
+    return read_json(run_dir / MARKER, "restore it from a copy, or delete the folder and start again")
+
+
+def read_starts(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the starts of a run, the first one first; none where they were not recorded.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    path, advice = run_dir / STARTS, "restore it from a copy, or delete it; images are then not compared"
+    if not path.exists():
+        return []
+    starts = read_json(path, advice).get("starts")
+    if not (isinstance(starts, list) and all(_is_start(start) for start in starts)):
+        raise ValueError(f"{str(path)!r} is damaged: it holds no list of starts: {advice}")
+    return starts
+
+
+def _is_start(start: Any) -> bool:
+    return isinstance(start, dict) and all(isinstance(start.get(name), kind) for name, kind in _START.items())
+
+
+def read_results(run_dir: Path) -> dict[str, Any] | None:
+    """Read ``results.json``; None for a run that has not finished.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    path, advice = run_dir / RESULTS, "restore it from a copy, or delete it and --resume the run, to evaluate it again"
+    if not path.exists():
+        return None
+    results = read_json(path, advice)
+    try:
+        whole = isinstance(results["steps"], int) and isinstance(results["config"]["training"]["steps"], int)
+    except (LookupError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{str(path)!r} is damaged: it holds no results of a run: {advice}")
+    return results
 
 
 @contextlib.contextmanager
@@ -175,8 +261,9 @@ def naming_the_commit(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        path = run_dir / "starts.json"
-        commits = [start.get("commit") for start in read_json(path).get("starts", ())] if path.exists() else []
+        commits: list[str | None] = []
+        with contextlib.suppress(ValueError):
+            commits = [start["commit"] for start in read_starts(run_dir)]
         older = f"; if the code has changed since, commit {commits[-1]} reads it" if commits and commits[-1] else ""
         raise ValueError(f"run directory {str(run_dir)!r}: {error}{older}") from error
 
@@ -209,56 +296,47 @@ def _require_same(run_dir: Path, identity: dict[str, Any], complete: Callable[[d
 
 
 def _require_full_length(run_dir: Path) -> None:
-    path = run_dir / "results.json"
-    if not path.is_file():
-        return
-    results = read_json(path)
-    if results["steps"] < (planned := results["config"]["training"]["steps"]):
+    results = read_results(run_dir)
+    if results is not None and results["steps"] < (planned := results["config"]["training"]["steps"]):
         raise ValueError(
             f"run directory {str(run_dir)!r}: its patience ended the run after step {results['steps']} of {planned}, "
             "so more steps change nothing: give --init-from and another --run-dir to train on"
         )
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, indented, with a final newline."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-      ValueError: the file is missing or damaged; names it.
-    """
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{str(path)!r} cannot be read: it holds no JSON object")
-    return value
-
-
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Return the lines of ``metrics.jsonl``, but for a damaged last one: a kill can cut it short.
+    """Return the lines of ``metrics.jsonl``, but for one without an end that is damaged: a kill can cut it short.
 
     Raises:
       ValueError: another line is damaged; names the file and the line.
     """
-    path = run_dir / "metrics.jsonl"
-    records: list[dict[str, Any]] = []
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    path = run_dir / METRICS
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    *lines, cut = text.split("\n")
+    has_seals = f'"{SEAL}"' in text  # Of all lines or of none: each start writes all of them again.
+    records = []
     for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            records.append(record)
-        elif number < len(lines):
-            raise ValueError(f"{str(path)!r} cannot be read: line {number} is damaged")
-    return records
+        if (record := _read_record(line, has_seals)) is None:
+            raise ValueError(
+                f"{str(path)!r} cannot be read: line {number} is damaged: restore the file from a copy, or delete that "
+                "line to go on without it"
+            )
+        records.append(record)
+    last = _read_record(cut, has_seals)
+    return records if last is None else [*records, last]
+
+
+def _read_record(line: str, has_seal: bool) -> dict[str, Any] | None:
+    """Return a line of metrics; None if it is damaged."""
+    try:
+        record = json.loads(line)
+        if not isinstance(record, dict) or (SEAL in record) != has_seal:
+            return None
+        record = unsealed(record)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(record.get("step"), int) and isinstance(record.get("seconds", 0.0), int | float)
+    return record if whole else None
 
 
 class MetricsWriter:
@@ -266,16 +344,23 @@ class MetricsWriter:
 
     Args:
       run_dir: the folder of the run.
-      step: the last step of the run so far; metrics of later steps are dropped, since the run measures them anew.
+      step: the last step of the run so far; metrics of later steps are dropped, since the run measures them anew. A
+        line tells if those until there have been lost.
 
     Raises:
       ValueError: the metrics of the run so far cannot be read (see `read_metrics`).
     """
 
     def __init__(self, run_dir: Path, step: int):
-        self._path = run_dir / "metrics.jsonl"
+        self._path = run_dir / METRICS
         self.records = [record for record in read_metrics(run_dir) if record["step"] <= step]
-        write_bytes(self._path, "".join(json.dumps(record) + "\n" for record in self.records).encode())
+        last = self.records[-1]["step"] if self.records else 0
+        if last != step:  # A checkpoint follows the line of its step.
+            print_warning(
+                f"note: {str(self._path)!r} lacks its lines from step {last} to {step}: the curves and the wall time "
+                "go on without them"
+            )
+        write_bytes(self._path, "".join(_line(record) for record in self.records).encode())
         (run_dir / "events").mkdir(exist_ok=True)
         # Not a SummaryWriter, whose thread would die of a full disk and then block the run.
         self._events = EventsWriter(str(run_dir / "events" / "events"), f".{step}")
@@ -285,7 +370,7 @@ class MetricsWriter:
     @property
     def seconds(self) -> float:
         """Return the seconds that the run took until its last line."""
-        return self.records[-1]["seconds"] if self.records else 0.0
+        return self.records[-1].get("seconds", 0.0) if self.records else 0.0
 
     def append(self, record: dict[str, Any]) -> None:
         """Append a line to ``metrics.jsonl``: the step, and finite numbers by name.
@@ -294,7 +379,12 @@ class MetricsWriter:
           OSError: it cannot be written.
         """
         with self._path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(_line(record))
+        sync(self._path)
         values = [Summary.Value(tag=name, simple_value=value) for name, value in record.items() if name != "step"]
         self._events.write_event(Event(wall_time=time.time(), step=record["step"], summary=Summary(value=values)))
         self._events.flush()
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(sealed(record)) + "\n"

@@ -20,8 +20,8 @@ from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.cnn import CnnExperiment
 from experiments.families.dram import DramExperiment
 from experiments.families.ram import RamExperiment
+from experiments.output.json_files import write_json
 from experiments.training.config import DataConfig, to_json
-from experiments.training.run_directory import write_json
 from ram.config import AgentConfig, RamConfig
 from tests.experiments.family_of import build, family_of
 

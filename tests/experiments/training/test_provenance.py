@@ -81,7 +81,7 @@ def test_the_digest_covers_validation_and_test_images_and_labels():
 
 def test_an_older_run_without_recorded_starts_resumes(tmp_path):
     train()
-    (tmp_path / "run" / provenance.FILE).unlink()
+    (tmp_path / "run" / "starts.json").unlink()
     train("--resume")
     assert [start["step"] for start in read_json(RESULTS)["starts"]] == [4]
 

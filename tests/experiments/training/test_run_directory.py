@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from experiments.output.json_files import write_json
 from experiments.training.run_directory import (
     MetricsWriter,
     check_run,
@@ -16,7 +17,6 @@ from experiments.training.run_directory import (
     open_run,
     read_json,
     read_metrics,
-    write_json,
 )
 
 IDENTITY = {"family": "ram", "preset": "quick", "config": {"data": {"task": "mnist28"}, "training": {"steps": 4}}}
@@ -110,6 +110,7 @@ def test_resume_with_more_steps_keeps_the_earlier_ones(tmp_path):
 def test_a_run_that_its_patience_ended_is_not_extended(tmp_path):
     """Its patience would end it again at once."""
     reopen(tmp_path)
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     for steps, planned in ((4, 4), (3, 4)):
         results = {"steps": steps, "config": {"training": {"steps": planned}}}
         (tmp_path / "results.json").write_text(json.dumps(results))
@@ -245,7 +246,7 @@ def test_another_damaged_line_of_metrics_is_refused_and_the_file_kept(tmp_path, 
     path.write_text("\n".join([json.dumps(record(2)), damaged, json.dumps(record(6))]) + "\n")
     before = path.read_bytes()
     for read in (lambda: read_metrics(tmp_path), lambda: MetricsWriter(tmp_path, 6)):
-        with pytest.raises(ValueError, match=f"^'{path}' cannot be read: line 2 is damaged$"):
+        with pytest.raises(ValueError, match=f"^'{path}' cannot be read: line 2 is damaged: "):
             read()
     assert path.read_bytes() == before
 
