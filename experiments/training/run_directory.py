@@ -61,13 +61,15 @@ def check_run(
 
     Raises:
       ValueError: the folder exists and neither flag is given, both are given, it holds another configuration or
-        something that is not a run, or it cannot be written.
+        something that is not a run, its checkpoints are gone, a file of it is damaged, or it cannot be written.
     """
     if resume and overwrite:
         raise ValueError("--resume with --overwrite: give one of them")
     refuse_file("run directory", run_dir)
     _require_writable(run_dir)
     occupied = run_dir.exists() and not all(_is_half_written(path) for path in run_dir.iterdir())
+    if not occupied and run_dir == Path():  # What an empty variable of the shell gives.
+        raise ValueError("run directory '' or '.' is the current folder: name a folder for the new run")
     if occupied and not _is_run(run_dir):
         raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER} of a run: give another --run-dir")
     if occupied and not (resume or overwrite) and holds_work(run_dir):
@@ -80,6 +82,7 @@ def check_run(
     if resume:
         _require_same(run_dir, identity, complete)
         _require_checkpoints(run_dir)
+        read_starts(run_dir), read_metrics(run_dir)  # Now, before something is written.
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Provenance: results record each start of a run, and a run is not resumed on other images or code."""
 
+import contextlib
 import dataclasses
 import hashlib
 import re
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.data import load_task
 from common.data.blank import blank_task
 from common.data.source import Source
 from experiments import cnn, evaluate, ram
@@ -67,6 +69,30 @@ def test_a_run_is_not_resumed_on_other_images(capsys):
     assert Path("run/config.json").read_bytes() == before
     np.savez("images.npz", images=IMAGES, labels=LABELS)
     evaluate.main(["run"])
+
+
+@pytest.mark.parametrize("change", ["image", "label"])
+def test_other_training_images_are_noticed(capsys, change):
+    train()
+    arrays = {"images": IMAGES.copy(), "labels": LABELS.copy()}
+    split = load_task("images", "images.npz")
+    first = int(np.flatnonzero((np.asarray(split.train.images[0])[..., 0] == IMAGES).all(axis=(1, 2)))[0])
+    arrays["images"][first] ^= change == "image"
+    arrays["labels"][first] = (LABELS[first] + (change == "label")) % 3
+    np.savez("images.npz", **arrays)
+    line = "run directory 'run': the training images have changed since this run began (SHA-256 "
+    assert refused(capsys, cnn.main, [*FLAGS.split(), "--resume"]).startswith(f"error: {line}")
+    evaluate.main(["run"])
+    assert f"note: {line}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_training_images_that_are_not_loaded_are_not_compared(tmp_path, train):
+    task = blank_task("mnist28")
+    provenance.add_start(tmp_path, provenance.image_digests(task), {})
+    other = dataclasses.replace(task, train=Source(jnp.full_like(task.train.images, 255), task.train.labels))
+    with pytest.raises(ValueError, match="the training images") if train else contextlib.nullcontext():
+        provenance.check_images(tmp_path, provenance.image_digests(other, train))
 
 
 def test_the_digest_covers_validation_and_test_images_and_labels():

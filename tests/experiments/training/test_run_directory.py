@@ -40,6 +40,17 @@ def test_a_new_run_directory_holds_its_configuration(tmp_path):
     assert read_json(tmp_path / "empty" / "config.json") == IDENTITY
 
 
+def test_a_new_run_in_the_current_folder_is_refused(tmp_path, monkeypatch):
+    """An empty variable of the shell means it: `--run-dir "$DIR"`."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("", "."):
+        with pytest.raises(ValueError, match="is the current folder: name a folder for the new run"):
+            reopen(Path(name))
+    reopen(Path("a/b/"))
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    reopen(Path("."), resume=True)
+
+
 def test_one_process_locks_the_run_directory(tmp_path):
     """A lock belongs to an open file, so one process can stand for two."""
     with locked(tmp_path / "a" / "run"):
@@ -118,6 +129,23 @@ def test_a_run_that_its_patience_ended_is_not_extended(tmp_path):
             check_run(tmp_path, changed(steps=8), resume=True, overwrite=False)
     with pytest.raises(ValueError, match="its patience ended the run after step 3 of 4, so more steps change nothing"):
         check_run(tmp_path, changed(steps=8), resume=True, overwrite=False)
+
+
+@pytest.mark.parametrize("trace", ["results.json", "metrics.jsonl"])
+def test_a_run_whose_checkpoints_are_gone_is_not_started_over(tmp_path, trace):
+    reopen(tmp_path)
+    writer = MetricsWriter(tmp_path, 0)
+    writer.append(record(2, validation_error=1.0))
+    check_run(tmp_path, IDENTITY, resume=True, overwrite=False)  # Killed before its first checkpoint.
+    if trace == "results.json":
+        write_json(tmp_path / trace, {"steps": 4, "config": {"training": {"steps": 4}}})
+    else:
+        writer.append(record(4, validation_error=1.0))
+    with pytest.raises(ValueError, match=f"^'{tmp_path}/checkpoints' holds no checkpoint, but {trace} shows that"):
+        check_run(tmp_path, IDENTITY, resume=True, overwrite=False)
+    with pytest.raises(ValueError, match="exists: give --resume"):
+        check_run(tmp_path, IDENTITY, resume=False, overwrite=False)
+    check_run(tmp_path, IDENTITY, resume=False, overwrite=True)
 
 
 def test_a_run_without_a_checkpoint_may_start_over(tmp_path):
@@ -249,6 +277,28 @@ def test_another_damaged_line_of_metrics_is_refused_and_the_file_kept(tmp_path, 
         with pytest.raises(ValueError, match=f"^'{path}' cannot be read: line 2 is damaged: "):
             read()
     assert path.read_bytes() == before
+
+
+def test_a_changed_line_of_metrics_is_refused(tmp_path):
+    writer = MetricsWriter(tmp_path, 0)
+    for step in (2, 4, 6):
+        writer.append(record(step))
+    path = tmp_path / "metrics.jsonl"
+    whole = path.read_text()
+    for text in (whole.replace("0.25", "0.35"), whole.replace("sha256", "sha257", 2).replace("sha257", "sha256", 1)):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="line 2 is damaged: restore the file from a copy, or delete that line"):
+            read_metrics(tmp_path)
+    path.write_text("".join(whole.splitlines(keepends=True)[::2]))
+    assert read_metrics(tmp_path) == [record(2), record(6)]
+
+
+def test_lost_metrics_are_told(tmp_path, capsys):
+    MetricsWriter(tmp_path, 0).append(record(2))
+    MetricsWriter(tmp_path, 2)
+    assert capsys.readouterr().err == ""
+    assert MetricsWriter(tmp_path, 6).records == [record(2)]
+    assert f"note: '{tmp_path}/metrics.jsonl' lacks its lines from step 2 to 6" in capsys.readouterr().err
 
 
 def events(folder: Path) -> list[Event]:
