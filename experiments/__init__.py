@@ -3,9 +3,20 @@
 import signal
 import sys
 
+from experiments.cli.streams import keep_writable
+
 # Python sets this while it imports for `python -m`.
 IS_COMMAND = sys.argv[:1] == ["-m"]
 if IS_COMMAND:
     # Imports take seconds, and a Ctrl-C during them would print tracebacks of libraries, or be lost in one. Until
     # `command_line.interruptible` it ends the program silently.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    keep_writable()
+try:
+    import fcntl  # noqa: F401, locks run directories
+except ImportError:
+    MISSING = "experiments run on Linux and macOS, and on Windows in WSL: this Python has no module fcntl"
+    if not IS_COMMAND:
+        raise ImportError(MISSING) from None
+    print(f"error: {MISSING}", file=sys.stderr)
+    sys.exit(2)

@@ -25,7 +25,7 @@ from common.policy_gradient import (
 )
 from common.policy_gradient.estimator_checks import CheckResult, check_estimator
 from common.policy_gradient.reward_checks import check_reward
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 
 KINDS: dict[str, Extension] = {kind.name: kind for kind in (REWARD, ADVANTAGE, SURROGATE)}
 # A function of any kind.
@@ -104,7 +104,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; exits with status 1 if a check failed, and with 2 on bad input."""
     args = sys.argv[1:] if args is None else args
     config = parse(CheckConfig, "python -m experiments.check_estimator", args)
-    with interruptible("interrupted"), user_errors(ValueError):
+    with computing("interrupted", ValueError):
         results = check(config)
     Console().print(make_table(config.function, results))
     failed = sum(result.outcome == "failed" for result in results)

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from common.checks import Range, check_ranges
 from common.data import Dataset, Source
-from experiments.cli.command_line import parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.evaluation.cost import Cost, cost_of, symbols_of
 from experiments.families import Family, find_family, find_preset
 from experiments.training.config import DataConfig, Experiment, load_blank
@@ -113,7 +113,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(CostConfig, "python -m experiments.cost", args)
-    with user_errors():
+    with computing("interrupted"):
         check_ranges(config)
         costs = [
             cost_of(name, family, experiment, shapes_of(experiment.data, size), symbols)

@@ -11,7 +11,7 @@ import tyro
 
 from common.checks import Range, check_ranges
 from common.training.evaluation import error_interval
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.cli.console import print_line
 from experiments.cli.tables import diagnosis_tables, print_tables
 from experiments.evaluation.diagnosis import WAYS, diagnose
@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(Diagnosis, "python -m experiments.diagnose", args)
-    with interruptible("interrupted; the run is unchanged"), user_errors():
+    with computing("interrupted; the run is unchanged"):
         run(config)
 
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from common.checks import refuse_file
 from common.data.svhn.files import ADDRESS
 from experiments.cli.command_line import interruptible, parse, user_errors
-from experiments.cli.console import print_line
+from experiments.cli.console import console, print_line
 
 # SHA-256 of the archives. SVHN publishes none; these are recorded with the data set `svhn` of Hugging Face
 # (datasets/svhn/dataset_infos.json).
@@ -105,7 +104,7 @@ def fetch(address: str, path: Path) -> None:
             raise
         return  # The file has all bytes; `download` checks its digest.
     columns = (TextColumn(path.stem), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with response, Progress(*columns, console=Console(stderr=True)) as progress:
+    with response, Progress(*columns, console=console, disable=not console.is_interactive) as progress:
         is_resumed = response.headers.get("Content-Range", "").startswith(f"bytes {size}-")
         size = size if is_resumed else 0
         length = response.headers.get("Content-Length")

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from common.checks import Range, check_output, check_ranges, refuse_settings
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
@@ -54,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(Evaluation, "python -m experiments.evaluate", args)
-    with interruptible("interrupted; the run is unchanged"), user_errors():
+    with computing("interrupted; the run is unchanged"):
         evaluate(config)
 
 

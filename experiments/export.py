@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from common.checks import check_output
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.trained_agents import save_agent
 from experiments.training.restore import read_run_without_images
 
@@ -34,7 +34,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(Export, "python -m experiments.export", args)
-    with interruptible("interrupted; no file was written"), user_errors():
+    with computing("interrupted; no file was written"):
         export(config)
 
 

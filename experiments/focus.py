@@ -20,7 +20,7 @@ from common.data import TASKS, Crop, Recipe, find_task
 from common.data.own_images.resizing import check_size
 from common.training.evaluation import over_batches, summarise
 from dram.focus import focus, reading_glimpses
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.cli.console import print_line
 from experiments.evaluation.cost import forward_cost
 from experiments.evaluation.errors import SPLIT_SEEDS
@@ -67,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(Focus, "python -m experiments.focus", args)
-    with interruptible("interrupted; the runs are unchanged"), user_errors():
+    with computing("interrupted; the runs are unchanged"):
         measure_focus(config)
 
 

@@ -16,7 +16,7 @@ from common.checks import Range, check_output, check_ranges
 from common.data import reverse_symbols
 from common.training.evaluation import Predictions, Scores, error_interval, summarise
 from dram.forward_backward import combine, lengths
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.cli.console import print_line
 from experiments.evaluation.cost import cost_of, symbols_of
 from experiments.evaluation.errors import SPLIT_SEEDS
@@ -55,7 +55,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(ForwardBackward, "python -m experiments.forward_backward", args)
-    with interruptible("interrupted; the runs are unchanged"), user_errors():
+    with computing("interrupted; the runs are unchanged"):
         forward_backward(config)
 
 

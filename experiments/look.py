@@ -10,7 +10,7 @@ import tyro
 
 from common.checks import Range, check_output, check_ranges
 from common.data.own_images.resizing import ResizeMode
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.output.files import write_bytes
 from experiments.trained_agents import load_agent
 
@@ -41,7 +41,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(Looking, "python -m experiments.look", args)
-    with interruptible("interrupted"), user_errors():
+    with computing("interrupted"):
         look(config)
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from common.checks import Range, check_ranges
 from common.networks.convolutions import Padding, convolve, max_pool
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.output.json_files import write_json
 from experiments.training.provenance import environment
 
@@ -132,7 +132,7 @@ def main(args: list[str] | None = None) -> None:
     description = "Compares the speed of convolutions and pooling in a loop with XLA's own."
     args = sys.argv[1:] if args is None else args
     config = parse(ConvolutionSpeedConfig, "python -m experiments.benchmarks.convolution_speed", args, description)
-    with interruptible("interrupted; nothing was written"), user_errors():
+    with computing("interrupted; nothing was written"):
         measure(config)
 
 

@@ -30,14 +30,13 @@ from common.policy_gradient import EstimatorConfig
 from common.training.optimizers import OptimizerConfig
 from experiments.benchmarks.arithmetic import matrix_products
 from experiments.benchmarks.contenders import Work, jax_training, step_parts, torch_training
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
+from experiments.cli.console import console
 from experiments.families.ram import RamExperiment
 from experiments.output.json_files import write_json
 from experiments.training import provenance
 from experiments.training.config import DataConfig, TrainingConfig
 from ram.config import AgentConfig, RamConfig
-
-console = Console(stderr=True)
 
 TRAINING = ("jax", "torch", "torch_tuned")
 # The other programs are short and steady: the fraction of a turn's seconds that each is timed for.
@@ -140,7 +139,7 @@ def take_turns(contenders: dict[str, Work], config: SpeedConfig, title: str) -> 
     """
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, disable=not console.is_interactive) as bar:
         task = bar.add_task(title, total=len(contenders) * (config.rounds + 1))
         for name, work in contenders.items():
             bar.update(task, description=f"{title}, warming up: {name}")
@@ -208,7 +207,7 @@ def measure(config: SpeedConfig) -> dict[str, Any]:
     load = os.getloadavg()[0]
     if load > BUSY:
         console.print(busy_warning(load, config.torch), style="yellow", soft_wrap=True)
-    console.print(f"loading {config.task}; {provenance.device()}", highlight=False)
+    console.print(f"loading {config.task}; {provenance.device()}")
     dataset, results, torch_facts = load_task(config.task), [], None
     for replicates in config.replicates:
         experiment = make_experiment(config, replicates)
@@ -280,7 +279,7 @@ def main(args: Sequence[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     description = "Measures how fast RAM trains: JAX and PyTorch in turn, on this machine."
     config = parse(SpeedConfig, "python -m experiments.benchmarks.training_speed", args, description)
-    with interruptible("interrupted; nothing was written"), user_errors(ValueError, OSError, ModuleNotFoundError):
+    with computing("interrupted; nothing was written", ValueError, OSError, ModuleNotFoundError):
         record = measure(config)
         if config.output is not None:
             write_json(config.output, record)

@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -18,6 +18,7 @@ from jax.errors import JaxRuntimeError
 
 from common.names import check_name
 from experiments import IS_COMMAND
+from experiments.cli.device import require_device
 from experiments.cli.fields import HELP
 from experiments.cli.flags import check_flags
 
@@ -92,6 +93,19 @@ def interruptible(message: str) -> Iterator[None]:
         exit_interrupted()
 
 
+@contextlib.contextmanager
+def computing(interrupted: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Ask for the device, and turn Ctrl-C and errors of what a command computes into one line.
+
+    Args:
+      interrupted: the line after Ctrl-C (see `interruptible`).
+      kinds: of the errors (see `user_errors`).
+    """
+    with interruptible(interrupted), user_errors(*kinds):
+        require_device()
+        yield
+
+
 def exit_interrupted() -> NoReturn:
     """Exit with status 130, and without Python's finalisation if this process is a command.
 
@@ -142,15 +156,13 @@ def parse_preset(
             check_name("preset", args[0], presets)
     elif not any(arg in ("-h", "--help") for arg in args):
         fail(f"{args[0]}: the preset must come before the flags; presets: {', '.join(presets)}; see --help")
-    config = _ignore_closed_output(
-        lambda: tyro.extras.overridable_config_cli(
-            dict(presets),
-            prog=prog,
-            description=description,
-            args=args,
-            config=(tyro.conf.OmitArgPrefixes,),
-            registry=HELP,
-        )
+    config = tyro.extras.overridable_config_cli(
+        dict(presets),
+        prog=prog,
+        description=description,
+        args=args,
+        config=(tyro.conf.OmitArgPrefixes,),
+        registry=HELP,
     )
     return args[0], config
 
@@ -166,10 +178,8 @@ def parse(cls: type[Config], prog: str, args: Sequence[str], description: str | 
     """
     with user_errors():
         check_flags(cls, args)
-    return _ignore_closed_output(
-        lambda: tyro.cli(
-            cls, prog=prog, args=args, description=description, config=(tyro.conf.OmitArgPrefixes,), registry=HELP
-        )
+    return tyro.cli(
+        cls, prog=prog, args=args, description=description, config=(tyro.conf.OmitArgPrefixes,), registry=HELP
     )
 
 
@@ -182,16 +192,3 @@ def resume_command(command: str, args: Sequence[str]) -> str:
 def python_command(*args: str) -> str:
     """Return the command that runs this Python with arguments, quoted for a shell."""
     return shlex.join([sys.orig_argv[0], *args])
-
-
-def _ignore_closed_output(call: Callable[[], Any]) -> Any:
-    """Call a function that may print the help, and exit quietly if the output is closed, as by ``--help | head``."""
-    try:
-        try:
-            return call()
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Otherwise Python would flush once more at its exit, and print an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -8,10 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from experiments.cli.streams import is_watched
+
 # From this many images on, rendering is slow enough to report progress without a terminal.
 LONG = 10_000
 
-console = Console(stderr=True, markup=False, highlight=False)
+console = Console(stderr=True, markup=False, highlight=False, force_interactive=is_watched())
 
 
 def print_line(line: str, style: str | None = None) -> None:
@@ -40,7 +42,7 @@ def warnings_as_lines() -> Iterator[None]:
 def image_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Yield ``(split, done, total) -> None``, which reports rendered images or records read: a line a split, and a bar.
 
-    Without a terminal there is no bar. A long split then has a line at each quarter.
+    Where nobody watches there is no bar. A long split then has a line at each quarter.
     """
     bar = Progress(
         TextColumn("{task.description}"),

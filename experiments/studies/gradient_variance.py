@@ -21,7 +21,7 @@ from common.attention.locations import parse_sigma
 from common.attention.model import AttentionModel, make_hyper
 from common.data import sample_batch
 from common.policy_gradient import Estimator, make_estimator
-from experiments.cli.command_line import interruptible, parse, user_errors
+from experiments.cli.command_line import computing, parse
 from experiments.cli.console import console, print_line, print_warning
 from experiments.output.json_files import write_json
 from experiments.plots.gradients import variance_figure
@@ -269,7 +269,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = sys.argv[1:] if args is None else args
     config = parse(VarianceConfig, "python -m experiments.studies.gradient_variance", args)
-    with interruptible("interrupted; nothing was written"), user_errors():
+    with computing("interrupted; nothing was written"):
         record = measure(config)
         if config.output is not None:
             write_json(config.output, record)

@@ -11,6 +11,8 @@ from rich.text import Text
 from common.data.extras import require_extra
 from common.data.tasks import find_task
 from experiments.cli.command_line import user_errors
+from experiments.cli.console import console
+from experiments.cli.device import require_device_of_children
 from experiments.cli.stopping import Stop
 from experiments.sweeps import local, ray_cluster
 from experiments.sweeps.cells import validate
@@ -57,10 +59,12 @@ def run_sweep(study: Study, options: Options, resume_with: str) -> int:
       resume_with: the command that resumes the sweep, for messages.
 
     Returns:
-      The exit status: 0, 1 if a cell failed, 130 after Ctrl-C. Bad input exits with one line and status 2.
+      The exit status: 0, 1 if a cell failed, 130 after Ctrl-C, SIGTERM or SIGHUP. Bad input exits with one line and
+      status 2.
     """
-    console = Console(stderr=True, markup=False, highlight=False)
     with user_errors():
+        if options.launcher == "local" and not options.dry_run:
+            require_device_of_children()
         plan = make_plan(study)
         execute = launcher(options)
         folder = options.sweep_dir or Path("runs") / f"ablate-{plan.name}"

@@ -1,4 +1,4 @@
-"""The display of a running sweep: a live table on a terminal, plain lines elsewhere."""
+"""The display of a running sweep: a live table where a person watches, plain lines elsewhere."""
 
 import time
 from collections import Counter
@@ -37,12 +37,12 @@ class Board:
         self._live = Live(get_renderable=self.table, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Board":
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.stop()
 
     def waiting(self) -> list[Cell]:
@@ -79,7 +79,7 @@ class Board:
         if status.state in ("finished", "failed"):
             ended = sum(s.state in ("finished", "failed") for s in self.statuses.values())
             message = f"[{ended}/{len(self.statuses)}] {message}"
-        if not self._console.is_terminal or status.state in ("failed", "stopped"):
+        if not self._console.is_interactive or status.state in ("failed", "stopped"):
             self._console.print(Text(message, "red" if status.state == "failed" else ""), soft_wrap=True)
 
     def summary(self) -> str:

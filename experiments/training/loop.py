@@ -18,7 +18,7 @@ from common.data import Dataset
 from common.training.checkpoints import Checkpoints
 from common.training.step import Model, TrainState, remember_best
 from experiments.cli.console import console, print_line, print_warning
-from experiments.cli.stopping import Stop
+from experiments.cli.stopping import Stop, is_hangup
 from experiments.evaluation.errors import validation_errors
 from experiments.training.config import Experiment, TrainingConfig
 from experiments.training.programs import Programs, learning_rate_schedule
@@ -67,7 +67,7 @@ def train(
 
     Raises:
       NotFinite: a metric of a step is NaN or infinite (see `require_finite`).
-      Interrupted: after Ctrl-C or SIGTERM, with the state saved.
+      Interrupted: after Ctrl-C, SIGTERM or SIGHUP, with the state saved.
       OSError: a checkpoint or a line of metrics cannot be written.
     """
     config, size = experiment.training, len(dataset.train.labels)
@@ -213,7 +213,7 @@ def show_progress(bar: Progress, task: Any, record: Mapping[str, Any]) -> None:
 
 
 def progress_bar() -> Progress:
-    """Return a bar as wide as the terminal; it shows nothing where standard error is no terminal."""
+    """Return a bar as wide as the terminal; it shows nothing where nobody watches standard error."""
     return Progress(
         TaskProgressColumn(table_column=Column(no_wrap=True)),
         BarColumn(None, table_column=Column(ratio=1, min_width=4)),
@@ -228,7 +228,11 @@ def progress_bar() -> Progress:
 
 
 def announce_stop(number: int) -> None:
-    """Print the effect of a request to stop, and let the next such signal end the program at once."""
-    signal.signal(number, signal.SIG_DFL)
+    """Print the effect of a request to stop, and let the next such signal end the program at once.
+
+    A closed terminal sends its signal more than once, so the next one of it has no effect.
+    """
+    if not is_hangup(number):
+        signal.signal(number, signal.SIG_DFL)
     console.show_cursor()  # The progress bar hid it, and would not show it again after a second signal.
     print_line("stopping after this chunk of steps; press Ctrl-C again to stop at once without saving")

@@ -16,9 +16,9 @@ from common.extensions import describe_arrays
 from common.training.checkpoints import CheckpointError
 from common.training.optimizers import unread_settings
 from experiments.cli.command_line import (
+    computing,
     exit_interrupted,
     fail,
-    interruptible,
     parse_preset,
     resume_command,
     user_errors,
@@ -79,7 +79,7 @@ def run(
     """Train, evaluate once on the test set, draw and report.
 
     Exits with one line and status 2 on bad input, on a step that is not finite, on a full disk and on too little memory
-    of the device, and with status 130 after Ctrl-C.
+    of the device, and with status 130 after Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
       family: what is trained.
@@ -94,7 +94,7 @@ def run(
     """
     run_dir = experiment.output.run_dir or Path("runs") / default_name(family, experiment, preset)
     with contextlib.ExitStack() as held:
-        with interruptible("interrupted before the first step"), user_errors():
+        with computing("interrupted before the first step"):
             check_run_directory(run_dir, family, experiment, preset)
             resumed = is_resumed(run_dir, experiment.output.resume)
             check_configuration(family, experiment, preset, resumed)

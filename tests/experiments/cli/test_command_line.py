@@ -222,10 +222,10 @@ def test_errors_of_own_code_name_its_line(capsys, tmp_path, monkeypatch):
 
 def test_a_closed_pipe_ends_the_help_quietly():
     """`head` closes its end of the pipe."""
-    program = "from experiments.cost import main; main(['--help'])"
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "experiments.cost", "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -1,9 +1,9 @@
 """A stand-in for the command line of a run in tests of sweeps: it starts fast and trains nothing.
 
 Its errors follow from its configuration and seed. The files of the folder ``FAKE`` set its behaviour, by ``units``:
-``fail-8`` ends with an error, ``kill-8`` is killed once, ``wait-8`` waits until ``go`` exists, ``stop-8`` sends Ctrl-C
-to the sweep and waits until the sweep passes it on. Starts are written into ``starts``. With the argument ``together``
-it stands in for the process that runs the cells which standard input lists.
+``fail-8`` ends with an error, ``kill-8`` is killed once, ``wait-8`` waits until ``go`` exists, ``stop-8`` sends the
+signal that it holds, by default Ctrl-C, to the sweep and waits until the sweep passes it on. Starts are written into
+``starts``. With the argument ``together`` it stands in for the process that runs the cells which standard input lists.
 """
 
 import json
@@ -51,9 +51,10 @@ def run(identity, run_dir, resume):
         (files / f"kill-{units}").unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     if (files / f"stop-{units}").exists():
+        number = int((files / f"stop-{units}").read_text() or signal.SIGINT)
         (files / f"stop-{units}").unlink()
         signal.signal(signal.SIGTERM, lambda *_: (print("saved"), sys.exit(130)))
-        os.kill(os.getppid(), signal.SIGINT)
+        os.kill(os.getppid(), number)
         while True:
             time.sleep(0.01)
     if (files / f"wait-{units}").exists():

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import threading
 from pathlib import Path
 
@@ -129,8 +130,9 @@ def test_results_that_lack_a_newer_field_count_with_its_default(run, fake):
     assert read_results(run.sweep, cell) is None
 
 
-def test_ctrl_c_reaches_the_running_cell_once_and_no_other_starts(run, fake):
-    fake.set("stop-8")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_reaches_the_running_cell_once_and_no_other_starts(run, fake, number):
+    (fake.folder / "stop-8").write_text(str(int(number)))
     statuses = run(4, 8, 16)
     assert statuses == [(4, 0, "running", ""), (4, 0, "finished", ""), (8, 0, "running", ""), (8, 0, "stopped", "")]
     assert (cell_folder(run.sweep, run.cells[1]) / "log.txt").read_text().splitlines()[-1] == "saved"

@@ -151,7 +151,9 @@ def test_a_step_that_is_not_finite_ends_the_run_and_is_not_saved(tmp_path, bad):
     assert [record["step"] for record in read_metrics(tmp_path)] == [s for s in (2, 3, 4, 6, 8, 9, 10) if s <= good]
 
 
-@pytest.mark.parametrize("number, step", [(signal.SIGINT, 3), (signal.SIGINT, 8), (signal.SIGTERM, 4)])
+@pytest.mark.parametrize(
+    "number, step", [(signal.SIGINT, 3), (signal.SIGINT, 8), (signal.SIGTERM, 4), (signal.SIGHUP, 4)]
+)
 def test_a_run_stopped_by_a_signal_resumes_to_the_same_bits(tmp_path, monkeypatch, capsys, number, step):
     whole = run(tmp_path / "whole", WRONG[:9], evaluate_every=4)
     append, before = MetricsWriter.append, signal.getsignal(number)
@@ -193,6 +195,16 @@ def test_a_second_ctrl_c_ends_the_program(tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         run(tmp_path, WRONG, evaluate_every=3)
     assert handlers == [signal.SIG_DFL]
+
+
+def test_a_second_signal_of_a_closed_terminal_does_not_end_the_program(tmp_path, monkeypatch):
+    def append(self, record):
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+
+    monkeypatch.setattr(MetricsWriter, "append", append)
+    with pytest.raises(Interrupted, match="stopped after step 3, which is saved"):
+        run(tmp_path, WRONG, evaluate_every=3)
 
 
 def test_the_first_ctrl_c_shows_the_hidden_cursor(tmp_path, monkeypatch):
