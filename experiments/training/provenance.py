@@ -132,19 +132,27 @@ def _digest_of(**splits: Source) -> str:
 
 
 def commit(sources: Sequence[Path] = ()) -> str | None:
-    """Return the commit of the code, with ``-dirty`` where the tree differs from it; None outside a repository.
+    """Return the commit of the code, with ``-dirty`` where the tree differs from it; None outside its own repository.
+
+    Code that is installed or unpacked somewhere inside another repository has none: that commit would not be its own.
 
     Args:
       sources: files that a run uses; one of them that the repository holds but does not track counts as a difference.
     """
+    root = Path(__file__).resolve().parents[2]
+    # In a hook of another repository, git's variables name that one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
-        folder = Path(__file__).parent
-        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *words], cwd=root, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return None
+        git("ls-files", "--error-unmatch", "--", __file__)
         described = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-        root = Path(git("rev-parse", "--show-toplevel"))
         inside = [str(path.resolve()) for path in sources if path.resolve().is_relative_to(root)]
         untracked = git("ls-files", "--others", "--", *inside) if inside else ""
     except (OSError, subprocess.CalledProcessError):

@@ -118,30 +118,72 @@ def test_commit_and_device_are_recorded():
     assert commit is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", commit)
 
 
-def test_the_commit_is_marked_if_files_were_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "code.py"))
-    assert provenance.commit() is None
+@pytest.fixture
+def git():
+    """Runs git in a folder."""
 
-    def git(*words):
+    def call(folder, *words):
         identity = ("-c", "user.name=a", "-c", "user.email=a@b")
-        done = subprocess.run(["git", *identity, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    git("init")
-    (tmp_path / "code.py").write_text("x = 1")
-    git("add", ".")
-    git("commit", "-m", "one")
-    assert provenance.commit() == git("rev-parse", "HEAD")
-    (tmp_path / "code.py").write_text("x = 2")
-    assert provenance.commit() == git("rev-parse", "HEAD") + "-dirty"
-    git("checkout", "code.py")
-    own = tmp_path / "my_reward.py"
+    return call
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """A file that stands for the module in a folder that stands for the project."""
+    path = tmp_path / "project" / "experiments" / "training" / "code.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("x = 1")
+    monkeypatch.setattr(provenance, "__file__", str(path))
+    return path
+
+
+def test_the_commit_is_marked_if_files_were_changed(tmp_path, code, git):
+    project = tmp_path / "project"
+    assert provenance.commit() is None
+    git(project, "init")
+    git(project, "add", ".")
+    git(project, "commit", "-m", "one")
+    assert provenance.commit() == git(project, "rev-parse", "HEAD")
+    code.write_text("x = 2")
+    assert provenance.commit() == git(project, "rev-parse", "HEAD") + "-dirty"
+    git(project, "checkout", str(code))
+    own = project / "my_reward.py"
     own.write_text("")
-    assert provenance.commit() == git("rev-parse", "HEAD")
-    assert provenance.commit([own]) == git("rev-parse", "HEAD") + "-dirty", "a file that the run uses is not tracked"
-    git("add", ".")
-    git("commit", "-m", "two")
-    assert provenance.commit([own]) == git("rev-parse", "HEAD")
+    assert provenance.commit() == git(project, "rev-parse", "HEAD")
+    assert provenance.commit([own]) == git(project, "rev-parse", "HEAD") + "-dirty", "a file of the run is not tracked"
+    git(project, "add", ".")
+    git(project, "commit", "-m", "two")
+    assert provenance.commit([own]) == git(project, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("place", [".", "project"])
+def test_the_commit_of_another_repository_is_not_recorded(tmp_path, code, git, place, tracked):
+    """The code is installed or unpacked in it, perhaps as the only thing, or is a copy that it tracks."""
+    theirs = tmp_path / place
+    git(theirs, "init")
+    (theirs / "theirs.py").write_text("")
+    git(theirs, "add", "." if tracked else "theirs.py")
+    git(theirs, "commit", "-m", "theirs")
+    assert (provenance.commit() is None) == (not tracked or place == ".")
+
+
+def test_the_commit_is_that_of_the_code_in_a_hook_of_another_repository(tmp_path, code, git, monkeypatch):
+    """Git sets variables for hooks."""
+    commits = []
+    for folder in (tmp_path / "project", tmp_path / "theirs"):
+        folder.mkdir(exist_ok=True)
+        (folder / "own.py").write_text(str(folder))
+        git(folder, "init")
+        git(folder, "add", ".")
+        git(folder, "commit", "-m", "one")
+        commits.append(git(folder, "rev-parse", "HEAD"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "theirs" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "theirs"))
+    assert provenance.commit() == commits[0] != commits[1]
 
 
 @pytest.fixture
