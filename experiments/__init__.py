@@ -1,5 +1,7 @@
 """The commands. Nothing outside this folder parses flags, draws plots or writes reports."""
 
+import logging
+import os
 import signal
 import sys
 
@@ -12,6 +14,10 @@ if IS_COMMAND:
     # `command_line.interruptible` it ends the program silently.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     keep_writable()
+    # Pictures are drawn into files, and notebooks set a backend that other programs lack. What Matplotlib says of fonts
+    # and of its cache folder changes no picture.
+    os.environ.pop("MPLBACKEND", None)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 try:
     import fcntl  # noqa: F401, locks run directories
 except ImportError:

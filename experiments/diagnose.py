@@ -61,7 +61,7 @@ def run(config: Diagnosis) -> dict[str, Any]:
       OSError: a file cannot be written.
     """
     from experiments.plots.diagnosis import diagnosis_figure
-    from experiments.plots.style import save_figure
+    from experiments.plots.pictures import draw_picture
     from experiments.reports.run_page import write_report
 
     check_ranges(config)
@@ -84,7 +84,7 @@ def run(config: Diagnosis) -> dict[str, Any]:
     print_tables(diagnosis_tables(result, names))
     facts = {"after_step": restored.step(), "names": names} | environment()
     write_sealed(config.run_dir / "diagnosis.json", facts | result)
-    save_figure(diagnosis_figure(result, names), config.run_dir / "plots" / "diagnosis.png")
+    draw_picture(config.run_dir / "plots" / "diagnosis.png", lambda: diagnosis_figure(result, names))
     if (config.run_dir / "report.html").exists():
         write_report(config.run_dir)
     print(f"diagnosis: {config.run_dir / 'diagnosis.json'}")

@@ -19,6 +19,7 @@ from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import digest, environment
 from experiments.training.restore import read_run
+from experiments.training.run import draw
 from experiments.training.run_directory import read_identity
 from experiments.training.trust import trust
 
@@ -97,7 +98,7 @@ def evaluate(config: Evaluation) -> None:
     if config.plots:
         from experiments.reports.run_page import write_report
 
-        built.draw(params, config.run_dir)
+        draw(built, params, config.run_dir)
         print(f"report: {write_report(config.run_dir)}")
 
 

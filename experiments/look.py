@@ -74,17 +74,15 @@ def look(config: Looking) -> None:
     if config.output is None:
         return
     from experiments.plots.looks import Seen, look_gif, look_sheet
-    from experiments.plots.style import save_figure
+    from experiments.plots.pictures import render
 
     names = agent.images.class_names
     seen = [
         Seen(f"{path.name}: {text}", each.image, each.locations, each.boxes, each.probabilities)
         for path, text, each in zip(config.images, texts, looks, strict=True)
     ]
-    if config.output.suffix.lower() == ".gif":
-        write_bytes(config.output, look_gif(seen, names))
-    else:
-        save_figure(look_sheet(seen, names), config.output)
+    draw = look_gif if config.output.suffix.lower() == ".gif" else look_sheet
+    write_bytes(config.output, render(config.output, lambda: draw(seen, names)))
     print(f"picture: {config.output}")
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
 from common.attention.glimpse import glimpse_boxes, make_sensor, subtract_mean
 from common.attention.model import AttentionModel
@@ -17,14 +16,16 @@ from common.training.evaluation import error_interval, over_batches, predicted
 from experiments.evaluation.errors import TEST_SEED
 from experiments.plots.animation import episode_gif
 from experiments.plots.arrays import Glimpses, Images, Locations
-from experiments.plots.classifiers import draw_learning_curves, symbol_figures
+from experiments.plots.classifiers import symbol_drawings
 from experiments.plots.confusions import confusion_matrix
+from experiments.plots.curves import learning_curves
 from experiments.plots.episodes import episode_sheet, retina_sheet
 from experiments.plots.errors import error_by_glimpse
 from experiments.plots.history import SHOWN_IMAGES
 from experiments.plots.locations import location_heatmaps
-from experiments.plots.style import save_figure
+from experiments.plots.pictures import Drawing, draw_pictures
 from experiments.reports.episodes import write_episodes
+from experiments.training.run_directory import read_metrics
 
 
 class Played(NamedTuple):
@@ -85,31 +86,35 @@ def draw_agent(attention: AttentionModel, params: object, dataset: Dataset, run_
     boxes_at = functools.partial(glimpse_boxes, retina=attention.retina, height=height, width=width)
     boxes = np.asarray(jax.jit(jax.vmap(jax.vmap(boxes_at)))(jnp.asarray(locations)), np.float64)
 
-    draw_learning_curves(run_dir)
-    figures = {
-        "episodes": episode_sheet(images, labels, locations, boxes, probabilities, names),
-        "retina": retina_sheet(glimpses, images, labels, boxes, probabilities, names),
-        **(_class_figures if attention.sequence is None else _sequence_figures)(played, test_labels, dataset),
+    drawings: dict[str, Drawing] = {
+        "learning_curves.png": functools.partial(learning_curves, read_metrics(run_dir)),
+        "episodes.png": functools.partial(episode_sheet, images, labels, locations, boxes, probabilities, names),
+        "retina.png": functools.partial(retina_sheet, glimpses, images, labels, boxes, probabilities, names),
+        **(_class_drawings if attention.sequence is None else _sequence_drawings)(played, test_labels, dataset),
+        "episodes.gif": functools.partial(
+            episode_gif, images, labels, locations, boxes, glimpses, probabilities, names
+        ),
     }
-    for name, figure in figures.items():
-        save_figure(figure, plots / f"{name}.png")
-    episode_gif(images, labels, locations, boxes, glimpses, probabilities, names, plots / "episodes.gif")
+    draw_pictures(plots, drawings)
     write_episodes(plots / "episodes.json", images, labels, locations, boxes, glimpses, probabilities, names, rewards)
 
 
-def _class_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Figure]:
-    """Return the figures of all N test images whose labels `[N]` are single classes."""
+def _class_drawings(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Drawing]:
+    """Return the drawings of all N test images whose labels `[N]` are single classes."""
     guesses = played.logits.argmax(-1)
+    locations = np.swapaxes(played.locations, 0, 1)
     by_glimpse = [error_interval(guess, labels) for guess in guesses.T]
     return {
-        "locations": location_heatmaps(np.swapaxes(played.locations, 0, 1), dataset.height, dataset.width),
-        "confusion": confusion_matrix(labels, guesses[:, -1], dataset.class_names, path="Greedy path"),
-        "error_by_glimpse": _by_glimpse(by_glimpse),
+        "locations.png": functools.partial(location_heatmaps, locations, dataset.height, dataset.width),
+        "confusion.png": functools.partial(
+            confusion_matrix, labels, guesses[:, -1], dataset.class_names, path="Greedy path"
+        ),
+        "error_by_glimpse.png": _by_glimpse(by_glimpse),
     }
 
 
-def _sequence_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Figure]:
-    """Return the figures of all N test images whose labels `[N, S]` are sequences."""
+def _sequence_drawings(played: Played, labels: np.ndarray, dataset: Dataset) -> dict[str, Drawing]:
+    """Return the drawings of all N test images whose labels `[N, S]` are sequences."""
     most, end = labels.shape[1], dataset.num_classes - 1
     each = played.logits.shape[1] // most
     logits = np.asarray(played.logits)
@@ -123,12 +128,14 @@ def _sequence_figures(played: Played, labels: np.ndarray, dataset: Dataset) -> d
     taken = each * np.minimum((symbols != end).sum(axis=1) + 1, most)
     locations = np.swapaxes(played.locations, 0, 1)
     return {
-        "locations": location_heatmaps(locations, dataset.height, dataset.width, taken=taken, glimpses_per_target=each),
-        "error_by_glimpse": _by_glimpse(by_glimpse, each),
-        **symbol_figures(symbols, labels, dataset.class_names, "Greedy path, symbols"),
+        "locations.png": functools.partial(
+            location_heatmaps, locations, dataset.height, dataset.width, taken=taken, glimpses_per_target=each
+        ),
+        "error_by_glimpse.png": _by_glimpse(by_glimpse, each),
+        **symbol_drawings(symbols, labels, dataset.class_names, "Greedy path, symbols"),
     }
 
 
-def _by_glimpse(entries: list[dict[str, Any]], glimpses_per_target: int | None = None) -> Figure:
+def _by_glimpse(entries: list[dict[str, Any]], glimpses_per_target: int | None = None) -> Drawing:
     errors, low, high = (np.array([entry[name] for entry in entries]) for name in ("error", "low", "high"))
-    return error_by_glimpse(errors, low, high, glimpses_per_target)
+    return functools.partial(error_by_glimpse, errors, low, high, glimpses_per_target)

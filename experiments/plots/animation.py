@@ -20,10 +20,10 @@ from experiments.plots.arrays import (
     Probabilities,
     Targets,
     likeliest_classes,
-    names_of,
     to_pixels,
 )
 from experiments.plots.episodes import NUMBER_GAP, seen_rgb, verdict_so_far
+from experiments.plots.names import shown_names
 from experiments.plots.style import (
     FAINT,
     INK,
@@ -32,8 +32,10 @@ from experiments.plots.style import (
     draw_boxes,
     draw_path,
     glimpse_colours,
+    in_lines,
     show_image,
     spread,
+    upright_height,
 )
 from experiments.plots.symbols import draw_symbols
 
@@ -73,7 +75,7 @@ def episode_gif(
       The bytes of a GIF of a frame for each glimpse, up to the end of the longest reading.
     """
     steps, count = len(locations), min(len(images), max_images)
-    names = names_of(class_names, probabilities.shape[-1])
+    names = shown_names(class_names, probabilities.shape[-1])
     steps = int(glimpses_taken(labels[:count], probabilities[:, :count]).max())
     frames = [
         _frame(step, steps, count, images, labels, locations, boxes, glimpses, probabilities, names)
@@ -135,8 +137,8 @@ def _frame(
 ) -> PillowImage.Image:
     """Draw the first `count` episodes after glimpse `step` of `steps` as an RGB picture."""
     height, width = images.shape[1:3]
-    side = 2.1
-    figure = Figure(figsize=(side * count + 0.3, 2 * side * height / width + 2.3), dpi=100)
+    side, below = 2.1, max(0.32, 0.08 + upright_height(names, 6.5))
+    figure = Figure(figsize=(side * count + 0.3, 2 * side * height / width + 1.98 + below), dpi=100)
     canvas = FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
         3,
@@ -145,7 +147,7 @@ def _frame(
         left=0.15 / figure.get_figwidth(),
         right=1 - 0.15 / figure.get_figwidth(),
         top=1 - 0.68 / figure.get_figheight(),
-        bottom=0.32 / figure.get_figheight(),
+        bottom=below / figure.get_figheight(),
         wspace=0.07,
         hspace=0.05,
     )
@@ -171,7 +173,8 @@ def _frame(
         draw_path(axes, path[: now + 1], colours, places[: now + 1])
         draw_symbols(axes, places, reading, names, until=now)
         title, colour = verdict_so_far(np.asarray(labels[index]), probabilities[:, index], now, names)
-        axes.set_title(title, loc="left", fontsize=9.5, color=colour, fontweight="bold")
+        size = 9.5 if "\n" not in in_lines(title, side, 9.5) else 8.0
+        axes.set_title(in_lines(title, side, size), loc="left", fontsize=size, color=colour, fontweight="bold")
         axes = figure.add_subplot(grid[1, index])
         show_image(axes, seen_rgb(glimpses[: now + 1, index], boxes[: now + 1, index], height, width))
         shown = likeliest_classes(probabilities[:, index], reading.label, limit=10 if reading.end is None else 12)
@@ -184,7 +187,7 @@ def _draw_bars(axes: Axes, belief: np.ndarray, shown: np.ndarray, label: int, na
     """Draw belief `[classes]` as bars over the classes `shown`, the true class on a green ground."""
     bars = axes.bar(np.arange(len(shown)), belief[shown], width=0.82, color=SERIES[0])
     labels = [names[index] for index in shown]
-    turn = 90 if max(len(name) for name in labels) > 2 else 0
+    turn = 90 if upright_height(labels, 6.5) else 0
     axes.set_xticks(np.arange(len(shown)), labels, fontsize=7.5 if not turn else 6.5, rotation=turn)
     axes.tick_params(length=0, colors=FAINT, pad=2)
     axes.axvspan(*(np.flatnonzero(shown == label)[0] + np.array([-0.5, 0.5])), color=RIGHT, alpha=0.13, linewidth=0)

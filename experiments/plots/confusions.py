@@ -7,7 +7,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from experiments.plots.arrays import Counts, Labels, names_of
+from experiments.plots.arrays import Counts, Labels
+from experiments.plots.names import shown_names
 from experiments.plots.style import BELIEF_MAP, INK, figure_of, number_text
 
 
@@ -28,8 +29,9 @@ def confusion_matrix(
     """
     if class_names is None:
         highest = max(int(np.max(labels, initial=0)), int(np.max(predictions, initial=0)))
-        class_names = names_of(None, highest + 1)
+        class_names = [str(number) for number in range(highest + 1)]
     classes = len(class_names)
+    class_names = shown_names(class_names, classes)
     counts = confusion_counts(labels, predictions, classes)
     totals = counts.sum(axis=1, keepdims=True)
     shares = 100.0 * counts / np.maximum(totals, 1)

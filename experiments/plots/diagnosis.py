@@ -9,7 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from experiments.output.text import range_text
+from experiments.plots.names import shown_text
 from experiments.plots.style import INK, SERIES, figure_of, plain_log_axis, tidy
+
+# Characters of the name of a choice of locations.
+LONGEST_NAME = 40
 
 
 def diagnosis_figure(diagnosis: Mapping[str, Any], names: Mapping[str, str]) -> Figure:
@@ -61,7 +65,7 @@ def _draw_locations(axes: Axes, by_locations: Mapping[str, Any], names: Mapping[
     axes.errorbar(value, places, xerr=around, fmt="none", ecolor=INK, elinewidth=1.0, capsize=3)
     for place, error, top in zip(places, value, value + around[1], strict=True):
         axes.annotate(f"{error:.2f}", (top, place), (3, 0), textcoords="offset points", va="center", fontsize=8.5)
-    axes.set_yticks(places, [names[name] for name in by_locations], fontsize=8)
+    axes.set_yticks(places, [shown_text(names[name], LONGEST_NAME) for name in by_locations], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.2 * float((value + around[1]).max()) or 1.0)
     _in_per_cent(axes, x=True)

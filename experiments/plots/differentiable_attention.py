@@ -1,5 +1,6 @@
 """Figures of networks with differentiable attention, drawn into `plots/` after training."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from common.training.step import Model
 from experiments.evaluation.errors import TEST_SEED
 from experiments.evaluation.places import split_layouts, true_boxes
 from experiments.evaluation.reading import read_episode
-from experiments.output.files import write_bytes
 from experiments.plots.animation import figures_gif
 from experiments.plots.attention_sheets import attention_sheet, transformer_sheet
 from experiments.plots.classifiers import draw_classifier
 from experiments.plots.episodes import verdict
 from experiments.plots.history import SHOWN_IMAGES, Viewer, read_history
-from experiments.plots.style import save_figure
+from experiments.plots.names import shown_names
+from experiments.plots.pictures import Drawing, draw_picture, draw_pictures
 from stn.colocalisation import Colocaliser
 from stn.models import StnModel
 from stn.soft_attention.model import SoftModel
@@ -33,7 +34,8 @@ def _verdicts(model: Model, params: Any, dataset: Dataset) -> list[tuple[str, st
     predict = jax.jit(model.predict, static_argnums=3)
     scores = np.asarray(predict(params, jax.random.key(TEST_SEED), jnp.asarray(shown), "greedy"))
     episodes = [read_episode(np.asarray(labels[index]), np.atleast_2d(belief)) for index, belief in enumerate(scores)]
-    return [verdict(episode, dataset.class_names) for episode in episodes]
+    names = shown_names(dataset.class_names, dataset.num_classes)
+    return [verdict(episode, names) for episode in episodes]
 
 
 def _sheet(arrays: dict[str, np.ndarray], images: int, title: str = "", **marks: Any) -> Figure:
@@ -44,13 +46,14 @@ def _sheet(arrays: dict[str, np.ndarray], images: int, title: str = "", **marks:
 
 def _draw_transformers(view: Viewer, params: Any, run_dir: Path, **marks: Any) -> None:
     """Draw the transformers at work, with marks, and an animation of the same at each validation."""
-    plots = run_dir / "plots"
     if not (arrays := view(params)):
         return
-    save_figure(_sheet(arrays, SHOWN_IMAGES, **marks), plots / "transformers.png")
-    sheets = [_sheet(earlier, MOVING_IMAGES, f"step {step:,}") for step, earlier in read_history(run_dir)]
-    if sheets:
-        write_bytes(plots / "training.gif", figures_gif(sheets))
+    drawings: dict[str, Drawing] = {"transformers.png": functools.partial(_sheet, arrays, SHOWN_IMAGES, **marks)}
+    if history := list(read_history(run_dir)):
+        drawings["training.gif"] = lambda: figures_gif(
+            _sheet(earlier, MOVING_IMAGES, f"step {step:,}") for step, earlier in history
+        )
+    draw_pictures(run_dir / "plots", drawings)
 
 
 def draw_stn(stn: StnModel, params: Any, dataset: Dataset, run_dir: Path, batch_size: int, view: Viewer) -> None:
@@ -73,5 +76,6 @@ def draw_soft(soft: SoftModel, params: Any, dataset: Dataset, run_dir: Path, bat
     draw_classifier(soft.model, params, dataset, run_dir, batch_size)
     shown = np.asarray(dataset.test.images)[:SHOWN_IMAGES]
     attended = jax.tree.map(np.asarray, jax.jit(soft.attend)(params, shown))
-    sheet = attention_sheet(shown, attended.maps, soft.cell, attended.patches, _verdicts(soft.model, params, dataset))
-    save_figure(sheet, run_dir / "plots" / "attention.png")
+    verdicts = _verdicts(soft.model, params, dataset)
+    sheet = functools.partial(attention_sheet, shown, attended.maps, soft.cell, attended.patches, verdicts)
+    draw_picture(run_dir / "plots" / "attention.png", sheet)

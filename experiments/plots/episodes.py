@@ -27,10 +27,10 @@ from experiments.plots.arrays import (
     Rgb,
     Targets,
     likeliest_classes,
-    names_of,
     to_pixels,
     to_rgb,
 )
+from experiments.plots.names import shown_names
 from experiments.plots.style import (
     BELIEF_MAP,
     FAINT,
@@ -42,9 +42,11 @@ from experiments.plots.style import (
     draw_path,
     figure_of,
     glimpse_colours,
+    in_lines,
     message_figure,
     show_image,
     spread,
+    upright_height,
 )
 from experiments.plots.symbols import draw_symbols, glimpse_title, mark_symbols
 
@@ -163,11 +165,12 @@ def episode_sheet(
     count = min(len(images), max_images)
     if not count:
         return message_figure("No episodes to show")
-    names = names_of(class_names, probabilities.shape[-1])
+    names = shown_names(class_names, probabilities.shape[-1])
     columns = min(count, 3)
     rows = math.ceil(count / columns)
     height, width = images.shape[1:3]
-    figure = figure_of(5.0 * columns + 0.8, (2.6 * height / width + 0.45) * rows + 0.1, gap=0.07)
+    below = upright_height(names, 7.5)
+    figure = figure_of(5.0 * columns + 0.8, (2.6 * height / width + 0.45 + below) * rows + 0.1, gap=0.07)
     grid = figure.add_gridspec(rows, 2 * columns, width_ratios=[1.0, 0.72] * columns)
     path = to_pixels(locations, height, width)
     for index in range(count):
@@ -184,7 +187,7 @@ def episode_sheet(
         draw_path(axes, taken, colours, places)
         draw_symbols(axes, places, reading, names)
         title, colour = verdict(reading, names)
-        axes.set_title(title, loc="left", fontsize=10.5, color=colour, fontweight="bold")
+        axes.set_title(in_lines(title, 2.9, 10.5), loc="left", fontsize=10.5, color=colour, fontweight="bold")
         axes = figure.add_subplot(grid[row, 2 * column + 1])
         _draw_belief(axes, probabilities[:, index], reading, names)
     bar = figure.colorbar(
@@ -213,7 +216,7 @@ def _draw_belief(axes: Axes, beliefs: np.ndarray, reading: Reading, names: Seque
     axes.grid(which="minor", color="#d9dde3", linewidth=0.5)
     axes.tick_params(which="minor", length=0)
     labels = [names[index] for index in shown]
-    turn = 90 if max(len(name) for name in labels) > 2 else 0
+    turn = 90 if upright_height(labels, 7.5) else 0
     axes.set_xticks(np.arange(len(shown)), labels, fontsize=7.5, rotation=turn)
     every = math.ceil(steps / 12)
     axes.set_yticks(np.arange(0, steps, every), [str(step + 1) for step in range(0, steps, every)], fontsize=7.5)
@@ -269,7 +272,7 @@ def retina_sheet(
     if not count or not steps:
         return message_figure("No glimpses to show")
     height, width = images.shape[1:3]
-    names, scales = names_of(class_names, probabilities.shape[-1]), glimpses.shape[2]
+    names, scales = shown_names(class_names, probabilities.shape[-1]), glimpses.shape[2]
     cell = 1.45
     strip = cell / scales if scales > 1 else cell / 3
     figure = figure_of(cell * (steps + 2) + 0.3, count * (cell * height / width + strip + 0.36) + 0.1, gap=0.035)
@@ -282,7 +285,7 @@ def retina_sheet(
         show_image(axes, images[index])
         axes.set_anchor("S")
         name = reading.text(reading.label, names)
-        axes.set_title(f"image: {name}", fontsize=9, color=INK, fontweight="bold")
+        axes.set_title(in_lines(f"image: {name}", cell, 9), fontsize=9, color=INK, fontweight="bold")
         for step in range(taken):
             axes = figure.add_subplot(grid[2 * index, step + 1])
             show_image(axes, seen_rgb(glimpses[step : step + 1, index], boxes[step : step + 1, index], height, width))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.plots.animation import figures_gif
 from experiments.plots.arrays import to_pixels
+from experiments.plots.names import shown_names, shown_text
 from experiments.plots.style import (
     FAINT,
     INK,
@@ -16,6 +17,7 @@ from experiments.plots.style import (
     draw_path,
     figure_of,
     glimpse_colours,
+    in_lines,
     show_image,
     spread,
     tidy,
@@ -24,6 +26,8 @@ from experiments.plots.style import (
 # Distance between the numbers of a path, as a fraction of the width of the image.
 _GAP = 0.07
 MOST_CLASSES = 10
+# Characters of a title above its image.
+LONGEST_TITLE = 40
 CAPTION = "Numbers and colours: the order of the glimpses. Boxes of one colour: the scales of a glimpse."
 
 
@@ -53,13 +57,14 @@ def look_sheet(seen: Sequence[Seen], class_names: Sequence[str], taken: int | No
       class_names: of the classes.
       taken: how many glimpses of each are shown; None for all.
     """
+    names = shown_names(class_names, len(class_names))
     height, width = seen[0].image.shape[:2]
     rows = len(seen)
     figure = figure_of(6.4, (3.0 * height / width + 0.3) * rows, gap=0.06)
     grid = figure.subplots(rows, 2, squeeze=False, width_ratios=[1.0, 1.0])
     for each, (left, right) in zip(seen, grid, strict=True):
         _draw_image(left, each, taken or len(each.locations))
-        _draw_probabilities(right, each.probabilities[: taken or len(each.locations)], class_names, len(each.locations))
+        _draw_probabilities(right, each.probabilities[: taken or len(each.locations)], names, len(each.locations))
     figure.supxlabel(CAPTION, fontsize=8.5, color=FAINT)
     return figure
 
@@ -80,7 +85,8 @@ def _draw_image(axes: Axes, seen: Seen, taken: int) -> None:
         draw_boxes(axes, boxes, colour, strength=0.7)
     path = to_pixels(seen.locations, height, width)[:taken]
     draw_path(axes, path, colours[:taken], spread(path, _GAP * width, height, width))
-    axes.set_title(seen.title, loc="left", fontsize=10.5, color=INK, fontweight="bold")
+    title = in_lines(shown_text(seen.title, LONGEST_TITLE), 2.9, 10.5)
+    axes.set_title(title, loc="left", fontsize=10.5, color=INK, fontweight="bold")
 
 
 def _draw_probabilities(axes: Axes, probabilities: np.ndarray, class_names: Sequence[str], glimpses: int) -> None:

@@ -4,10 +4,8 @@ Pixel coordinates are edge coordinates, `(x + 1) / 2 * width`: pixel column `j` 
 image is shown with `extent=(0, width, height, 0)` so that a box or a location lands on the pixels it means.
 """
 
-import io
-import os
+import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -18,7 +16,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from experiments.output.files import write_bytes
 from experiments.plots.arrays import GlimpseBoxes, Image, PixelPath, to_rgb
 
 # The palette of Okabe and Ito, whose colours differ under every common colour blindness.
@@ -26,6 +23,7 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 INK, FAINT = "#1f2430", "#6b7280"
 RIGHT, WRONG = "#00664b", "#b03a00"  # darker green and vermilion, legible as text on white
 UNSEEN = (0.16, 0.22, 0.34)  # what no patch has covered: a blue that no gray image holds
+LETTER = 0.68  # width of a bold letter as a fraction of its size
 BELIEF_MAP, COUNT_MAP = "Blues", "magma"
 
 
@@ -142,6 +140,17 @@ def tidy(axes: Axes, title: str = "", grid: bool = True) -> None:
         axes.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
 
 
+def in_lines(text: str, width: float, size: float) -> str:
+    """Break a bold text of `size` points into lines of at most `width` inches."""
+    return "\n".join(textwrap.wrap(text, int(72 * width / (LETTER * size))))
+
+
+def upright_height(labels: Sequence[str], size: float, shortest: int = 3) -> float:
+    """Return the inches that labels of `size` points need when they stand upright; 0 if they are short and lie."""
+    longest = max(map(len, labels))
+    return LETTER * size / 72 * longest if longest >= shortest else 0.0
+
+
 def plain_log_axis(axes: Axes) -> None:
     """Make the y axis logarithmic with plain numbers at its ticks; zeros are not drawn."""
     axes.set_yscale("log", nonpositive="mask")
@@ -163,10 +172,3 @@ def message_figure(text: str) -> Figure:
     figure = Figure(figsize=(6, 2))
     figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=FAINT)
     return figure
-
-
-def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 120) -> Path:
-    """Write `figure` to `path` as a PNG of `dpi` dots an inch, and return the path."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", pad_inches=0.12)
-    return write_bytes(path, buffer.getvalue())

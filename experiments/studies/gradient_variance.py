@@ -25,7 +25,7 @@ from experiments.cli.command_line import computing, parse
 from experiments.cli.console import console, print_line, print_warning
 from experiments.output.json_files import write_json
 from experiments.plots.gradients import variance_figure
-from experiments.plots.style import save_figure
+from experiments.plots.pictures import draw_picture
 from experiments.studies.gradient_options import Subject, VarianceConfig, allowed, load_subject, validate
 from experiments.studies.gradients import (
     GradientInputs,
@@ -274,7 +274,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if config.output is not None:
             write_json(config.output, record)
         if config.figure is not None:
-            save_figure(variance_figure(record), config.figure)
+            draw_picture(config.figure, lambda: variance_figure(record))
     for sigma in config.sigma:
         Console().print(make_table(record, sigma))
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
 
+from experiments.plots.names import shown_text
 from experiments.plots.style import COUNT_MAP, FAINT, INK, SERIES, figure_of, message_figure, number_text, tidy
 from experiments.sweeps.labels import label, positions
 from experiments.sweeps.outcomes import Setting
@@ -22,6 +23,8 @@ MOST_LINES = 12
 MOST_SEEDS = 3
 # Characters of a tick label above which labels would overlap, and stand upright.
 LONGEST_LABEL = 12
+# Characters of the longest name of a value, such as a path; of a longer one the middle is left out.
+LONGEST_NAME = 30
 # Points between the mean and the seeds to its right, and between the seeds of two lines, so that no bar hides them.
 SEED_SHIFT = 5.0
 Records = Sequence[Mapping[str, Any]]
@@ -33,6 +36,14 @@ def colours(count: int) -> list[str]:
         return list(SERIES[:count])
     ramp = matplotlib.colormaps["viridis"]
     return [matplotlib.colors.to_hex(ramp(place)) for place in np.linspace(0.0, 0.9, count)]
+
+
+def _ticks(axis: Axis) -> list[str]:
+    return [shown_text(", ".join(map(str, values)), LONGEST_NAME) for values in axis.values]
+
+
+def _legend(names: Sequence[str], values: Sequence[Any]) -> str:
+    return shown_text(label(names, values), 2 * LONGEST_NAME)
 
 
 def _coordinates(sweep_axes: Sequence[Axis], setting: Setting) -> tuple[int, ...]:
@@ -81,14 +92,14 @@ def error_against(sweep_axes: Sequence[Axis], settings: Sequence[Setting], index
         for number, (colour, (rest, line)) in enumerate(zip(colours(len(lines)), sorted(lines.items()), strict=True)):
             names = [name for other in others for name in other.names]
             values = [value for other, place in zip(others, rest, strict=True) for value in other.values[place]]
-            _draw_line(axes, shown, line, colour, label(names, values), shift=SEED_SHIFT * (number + 1))
+            _draw_line(axes, shown, line, colour, _legend(names, values), shift=SEED_SHIFT * (number + 1))
         _frame_seeds(axes, [error for line in lines.values() for errors in line.values() for error in errors])
         if all(len(errors) < 2 for line in lines.values() for errors in line.values()):
             axes.set_title("one seed: no interval over seeds", loc="right", fontsize=8.5, color=FAINT)
         if others:
             axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
     if not ordered or len(shown) <= 10:
-        ticks = [", ".join(map(str, values)) for values in axis.values]
+        ticks = _ticks(axis)
         upright = max(map(len, ticks)) > LONGEST_LABEL
         axes.set_xticks(shown, ticks, rotation=90 if upright else 0, fontsize=7.5 if upright else None)
     axes.set_xlabel(", ".join(axis.names), fontsize=9, color=INK)
@@ -158,8 +169,8 @@ def heat_map(sweep_axes: Sequence[Axis], settings: Sequence[Setting], rows: int,
             number_text(axes, float(x), float(y) - (0.14 if seeds else 0.0), f"{value:.2f}", 8.5, shade)
             if seeds:
                 number_text(axes, float(x), float(y) + 0.22, seeds, 6.5, shade)
-    axes.set_xticks(range(table.shape[1]), [", ".join(map(str, values)) for values in column.values])
-    axes.set_yticks(range(table.shape[0]), [", ".join(map(str, values)) for values in row.values])
+    axes.set_xticks(range(table.shape[1]), _ticks(column))
+    axes.set_yticks(range(table.shape[0]), _ticks(row))
     axes.set_xlabel(", ".join(column.names), fontsize=9, color=INK)
     axes.set_ylabel(", ".join(row.names), fontsize=9, color=INK)
     tidy(axes, "Mean test error (%)", grid=False)
@@ -194,7 +205,7 @@ def sweep_curves(names: Sequence[str], settings: Sequence[tuple[Setting, Sequenc
             for curve in curves:
                 axes.plot(list(curve), list(curve.values()), color=colour, alpha=0.45, linewidth=0.8)
         style = "-" if len(steps) > 1 else "o"
-        axes.plot(steps, mean, style, color=colour, linewidth=1.6, label=label(names, setting.values) or None)
+        axes.plot(steps, mean, style, color=colour, linewidth=1.6, label=_legend(names, setting.values) or None)
     if all(value > 0 for *_, mean in shown for value in mean):
         axes.set_yscale("log")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -1,5 +1,6 @@
 """The outputs of a finished sweep: its tables, its differences, its figures and its page."""
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from experiments.sweeps.study import Plan
 from experiments.training.run_directory import read_metrics
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from experiments.plots.pictures import Drawing
 
 MOST_PAIRS = 300
 SECTIONS = {"means": "Settings", "figures": "Figures", "paired": "Paired differences", "runs": "Cells"}
@@ -77,18 +78,19 @@ def difference_rows(names: Sequence[str], differences: Sequence[Difference]) -> 
 
 
 def draw(sweep: Path, plan: Plan, settings: Sequence[Setting]) -> list[Figure]:
-    """Draw the figures into `figures/*.png`, and return them embedded."""
-    from experiments.plots.style import save_figure  # Drawing is loaded where a sweep ends, not to plan one.
+    """Draw the figures into `figures/*.png`, and return embedded those that can be drawn."""
+    from experiments.plots.pictures import draw_picture  # Drawing is loaded where a sweep ends, not to plan one.
 
     figures = []
     for heading, caption, drawing, name in _drawings(sweep, plan, settings):
-        path = save_figure(drawing, sweep / "figures" / f"{name}.png")
-        figures.append(Figure(heading, caption, embed_picture(path.read_bytes())))
+        path = draw_picture(sweep / "figures" / f"{name}.png", drawing)
+        if path is not None:
+            figures.append(Figure(heading, caption, embed_picture(path.read_bytes())))
     return figures
 
 
 def _drawings(sweep: Path, plan: Plan, settings: Sequence[Setting]) -> Iterator[tuple[str, str, "Drawing", str]]:
-    """Yield heading, caption, figure and file name of each figure."""
+    """Yield heading, caption, drawing and file name of each figure."""
     from experiments.sweeps.figures import error_against, heat_map, sweep_curves
 
     axes = plan.axes
@@ -97,7 +99,7 @@ def _drawings(sweep: Path, plan: Plan, settings: Sequence[Setting]) -> Iterator[
             "Test error in per cent: the mean over seeds with its 95% interval, and beside it each seed as a point. "
             "Intervals that leave the frame are cut; the table has their ends. One seed has no interval."
         )
-        figure = error_against(axes, settings, index)
+        figure = functools.partial(error_against, axes, settings, index)
         yield f"Error against {' and '.join(axis.names)}", caption, figure, f"error_{'_'.join(axis.names)}"
     for rows, columns in itertools.combinations(range(len(axes)), 2):
         names = [" and ".join(axes[index].names) for index in (rows, columns)]
@@ -105,10 +107,11 @@ def _drawings(sweep: Path, plan: Plan, settings: Sequence[Setting]) -> Iterator[
             " and all other axes." if len(axes) > 2 else ", and below it each seed."
         )
         file = "_".join([*axes[rows].names, *axes[columns].names])
-        yield f"{names[0]} by {names[1]}", caption, heat_map(axes, settings, rows, columns), f"heat_map_{file}"
+        figure = functools.partial(heat_map, axes, settings, rows, columns)
+        yield f"{names[0]} by {names[1]}", caption, figure, f"heat_map_{file}"
     curves = [(setting, [read_metrics(cell_folder(sweep, cell)) for cell in setting.cells]) for setting in settings]
     caption = "Validation error in per cent over training: the mean over seeds, and each seed as a thin line."
-    yield "Learning curves", caption, sweep_curves(plan.names, curves), "learning_curves"
+    yield "Learning curves", caption, functools.partial(sweep_curves, plan.names, curves), "learning_curves"
 
 
 def _facts(plan: Plan, outcomes: Sequence[Outcome], failures: dict[str, str]) -> list[tuple[str, str]]:

@@ -18,12 +18,14 @@ from common.training.optimizers import unread_settings
 from experiments.cli.command_line import (
     computing,
     exit_interrupted,
+    explain,
     fail,
+    own_line,
     parse_preset,
     resume_command,
     user_errors,
 )
-from experiments.cli.console import print_line
+from experiments.cli.console import print_line, print_warning
 from experiments.cli.fields import fields_of, get
 from experiments.cli.tables import headline, print_errors
 from experiments.evaluation.errors import evaluate
@@ -255,6 +257,21 @@ def measure(built: BuiltModel, params: Any) -> dict[str, Any]:
     return measured
 
 
+def draw(built: BuiltModel, params: Any, run_dir: Path) -> None:
+    """Draw the figures of a run; if that fails, print why, and leave those that are drawn.
+
+    Raises:
+      OSError: a file cannot be written.
+    """
+    try:
+        built.draw(params, run_dir)
+    except OSError:
+        raise
+    except Exception as error:
+        place = own_line(error)
+        print_warning(f"not all figures are drawn: {explain(error)}{f' ({place})' if place else ''}")
+
+
 def finish(
     family: Family,
     experiment: Experiment,
@@ -292,7 +309,7 @@ def finish(
         from experiments.reports.run_page import write_report
 
         print_line("drawing")
-        built.draw(params, run_dir)
+        draw(built, params, run_dir)
         report = write_report(run_dir)
     print_errors(results, config.eval_episodes)
     print(headline(results, config.eval_episodes))

@@ -16,10 +16,9 @@ from PIL import Image as PillowImage
 from experiments.plots.animation import episode_gif
 from experiments.plots.arrays import likeliest_classes, to_pixels, to_rgb
 from experiments.plots.confusions import confusion_counts, confusion_matrix
-from experiments.plots.curves import learning_curves
 from experiments.plots.episodes import covered, episode_sheet, reconstruct, reconstruct_episode, retina_sheet, seen_rgb
 from experiments.plots.locations import location_heatmaps, location_histogram
-from experiments.plots.style import UNSEEN, glimpse_colours, save_figure, spread
+from experiments.plots.style import UNSEEN, glimpse_colours, spread
 
 SIDE = 4  # samples of a patch's side
 
@@ -346,12 +345,6 @@ def test_to_rgb():
     np.testing.assert_allclose(to_rgb(np.array([[[51, 102, 255]]], np.uint8)), [[[0.2, 0.4, 1.0]]], rtol=1e-6)
     first, second = to_rgb(np.array([[[255, 0], [0, 255]]], np.uint8))[0]
     assert first[0] > first[2] and second[2] > second[0]  # two channels stay apart
-
-
-def test_save_figure_writes_a_png_and_nothing_else(tmp_path):
-    path = save_figure(learning_curves([]), tmp_path / "new" / "figure.png")
-    assert PillowImage.open(path).format == "PNG"
-    assert [entry.name for entry in path.parent.iterdir()] == ["figure.png"]
 
 
 def test_plots_leave_the_global_state_of_matplotlib_alone():
