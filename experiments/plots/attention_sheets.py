@@ -57,7 +57,7 @@ def transformer_sheet(
 
 def _write_verdicts(axes: Sequence[Axes] | np.ndarray, verdicts: Sequence[tuple[str, str]]) -> None:
     for above, (text, colour) in zip(axes, verdicts, strict=False):
-        above.set_title(in_lines(text, 1.05, 6), color=colour, fontsize=6)
+        above.set_title(in_lines(text, 1.05, 6.0), color=colour, fontsize=6)
 
 
 def _draw_grid(axes: Axes, grid: Float[np.ndarray, "h w 2"], shape: tuple[int, ...], colour: str) -> None:

@@ -285,7 +285,7 @@ def retina_sheet(
         show_image(axes, images[index])
         axes.set_anchor("S")
         name = reading.text(reading.label, names)
-        axes.set_title(in_lines(f"image: {name}", cell, 9), fontsize=9, color=INK, fontweight="bold")
+        axes.set_title(in_lines(f"image: {name}", cell, 9.0), fontsize=9, color=INK, fontweight="bold")
         for step in range(taken):
             axes = figure.add_subplot(grid[2 * index, step + 1])
             show_image(axes, seen_rgb(glimpses[step : step + 1, index], boxes[step : step + 1, index], height, width))
