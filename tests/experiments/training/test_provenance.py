@@ -233,5 +233,5 @@ def test_a_run_is_not_resumed_with_other_user_code(own_reward, capsys):
         "the source file of own_reward:correct has changed since the run began: undo the change"
         in capsys.readouterr().err
     )
-    evaluate.main(["own"])
+    evaluate.main(["own", "--trust-code"])
     assert "the source of own_reward:correct has changed" in capsys.readouterr().err
