@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import tempfile
 
@@ -31,6 +32,9 @@ import jax
 import jaxtyping
 import pytest
 
+# Under nohup a closed terminal is ignored, as it would be by the programs under test and the processes that they start.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Traced programs are many objects, few of them garbage: to look for it less often saves a tenth of the time.
 gc.set_threshold(200_000, 50, 1000)
 jaxtyping.install_import_hook(["common", "dram", "ram", "stn", "experiments"], "beartype.beartype")

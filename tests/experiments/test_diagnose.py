@@ -10,6 +10,7 @@ import pytest
 
 from common.attention.sequences import Sequence
 from experiments import cnn, diagnose, ram
+from tests.experiments.edited_json import edit_json
 
 LOOP = (
     "--data digits.npz --steps 2 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 1"
@@ -38,8 +39,7 @@ def folder(tmp_path_factory):
         ram.main(RAM)
         cnn.main(CNN)
         shutil.copytree("ram", "random")
-        config = Path("random/config.json")
-        config.write_text(config.read_text().replace('"locations": "learned"', '"locations": "random"'))
+        edit_json(Path("random/config.json"), '"locations": "learned"', '"locations": "random"')
     return path
 
 

@@ -10,6 +10,7 @@ import pytest
 from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate
 from experiments.training.run_directory import read_json, read_metrics
+from tests.experiments.edited_json import edit_json
 
 LAST = 8
 FLAGS = (
@@ -176,6 +177,5 @@ def test_a_configuration_that_is_not_json_is_one_line(run_dir, refused, text):
 
 
 def test_a_configuration_of_another_network_is_one_line(run_dir, refused):
-    path = run_dir / "config.json"
-    path.write_text(path.read_text().replace('"units": 8', '"units": 9'))
+    edit_json(run_dir / "config.json", '"units": 8', '"units": 9')
     assert "no checkpoint of 2 can be read" in refused(run_dir)

@@ -19,6 +19,7 @@ from experiments.trained_agents import FACTS, load_agent, pretrained_names, read
 from experiments.training.config import load_evaluation_images
 from experiments.training.restore import read_run, read_run_without_images
 from tests.experiments import numbers_maker
+from tests.experiments.edited_json import edit_json
 
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 1 --validation-episodes 1 --eval-episodes 2 --no-plots"
 RAM = (
@@ -143,9 +144,7 @@ def test_a_file_that_is_damaged_or_needs_code_of_others_is_refused(here, tmp_pat
 
 def test_a_run_that_was_extended_and_has_not_finished_is_not_exported(here, tmp_path, capsys):
     shutil.copytree("ram", tmp_path / "ram")
-    config = json.loads((tmp_path / "ram" / "config.json").read_text())
-    config["config"]["training"]["steps"] = 8
-    (tmp_path / "ram" / "config.json").write_text(json.dumps(config))
+    edit_json(tmp_path / "ram" / "config.json", '"steps": 4', '"steps": 8')
     with pytest.raises(SystemExit, match="2"):
         export.main([str(tmp_path / "ram"), "b.npz"])
     assert "has not finished" in capsys.readouterr().err and not Path("b.npz").exists()

@@ -22,6 +22,7 @@ from experiments.output.readouts import READOUTS, readout_name
 from experiments.reports.episodes import read_episodes
 from experiments.training.config import to_json
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
+from tests.experiments.edited_json import edit_json
 from tests.experiments.training.small_runs import CNN, RAM
 
 ROOT = Path(__file__).parents[3]
@@ -179,8 +180,7 @@ def test_ctrl_c_after_training_prints_the_resume_command(go, monkeypatch, capsys
 
 def test_a_run_that_began_with_a_setting_without_effect_is_resumed(go):
     go(cnn, CNN)
-    path = Path("run/config.json")
-    path.write_text(path.read_text().replace('"momentum": 0.9', '"momentum": 0.5'))
+    edit_json(Path("run/config.json"), '"momentum": 0.9', '"momentum": 0.5')
     go(cnn, CNN, "--momentum", "0.5", "--resume")
 
 
