@@ -21,7 +21,7 @@ from experiments.training.provenance import digest, environment
 from experiments.training.restore import read_run
 from experiments.training.run import draw
 from experiments.training.run_directory import read_identity
-from experiments.training.trust import trust
+from experiments.training.trust import code_digests, trust
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def evaluate(config: Evaluation) -> None:
     else:
         if config.trust_code:
             identity = read_identity(config.run_dir)
-            trust(identity["family"], identity["config"])
+            trust(code_digests(identity["family"], identity["config"]))
         run = read_run(config.run_dir, load_evaluation_images)
         experiment, dataset, params = run.experiment, run.dataset, run.params(config.last)
         built, step = run.built, run.step(config.last)

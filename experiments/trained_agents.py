@@ -12,9 +12,6 @@ import functools
 import io
 import json
 import os
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +26,8 @@ from PIL import Image, ImageOps
 
 from common.attention.glimpse import glimpse_boxes
 from common.attention.model import AttentionModel
-from common.checks import explained
 from common.data import Dataset
+from common.data.own_images.files import reading
 from common.data.own_images.folder import read_image
 from common.data.own_images.resizing import ResizeMode, resize_picture
 from common.names import check_name
@@ -39,25 +36,13 @@ from experiments.families import Family, find_family
 from experiments.output.files import write_bytes
 from experiments.training.config import Experiment, from_json, to_json
 from experiments.training.image_shapes import blank_of, describe_images
-from experiments.training.provenance import own_names
 from experiments.training.restore import RestoredRun, read_run_without_images
 from experiments.training.run_directory import MARKER
+from experiments.training.trust import own_names
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 # The entry of the file that holds everything but the parameters, as JSON.
 FACTS = "facts"
-# NumPy and zipfile raise these for damaged files, depending on where the damage is.
-BAD_FILE = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
-    RuntimeError,
-    NotImplementedError,
-    tokenize.TokenError,
-    zlib.error,
-    zipfile.BadZipFile,
-)
 
 
 class Look(NamedTuple):
@@ -260,7 +245,7 @@ def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: 
 
 
 def _read(path: Path) -> TrainedAgent:
-    with explained(f"{str(path)!r} holds no trained agent", *BAD_FILE, KeyError, TypeError, AttributeError):
+    with reading(f"{str(path)!r} holds no trained agent"):
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,17 +13,15 @@ import numpy as np
 from common.data import Dataset
 from common.data.array_cache import digest_arrays
 from common.data.source import Source
-from common.extensions import is_own, source_digest, source_files
+from common.extensions import source_files
 from common.training.checkpoints import Checkpoints
 from experiments.cli.console import print_line, print_warning
-from experiments.training.config import flatten
 from experiments.training.run_directory import STARTS, read_starts, write_sealed
+from experiments.training.trust import trust
 
 TRAIN = "train_images"
 # The digests of images in a start: name -> the splits, in words.
 SPLITS = {"images": "validation or test", TRAIN: "training"}
-# The name of something of the user's own, as a configuration holds it.
-_OWN = re.compile(r"[\w.-]+:\w+")
 
 
 def environment(code: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -36,28 +33,12 @@ def environment(code: Mapping[str, str] | None = None) -> dict[str, Any]:
     return {"commit": commit(source_files(code or ())), "jax_version": jax.__version__, "device": device()}
 
 
-def code_digests(family: str, config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of the source file of everything of the user's own that a run uses, by ``module:name``.
-
-    Args:
-      family: name of the family.
-      config: the configuration as JSON values.
-    """
-    digests = {name: source_digest(name) for name in own_names(family, config)}
-    return {name: digest for name, digest in digests.items() if digest is not None}
-
-
-def own_names(family: str, config: Mapping[str, Any]) -> list[str]:
-    """Return each ``module:name`` of a configuration whose module exists, in order (arguments as of `code_digests`)."""
-    values = [family, *(value for _, value in flatten(config))]
-    named = dict.fromkeys(value for value in values if isinstance(value, str) and _OWN.fullmatch(value))
-    return [name for name in named if is_own(name)]
-
-
 def add_start(
     run_dir: Path, images: Mapping[str, str], code: Mapping[str, str], warm_start: Mapping[str, Any] | None = None
 ) -> None:
     """Record a start of a run, and print which of commit and JAX version have changed since the last one.
+
+    Its code is what this user runs from now on (`trust`).
 
     Args:
       run_dir: its run directory.
@@ -81,6 +62,7 @@ def add_start(
     if starts and not step:
         print_line("note: no checkpoint has been saved, so the run begins at step 0")
     write_sealed(run_dir / STARTS, {"starts": [*starts, start]})
+    trust(code)
 
 
 def check_images(run_dir: Path, images: Mapping[str, str], warn: bool = False) -> None:

@@ -21,9 +21,9 @@ from experiments.training.config import (
 )
 from experiments.training.image_shapes import read_image_shapes
 from experiments.training.programs import make_initial_state
-from experiments.training.provenance import check_images, code_digests, image_digests
+from experiments.training.provenance import check_images, image_digests
 from experiments.training.run_directory import naming_the_commit, read_identity, read_results
-from experiments.training.trust import check_trust
+from experiments.training.trust import check_trust, code_digests
 
 
 class RestoredRun(NamedTuple):

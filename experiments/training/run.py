@@ -48,9 +48,9 @@ from experiments.training.config import (
 from experiments.training.image_shapes import write_image_shapes
 from experiments.training.loop import Interrupted, NotFinite, Outcome, train
 from experiments.training.programs import MakePrograms, Programs, check_step, checked, make_programs
-from experiments.training.provenance import add_start, check_images, code_digests, device, image_digests
+from experiments.training.provenance import add_start, check_images, device, image_digests
 from experiments.training.restore import selected_params
-from experiments.training.trust import trust
+from experiments.training.trust import code_digests
 from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
 
 
@@ -116,7 +116,6 @@ def run(
             known = identity(family, experiment, preset)
             extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
             add_start(run_dir, images, known["code"], started_from)
-            trust(family.name, known["config"])
             write_image_shapes(run_dir, dataset)
         try:
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")

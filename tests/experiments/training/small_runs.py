@@ -1,5 +1,7 @@
 """Flags of runs that are small enough for a test."""
 
+import numpy as np
+
 LOOP = "--steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2 --eval-episodes 3 --seed 5"
 RAM = (
     "cluttered60_dense --task images --glimpse-size 4 --num-scales 2 --num-glimpses 2 --core rnn --core-hidden 16"
@@ -7,3 +9,10 @@ RAM = (
     "--sigma-schedule linear " + LOOP
 ).split()
 CNN = ("mnist28 --task images --network fc --units 8 --no-plots " + LOOP).split()
+
+
+def save_images(folder, count, side):
+    """Save `images.npz` with `count` noisy images of `side` pixels in three classes, which differ in brightness."""
+    labels = np.arange(count) % 3
+    noise = np.random.default_rng(0).integers(0, 200, (count, side, side), dtype=np.uint8)
+    np.savez(folder / "images.npz", images=noise + np.uint8(25) * labels[:, None, None].astype(np.uint8), labels=labels)

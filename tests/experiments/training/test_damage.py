@@ -7,12 +7,11 @@ import random
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from experiments import cnn, evaluate, ram
 from experiments.training.run_directory import read_json, read_metrics
-from tests.experiments.training.small_runs import CNN, RAM
+from tests.experiments.training.small_runs import CNN, RAM, save_images
 
 FAMILIES = {"cnn": (cnn, CNN), "ram": (ram, RAM)}
 TIMED = ("seconds", "images_per_second", "wall_seconds")
@@ -22,9 +21,7 @@ TIMED = ("seconds", "images_per_second", "wall_seconds")
 def folder(tmp_path_factory):
     """A folder with images."""
     base = tmp_path_factory.mktemp("damage")
-    labels = np.arange(60) % 3
-    noise = np.random.default_rng(0).integers(0, 200, (60, 12, 12), dtype=np.uint8)
-    np.savez(base / "images.npz", images=noise + np.uint8(25) * labels[:, None, None].astype(np.uint8), labels=labels)
+    save_images(base, 60, 12)
     return base
 
 

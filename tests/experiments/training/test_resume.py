@@ -10,12 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from experiments import cnn, ram
 from experiments.training import run_directory
 from experiments.training.run_directory import read_json, read_metrics
+from tests.experiments.training.small_runs import save_images
 
 ROOT = Path(__file__).parents[3]
 STEPS = 40
@@ -29,9 +29,7 @@ FLAGS = (
 def whole(tmp_path_factory):
     """Make a folder with the images and an undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
-    labels = np.arange(90) % 3
-    noise = np.random.default_rng(0).integers(0, 200, (90, 8, 8), dtype=np.uint8)
-    np.savez(folder / "images.npz", images=noise + np.uint8(25) * labels[:, None, None].astype(np.uint8), labels=labels)
+    save_images(folder, 90, 8)
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         cnn.main(FLAGS)

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import evaluate, ram
 from experiments.look import main as look
+from experiments.training.provenance import add_start
 from experiments.training.restore import read_experiment
 from tests.experiments.training.small_runs import RAM
 
@@ -60,3 +61,10 @@ def test_a_cache_that_cannot_be_written_stops_no_training(go, tmp_path, monkeypa
     Path("own_reward_here.py").write_text(REWARD)
     go(ram, RAM, "--reward", "own_reward_here:correct")
     assert Path("run/results.json").exists()
+
+
+def test_every_start_of_a_run_remembers_its_code(tmp_path, monkeypatch):
+    """Also that of a cell which is batched with others."""
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path / "cache"))
+    add_start(tmp_path, {"images": "0"}, {"mine:f": "a1", "mine:g": "b2"})
+    assert {path.name for path in (tmp_path / "cache" / "trusted_code").iterdir()} == {"a1", "b2"}
