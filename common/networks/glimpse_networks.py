@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from common.extensions import Call, Extension, accepted, check_returned
-from common.networks.convolutions import Conv
+from common.networks.small_convolutions import convolve_small
 
 # Glimpses in [0, 1] have a root mean square of 0.2 to 0.5; the initialisation of the layers expects about 1.
 GLIMPSE_GAIN = 4.0
@@ -65,10 +65,25 @@ def convolve_glimpse(glimpses: Float[Array, "*batch G G C"], channels: int) -> F
       Features, ``g = G - 8`` (``G - 6`` on small glimpses) and ``D = 2 * channels``.
     """
     kernels = KERNELS if glimpses.shape[-2] >= FITS_KERNELS else SMALL_KERNELS
+    maps = jnp.moveaxis(glimpses.reshape(-1, *glimpses.shape[-3:]), 0, -1)
     for index, (width, size) in enumerate(zip((1, 1, 2), kernels, strict=True)):
         # Do not rename: Flax derives initial parameters from the names, so published results would change.
-        glimpses = nn.relu(Conv(width * channels, size, "VALID", name=f"what_{index}")(glimpses))
-    return glimpses
+        maps = nn.relu(_SmallConv(width * channels, size, name=f"what_{index}")(maps))
+    return jnp.moveaxis(maps, -1, 0).reshape(*glimpses.shape[:-3], *maps.shape[:-1])
+
+
+class _SmallConv(nn.Module):
+    """A convolutional layer by `convolve_small`, with a bias; parameters as those of `flax.linen.Conv`."""
+
+    filters: int
+    size: int
+
+    @nn.compact
+    def __call__(self, maps: Float[Array, "H W C B"]) -> Float[Array, "h w filters B"]:
+        shape = (self.size, self.size, maps.shape[-2], self.filters)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.filters,))
+        return convolve_small(maps, kernel) + bias[None, None, :, None]
 
 
 def check_glimpse_size(glimpse_network: str, glimpse_size: int) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from common.checks import Range, check_ranges
 from common.networks.convolutions import Padding, convolve, max_pool
+from common.networks.small_convolutions import convolve_small
 from experiments.cli.command_line import computing, parse
 from experiments.output.json_files import write_json
 from experiments.training.provenance import environment
@@ -26,7 +27,7 @@ from experiments.training.provenance import environment
 @dataclass(frozen=True)
 class ConvolutionSpeedConfig:
     """Speed of the gradients of layers in a scan of a few steps: layers of the 11-layer CNN at half its width on 32x32
-    images, and of the CNN for distorted MNIST, whose convolutions have no padding."""
+    images, of the CNN for distorted MNIST, whose convolutions have no padding, and of the glimpse network of RAM."""
 
     batch_size: Annotated[int, Range(1)] = 32
     """Images in a batch."""
@@ -49,6 +50,7 @@ class Layer:
       kernel: side of the kernels.
       padding: padding of the convolution.
       stride: stride of the pooling.
+      small: whether ours is `convolve_small`, with the batch as the last axis.
     """
 
     side: int
@@ -57,11 +59,14 @@ class Layer:
     kernel: int = 5
     padding: Padding = "SAME"
     stride: int = 1
+    small: bool = False
 
 
 LAYERS = (
     *(Layer(32, 1, 24), Layer(16, 24, 32), Layer(8, 80, 96), Layer(4, 96, 96), Layer(16, 32)),
     *(Layer(28, 1, 88, 9, "VALID"), Layer(10, 88, 88, 7, "VALID"), Layer(20, 88, stride=2)),
+    *(Layer(12, 4, 16, 5, "VALID", small=True), Layer(8, 16, 16, 3, "VALID", small=True)),
+    Layer(6, 16, 32, 3, "VALID", small=True),
 )
 
 
@@ -72,6 +77,12 @@ def plain(images: Array, kernel: Array, padding: Padding) -> Array:
 
 def contenders(layer: Layer) -> dict[str, Callable[[Array, Array], Array]]:
     """Return the functions to compare: ``(images, kernel) -> maps``."""
+    if layer.small:
+
+        def batch_last(images: Array, kernel: Array) -> Array:
+            return convolve_small(images.transpose(1, 2, 3, 0), kernel)
+
+        return {"xla": functools.partial(plain, padding=layer.padding), "ours": batch_last}
     if layer.filters:
         return {
             "xla": functools.partial(plain, padding=layer.padding),
