@@ -22,7 +22,6 @@ from experiments.families import BuiltModel, Family
 from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms, bind
 from experiments.training import run_directory
 from experiments.training.config import DataConfig, Experiment
-from experiments.training.image_shapes import write_image_shapes
 from experiments.training.loop import (
     Interrupted,
     NotFinite,
@@ -39,8 +38,8 @@ from experiments.training.loop import (
     validates_at,
 )
 from experiments.training.programs import Programs, configured_hyper, learning_rate_schedule
-from experiments.training.provenance import add_start, check_images, device, image_digests
-from experiments.training.run import build, check_run_directory, finish, identity
+from experiments.training.provenance import device, image_digests
+from experiments.training.run import build, check_run_directory, finish, open_run_directory
 from experiments.training.warm_start import begin, is_resumed
 
 
@@ -64,13 +63,7 @@ class _Member:
         self.run, self.built, self.programs, self.config = run, built, programs, experiment.training
         check_run_directory(run_dir, family, experiment, run.preset)
         state, started_from = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
-        run_identity = identity(family, experiment, run.preset)
-        if experiment.output.resume:
-            check_images(run_dir, images)
-        run_directory.open_run(run_dir, run_identity, resume=experiment.output.resume)
-        self.own = run_identity["code"]
-        add_start(run_dir, images, self.own, started_from)
-        write_image_shapes(run_dir, dataset)
+        self.own, _ = open_run_directory(run_dir, family, experiment, run.preset, dataset, images, started_from)
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
         self.step = int(self.state.step)

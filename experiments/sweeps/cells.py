@@ -24,7 +24,7 @@ from experiments.training.config import (
     validate_data,
 )
 from experiments.training.programs import check_step
-from experiments.training.run import build, check_batch, check_unread, identity
+from experiments.training.run import build_checked, identity
 from experiments.training.warm_start import check_warm_start, parameter_shapes
 
 
@@ -125,11 +125,9 @@ def validate(
                 datasets[data] = load_blank(data) if rendered else load_dataset(data)
             dataset = datasets[data]
             sizes = split_sizes(data.num_images) if rendered else (len(dataset.train.labels),)
-            if sizes is not None:
-                check_batch(cell.config, sizes[0])
-            built = build(cell.family, cell.config, dataset)
-            if not is_continued(cell):
-                check_unread(cell.family, cell.config, cell.preset, built)
+            images, continued = None if sizes is None else sizes[0], is_continued(cell)
+            built = build_checked(cell.family, cell.config, cell.preset, dataset, images, continued)
+            if not continued:
                 check_warm_start(cell.family, cell.config, parameter_shapes(built.model))
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)

@@ -47,10 +47,8 @@ def add_start(
       warm_start: the record of the run whose parameters it begins with; None without one, and for a resumed run.
 
     Raises:
-      ValueError: the images are not those of the run.
       OSError: it cannot be written.
     """
-    check_images(run_dir, images)
     starts = read_starts(run_dir)
     step = max(Checkpoints(run_dir / "checkpoints").steps(), default=0)
     start = {"step": step, **environment(code), **images, "code": dict(code)}

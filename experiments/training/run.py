@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,22 +101,15 @@ def run(
             resumed = is_resumed(run_dir, experiment.output.resume)
             check_configuration(family, experiment, preset, resumed)
             dataset = load(experiment.data)
-            check_batch(experiment, len(dataset.train.labels))
-            built = build(family, experiment, dataset)
-            if not resumed:
-                check_unread(family, experiment, preset, built)
+            built = build_checked(family, experiment, preset, dataset, len(dataset.train.labels), resumed)
             parameters = check_step(experiment, built.model, dataset)
             state, started_from = begin(family, experiment, built.model, resumed)
             programs = make(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
-            check_run_directory(run_dir, family, experiment, preset)  # Another process may have used it meanwhile.
-            images = image_digests(dataset)
-            if experiment.output.resume:
-                check_images(run_dir, images)
-            known = identity(family, experiment, preset)
-            extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
-            add_start(run_dir, images, known["code"], started_from)
-            write_image_shapes(run_dir, dataset)
+            # Another process may have used the directory meanwhile: it is checked once more.
+            own, extended_from = open_run_directory(
+                run_dir, family, experiment, preset, dataset, image_digests(dataset), started_from
+            )
         try:
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
             if extended_from:
@@ -126,9 +119,7 @@ def run(
                     f"schedules of a run of {steps} steps"
                 )
             with user_errors(NotFinite, CheckpointError):
-                outcome = train(
-                    experiment, dataset, built.model, state, programs, run_dir, built.observe, own=known["code"]
-                )
+                outcome = train(experiment, dataset, built.model, state, programs, run_dir, built.observe, own=own)
                 finish(family, experiment, preset, dataset, built, outcome, programs, run_dir)
         except jax.errors.JaxRuntimeError as error:
             fail(f"{str(error).splitlines()[0]}; resume with less memory or on another device: {resume_with}")
@@ -171,6 +162,43 @@ def check_run_directory(run_dir: Path, family: Family, experiment: Experiment, p
     )
 
 
+def open_run_directory(
+    run_dir: Path,
+    family: Family,
+    experiment: Experiment,
+    preset: str,
+    dataset: Dataset,
+    images: Mapping[str, str],
+    started_from: Mapping[str, Any] | None,
+) -> tuple[dict[str, str], list[int]]:
+    """Create or continue the directory of a run that is about to train, and record its start.
+
+    Args:
+      run_dir: the run directory.
+      family: what is trained.
+      experiment: its configuration.
+      preset: the name of the preset that it started from.
+      dataset: its images.
+      images: their digests (`experiments.training.provenance.image_digests`).
+      started_from: the record of its warm start (`experiments.training.warm_start.begin`).
+
+    Returns:
+      The digests of the user's own code that it uses, and the numbers of steps that it was extended from.
+
+    Raises:
+      ValueError: the run cannot use this directory, or it has seen other images.
+      OSError: a file cannot be written.
+    """
+    check_run_directory(run_dir, family, experiment, preset)
+    if experiment.output.resume:
+        check_images(run_dir, images)
+    known = identity(family, experiment, preset)
+    extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
+    add_start(run_dir, images, known["code"], started_from)
+    write_image_shapes(run_dir, dataset)
+    return known["code"], extended_from
+
+
 def check_configuration(family: Family, experiment: Experiment, preset: str, resumed: bool) -> None:
     """Check, before images are made, everything that does not depend on them.
 
@@ -187,13 +215,36 @@ def check_configuration(family: Family, experiment: Experiment, preset: str, res
     validate_data(experiment.data)
     if is_own(experiment.data):
         return
-    built = build(family, experiment, load_blank(experiment.data))
+    sizes = split_sizes(experiment.data.num_images)
+    images = None if sizes is None else sizes[0]
+    built = build_checked(family, experiment, preset, load_blank(experiment.data), images, resumed)
+    if not resumed:
+        check_warm_start(family, experiment, parameter_shapes(built.model))
+
+
+def build_checked(
+    family: Family, experiment: Experiment, preset: str, dataset: Dataset, num_images: int | None, resumed: bool
+) -> BuiltModel:
+    """Check a configuration against its images and build its model.
+
+    Args:
+      family: what is trained.
+      experiment: its configuration.
+      preset: the name of the preset that it started from.
+      dataset: its images, or blank ones.
+      num_images: number of its training images; None if it is not known yet.
+      resumed: the run continues from a checkpoint; its settings were checked when it began.
+
+    Raises:
+      ValueError: a batch is larger than the training set, the images do not suit the model, or nothing reads a setting.
+    """
+    batch_size = experiment.training.batch_size
+    if num_images is not None and batch_size > num_images:
+        raise ValueError(f"batch_size {batch_size}: must be at most {num_images}, the number of training images")
+    built = build(family, experiment, dataset)
     if not resumed:
         check_unread(family, experiment, preset, built)
-        check_warm_start(family, experiment, parameter_shapes(built.model))
-    sizes = split_sizes(experiment.data.num_images)
-    if sizes is not None:
-        check_batch(experiment, sizes[0])
+    return built
 
 
 def check_unread(family: Family, experiment: Experiment, preset: str, built: BuiltModel) -> None:
@@ -212,17 +263,6 @@ def check_unread(family: Family, experiment: Experiment, preset: str, built: Bui
         value, of_preset = get(experiment, path), get(base, path)
         if value not in (of_preset, default):
             raise ValueError(f"{name} {value!r}{why}, so it has no effect; leave it at {of_preset!r}")
-
-
-def check_batch(experiment: Experiment, size: int) -> None:
-    """Check that a batch can be drawn from ``size`` training images.
-
-    Raises:
-      ValueError: it is larger; quotes its size.
-    """
-    batch_size = experiment.training.batch_size
-    if batch_size > size:
-        raise ValueError(f"batch_size {batch_size}: must be at most {size}, the number of training images")
 
 
 def build(family: Family, experiment: Experiment, dataset: Dataset) -> BuiltModel:
