@@ -16,7 +16,7 @@ _DIGEST = "digest"
 
 
 def user_cache_dir() -> Path:
-    """Return the folder for rendered house numbers and for what is read from SVHN.
+    """Return the folder for rendered house numbers, what is read from SVHN, and compiled programs.
 
     It is `hard-attention` in the cache folder of the user (`~/.cache` on Linux), or the value of the environment
     variable HARD_ATTENTION_CACHE.

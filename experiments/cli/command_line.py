@@ -18,7 +18,7 @@ from jax.errors import JaxRuntimeError
 
 from common.names import check_name
 from experiments import IS_COMMAND
-from experiments.cli.device import require_device
+from experiments.cli.device import keep_programs, require_device
 from experiments.cli.fields import HELP
 from experiments.cli.flags import check_flags
 
@@ -95,7 +95,7 @@ def interruptible(message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def computing(interrupted: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Ask for the device, and turn Ctrl-C and errors of what a command computes into one line.
+    """Ask for the device, keep compiled programs, and turn Ctrl-C and errors of what a command computes into one line.
 
     Args:
       interrupted: the line after Ctrl-C (see `interruptible`).
@@ -103,6 +103,7 @@ def computing(interrupted: str, *kinds: type[Exception]) -> Iterator[None]:
     """
     with interruptible(interrupted), user_errors(*kinds):
         require_device()
+        keep_programs()
         yield
 
 

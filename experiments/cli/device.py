@@ -1,11 +1,20 @@
-"""The device that JAX computes on. Commands ask for it first, so that a missing one is one line."""
+"""The device that JAX computes on: commands ask for it first, and keep the programs that are compiled for it."""
 
+import hashlib
 import os
+import platform
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import jax
 from jax.extend.backend import backends
+
+from common.data.array_cache import user_cache_dir
+
+# Bytes of compiled programs to keep; one of a training run takes about a million.
+MOST_PROGRAMS = 2**30
 
 
 def require_device() -> None:
@@ -39,6 +48,46 @@ def require_device_of_children() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise ValueError(done.stderr.strip().rpartition("\n")[2].removeprefix("ValueError: "))
+
+
+def keep_programs() -> None:
+    """Keep compiled programs in the cache folder of the user, so that commands that need them again start sooner.
+
+    JAX's own setting of a folder, such as JAX_COMPILATION_CACHE_DIR, is left as it is. In a folder that cannot be
+    written nothing is kept.
+    """
+    folder = user_cache_dir() / "programs" / _processor()
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _delete_oldest(folder.parent, MOST_PROGRAMS)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        # What cannot be read is compiled, and what cannot be written is compiled again the next time.
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _delete_oldest(folder: Path, most: int) -> None:
+    """Delete the oldest files below a folder until ``most`` bytes are left."""
+    files = [(path.stat().st_mtime, path.stat().st_size, path) for path in folder.rglob("*") if path.is_file()]
+    left = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if left <= most:
+            break
+        path.unlink(missing_ok=True)
+        left -= size
+
+
+def _processor() -> str:
+    """Return a name for this kind of processor: a program that is compiled for one can end in a crash on another."""
+    kind = platform.machine() + platform.processor()
+    flags = Path("/proc/cpuinfo")
+    if flags.exists():
+        kind += next((line for line in flags.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(kind.encode()).hexdigest()[:12]
 
 
 def _request() -> tuple[str, str]:

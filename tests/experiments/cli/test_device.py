@@ -1,5 +1,6 @@
 """A device that does not exist is one line, before anything is computed or written."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ from experiments import (
     train,
 )
 from experiments.benchmarks import convolution_speed, training_speed
-from experiments.cli.device import require_device, require_device_of_children
+from experiments.cli import device
+from experiments.cli.device import keep_programs, require_device, require_device_of_children
 from experiments.studies import gradient_variance
 from experiments.sweeps import driver
 from experiments.sweeps.options import parse
@@ -116,3 +118,45 @@ def test_a_misspelt_device_is_one_line(variable, value, tmp_path, monkeypatch):
     assert (
         done.returncode == 2 and done.stderr.startswith(f"error: {variable} 'gppu': ") and done.stderr.count("\n") == 1
     )
+
+
+@pytest.fixture
+def cache_dir(monkeypatch, tmp_path):
+    """Yield an empty cache folder, and a function that returns where programs are kept."""
+    monkeypatch.setenv("HARD_ATTENTION_CACHE", str(tmp_path / "cache"))
+    before = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield tmp_path / "cache", lambda: jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_programs_are_kept_in_the_cache_folder_by_kind_of_processor(cache_dir, monkeypatch):
+    cache, kept_in = cache_dir
+    keep_programs()
+    here = Path(kept_in())
+    assert here.is_dir() and here.parent == cache / "programs"
+    jax.config.update("jax_compilation_cache_dir", None)
+    monkeypatch.setattr(device.platform, "machine", lambda: "another")
+    keep_programs()
+    assert Path(kept_in()).parent == here.parent and Path(kept_in()) != here
+
+
+def test_a_folder_that_the_user_names_or_that_cannot_be_made_is_left_alone(cache_dir):
+    cache, kept_in = cache_dir
+    cache.write_text("a file")
+    keep_programs()
+    assert kept_in() is None
+    jax.config.update("jax_compilation_cache_dir", "mine")
+    keep_programs()
+    assert kept_in() == "mine" and not Path("mine").exists()
+
+
+def test_the_oldest_programs_are_deleted(cache_dir, monkeypatch):
+    monkeypatch.setattr(device, "MOST_PROGRAMS", 250)
+    folder = cache_dir[0] / "programs/old"
+    folder.mkdir(parents=True)
+    for age, name in enumerate("abcd"):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (1000 - age, 1000 - age))
+    keep_programs()
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
