@@ -81,8 +81,9 @@ class Extension:
             return self.built_in[name]
         try:
             value = _load(name)
-        except Exception as error:  # A user's module may raise anything while it is imported.
+        except (Exception, SystemExit) as error:  # A user's module may raise anything while it is imported, or exit.
             message = str(error).splitlines()[0] if str(error) else type(error).__name__
+            message = "the module calls exit() while it is imported" if isinstance(error, SystemExit) else message
             choices = f"choose from {', '.join(self.built_in)}, or give module:name"
             raise ValueError(f"{self.name} {name!r}: {message}; {choices}") from error
         misfit = self.explain_misfit(value)

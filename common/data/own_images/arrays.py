@@ -57,8 +57,8 @@ def load_npz(
     `common.data.own_images.spellings`), are understood as well. Other arrays are ignored, but those that seem to belong
     to a split without images and labels are refused.
 
-    Images are uint8 `[N, h, w]` or `[N, h, w, C]` with C from 1 to 4; labels are integers `[N]`, and those of training
-    are 0..classes-1 with none missing. Classes are named by their numbers.
+    Images are uint8 `[N, h, w]` or `[N, h, w, C]` with C from 1 to 4; labels are integers `[N]` or `[N, 1]`, and
+    those of training are 0..classes-1 with none missing. Classes are named by their numbers.
 
     Args:
         path: the file.
@@ -174,6 +174,7 @@ def _read_sources(file: Path, names: Mapping[str, _Names]) -> dict[str, Source]:
     sources = {}
     for split, each in names.items():
         images, labels = arrays[each.images], arrays[each.labels]
+        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         shape = (*images.shape, 1) if images.ndim == 3 else images.shape
         if images.dtype != np.uint8 or len(shape) != 4 or min(shape) < 1 or shape[3] > 4:
             raise ValueError(

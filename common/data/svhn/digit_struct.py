@@ -6,6 +6,7 @@ and an array of references to numbers where it has more.
 """
 
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,13 +14,15 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5r, h5s
+from h5py import h5d, h5g, h5l, h5o, h5r, h5s
 
 from common.checks import explained
 from common.data.svhn.records import Record
 
 # Records between two progress reports: about a second.
 _REPORT_EVERY = 500
+# Far more than any part of SVHN has in one data set. A file may claim more values than fit into memory.
+_MOST_VALUES = 10_000_000
 _FIELDS = (b"left", b"top", b"width", b"height", b"label")
 _PICTURE = re.compile(r"[A-Za-z0-9_-]+\.png")
 _BAD_MATLAB = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
@@ -40,7 +43,8 @@ def read_records(
         The valid records, in the order of the file.
 
     Raises:
-        ValueError: the file cannot be read, or has another format.
+        ValueError: the file cannot be read, has another format, leads into another file, or claims too
+            many values.
     """
     records = []
     for done, (total, record) in enumerate(_iterate_records(content, where), start=1):
@@ -53,10 +57,16 @@ def read_records(
     return records
 
 
+class _RefusedError(Exception):
+    """The file leads into another file, which HDF5 would read without a question, or claims more than it holds."""
+
+
 def _iterate_records(content: bytes, where: str) -> Iterator[tuple[int, Record | str]]:
     """Yield the number of all records, with each record or what is wrong with it."""
-    with explained(f"{where} is not a digitStruct.mat of SVHN", *_BAD_MATLAB), h5py.File(io.BytesIO(content)) as file:
-        names, boxes = (file["digitStruct"][field][()].ravel() for field in ("name", "bbox"))
+    kinds = (*_BAD_MATLAB, _RefusedError)
+    with explained(f"{where} is not a digitStruct.mat of SVHN", *kinds), h5py.File(io.BytesIO(content)) as file:
+        struct = _open(file["/"].id, b"digitStruct")
+        names, boxes = (_read_values(_open(struct, field)) for field in (b"name", b"bbox"))
         for name, box in zip(names, boxes, strict=True):
             yield len(names), _read_record(file.id, name, box)
 
@@ -72,7 +82,7 @@ def _read_record(file: h5py.h5f.FileID, name_at: Any, box_at: Any) -> Record | s
         return "an invalid file name"
     try:
         group = h5r.dereference(box_at, file)
-        columns = [_read_field(file, h5d.open(group, field)) for field in _FIELDS]
+        columns = [_read_field(file, _open(group, field)) for field in _FIELDS]
     except _BAD_MATLAB:
         return "no digits"
     if not columns[0]:
@@ -97,7 +107,21 @@ def _read_field(file: h5py.h5f.FileID, field: h5d.DatasetID) -> list[float]:
     return [float(_read_values(h5r.dereference(value, file))[0]) for value in values]
 
 
+def _open(group: h5g.GroupID, name: bytes) -> Any:
+    """Open a member of a group that is stored in it and not linked to, perhaps in another file."""
+    if group.links.get_info(name).type != h5l.TYPE_HARD:
+        raise _RefusedError(f"its {name.decode()} is a link")
+    return h5o.open(group, name)
+
+
 def _read_values(data: h5d.DatasetID) -> np.ndarray:
+    # Only values without a place in the file may lie in another one; to ask for the place costs least.
+    if data.get_offset() is None:
+        plan = data.get_create_plist()
+        if plan.get_layout() == h5d.VIRTUAL or plan.get_external_count():
+            raise _RefusedError("its values lie in another file")
+    if math.prod(data.shape) > _MOST_VALUES:
+        raise _RefusedError(f"it claims {math.prod(data.shape):,} values in one place")
     values = np.zeros(data.shape, data.dtype)
     data.read(h5s.ALL, h5s.ALL, values)
     return values.ravel()

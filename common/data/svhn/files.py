@@ -20,6 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 from common.checks import explained
+from common.data.own_images.files import check_memory
 from common.data.svhn.records import Record
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
@@ -118,6 +119,7 @@ class Part:
             for member in archive:
                 folder, _, name = member.name.removeprefix("./").rpartition("/")
                 if folder == self.name and member.isreg() and wanted(name):
+                    check_memory(self.path, member.size)
                     file = archive.extractfile(member)
                     assert file is not None  # Because it is a regular file.
                     yield name, file.read()

@@ -36,6 +36,12 @@ def test_images_and_labels(tmp_path):
     assert labels_of == {image.tobytes(): label for image, label in zip(IMAGES, LABELS, strict=True)}
 
 
+def test_labels_may_be_a_column(tmp_path):
+    flat, column = (load_npz(_save(tmp_path, images=IMAGES, labels=labels)) for labels in (LABELS, LABELS[:, None]))
+    for split in flat.sources:
+        np.testing.assert_array_equal(column.sources[split].labels, flat.sources[split].labels)
+
+
 def test_splits_of_the_file_are_kept(tmp_path):
     arrays = {"train_images": IMAGES, "train_labels": LABELS}
     arrays |= {"test_images": IMAGES[:3] // 2, "test_labels": np.array([1, 0, 1])}
@@ -164,7 +170,10 @@ NAMES = "expected images and labels, or train_images and train_labels and option
         ({"images": IMAGES, "labels": LABELS + 0.5}, "labels are float64 of shape .*expected integers"),
         ({"images": IMAGES, "labels": LABELS > 0}, "labels are bool of shape .*expected integers"),
         ({"images": IMAGES, "labels": LABELS[:19]}, r"shape \(19,\); expected integers of shape \(20,\)"),
-        ({"images": IMAGES, "labels": LABELS[:, None]}, r"shape \(20, 1\); expected integers of shape \(20,\)"),
+        (
+            {"images": IMAGES, "labels": np.eye(2, dtype=int)[LABELS]},
+            r"shape \(20, 2\); expected integers of shape \(20,",
+        ),
         ({"images": IMAGES, "labels": LABELS - 1}, "train has the label -1"),
         ({"images": IMAGES, "labels": LABELS.astype(np.uint64) + 2**40}, f"train has the label {2**40}"),
         ({"images": IMAGES, "labels": LABELS + 1}, "train has the label 2; with 2 classes in train.* 0..1 with none"),
