@@ -1,5 +1,5 @@
 # make train  sets up and trains the quick agent; make test  sets up and runs all checks;
-# make docs  builds the documentation.
+# make docs  builds the documentation; make test-faults  tries faults and writes results/faults.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 TEST_STAMP := $(VENV)/installed-test
 WORKERS ?= 2
 
-.PHONY: train test test-slow lint docs benchmark clean
+.PHONY: train test test-slow test-faults lint docs benchmark clean
 
 train: $(STAMP)
 	$(BIN)/python -m experiments.ram quick $(ARGS)
@@ -18,6 +18,9 @@ test: lint
 
 test-slow: $(TEST_STAMP)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m slow $(ARGS)
+
+test-faults: $(TEST_STAMP)
+	$(BIN)/python -m pytest -m fault -p tests.faults.table --faults-table results/faults.md $(ARGS)
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .

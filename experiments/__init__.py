@@ -1,9 +1,11 @@
 """The commands. Nothing outside this folder parses flags, draws plots or writes reports."""
 
+import contextlib
 import logging
 import os
 import signal
 import sys
+import tempfile
 
 from experiments.cli.streams import keep_writable
 
@@ -18,6 +20,11 @@ if IS_COMMAND:
     # and of its cache folder changes no picture.
     os.environ.pop("MPLBACKEND", None)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # Nor do the user's settings, which it reads while it is imported. If their file cannot be decoded, that would fail.
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    if os.path.exists("matplotlibrc"):  # A file here would come first.
+        with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
+            import matplotlib  # noqa: F401
 try:
     import fcntl  # noqa: F401, locks run directories
 except ImportError:

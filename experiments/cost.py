@@ -26,7 +26,7 @@ from experiments.evaluation.cost import Cost, cost_of, symbols_of
 from experiments.families import Family, find_family, find_preset
 from experiments.training.config import DataConfig, Experiment, load_blank
 from experiments.training.restore import read_experiment
-from experiments.training.run_directory import read_json
+from experiments.training.run_directory import read_results
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ NOTE = "A multiply-add is two operations here, and seems to be one in the table 
 
 def mean_symbols(run_dir: Path) -> float | None:
     """Return `symbols_of` the test images of a run; None if it has no results."""
-    if not (run_dir / "results.json").is_file():
-        return None
-    return symbols_of(read_json(run_dir / "results.json").get("test", {}).get("greedy", {}))
+    results = read_results(run_dir)
+    return None if results is None else symbols_of(results["test"]["greedy"])
 
 
 def shapes_of(config: DataConfig, size: int | None = None) -> Dataset:

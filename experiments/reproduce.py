@@ -28,7 +28,7 @@ from experiments.evaluation.cost import Cost, cost_of, cost_record
 from experiments.output.json_files import read_json, write_json
 from experiments.output.text import duration
 from experiments.reports.results_pages import PAPER, write_pages
-from experiments.reports.stored_runs import planned_study, trained_as
+from experiments.reports.stored_runs import planned_study, read_stored, trained_as
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder, read_results
 from experiments.sweeps.driver import run_sweep, use_cpu
@@ -105,7 +105,7 @@ class Row:
     def is_stored(self, cell: Cell) -> bool:
         """Return True if the result of a cell is stored, with the same configuration but for what was recorded."""
         path = self.file(cell.seed)
-        return path.exists() and trained_as(read_json(path)) == trained_as(cell.identity())
+        return path.exists() and trained_as(read_stored(path)) == trained_as(cell.identity())
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -212,7 +212,7 @@ def remove_others(row: Row) -> None:
     (planned, *_) = row.cells
     for path in sorted((RESULTS / row.folder).glob(f"{row.run}*.json")):
         is_of_row = re.fullmatch(rf"{re.escape(row.run)}(-seed\d+)?", path.stem)
-        if is_of_row and trained_as(read_json(path)) != trained_as(planned.identity()):
+        if is_of_row and trained_as(read_stored(path)) != trained_as(planned.identity()):
             path.unlink()
             print_line(f"removed, since its configuration is not that of the row: {path}")
 

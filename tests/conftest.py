@@ -1,5 +1,6 @@
 """Strict settings for all tests: shapes and types are checked at run time, and ranks must agree."""
 
+import functools
 import gc
 import os
 import signal
@@ -32,12 +33,28 @@ import jax
 import jaxtyping
 import pytest
 
+from tests.faults.table import record
+
 # Under nohup a closed terminal is ignored, as it would be by the programs under test and the processes that they start.
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Traced programs are many objects, few of them garbage: to look for it less often saves a tenth of the time.
 gc.set_threshold(200_000, 50, 1000)
 jaxtyping.install_import_hook(["common", "dram", "ram", "stn", "experiments"], "beartype.beartype")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the tests that count faults."""
+    for item in items:
+        if "record_fault" in item.fixturenames and item.get_closest_marker("fault") is None:
+            item.add_marker("fault")
+
+
+@pytest.fixture
+def record_fault(request):
+    """Counts faults, by kind and outcome, for the table of `tests.faults.table`."""
+    return functools.partial(record, request.config)
 
 
 @pytest.fixture

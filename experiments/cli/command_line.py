@@ -38,14 +38,14 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turn errors of these kinds into one line and exit status 2.
 
     By default those are ValueError, OSError, what Python and JAX raise where there is too little memory, and every
-    error of code of the user's own, with the line of that code.
+    error of code of the user's own, with the line of that code. So is a call of ``exit()`` in such code.
     """
     caught = kinds or (ValueError, OSError, MemoryError, JaxRuntimeError)
     try:
         yield
-    except Exception as error:
-        place = own_line(error)
-        if not isinstance(error, caught) and (kinds or place is None):
+    except (Exception, SystemExit) as error:
+        place, exits = own_line(error), isinstance(error, SystemExit)
+        if (exits and place is None) or not (exits or isinstance(error, caught) or (place and not kinds)):
             raise
         message = str(error).splitlines()[0] if isinstance(error, JaxRuntimeError) else str(error)
         if isinstance(error, MemoryError):
@@ -55,7 +55,7 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
         fail(f"{message} ({place})" if place else message)
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Return the kind and the first line of an error."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 

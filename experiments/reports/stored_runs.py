@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from experiments.cli.fields import fields_of, is_bool
 from experiments.families import FAMILIES
 from experiments.output.readouts import SINGLE_PASS, readout_name
+from experiments.output.results_shape import explain_misfit
 from experiments.output.text import interval_text
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.options import parse
@@ -23,7 +24,6 @@ from experiments.sweeps.study import Study, make_plan
 from experiments.training.config import flatten, to_json
 from experiments.training.run_directory import read_json
 
-KEYS = ("family", "preset", "task", "seed", "config", "episodes", "parameters", "wall_seconds", "validation", "test")
 # Flags with which a run still counts as one of its preset: one that co-localisation needs, and those that decide what
 # is recorded. How often a run validates is none of them: it decides which parameters are the best ones.
 PRESET_FLAGS = ("encoder-from", "log-every", "keep-checkpoints")
@@ -67,11 +67,8 @@ def read_groups(folder: Path) -> dict[str, Group]:
     """
     runs: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
     for path in sorted(folder.glob("*.json")):
-        results = read_json(path)
-        results["device"] = re.sub(r"\b1 cores$", "1 core", results.get("device", ""))  # So stored by early runs.
-        missing = [key for key in KEYS if key not in results]
-        if missing or not isinstance(results["config"], Mapping):
-            raise ValueError(f"{str(path)!r} holds no results of a run: it lacks {', '.join(missing) or 'config'}")
+        results = read_stored(path)
+        results["device"] = re.sub(r"\b1 cores$", "1 core", results["device"] or "")  # So stored by early runs.
         runs.setdefault(re.sub(r"-seed\d+$", "", path.stem), []).append((results, path.stem))
     ordered = {name: sorted(group, key=lambda run: run[0]["seed"]) for name, group in runs.items()}
     for (first, name), *others in ordered.values():
@@ -82,15 +79,36 @@ def read_groups(folder: Path) -> dict[str, Group]:
     return {name: Group(*zip(*group, strict=True)) for name, group in ordered.items()}
 
 
+def read_stored(path: Path) -> dict[str, Any]:
+    """Read the stored results of a run of a family of the project.
+
+    Raises:
+      ValueError: the file is damaged or holds something else; names it.
+    """
+    results = read_json(path)
+    misfit = explain_misfit(results)
+    if misfit is None and results["family"] not in FAMILIES:
+        misfit = f"its family is {results['family']!r}"
+    if misfit is None and not _presets_of(results):
+        misfit = f"no preset is called {results['preset']!r} or has its task"
+    if misfit is not None:
+        raise ValueError(f"{str(path)!r} cannot be shown: {misfit}")
+    return results
+
+
 def closest_preset(results: Mapping[str, Any]) -> str:
     """Return the preset of today, on the same task, from which a run differs in the fewest flags.
 
     Of several it is the run's own, or the first. The preset that a run was started from may have changed since.
     """
-    presets, own = FAMILIES[results["family"]].presets, results["preset"]
-    task = _setting(results, "task")
-    names = [name for name, (_, preset) in presets.items() if name == own or preset.data.task == task]
-    return min(names, key=lambda name: (len(changed_flags(results, name)), name != own))
+    own = results["preset"]
+    return min(_presets_of(results), key=lambda name: (len(changed_flags(results, name)), name != own))
+
+
+def _presets_of(results: Mapping[str, Any]) -> list[str]:
+    """Return the presets of today that a run may be of: its own, and those on the same task."""
+    presets, task = FAMILIES[results["family"]].presets, _setting(results, "task")
+    return [name for name, (_, preset) in presets.items() if name == results["preset"] or preset.data.task == task]
 
 
 def changed_flags(results: Mapping[str, Any], name: str | None = None) -> dict[str, str]:

@@ -3,11 +3,12 @@
 import contextlib
 import fcntl
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common.checks import explained, refuse_file
+from experiments.output.results_shape import explain_misfit
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
 from experiments.training.config import from_json
@@ -62,7 +63,7 @@ def read_results(folder: Path, cell: Cell) -> dict[str, Any] | None:
         results = read_json(cell_folder(folder, cell) / "results.json")
     except ValueError:
         return None
-    return results if _is_config_of(cell, results.get("config")) and isinstance(results.get("test"), Mapping) else None
+    return results if explain_misfit(results) is None and _is_config_of(cell, results["config"]) else None
 
 
 def _is_config_of(cell: Cell, saved: Any) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from experiments.sweeps.directory import cell_folder, has_run, read_results
 from experiments.sweeps.launchers import Notify, Status, Stop
 from experiments.sweeps.logs import last_error, log_path
 from experiments.training import provenance, run_directory
+from experiments.training.run_directory import MARKER
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
@@ -30,12 +32,29 @@ def connected(address: str | None) -> Iterator[Any]:
         # The machines get this code, so they need only the libraries.
         runtime_env = {"py_modules": [str(path) for path in packages if path.is_dir()], "env_vars": settings}
         options: dict[str, Any] = {"runtime_env": runtime_env, "log_to_driver": False, "logging_level": "ERROR"}
-        ray.init(address or "local", **options)
+        with _signals_kept():
+            ray.init(address or "local", **options)
     try:
         yield ray
     finally:
         if is_new:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep the signals of a sweep while Ray starts.
+
+    Ray takes SIGTERM for itself. Its processes would die of a closed terminal before the sweep has stopped its cells,
+    so they inherit that SIGHUP is blocked; one that comes meanwhile is delivered afterwards.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def execute(
@@ -65,6 +84,10 @@ def execute(
         for cell in cells:
             run_dir = cell_folder(sweep, cell)
             folder = parcels.pack(run_dir) if has_run(run_dir) else b""
+            if not folder and run_dir.exists():
+                advice = "restore it from a copy, or delete the folder to start the cell again"
+                notify(cell, Status("failed", f"run directory {str(run_dir)!r} has lost its {MARKER}: {advice}"))
+                continue
             command = arguments(cell, None, resume=False, reports=reports)
             tasks[task.remote(command, folder, cpus, gpus)] = cell
             notify(cell, Status("waiting", "in Ray"))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from common.names import check_name
 from experiments.cli.fields import Field, convert, fields_of, find_field, replace
 from experiments.families import find_family, find_preset
 from experiments.sweeps.cells import Cell
+
+MOST_CELLS = 100_000
+# Memory that a planned cell takes, as measured.
+_CELL_BYTES = 2_000
 
 
 @dataclass(frozen=True)
@@ -85,12 +90,14 @@ def list_seeds(seeds: Any) -> tuple[int, ...]:
     """Return the seeds of a study, from their number or a list of them.
 
     Raises:
-      ValueError: there is none, one is listed twice, or they are not whole numbers.
+      ValueError: there is none, one is listed twice, they are not whole numbers, or more than the cells of a sweep.
     """
 
     def is_whole(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
 
+    if is_whole(seeds):
+        _check_count(seeds)
     listed = range(seeds) if is_whole(seeds) else seeds
     if not isinstance(listed, Sequence) or not listed or not all(map(is_whole, listed)):
         raise ValueError(f"seeds {seeds!r}: must be their number, at least 1, or a list of whole numbers")
@@ -113,6 +120,7 @@ def make_plan(study: Study) -> Plan:
     for name, value in overrides.items():
         base = replace(base, fields[name].path, value)
     names = [name for axis in axes for name in axis.names]
+    _check_count(math.prod(len(axis.values) for axis in axes) * len(seeds))
     cells = []
     for combination in itertools.product(*(axis.values for axis in axes)):
         values = dict(zip(names, itertools.chain(*combination), strict=True))
@@ -126,6 +134,13 @@ def make_plan(study: Study) -> Plan:
         for seed in seeds:
             cells.append(Cell(family, study.preset, replace(config, ("training", "seed"), seed)))
     return Plan(study, axes, overrides, seeds, tuple(cells))
+
+
+def _check_count(cells: int) -> None:
+    """Check the number of cells before they are listed."""
+    if cells > MOST_CELLS:
+        memory = f"about {cells * _CELL_BYTES / 2**30:,.1f} GiB of memory to plan"
+        raise ValueError(f"{cells:,} cells take {memory}: give at most {MOST_CELLS:,}, with fewer seeds or values")
 
 
 def _check_study(study: Study) -> None:
@@ -197,6 +212,8 @@ def load_study(place: str) -> tuple[str, Study]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+    except SystemExit as error:
+        raise ValueError(f"study {place!r} cannot be read: it calls exit()") from error
     except Exception as error:
         raise ValueError(f"study {place!r} cannot be read: {type(error).__name__}: {error}") from error
     studies = {name: value for name, value in vars(module).items() if isinstance(value, Study)}

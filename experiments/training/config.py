@@ -20,6 +20,11 @@ from experiments.training.augmentation import AugmentationConfig
 LEAST_EVALUATION_IMAGES = 1000
 
 
+def _plain_path(path: str) -> str:
+    """Return a path without a slash at its end, doubled slashes and `./`; an empty one stays empty."""
+    return str(Path(path)) if path else path
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """The images."""
@@ -52,6 +57,11 @@ class DataConfig:
     reverse: bool = False
     """Read sequences from right to left: reverse the symbols before the end symbol of each label."""
     augmentation: AugmentationConfig = AugmentationConfig()
+
+    def __post_init__(self) -> None:
+        """Write the path of the images in one way, since it identifies the run."""
+        if self.data is not None:
+            object.__setattr__(self, "data", _plain_path(self.data))
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,12 @@ class StartConfig:
     init_from: str | None = None
     """Run directory whose parameters this run starts from, perhaps to train on other images. The run must be of the
     same family, with the same network shapes and the same settings that change what the parameters mean."""
+
+    def __post_init__(self) -> None:
+        """Write run directories in one way, since they identify the run: `runs/a/` and `./runs/a` are `runs/a`."""
+        for field in dataclasses.fields(self):
+            if isinstance(folder := getattr(self, field.name), str):
+                object.__setattr__(self, field.name, _plain_path(folder))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from common.files import sync
 from experiments.cli.console import print_warning
 from experiments.output.files import write_bytes
 from experiments.output.json_files import SEAL, read_json, sealed, unsealed, write_sealed
+from experiments.output.results_shape import explain_misfit
 from experiments.training.config import flatten
 
 MARKER = "config.json"
@@ -36,6 +37,11 @@ _START: dict[str, Any] = {"step": int, "images": str, "commit": str | None, "jax
 # The steps that a run was first planned with, and those of each extension but the last.
 EXTENDED = "extended_from"
 STEPS = "config.training.steps"
+# What to do with a name in place of a run directory.
+_NAMES = (
+    ", such as runs/ram-quick-seed0; experiments.evaluate and experiments.look also take the name of a trained agent, "
+    "and the commands that train (experiments.ram and so on) that of a preset"
+)
 # The last commit that reads run directories whose configurations name a model instead of a family.
 LAST_TO_READ_MODELS = "06f9b59"
 
@@ -202,7 +208,10 @@ def read_identity(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / MARKER
     if not path.is_file():
-        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER}: give the directory of a run")
+        is_name = not run_dir.exists() and run_dir.parent == Path()
+        raise ValueError(
+            f"run directory {str(run_dir)!r} holds no {MARKER}: give the directory of a run" + _NAMES * is_name
+        )
     identity = _read_config(run_dir)
     if "model" in identity and "family" not in identity:
         raise ValueError(
@@ -249,12 +258,8 @@ def read_results(run_dir: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     results = read_json(path, advice)
-    try:
-        whole = isinstance(results["steps"], int) and isinstance(results["config"]["training"]["steps"], int)
-    except (LookupError, TypeError):
-        whole = False
-    if not whole:
-        raise ValueError(f"{str(path)!r} is damaged: it holds no results of a run: {advice}")
+    if misfit := explain_misfit(results):
+        raise ValueError(f"{str(path)!r} is damaged: {misfit}: {advice}")
     return results
 
 

@@ -24,6 +24,7 @@ from experiments.output.json_files import write_json
 from experiments.training.config import DataConfig, to_json
 from ram.config import AgentConfig, RamConfig
 from tests.experiments.family_of import build, family_of
+from tests.experiments.results_maker import ERROR, results_of
 
 DIGITS, NUMBERS = DataConfig("mnist28"), DataConfig("house_numbers")
 
@@ -170,7 +171,8 @@ def test_the_table_counts_operations_up_to_the_end_symbol_once_a_run_has_results
     write_json(tmp_path / "config.json", identity)
     cost.main([str(tmp_path)])
     (before,) = rows(capsys.readouterr().out)
-    write_json(tmp_path / "results.json", {"test": {"greedy": {"n": 40, "symbol": {"n": 80}}}})
+    test = {"greedy": ERROR | {"n": 40, "symbol": ERROR | {"n": 80}}}
+    write_json(tmp_path / "results.json", results_of(test=test))
     cost.main([str(tmp_path)])
     (after,) = rows(capsys.readouterr().out)
     assert before[6] == "" and before[:6] == after[:6]

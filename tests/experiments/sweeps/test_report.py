@@ -1,15 +1,16 @@
 """The page of a sweep: its tables and its escaping, and in a browser its sorting."""
 
-import json
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from experiments.output.json_files import write_json
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.report import write_report
 from experiments.sweeps.study import Study, make_plan
+from tests.experiments.results_maker import results_of
 
 
 class Reader(HTMLParser):
@@ -51,10 +52,8 @@ def read(path):
 def finish(sweep, cell, error):
     """Write the results of a cell."""
     entry = {"error": error, "low": error - 1, "high": error + 1, "n": 100}
-    facts = {"steps": 4, "episodes": 32, "parameters": 1234, "wall_seconds": 90.0}
-    results = cell.identity() | facts | {split: {"greedy": entry} for split in ("test", "validation")}
-    cell_folder(sweep, cell).mkdir(parents=True)
-    (cell_folder(sweep, cell) / "results.json").write_text(json.dumps(results))
+    errors = {split: {"greedy": entry} for split in ("test", "validation")}
+    write_json(cell_folder(sweep, cell) / "results.json", results_of(**cell.identity(), **errors))
 
 
 def test_page_shows_settings_and_cells_and_escapes_text(tmp_path):

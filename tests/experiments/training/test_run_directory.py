@@ -18,6 +18,7 @@ from experiments.training.run_directory import (
     read_json,
     read_metrics,
 )
+from tests.experiments.results_maker import results_of
 
 IDENTITY = {"family": "ram", "preset": "quick", "config": {"data": {"task": "mnist28"}, "training": {"steps": 4}}}
 
@@ -123,8 +124,7 @@ def test_a_run_that_its_patience_ended_is_not_extended(tmp_path):
     reopen(tmp_path)
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     for steps, planned in ((4, 4), (3, 4)):
-        results = {"steps": steps, "config": {"training": {"steps": planned}}}
-        (tmp_path / "results.json").write_text(json.dumps(results))
+        write_json(tmp_path / "results.json", results_of(steps, planned))
         if steps == planned:
             check_run(tmp_path, changed(steps=8), resume=True, overwrite=False)
     with pytest.raises(ValueError, match="its patience ended the run after step 3 of 4, so more steps change nothing"):

@@ -1,0 +1,96 @@
+"""Faults that tests try, counted by what came of them; as a plugin of pytest, the table of `make test-faults`.
+
+A test with the mark ``fault(kind, outcome)`` tries one fault, which has that outcome if the test passes. A test that
+tries many counts them itself with the fixture ``record_fault``. Outcomes are those of `OUTCOMES`.
+"""
+
+import os
+import platform
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+# Accepted, with the same bits as an undisturbed run or the right values; refused, in one line that says what is wrong;
+# work that cannot be taken up again; a wrong result without a word.
+OUTCOMES = ("exact", "named", "lost", "silent")
+# The kinds by the name in the table, with how many there are at least, and what a failed test of one counts as.
+KINDS = {
+    "kills": (50, "lost"),
+    "signals": (5, "lost"),
+    "full disks": (8, "lost"),
+    "damaged files of a run": (100, "lost"),
+    "damaged files of a run, read alone": (10_000, "silent"),
+    "bad inputs of commands": (200, "silent"),
+    "odd photos and arrays": (60, "silent"),
+    "damaged photos and arrays": (10_000, "silent"),
+    "hostile archives and .mat files": (50, "silent"),
+    "code of the user's own": (10, "silent"),
+}
+COUNTS = pytest.StashKey[Counter]()
+
+
+def counts(config):
+    """Return the counts of a session, by kind and outcome."""
+    return config.stash.setdefault(COUNTS, Counter())
+
+
+def record(config, kind, outcome, count=1):
+    """Count faults of a kind with an outcome."""
+    assert kind in KINDS and outcome in OUTCOMES
+    counts(config)[kind, outcome] += count
+
+
+def pytest_addoption(parser):
+    """Add the path of the table."""
+    parser.addoption("--faults-table", type=Path, help="file into which the table of faults is written")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Count the fault of a test that is over, and each test of faults that failed."""
+    report = yield
+    mark = item.get_closest_marker("fault")
+    if mark is not None and mark.args and report.when == "call" and report.passed:
+        record(item.config, *mark.args)
+    if mark is not None and report.failed:
+        kind = mark.args[0] if mark.args else "damaged files of a run"
+        record(item.config, kind, KINDS[kind][1])
+    return report
+
+
+def pytest_sessionfinish(session):
+    """Write the table."""
+    path = session.config.getoption("--faults-table")
+    if path is not None:
+        path.write_text(table(counts(session.config)))
+
+
+def table(counted):
+    """Return the page of the table as Markdown."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    lines = [
+        "# Faults",
+        "",
+        "What came of each fault that the tests try.",
+        "",
+        "- *Exact*: the same bits as an undisturbed run, or accepted with the right values.",
+        "- *Named*: refused in one line that says what is wrong.",
+        "- *Lost*: work that cannot be taken up again. *Silent*: a wrong result without a word.",
+        "  A failed test counts as one of these.",
+        "",
+        f"`make test-faults`, commit {commit[:10]}, {time.strftime('%Y-%m-%d')}, Python {platform.python_version()},",
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores.",
+        "",
+        f"| fault | tried | {' | '.join(OUTCOMES)} |",
+        "| --- | ---: |" + " ---: |" * len(OUTCOMES),
+    ]
+    total = Counter()
+    for kind in KINDS:
+        row = [counted[kind, outcome] for outcome in OUTCOMES]
+        total.update(dict(zip(OUTCOMES, row, strict=True)))
+        lines.append(f"| {kind} | {' | '.join(f'{number:,}' for number in (sum(row), *row))} |")
+    lines.append(f"| all | {' | '.join(f'{n:,}' for n in (sum(total.values()), *(total[o] for o in OUTCOMES)))} |")
+    return "\n".join(lines) + "\n"
