@@ -77,9 +77,10 @@ def experiments_of(config: CostConfig) -> list[tuple[str, Family, Experiment, fl
     Raises:
       ValueError: there is none, or one of them is unknown.
     """
-    experiments: list[tuple[str, Family, Experiment, float | None]] = [
-        (run_dir.resolve().name, *read_experiment(run_dir), mean_symbols(run_dir)) for run_dir in config.run_dirs
-    ]
+    experiments: list[tuple[str, Family, Experiment, float | None]] = []
+    for run_dir in config.run_dirs:
+        family, experiment = read_experiment(run_dir)
+        experiments.append((run_dir.resolve().name, family, experiment, mean_symbols(run_dir)))
     for preset in config.preset:
         family_name, slash, name = preset.partition("/")
         if not slash:

@@ -104,6 +104,6 @@ def explain_misfit(results: Mapping[str, Any]) -> str | None:
     """Explain why something is not the results of a run; None if it is."""
     try:
         dacite.from_dict(Results, results)
-    except dacite.DaciteError as error:
+    except (dacite.DaciteError, ValueError, TypeError) as error:  # The latter two for a list in place of an object.
         return shorten(f"it holds no results of a run: {error}", LONGEST_ERROR)
     return None

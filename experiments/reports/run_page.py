@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from common.data.own_images.files import reading
 from experiments.output.files import write_bytes
 from experiments.reports.figures import run_figures
 from experiments.reports.page import render_page
@@ -46,22 +47,33 @@ def write_report(run_dir: Path) -> Path:
         config = known["config"]
     plays = plays_episodes(config)
     shows = plays or episodes is not None
+    with reading(f"{str(run_dir / 'results.json')!r} cannot be shown"):
+        measured = {
+            "overlap": overlap_table(results),
+            "errors": error_table(results or {}),
+            "sequences": sequence_table(results or {}),
+        }
+    with reading(f"{str(run_dir / 'diagnosis.json')!r} cannot be shown, delete it or run experiments.diagnose again"):
+        diagnosed = diagnosis_table(diagnosis)
+    named = "results.json" if "config" in (results or {}) else "config.json"
+    with reading(f"{str(run_dir / named)!r} cannot be shown"):
+        configured = {
+            "facts": facts(known, plays),
+            "training": training_table(metrics, config),
+            "configuration": configuration_table(config),
+        }
     text = render_page(
         "run.html",
         _title(known, run_dir),
         run_dir.resolve().name,
         {name: heading for name, heading in SECTIONS.items() if shows or name != "episodes"},
         scripts=[SCRIPT, "viewer.js"],
-        facts=facts(known, plays),
-        overlap=overlap_table(results),
-        diagnosis=diagnosis_table(diagnosis),
+        diagnosis=diagnosed,
         evaluated=results is not None,
-        errors=error_table(results or {}),
-        sequences=sequence_table(results or {}),
-        training=training_table(metrics, config),
+        **measured,
         episodes=episodes,
         figures=run_figures(run_dir / "plots", "glimpses_per_target" in (episodes or {})),
-        configuration=configuration_table(config),
+        **configured,
     )
     return write_bytes(run_dir / "report.html", text.encode())
 

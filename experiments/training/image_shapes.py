@@ -3,6 +3,7 @@
 They are in ``images.json`` of the run directory.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from experiments.training.run_directory import read_json, write_sealed
 
 FILE = "images.json"
 ADVICE = "restore it from a copy, or delete it; the run can then be read with its images alone"
+# Values of an image and its label, far above those of any model.
+MOST_VALUES = 2**31
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def blank_of(facts: Mapping[str, Any]) -> Dataset:
     """
     known: _Facts = from_json(_Facts, dict(facts), "shapes of images")
     sizes = (*known.image_shape, *(() if known.num_targets is None else (known.num_targets,)))
-    if len(known.image_shape) != 3 or min(sizes) < 1:
+    are_sizes = min(sizes) >= 1 and math.prod(sizes) <= MOST_VALUES and not any(size is True for size in sizes)
+    if len(known.image_shape) != 3 or not are_sizes:
         raise ValueError(f"image_shape {list(known.image_shape)} and num_targets {known.num_targets}: no sizes")
     return blank_images(known.task, known.image_shape, sizes[3:], known.class_names, find_task(known.task).recipe)
 

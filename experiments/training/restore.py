@@ -68,8 +68,8 @@ def read_experiment(run_dir: Path) -> tuple[Family, Experiment]:
     """
     identity = read_identity(run_dir)
     check_trust(run_dir, identity["family"], identity["config"])
-    family = find_family(identity["family"])
     with naming_the_commit(run_dir):
+        family = find_family(identity["family"])
         experiment = from_json(family.experiment, identity["config"])
     for name, source in code_digests(family.name, identity["config"]).items():
         if identity.get("code", {}).get(name, source) != source:

@@ -44,7 +44,7 @@ def go(images, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def refused(go, capsys):
+def refused(go, capsys, record_fault):
     """Runs a command that must end with status 2 and one line about it, which it returns."""
 
     def call(*args):
@@ -54,6 +54,7 @@ def refused(go, capsys):
         *progress, line = err.splitlines()
         assert stop.value.code == 2 and out == "" and line.startswith("error: ")
         assert all(message.startswith(("images: ", "step ", "evaluating ", "drawing")) for message in progress)
+        record_fault("bad inputs of commands", "named")
         return line
 
     return call

@@ -47,17 +47,20 @@ def own(tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.fault("code of the user's own", "named")
 def test_a_study_that_exits_is_one_line(own, capsys):
     name = own("import sys\nsys.exit(0)\n")
     assert f"study '{name}.py' cannot be read: it calls exit()" in one_line(capsys, ablate.main, "study", f"{name}.py")
 
 
+@pytest.mark.fault("code of the user's own", "named")
 def test_a_module_that_exits_is_one_line(own, capsys):
     name = own("exit()\n")
     line = one_line(capsys, ablate.main, f"{name}:FAMILY", "--preset", "quick")
     assert f"family '{name}:FAMILY': the module calls exit() while it is imported; choose from ram, " in line
 
 
+@pytest.mark.fault("code of the user's own", "named")
 def test_a_function_that_exits_is_one_line(own, refused):
     name = own("import sys\n\ndef reward(logits, labels):\n    sys.exit(0)\n")
     line = refused(ram, RAM, "--reward", f"{name}:reward")
@@ -65,6 +68,7 @@ def test_a_function_that_exits_is_one_line(own, refused):
 
 
 @pytest.mark.parametrize("flag", ["--reward", "--advantage", "--surrogate", "--core", "--glimpse-network", "--task"])
+@pytest.mark.fault("code of the user's own", "named")
 def test_what_is_no_function_is_one_line(refused, flag):
     line = refused(ram, RAM, flag, "math:pi")
     assert "'math:pi': " in line and ": not a" in line and not Path("run").exists()

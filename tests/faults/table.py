@@ -1,7 +1,7 @@
 """Faults that tests try, counted by what came of them; as a plugin of pytest, the table of `make test-faults`.
 
-A test with the mark ``fault(kind, outcome)`` tries one fault, which has that outcome if the test passes. A test that
-tries many counts them itself with the fixture ``record_fault``. Outcomes are those of `OUTCOMES`.
+A test with the mark ``fault(kind, outcome)`` tries one fault, which has that outcome if the test passes. A test with
+the mark ``fault(kind)`` tries many, and counts them itself with the fixture ``record_fault``.
 """
 
 import os
@@ -53,10 +53,10 @@ def pytest_runtest_makereport(item, call):
     """Count the fault of a test that is over, and each test of faults that failed."""
     report = yield
     mark = item.get_closest_marker("fault")
-    if mark is not None and mark.args and report.when == "call" and report.passed:
-        record(item.config, *mark.args)
-    if mark is not None and report.failed:
-        kind = mark.args[0] if mark.args else "damaged files of a run"
+    kind, *outcome = mark.args if mark is not None and mark.args else ("",)
+    if outcome and report.when == "call" and report.passed:
+        record(item.config, kind, *outcome)
+    if kind and report.failed:
         record(item.config, kind, KINDS[kind][1])
     return report
 

@@ -11,8 +11,9 @@ RAM = (
 CNN = ("mnist28 --task images --network fc --units 8 --no-plots " + LOOP).split()
 
 
-def save_images(folder, count, side):
-    """Save `images.npz` with `count` noisy images of `side` pixels in three classes, which differ in brightness."""
-    labels = np.arange(count) % 3
+def save_images(folder, count, side, classes=3, name="images.npz"):
+    """Save a file with `count` noisy images of `side` pixels in some classes, which differ in brightness."""
+    labels = np.arange(count) % classes
     noise = np.random.default_rng(0).integers(0, 200, (count, side, side), dtype=np.uint8)
-    np.savez(folder / "images.npz", images=noise + np.uint8(25) * labels[:, None, None].astype(np.uint8), labels=labels)
+    step = np.uint8(25 if classes == 3 else 55 // classes)
+    np.savez(folder / name, images=noise + step * labels[:, None, None].astype(np.uint8), labels=labels)

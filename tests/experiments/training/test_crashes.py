@@ -116,7 +116,8 @@ def test_the_same_start_takes_up_what_a_kill_leaves(recorder, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_a_run_killed_between_any_two_operations_ends_the_same(recorder, tmp_path, monkeypatch):
+@pytest.mark.fault("kills")
+def test_a_run_killed_between_any_two_operations_ends_the_same(recorder, tmp_path, monkeypatch, record_fault):
     monkeypatch.chdir(tmp_path)
     labels = np.arange(60) % 3
     np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8), labels=labels)
@@ -130,6 +131,7 @@ def test_a_run_killed_between_any_two_operations_ends_the_same(recorder, tmp_pat
         begun = (folder / "config.json").exists()
         cnn.main([*flags, "--run-dir", str(folder), *["--resume"] * begun])
         assert outcome(folder) == whole, folder
+        record_fault("kills", "exact")
 
 
 def outcome(run_dir):

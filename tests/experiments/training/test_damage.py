@@ -92,7 +92,7 @@ def state():
 
 
 @pytest.fixture
-def check(attempt, wholes):
+def check(attempt, wholes, record_fault):
     """Checks that a damaged run comes to what the whole run comes to, or that a line names the file or checkpoint."""
 
     def call(family, name, damage):
@@ -103,6 +103,7 @@ def check(attempt, wholes):
             lines = [line for line in err.splitlines() if named in line and "run" in line]
             assert lines or outcome == whole, (name, err, outcome, whole)
             assert all(len(line) < 600 for line in lines)
+            record_fault("damaged files of a run", "exact" if outcome == whole else "named")
 
     return call
 

@@ -36,7 +36,11 @@ CNN = [
 ]
 
 
-@pytest.mark.parametrize("name", ["digest.json", "metrics.jsonl", "results.json", "report.html"])
+MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("starts.json", "images.json", ".png")]
+
+
+@pytest.mark.fault("full disks", "exact")
+@pytest.mark.parametrize("name", ["digest.json", "metrics.jsonl", "results.json", "report.html", *MORE])
 def test_a_full_disk_is_one_line_and_the_run_resumes_later(go, refused, monkeypatch, name):
     opened = Path.open
 
@@ -54,6 +58,7 @@ def test_a_full_disk_is_one_line_and_the_run_resumes_later(go, refused, monkeypa
     assert [record["step"] for record in read_metrics(Path("run"))] == [2, 4]
 
 
+@pytest.mark.fault("full disks", "exact")
 def test_a_disk_that_fills_up_during_training_leaves_the_last_checkpoint(go, refused, monkeypatch, small_disk, capsys):
     go(cnn, CNN)
     capsys.readouterr()
@@ -76,6 +81,7 @@ def test_a_disk_that_fills_up_during_training_leaves_the_last_checkpoint(go, ref
     assert read_json(disk / "run" / "checkpoints" / "4" / "digest.json")["state"] == whole
 
 
+@pytest.mark.fault("full disks", "exact")
 def test_a_disk_that_is_full_when_animation_frames_are_saved_is_one_line(go, refused, monkeypatch):
     flags = ["RTS_st_fcn", "--units", "4", "--localisation-units", "2", "--downsample", "1", *CNN[1:3], *CNN[7:]]
 

@@ -130,6 +130,23 @@ def test_ctrl_c_prints_the_command_that_resumes(here, whole):
     assert_same_run(here, whole)
 
 
+@pytest.mark.slow
+@pytest.mark.fault("signals", "exact")
+@pytest.mark.parametrize("step", [2, 20])
+@pytest.mark.parametrize("names", ["SIGINT", "SIGTERM", "SIGHUP", "SIGINT SIGINT", "SIGKILL"])
+def test_a_run_that_any_signal_ends_resumes_to_the_same_bits(here, whole, names, step):
+    process = start()
+    wait_until(process, lambda: latest() >= step)
+    for name in names.split():
+        process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=120)
+    killed = names == "SIGKILL"
+    assert process.returncode == (-signal.SIGKILL if killed else 130) and out == "" and "Traceback" not in err
+    assert killed or len(names.split()) > 1 or "resume with: " in err.splitlines()[-1]
+    cnn.main([*FLAGS, "--resume"])
+    assert_same_run(here, whole)
+
+
 def copy_run(whole, here):
     shutil.copytree(whole / "run", here / "run")
     (here / "run" / "results.json").unlink()

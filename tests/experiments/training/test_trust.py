@@ -37,6 +37,7 @@ def sent(go, tmp_path, monkeypatch):
     return source
 
 
+@pytest.mark.fault("code of the user's own", "named")
 def test_code_of_others_is_named_and_not_imported_until_it_is_allowed(sent, capsys):
     for command, *args in ((evaluate.main, "run"), (look, "run", "a.png")):
         with pytest.raises(SystemExit, match="2"):

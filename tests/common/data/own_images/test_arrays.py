@@ -83,6 +83,7 @@ def test_other_arrays_are_ignored(tmp_path, stray):
 
 
 @pytest.mark.parametrize("stray", ["vall_images", "val_imgs", "tests_y", "x_valdiation", "test_ids", "Val", "dev.data"])
+@pytest.mark.fault("odd photos and arrays", "named")
 def test_arrays_that_seem_to_be_a_split_are_named(tmp_path, stray):
     path = _save(tmp_path, train_images=IMAGES, train_labels=LABELS, **{stray: IMAGES})
     message = f"own.npz' holds the array {re.escape(stray)}, which seems to be of a split: {NAMES}"
@@ -205,6 +206,7 @@ NAMES = "expected images and labels, or train_images and train_labels and option
         ({"images": np.array([{}] * 20), "labels": LABELS}, "cannot be read: .*allow_pickle"),
     ],
 )
+@pytest.mark.fault("odd photos and arrays", "named")
 def test_bad_arrays_are_quoted(tmp_path, arrays, message):
     path = _save(tmp_path, **arrays)
     with pytest.raises(ValueError, match=message) as error:
@@ -263,6 +265,7 @@ def _header(shape, version):
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("shape", [(2**40, 28, 28), (2**62, 2**62), (-1, 4, 5), (20, 4, 6)])
+@pytest.mark.fault("hostile archives and .mat files", "named")
 def test_an_array_that_claims_more_than_the_file_holds_is_named(tmp_path, shape, version):
     members = {"images.npy": _header(shape, version) + IMAGES.tobytes(), "labels.npy": _header((20,), 1) + bytes(20)}
     with pytest.raises(ValueError, match=r"own.npz' cannot be read: images of shape \(.*\) has \d+ bytes$"):

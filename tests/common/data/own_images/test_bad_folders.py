@@ -132,6 +132,7 @@ def _no_train(root):
         (_sixteen_bits, "the pictures in '.*' hold only 0 and 1, which is black: multiply by 255"),
     ],
 )
+@pytest.mark.fault("odd photos and arrays", "named")
 def test_bad_content_is_named(tmp_path, spoil, quoted):
     fill_folder(tmp_path)
     spoil(tmp_path)

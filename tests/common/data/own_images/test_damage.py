@@ -89,13 +89,14 @@ def _check_read_or_named(read, name):
             return None
 
 
-# The slow cases are 19 * 200 pictures and 2 * 1000 files.
+KIND = "damaged photos and arrays"
+# The slow cases are 19 * 400 pictures and 2 * 1000 files.
 MANY = pytest.mark.slow
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(200, marks=MANY)])
+@pytest.mark.parametrize("count", [3, pytest.param(400, marks=MANY)])
 @pytest.mark.parametrize("name", PICTURES)
-def test_damaged_pictures(tmp_path, name, count):
+def test_damaged_pictures(tmp_path, record_fault, name, count):
     rng = np.random.default_rng(len(name))
     for label, image in enumerate(IMAGES[:6]):
         (tmp_path / "own" / "ab"[label % 2]).mkdir(parents=True, exist_ok=True)
@@ -106,6 +107,7 @@ def test_damaged_pictures(tmp_path, name, count):
         path.write_bytes(_repair_checksums(damaged) if i % 2 and damaged.startswith(b"\x89PNG") else damaged)
         picture = _check_read_or_named(lambda: read_image(path, (6, 7), "pad"), "bad.picture'")
         assert picture is None or (picture.mode in ("L", "RGB") and picture.size == (7, 6))
+        record_fault(KIND, "named" if picture is None else "exact")
         if i % 10 == 0:
             loaded = _check_read_or_named(lambda: load_folder(tmp_path / "own", (6, 7)), "bad.picture'")
             assert (loaded is None) == (picture is None)
@@ -113,7 +115,7 @@ def test_damaged_pictures(tmp_path, name, count):
 
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=MANY)])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_damaged_arrays(tmp_path, save, count):
+def test_damaged_arrays(tmp_path, record_fault, save, count):
     rng = np.random.default_rng(count)
     path = tmp_path / "own.npz"
     save(path, train_images=IMAGES, train_labels=np.arange(20) % 2, val_images=IMAGES, val_labels=np.arange(20) % 2)
@@ -122,10 +124,11 @@ def test_damaged_arrays(tmp_path, save, count):
         path.write_bytes(_damage(content, rng))
         loaded = _check_read_or_named(lambda: load_npz(path), "own.npz'")
         assert loaded is None or isinstance(loaded, LabelledSplits)
+        record_fault(KIND, "named" if loaded is None else "exact")
 
 
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=MANY)])
-def test_damaged_arrays_in_a_sound_archive(tmp_path, count):
+def test_damaged_arrays_in_a_sound_archive(tmp_path, record_fault, count):
     rng = np.random.default_rng(count)
     members = {}
     for name, array in (("images", IMAGES), ("labels", np.arange(20) % 2)):
@@ -138,4 +141,5 @@ def test_damaged_arrays_in_a_sound_archive(tmp_path, count):
         with zipfile.ZipFile(tmp_path / "own.npz", "w") as archive:
             for member, content in (members | {name: damaged}).items():
                 archive.writestr(member, content)
-        _check_read_or_named(lambda: load_npz(tmp_path / "own.npz"), "own.npz'")
+        loaded = _check_read_or_named(lambda: load_npz(tmp_path / "own.npz"), "own.npz'")
+        record_fault(KIND, "named" if loaded is None else "exact")

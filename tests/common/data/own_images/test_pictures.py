@@ -46,6 +46,7 @@ def _to_eight(samples, depth):
 
 
 @pytest.mark.parametrize("depth, colour", [*product((1, 2, 4, 8, 16), (0,)), *product((8, 16), (2, 4, 6))])
+@pytest.mark.fault("odd photos and arrays", "exact")
 def test_every_depth_and_colour_of_png(tmp_path, depth, colour):
     samples = _samples(depth, colour)
     picture = _read(tmp_path, make_png(samples, depth, colour))
@@ -57,6 +58,7 @@ def test_every_depth_and_colour_of_png(tmp_path, depth, colour):
 
 
 @pytest.mark.parametrize("depth, colour", [*product((1, 2, 4, 8, 16), (0,)), *product((8, 16), (2,))])
+@pytest.mark.fault("odd photos and arrays", "exact")
 def test_a_transparent_colour_of_png_is_black(tmp_path, depth, colour):
     samples = _samples(depth, colour)
     key = samples[2, 3]
@@ -68,6 +70,7 @@ def test_a_transparent_colour_of_png_is_black(tmp_path, depth, colour):
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 @pytest.mark.parametrize("alpha", [b"", b"\0", b"\xff\0", b"\x80\x10"])
+@pytest.mark.fault("odd photos and arrays", "exact")
 def test_a_palette_of_png_is_rgb_on_black(tmp_path, depth, alpha):
     samples = _samples(depth, 3)[..., 0]
     palette = np.random.default_rng(0).integers(0, 256, (2**depth, 3), np.uint8)
@@ -82,6 +85,7 @@ def test_a_palette_of_png_is_rgb_on_black(tmp_path, depth, alpha):
     "mode, stored, shown",
     [("L", 90, 90), ("RGB", (200, 30, 60), (200, 30, 60)), ("CMYK", (0, 255, 255, 0), (255, 0, 0))],
 )
+@pytest.mark.fault("odd photos and arrays", "exact")
 def test_every_mode_of_jpeg(tmp_path, mode, stored, shown):
     content = io.BytesIO()
     Image.new(mode, (9, 5), stored).save(content, "JPEG", quality=95, progressive=True)
@@ -102,6 +106,7 @@ def _short(value, order="<"):
 
 @pytest.mark.parametrize("kind, order", product(("PNG", "JPEG"), "<>"))
 @pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.fault("odd photos and arrays", "exact")
 def test_orientations(tmp_path, kind, order, orientation):
     exif = make_exif([(ORIENTATION, *_short(orientation, order))], order)
     array = np.arange(60).reshape(6, 10)
@@ -126,12 +131,14 @@ def test_orientations(tmp_path, kind, order, orientation):
         (0x9999, (99, 2**31, b"")),  # No type.
     ],
 )
+@pytest.mark.fault("odd photos and arrays", "exact")
 def test_odd_exif_data_stop_no_picture_and_hide_no_orientation(tmp_path, kind, tag, entry):
     exif = make_exif([(ORIENTATION, *_short(6)), (0x0128, *_short(2)), (tag, *entry)])
     assert _read(tmp_path, _save(kind, exif)).size == (6, 10)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.fault("odd photos and arrays", "exact")
 def test_damaged_exif_data_stop_no_picture(tmp_path, kind):
     rng = np.random.default_rng(0)
     whole = make_exif([(ORIENTATION, *_short(6)), (0x0128, *_short(2)), (RESOLUTION, 5, 1, bytes(range(8)))])
@@ -151,12 +158,14 @@ def _huge(width, height):
 
 
 @pytest.mark.parametrize("width, height", [(100_000, 100_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 5)])
+@pytest.mark.fault("odd photos and arrays", "named")
 def test_absurd_sizes_are_named(tmp_path, width, height):
     with pytest.raises(ValueError, match=r"a\.picture' is not a readable PNG or JPEG image: .") as error:
         _read(tmp_path, _huge(width, height))
     assert len(str(error.value).splitlines()) == 1 and len(str(error.value)) < 400
 
 
+@pytest.mark.fault("odd photos and arrays", "exact")
 def test_a_large_picture_is_read_without_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     assert _read(tmp_path, make_png(np.zeros((6, 10), int), 8, 0)).size == (10, 6)
@@ -164,6 +173,7 @@ def test_a_large_picture_is_read_without_a_warning(tmp_path, monkeypatch):
         _read(tmp_path, make_png(np.zeros((12, 10), int), 8, 0))
 
 
+@pytest.mark.fault("odd photos and arrays", "named")
 def test_what_is_no_file_is_named_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()

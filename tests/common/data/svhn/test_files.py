@@ -47,6 +47,7 @@ def _overwrite(content, start, block):
         pytest.param(lambda tar: tar[: _headers(tar)[0]], id="empty"),
     ],
 )
+@pytest.mark.fault("hostile archives and .mat files", "named")
 def test_damaged_archive_is_an_error_and_is_not_cached(archive, tmp_path, spoil):
     archive.write_bytes(gzip.compress(spoil(gzip.decompress(archive.read_bytes()))))
     message = r"train\.tar\.gz' is truncated or damaged; delete it and download it again from http://ufldl.*: .+"
@@ -55,6 +56,7 @@ def test_damaged_archive_is_an_error_and_is_not_cached(archive, tmp_path, spoil)
     assert not any((tmp_path / "cache").iterdir())
 
 
+@pytest.mark.fault("hostile archives and .mat files", "named")
 def test_wrong_checksum_is_an_error(archive, tmp_path):
     content = bytearray(archive.read_bytes())
     content[-8] ^= 1  # The file ends in checksum and length, four bytes each.
@@ -64,6 +66,7 @@ def test_wrong_checksum_is_an_error(archive, tmp_path):
 
 
 @pytest.mark.parametrize("padding", [2, 20, 200])
+@pytest.mark.fault("hostile archives and .mat files", "exact")
 def test_archive_may_end_in_any_number_of_zeros(archive, tmp_path, padding):
     expected = load_part(find_part(tmp_path, "train"), SMALL)
     content = gzip.decompress(archive.read_bytes()).rstrip(b"\0")
@@ -111,6 +114,7 @@ def _empty_height(file):
         (_empty_height, "incomplete boxes"),
     ],
 )
+@pytest.mark.fault("hostile archives and .mat files", "exact")
 def test_incomplete_record_is_counted_and_skipped(edit, counted):
     content = _edited([("1.png", ONE), ("2.png", TWO), ("3.png", ONE)], edit)
     skipped = Counter()
