@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
+from collections import Counter
 
 import jaxlib.version
 
@@ -49,6 +50,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "record_fault" in item.fixturenames and item.get_closest_marker("fault") is None:
             item.add_marker("fault")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell in one line which tests were skipped, and why."""
+    skips = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    reasons = "; ".join(f"{count} ({' '.join(reason.split())})" for reason, count in skips.items())
+    terminalreporter.write_line(f"skipped tests: {reasons or 'none'}")
 
 
 @pytest.fixture
