@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.data import Dataset, blank_images, find_task
+from common.data.own_images.files import LONGEST_ERROR, shorten
 from experiments.training.config import from_json
 from experiments.training.run_directory import read_json, write_sealed
 
@@ -75,4 +76,4 @@ def read_image_shapes(run_dir: Path) -> Dataset | None:
     try:
         return blank_of(facts)
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}: {ADVICE}") from error
+        raise ValueError(f"{str(path)!r} is damaged: {shorten(str(error), LONGEST_ERROR)}: {ADVICE}") from error

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import optax
 
+from common.checks import explained
 from common.data import Dataset
 from common.extensions import describe_arrays
 from common.training.checkpoints import CheckpointError
@@ -106,11 +107,12 @@ def run(
             state, started_from = begin(family, experiment, built.model, resumed)
             programs = make(experiment, built.model, dataset)
             held.enter_context(run_directory.locked(run_dir))
-            # Another process may have used the directory meanwhile: it is checked once more.
-            own, extended_from = open_run_directory(
-                run_dir, family, experiment, preset, dataset, image_digests(dataset), started_from
-            )
         try:
+            with user_errors(ValueError):
+                # Another process may have used the directory meanwhile: it is checked once more.
+                own, extended_from = open_run_directory(
+                    run_dir, family, experiment, preset, dataset, image_digests(dataset), started_from
+                )
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
             if extended_from:
                 steps = experiment.training.steps
@@ -186,14 +188,15 @@ def open_run_directory(
       The digests of the user's own code that it uses, and the numbers of steps that it was extended from.
 
     Raises:
-      ValueError: the run cannot use this directory, or it has seen other images.
-      OSError: a file cannot be written.
+      ValueError: the run cannot use or write this directory, or it has seen other images.
+      OSError: a further file cannot be written.
     """
     check_run_directory(run_dir, family, experiment, preset)
     if experiment.output.resume:
         check_images(run_dir, images)
     known = identity(family, experiment, preset)
-    extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
+    with explained(f"run directory {str(run_dir)!r} cannot be written", OSError):
+        extended_from = run_directory.open_run(run_dir, known, resume=experiment.output.resume)
     add_start(run_dir, images, known["code"], started_from)
     write_image_shapes(run_dir, dataset)
     return known["code"], extended_from

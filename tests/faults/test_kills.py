@@ -48,12 +48,6 @@ def train(module, flags, run_dir, *more):
         module.main([*flags, "--data", data, "--run-dir", str(run_dir), *more])
 
 
-def uncommitted(run):
-    """Return what a run has come to without the commit, which may change while these tests run."""
-    state, results, *others = outcome(run)
-    return state, {name: value for name, value in results.items() if name != "commit"}, *others
-
-
 def phase(run):
     """Return the phase in which a run was killed, by the files that it left."""
     if (run / "results.json").exists():
@@ -83,11 +77,11 @@ def test_a_run_killed_in_any_phase_ends_the_same(folder, recorder, tmp_path, mon
     monkeypatch.chdir(folder)
     with recorder.record(Path(f"run_{family}"), tmp_path / "copies"):
         train(module, flags, f"run_{family}")
-    whole = uncommitted(Path(f"run_{family}"))
+    whole = outcome(Path(f"run_{family}"))
     kills = sample(sorted((tmp_path / "copies").iterdir()), most=2 if family in ("cnn", "ram", "dram") else 1)
     assert set(kills) == set(PHASES)
     for name, runs in kills.items():
         for run in runs:
             train(module, flags, run, *["--resume"] * (run / MARKER).exists())
-            assert uncommitted(run) == whole, (name, run)
+            assert outcome(run) == whole, (name, run)
             record_fault("kills", "exact")

@@ -177,9 +177,11 @@ def test_a_damaged_file_is_named_or_changes_nothing(check, name, damage):
     check("cnn", name, lambda run: damage(run / name))
 
 
+EACH = [*(("cnn", damage) for damage in DAMAGES), ("ram", flip), ("ram", other_values)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family, damage", EACH, ids=lambda value: getattr(value, "__name__", value))
 def test_each_damaged_file_is_named_or_changes_nothing(whole, check, family, damage):
     folder, is_json = whole(family), damage in (other_values, a_list, an_object)
     names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
