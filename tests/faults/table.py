@@ -16,7 +16,7 @@ import pytest
 # Accepted, with the same bits as an undisturbed run or the right values; refused, in one line that says what is wrong;
 # work that cannot be taken up again; a wrong result without a word.
 OUTCOMES = ("exact", "named", "lost", "silent")
-# The kinds by the name in the table, with how many there are at least, and what a failed test of one counts as.
+# The kinds by the name in the table, with how many are tried at least, and what a failed test of one counts as.
 KINDS = {
     "kills": (50, "lost"),
     "signals": (5, "lost"),
@@ -62,10 +62,19 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_sessionfinish(session):
-    """Write the table."""
-    path = session.config.getoption("--faults-table")
+    """Write the table; fail if a fault was lost or silent, or if too few of a kind were tried."""
+    path, counted = session.config.getoption("--faults-table"), counts(session.config)
     if path is not None:
-        path.write_text(table(counts(session.config)))
+        path.write_text(table(counted))
+        if not is_complete(counted) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def is_complete(counted):
+    """Check that enough faults of each kind were tried, and that none was lost or silent."""
+    tried = {kind: sum(counted[kind, outcome] for outcome in OUTCOMES) for kind in KINDS}
+    bad = sum(counted[kind, outcome] for kind in KINDS for outcome in ("lost", "silent"))
+    return bad == 0 and all(tried[kind] >= least for kind, (least, _) in KINDS.items())
 
 
 def table(counted):
