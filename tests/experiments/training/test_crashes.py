@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from experiments import cnn
+from experiments.output.json_files import write_json
 from experiments.training import provenance
 from experiments.training.provenance import add_start
 from experiments.training.run_directory import MetricsWriter, check_run, open_run, read_json, read_metrics
+from tests.experiments.results_maker import results_of
 from tests.experiments.training.small_runs import CNN
 
 OPERATIONS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
@@ -88,7 +90,7 @@ def finish(run_dir, writer):
     (run_dir / "checkpoints" / "4").mkdir(parents=True)
     for name in ("a", "b"):
         (run_dir / "checkpoints" / "4" / name).write_text(name)
-    (run_dir / "results.json").write_text('{"steps": 4, "config": {"training": {"steps": 4}}}')
+    write_json(run_dir / "results.json", results_of())
 
 
 STARTS = {
