@@ -40,15 +40,6 @@ ECHO = Agent(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def optimised():
-    """Compiles as users do: else XLA may compute a sample once for each of its uses, and round it in two ways."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @functools.cache
 def _tables(seed=0):
     images = np.random.default_rng(seed).integers(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=np.uint8)
