@@ -87,10 +87,19 @@ def test_an_example_is_short(page):
         assert len(code.splitlines()) < 40
 
 
-# Faster tests below play the grid policy.
-@pytest.mark.parametrize(
-    "page", [*[page for page in MODULES if page != GRID], pytest.param(GRID, marks=pytest.mark.slow)]
-)
+def test_the_commands_of_the_pages_train_together(folder):
+    """Each alone is a slow test. Faster tests below play the grid policy."""
+    first, *others = (_command(page).split() for page in MODULES if page != GRID)
+    assert all(other[0] == first[0] for other in others)
+    ram.main([*first, *(flag for other in others for flag in other[1:]), *SMALL.split()])
+    results = json.loads((folder / "run" / "results.json").read_text())
+    assert np.isfinite(results["test"]["greedy"]["error"])
+    assert results["config"]["model"]["agent"]["core"] == "my_core:MinimalGatedUnit"
+    assert len(results["code"]) == len(MODULES) - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", MODULES)
 def test_the_command_of_a_page_trains(page, folder, capsys):
     ram.main([*_command(page).split(), *SMALL.split(), *SMALL_NETWORKS[page].split()])
     assert np.isfinite(json.loads((folder / "run" / "results.json").read_text())["test"]["greedy"]["error"])

@@ -8,6 +8,7 @@ import pytest
 from experiments import dram, evaluate, ram
 from experiments.output.readouts import READOUTS, readout_name
 from experiments.training.run_directory import read_json, read_metrics
+from tests.docs.pages import unexplained_names
 
 LOOP = (
     "--optimizer adam --steps 4 --batch-size 8 --log-every 2 --evaluate-every 2 --validation-episodes 2"
@@ -62,6 +63,10 @@ def test_results_of_sequences_have_errors_of_symbols_ends_and_lengths(trained):
             # A sequence of a wrong length is wrong, and so is one with a wrong symbol.
             assert entry["error"] >= entry["end"]["error"] and entry["error"] >= entry["symbol"]["error"]
     assert [record["step"] for record in read_metrics(trained)] == [2, 4]
+
+
+def test_every_metric_is_explained(trained):
+    assert unexplained_names(trained) == set()
 
 
 def test_evaluate_prints_the_errors_of_the_results(trained, monkeypatch, capsys):

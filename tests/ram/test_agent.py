@@ -182,7 +182,7 @@ def test_training_uses_the_scheduled_sigma_and_evaluation_the_last():
     single = _make(
         _config({"num_glimpses": 1}, {"sigma": "0.9", "sigma_final": "0.2", "sigma_schedule": "linear"})
     ).model
-    _, (metrics, _) = single.loss(_drawn(single), KEY, IMAGES, LABELS, _step_input(single, 1.0))
+    _, (metrics, _) = jax.jit(single.loss)(_drawn(single), KEY, IMAGES, LABELS, _step_input(single, 1.0))
     assert float(metrics["sigma_px"]) == pytest.approx(0.2 * WIDTH / 2)
     episode = jax.jit(ram.play, static_argnums=3)(params, KEY, IMAGES, "sampled")
     np.testing.assert_allclose(episode.entropies[1], np.log(2 * np.pi * np.e * 0.2**2), rtol=1e-4)

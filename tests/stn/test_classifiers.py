@@ -1,5 +1,7 @@
 """Dropout of the classification networks."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +15,14 @@ DROPPED = {"fcn": Fcn(40, 0.5), "cnn": Cnn(20, 0.5), "cnn11": MultiDigitCnn(LAYO
 KEPT = {"fcn": Fcn(40), "cnn": Cnn(20), "cnn11": MultiDigitCnn(LAYOUTS["cnn11"], None, 0.05, 0.0)}
 
 
-def features(network, train, key=1):
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def compute(network, train, key):
     params = network.init(jax.random.key(0), IMAGES, False)
-    return np.asarray(network.apply(params, IMAGES, train, rngs={"dropout": jax.random.key(key)}))
+    return network.apply(params, IMAGES, train, rngs={"dropout": key})
+
+
+def features(network, train, key=1):
+    return np.asarray(compute(network, train, jax.random.key(key)))
 
 
 @pytest.mark.parametrize("name", DROPPED)

@@ -30,7 +30,7 @@ def few():
 def agent(few):
     """Return an untrained agent whose sigma is tiny in evaluations, and its parameters."""
     attention = make_ram(CONFIG, *few.image_shape, few.num_classes)
-    return attention, attention.model.init(jax.random.key(0))
+    return attention, jax.jit(attention.model.init)(jax.random.key(0))
 
 
 def test_the_covered_fraction_counts_every_pixel_once():
@@ -65,7 +65,7 @@ def test_each_way_chooses_its_locations(few, agent):
     assert (seen["oracle"].on_digit[:, 1:] == 1).all() and seen["oracle"].distance[:, 1:].max() < 0.1
     # Uniform locations lie in a box as often as it is large: 28 x 28 of 60 x 60 pixels.
     assert seen["random"].on_digit[:, 1:].mean() == pytest.approx((28 / 60) ** 2, abs=0.1)
-    greedy = attention.play(params, key, jnp.asarray(images), "greedy")
+    greedy = jax.jit(attention.play, static_argnums=3)(params, key, jnp.asarray(images), "greedy")
     np.testing.assert_allclose(
         seen["greedy"].probabilities, np.swapaxes(jax.nn.softmax(greedy.logits), 0, 1), rtol=1e-4, atol=1e-6
     )
@@ -93,7 +93,6 @@ def test_without_a_canvas_there_is_no_oracle(agent):
     result = diagnose(attention, params, few, "validation", 1, 12)
     assert list(result["by_locations"]) == ["greedy", "sampled", "random", "centre"]
     assert "by_place" not in result and "on_digit" not in result["by_glimpse"][0]
-    guess = (
-        attention.play(params, jax.random.key(0), jnp.asarray(few.validation.images), "greedy").logits[-1].argmax(-1)
-    )
+    play = jax.jit(attention.play, static_argnums=3)
+    guess = play(params, jax.random.key(0), jnp.asarray(few.validation.images), "greedy").logits[-1].argmax(-1)
     assert result["by_locations"]["greedy"] == error_interval(guess, few.validation.labels)

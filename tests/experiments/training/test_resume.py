@@ -15,10 +15,11 @@ import pytest
 from experiments import cnn, ram
 from experiments.training import run_directory
 from experiments.training.run_directory import read_json, read_metrics
+from tests.docs.pages import unexplained_names
 from tests.experiments.training.small_runs import save_images
 
 ROOT = Path(__file__).parents[3]
-STEPS = 40
+STEPS = 24
 FLAGS = (
     "mnist28 --task images --network fc --units 8 --no-plots --batch-size 8 --log-every 3 --evaluate-every 2"
     f" --steps {STEPS} --learning-rate 0.01 --seed 3 --data images.npz --run-dir run"
@@ -101,7 +102,7 @@ def test_a_killed_run_resumes_to_the_same_bits(here, whole, kills):
         if attempt == 0:  # In the middle of writing a checkpoint.
             wait_until(process, Path("run/checkpoints/partial").is_dir)
         else:
-            delays.append(random.uniform(0, 0.3))
+            delays.append(random.uniform(0, 0.1))
             time.sleep(delays[-1])
         process.kill()
         process.communicate()
@@ -273,6 +274,7 @@ def test_an_agent_resumes_with_its_whole_training_state(whole, monkeypatch, tmp_
     ).split()
     monkeypatch.chdir(tmp_path)
     ram.main(flags)
+    assert unexplained_names(Path("run")) == set() and "kl" in untimed(tmp_path)[-1]
     left, digest = untimed(tmp_path), Path("run/checkpoints/4/digest.json")
     state = read_json(digest)["state"]
     shutil.rmtree(digest.parent)

@@ -22,6 +22,7 @@ from experiments.output.readouts import READOUTS, readout_name
 from experiments.reports.episodes import read_episodes
 from experiments.training.config import to_json
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
+from tests.docs.pages import unexplained_files, unexplained_names
 from tests.experiments.edited_json import edit_json
 from tests.experiments.training.small_runs import CNN, RAM
 
@@ -104,6 +105,10 @@ def test_the_run_directory_holds_every_file(agent_run):
     assert list((folder / "events").glob("*tfevents*"))
     assert Checkpoints(folder / "checkpoints").steps() == [2, 4]
     assert {"episodes.gif", "episodes.json", "learning_curves.png"} <= {p.name for p in (folder / "plots").iterdir()}
+
+
+def test_the_reference_explains_every_metric_and_every_file(agent_run):
+    assert unexplained_names(agent_run.folder) == set() and unexplained_files(agent_run.folder) == []
 
 
 def test_episodes_of_the_report_have_the_rewards_of_the_run(agent_run):
@@ -222,6 +227,7 @@ def test_a_classifier_has_only_the_greedy_error(go, capsys):
     assert tuple(results) == KEYS and results["family"] == "cnn" and results["episodes"] == 4 * 8
     assert results["parameters"] == (144 * 8 + 8) + (8 * 8 + 8) + (8 * 3 + 3)
     check_errors(results, ("greedy",), 15)
+    assert unexplained_names(Path("run")) == set()
     assert sorted(path.name for path in Path("run").iterdir()) == sorted([*FILES, "plots", "report.html"])
     out = capsys.readouterr().out
     assert f"test accuracy: {100 - results['test']['greedy']['error']:.2f}%\n" in out

@@ -38,16 +38,13 @@ def sent(go, tmp_path, monkeypatch):
 
 
 @pytest.mark.fault("code of the user's own", "named")
-def test_code_of_others_is_named_and_not_imported_until_it_is_allowed(sent, capsys):
+def test_code_of_others_is_not_imported_until_it_is_allowed_and_asked_for_again_when_it_changes(sent, capsys):
     for command, *args in ((evaluate.main, "run"), (look, "run", "a.png")):
         with pytest.raises(SystemExit, match="2"):
             command(args)
         *_, line = capsys.readouterr().err.splitlines()
         assert f"'run' uses {sent.stem}:correct of " in line and "give --trust-code to experiments.evaluate" in line
     assert not Path("imported").exists()
-
-
-def test_allowed_code_is_not_asked_for_again_until_it_changes(sent):
     evaluate.main(["run", "--trust-code"])
     evaluate.main(["run"])
     sent.write_text(REWARD + "# changed")

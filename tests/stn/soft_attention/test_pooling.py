@@ -15,7 +15,7 @@ QUERY = RNG.normal(size=(2, 4)).astype(np.float32)
 
 def _pool(name, heads=3, size=6, features=FEATURES, scale=1.0):
     module = POOLINGS[name](heads, size)
-    params = module.init(jax.random.key(1), jnp.asarray(FEATURES), jnp.asarray(QUERY))
+    params = jax.jit(module.init)(jax.random.key(1), jnp.asarray(FEATURES), jnp.asarray(QUERY))
     params = jax.tree.map(lambda leaf: scale * (leaf + 0.05), params)
     seen, weights = jax.jit(module.apply)(params, jnp.asarray(features), jnp.asarray(QUERY))
     return np.asarray(seen), np.asarray(weights), jax.tree.map(np.asarray, params["params"])
@@ -60,7 +60,7 @@ def test_scaled_dot_products_by_hand():
 @pytest.mark.parametrize("name", POOLINGS)
 def test_gradients_equal_finite_differences(name, x64):
     module, inputs = POOLINGS[name](2, 3), (jnp.asarray(FEATURES, float), jnp.asarray(QUERY, float))
-    params = jax.tree.map(lambda leaf: leaf.astype(float) + 0.05, module.init(jax.random.key(1), *inputs))
+    params = jax.tree.map(lambda leaf: leaf.astype(float) + 0.05, jax.jit(module.init)(jax.random.key(1), *inputs))
     check_grads(jax.jit(module.apply), (params, *inputs), order=1, modes=["rev"], eps=1e-6)
 
 

@@ -56,7 +56,7 @@ def _draw_layouts(key, source, canvas, count):
 def test_picture_equals_a_numpy_painter(channels):
     source = _source(channels=channels)
     layouts = _draw_layouts(KEY, source, CANVAS, 20)
-    pictures = jax.vmap(lambda layout: paint(source, layout, CANVAS))(layouts)
+    pictures = jax.jit(jax.vmap(lambda layout: paint(source, layout, CANVAS)))(layouts)
     for i in range(20):
         layout = jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), layouts)
         np.testing.assert_array_equal(pictures[i], _paint_with_numpy(source, layout, CANVAS))
@@ -120,7 +120,7 @@ def test_64_bits_do_not_change_a_sample():
 
 def test_image_that_fills_the_canvas_is_unchanged():
     source = _source()
-    image, label = Canvas(5, 6).draw_of(KEY, 4, source)
+    image, label = jax.jit(Canvas(5, 6).draw_of)(KEY, 4, source)
     np.testing.assert_array_equal(image, source.images[4])
     assert label == source.labels[4]
 
