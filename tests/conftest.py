@@ -40,7 +40,7 @@ from tests.faults.table import record
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Traced programs are many objects, few of them garbage: to look for it less often saves a tenth of the time.
-gc.set_threshold(200_000, 50, 1000)
+gc.set_threshold(200_000, 500, 1000)
 jaxtyping.install_import_hook(["common", "dram", "ram", "stn", "experiments"], "beartype.beartype")
 
 
@@ -65,6 +65,11 @@ def pytest_terminal_summary(terminalreporter):
 def record_fault(request):
     """Counts faults, by kind and outcome, for the table of `tests.faults.table`."""
     return functools.partial(record, request.config)
+
+
+def pytest_sessionfinish():
+    """Leaves the garbage of the tests to the end of the process: to look for it takes seconds."""
+    gc.freeze()
 
 
 @pytest.fixture

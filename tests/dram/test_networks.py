@@ -66,7 +66,7 @@ def test_dense_glimpse_network(combine):
 def test_a_fresh_network_does_not_silence_a_glimpse_in_the_centre(kind, combine):
     """In the middle, where locations are 0, neither a sum nor a product changes what was seen."""
     network, middle = kind(20, combine), jnp.zeros((2, 3, 2))
-    params = network.init(jax.random.key(0), jnp.asarray(GLIMPSES), middle)
+    params = jax.jit(network.init)(jax.random.key(0), jnp.asarray(GLIMPSES), middle)
     blind = jax.tree.map(jnp.zeros_like, params["params"]["where"])
     neutral = blind | {"bias": jnp.full(20, float(combine == "multiply"))}
     seen, only_what = (

@@ -33,7 +33,8 @@ def make_source(size, count, seed):
 def load_task(name, data=None, resize=None, **options):
     """Stands in for `common.data.load_task`: a number of the first symbols alone is a class of ``pairs100``."""
     size = resize or SIZES[name]
-    sources = [make_source(size, count, seed) for seed, count in enumerate((80, 30, 40))]
+    # As many validation as test images, so that one program evaluates both.
+    sources = [make_source(size, count, seed) for seed, count in enumerate((80, 40, 40))]
     names = ("0", "1", "2", "end")
     if name == "pairs100":
         sources, names = [source._replace(labels=source.labels[:, 0]) for source in sources], names[:-1]

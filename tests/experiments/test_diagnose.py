@@ -18,7 +18,7 @@ LOOP = (
 )
 RAM = (
     "cluttered60_dense --glimpse-size 4 --num-scales 1 --num-glimpses 2 --core rnn --core-hidden 8 --glimpse-hidden 8"
-    f" --location-hidden 8 --glimpse-features 8 {LOOP} --run-dir ram"
+    f" --location-hidden 8 --glimpse-features 8 {LOOP} --no-plots --run-dir ram"
 ).split()
 CNN = f"cluttered60 --units 4 --no-plots {LOOP} --run-dir cnn".split()
 
@@ -37,6 +37,7 @@ def folder(tmp_path_factory):
         patched.chdir(path)
         save_digits()
         ram.main(RAM)
+        Path("ram/report.html").touch()
         cnn.main(CNN)
         shutil.copytree("ram", "random")
         edit_json(Path("random/config.json"), '"locations": "learned"', '"locations": "random"')

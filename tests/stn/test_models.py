@@ -53,8 +53,23 @@ def test_presets_have_about_the_parameters_of_the_paper(name):
     assert abs(count - 400_000) < 0.03 * 400_000
 
 
-@pytest.mark.parametrize("presets", [STN_PRESETS, SOFT_PRESETS], ids=["stn", "soft_attention"])
-def test_every_preset_predicts_scores_for_its_labels(presets):
+def one_of_each(kind, presets):
+    """Return the first preset of each kind of model."""
+    first = {}
+    for name, (_, experiment) in presets.items():
+        first.setdefault(kind(experiment.model), name)
+    return {name: presets[name] for name in first.values()}
+
+
+@pytest.mark.parametrize(
+    "presets",
+    [
+        pytest.param(one_of_each(lambda model: model.network.network, STN_PRESETS), id="stn"),
+        pytest.param(one_of_each(lambda model: model.attention, SOFT_PRESETS), id="soft_attention"),
+        pytest.param(STN_PRESETS | SOFT_PRESETS, id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_presets_predict_scores_for_their_labels(presets):
     shapes = {name: shapes_of(experiment) for name, (_, experiment) in presets.items()}
     # Of presets with the same networks on images of the same shape, one stands for all.
     alike = {(presets[name][1].model, data.image_shape, data.num_classes): name for name, data in shapes.items()}
@@ -214,11 +229,19 @@ def test_label_smoothing_changes_the_loss_but_not_the_predictions():
     np.testing.assert_array_equal(logits, of_smooth)
 
 
-def soft(**changes):
+def soft_net(**changes):
     bank = FilterBankConfig(num_glimpses=3, glimpse_size=5, units=6, core_hidden=7)
     config = SoftAttentionConfig("filter_bank", filter_bank=dataclasses.replace(bank, **changes))
-    net = make_soft_attention(config, 28, 28, 1, 10)
+    return make_soft_attention(config, 28, 28, 1, 10)
+
+
+def soft(**changes):
+    net = soft_net(**changes)
     return net, fresh(net)
+
+
+def soft_shapes(**changes):
+    return jax.eval_shape(soft_net(**changes).model.init, jax.random.key(0))
 
 
 def test_differentiable_ram_returns_maps_and_windows():
@@ -250,14 +273,14 @@ def test_sigma_is_relative_to_the_stride_or_in_pixels():
 
 
 def test_kernel_shapes_of_the_convolutional_glimpse_network():
-    _, params = soft(glimpse_network="conv", conv_channels=3, glimpse_size=12)
+    params = soft_shapes(glimpse_network="conv", conv_channels=3, glimpse_size=12)
     kernels = {name: layer["kernel"].shape for name, layer in params["what"].items()}
     assert [kernels[f"what_{index}"] for index in range(3)] == [(5, 5, 1, 3), (3, 3, 3, 3), (3, 3, 3, 6)]
 
 
 @pytest.mark.parametrize("name", CORES)
 def test_differentiable_ram_has_the_configured_core(name):
-    _, params = soft(core=name, core_hidden=8)
+    params = soft_shapes(core=name, core_hidden=8)
     core, features = CORES[name](hidden=8, num_glimpses=3), jnp.zeros((4, 6))
     alone = jax.eval_shape(lambda key: core.init(key, core.initial_state((4,)), features), jax.random.key(0))
     chex.assert_trees_all_equal_shapes_and_dtypes(params["core"], alone["params"])
@@ -265,7 +288,7 @@ def test_differentiable_ram_has_the_configured_core(name):
 
 def test_the_loss_is_at_the_last_or_at_every_glimpse():
     every, params = soft()
-    last, _ = soft(classify_at="last")
+    last = soft_net(classify_at="last")
     logits = np.asarray(jax.jit(every.attend)(params, IMAGES).logits, float)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     each = -log_probs[:, np.arange(4), np.asarray(LABELS)].mean(axis=1)
@@ -283,13 +306,16 @@ def test_gradients_of_the_loss_reach_the_windows():
 def test_window_clip_limits_the_gradient_of_each_image():
     """With one glimpse the window is the bias: its gradient is the mean of the clipped gradients of each image."""
 
+    @functools.cache
+    def gradient(most):
+        net = soft_net(num_glimpses=1, window_clip=most)
+        return jax.jit(jax.grad(net.model.loss, has_aux=True))
+
     def derivative(most, chosen):
-        net, _ = soft(num_glimpses=1, window_clip=most)
-        images, labels, key = IMAGES[chosen], LABELS[chosen], jax.random.key(1)
-        loss = jax.jit(
-            jax.grad(lambda params: net.model.loss(params, key, images, labels, StepInput(jnp.zeros(())))[0])
+        gradients, _ = gradient(most)(
+            params, jax.random.key(1), IMAGES[chosen], LABELS[chosen], StepInput(jnp.zeros(()))
         )
-        return np.asarray(loss(params)["window"]["bias"])
+        return np.asarray(gradients["window"]["bias"])
 
     _, params = soft(num_glimpses=1)
     alone = np.stack([derivative(0.0, slice(image, image + 1)) for image in range(4)])
@@ -303,7 +329,7 @@ def test_window_clip_limits_the_gradient_of_each_image():
 def test_the_glimpse_reader_equals_scipy():
     reader = GlimpseReader(channels=2, units=3)
     patches = np.random.default_rng(3).uniform(size=(2, 10, 10, 2))
-    params = reader.init(jax.random.key(4), jnp.zeros(patches.shape))["params"]
+    params = jax.jit(reader.init)(jax.random.key(4), jnp.zeros(patches.shape))["params"]
     actual = jax.jit(reader.apply)({"params": params}, jnp.asarray(patches, jnp.float32))
     features = 4 * patches
     for layer in range(3):
@@ -319,7 +345,7 @@ def test_the_glimpse_reader_equals_scipy():
 
 
 def test_gradients_reach_the_convolutional_glimpse_network():
-    net, params = soft(glimpse_network="conv", glimpse_size=9, conv_channels=8)
+    net, params = soft(num_glimpses=2, glimpse_network="conv", glimpse_size=9, conv_channels=8)
     gradient = gradient_of(net.model, params)
     for name in ("what_0", "what_1", "what_2", "what"):
         assert float(jnp.abs(gradient["what"][name]["kernel"]).sum()) > 0, name

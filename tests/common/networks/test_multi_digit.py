@@ -101,7 +101,7 @@ def test_forward_pass_against_pytorch(network):
 
 def test_predictions_ignore_brightness_and_dropout_acts_in_training_only():
     model = make_classifier(ClassifierConfig("addition_cnn", width=0.1), 8, 8, 1, 5)
-    params, images = model.init(jax.random.key(0)), images_of(3, 8, 8, 1) // 2
+    params, images = jax.jit(model.init)(jax.random.key(0)), images_of(3, 8, 8, 1) // 2
     predict, loss = jax.jit(model.predict, static_argnums=3), jax.jit(model.loss)
     dark, bright = (predict(params, jax.random.key(1), i, "greedy") for i in (images, images + jnp.uint8(100)))
     assert dark.shape == (3, 5), "one class"

@@ -116,7 +116,7 @@ def test_places_of_a_feature_map_are_those_of_its_pixels():
             seen.append(args[0])
         return next_call(*args, **kwargs)
 
-    params = made.model.init(jax.random.key(0))
+    params = jax.jit(made.model.init)(jax.random.key(0))
     with nn.intercept_methods(watch):
         attended = made.attend(params, jnp.asarray(IMAGES))
     assert made.cell == 4 and attended.maps.shape == (2, 1, 5, 8)

@@ -23,6 +23,12 @@ def wrong(units, seed):
     return 10 + units + 0.5 * seed + 0.25 * (units * seed % 3)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leaves the figures of sweeps out, which take most of the time of small ones."""
+    monkeypatch.setattr("experiments.sweeps.report.draw", lambda *args: [])
+
+
 def test_a_sweep_leaves_tables_figures_and_a_report(sweep, fake):
     status, out, err = sweep.run("--units", "8", "4", "--seeds", "2")
     assert status == 0 and all(Path("s", name).is_file() for name in FILES)
@@ -43,7 +49,7 @@ def test_a_sweep_leaves_tables_figures_and_a_report(sweep, fake):
     assert "\x1b" not in out + err
 
 
-def test_finished_cells_are_kept_and_only_new_values_run(sweep, fake):
+def test_finished_cells_are_kept_and_only_new_values_run(sweep, fake, undrawn):
     sweep.run("--units", "4", "8", "--seeds", "2")
     before = {path: path.stat().st_mtime_ns for path in Path("s/cells").rglob("*")}
     assert sweep.run("--units", "4", "8", "--seeds", "2")[0] == 0 and len(fake.starts()) == 4
@@ -56,7 +62,7 @@ def test_finished_cells_are_kept_and_only_new_values_run(sweep, fake):
     assert "8 finished cells of other settings stay in the folder" in err and len(rows("results.csv")) == 1
 
 
-def test_results_are_the_same_after_kills_and_stops(sweep, fake):
+def test_results_are_the_same_after_kills_and_stops(sweep, fake, undrawn):
     line = ["--units", "4", "8", "16", "--seeds", "2"]
     sweep.run("--units", "16")
     fake.set("kill-8", "stop-4")
@@ -68,7 +74,7 @@ def test_results_are_the_same_after_kills_and_stops(sweep, fake):
     assert resumed == {name: Path("undisturbed", name).read_bytes() for name in resumed}
 
 
-def test_a_failed_cell_is_reported_and_runs_again_in_the_next_sweep(sweep, fake):
+def test_a_failed_cell_is_reported_and_runs_again_in_the_next_sweep(sweep, fake, undrawn):
     fake.set("fail-8")
     status, out, err = sweep.run("--units", "8", "4", "--seeds", "2")
     assert status == 1 and [row["units"] for row in rows("results.csv")] == ["4", "4"]
@@ -84,7 +90,7 @@ def test_a_failed_cell_is_reported_and_runs_again_in_the_next_sweep(sweep, fake)
     assert fake.starts()[4:] == ["8 0", "8 1"]
 
 
-def test_ctrl_c_prints_the_command_that_resumes(sweep, fake):
+def test_ctrl_c_prints_the_command_that_resumes(sweep, fake, undrawn):
     fake.set("stop-8")
     status, _, err = sweep.run("--units", "4", "8", "--seeds", "2")
     line = err.splitlines()[-1]

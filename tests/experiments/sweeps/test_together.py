@@ -81,14 +81,19 @@ def digest(images):
     "other",
     [
         {"core": "gru"},
-        {"sigma_schedule": "linear"},
-        {"advantage": "leave_one_out"},
         {"steps": 9},
         {"shift": 1},
         {"eval_episodes": 3},
-        {"mean_activation": "linear"},
         {"schedule": "linear"},
-        {"locations": "random"},
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in (
+                {"sigma_schedule": "linear"},
+                {"advantage": "leave_one_out"},
+                {"mean_activation": "linear"},
+                {"locations": "random"},
+            )
+        ),
     ],
 )
 def test_settings_that_change_the_program_have_another_digest(images, digest, other):

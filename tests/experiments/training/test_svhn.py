@@ -60,6 +60,6 @@ def test_classifiers_train_on_archives(go, module, line):
     assert set(results["test"]["greedy"]["by_length"]) == {"1", "2", "3"}
 
 
-def test_a_small_cnn_trains_on_tight_crops(go):
-    results = go(cnn, "svhn_32 --width 0.1", "tight")
+def test_a_small_network_trains_on_tight_crops(go):
+    results = go(cnn, "svhn_32 --network fc --units 8", "tight")
     assert results["task"] == "svhn_numbers_32" and results["test"]["greedy"]["n"] == PARTS["test"]

@@ -19,6 +19,7 @@ from experiments.training.run_directory import open_run, read_json
 from tests.experiments.numbers_maker import FLAGS
 
 pytestmark = pytest.mark.usefixtures("small_numbers")
+SHORT = ["--steps", "2", "--log-every", "2", "--evaluate-every", "2"]
 
 
 @pytest.fixture
@@ -60,24 +61,29 @@ def test_a_glimpse_network_that_is_not_frozen_is_trained(readers, train):
     assert not same(parts(trained)[GLIMPSE_PARAMETERS], parts(frozen)[GLIMPSE_PARAMETERS])
 
 
-def test_init_from_starts_with_all_parameters_of_the_run(readers, train):
+def test_init_from_starts_with_all_parameters_of_the_run_and_resumes_without_it(readers, train, capsys):
     # So small a rate leaves them as they were.
-    run = train("--init-from", readers / "forward", "--seed", 8, "--learning-rate", 1e-12)
+    flags = ["--init-from", "former", "--seed", "8", "--learning-rate", "1e-12", "--run-dir", "run", *SHORT]
+    Path("former").symlink_to(readers / "forward")
+    run = train(*flags)
     first = read_run(readers / "forward")
     for name, part in parts(first).items():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8), parts(run)[name], part)
     (start,) = read_json(Path("run/results.json"))["starts"]
     assert start["warm_start"] == {
-        "run_dir": str(readers / "forward"),
+        "run_dir": "former",
         "step": 150,
         "training_images": 150 * 16,
         "commit": read_json(readers / "forward" / "results.json")["commit"],
     }
+    Path("former").unlink()
+    dram.main([*FLAGS, *flags, "--resume"])
+    assert "test accuracy" in capsys.readouterr().out
 
 
-def test_a_run_resumes_without_the_run_of_its_warm_start(readers, train, capsys):
-    flags = ["--glimpse-network-from", "former", "--run-dir", "run"]
-    flags += ["--steps", "2", "--log-every", "2", "--evaluate-every", "2"]
+@pytest.mark.slow
+def test_a_run_resumes_without_the_run_of_its_glimpse_network(readers, train, capsys):
+    flags = ["--glimpse-network-from", "former", "--run-dir", "run", *SHORT]
     Path("former").symlink_to(readers / "forward")
     train(*flags)
     Path("former").unlink()
