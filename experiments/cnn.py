@@ -1,7 +1,7 @@
 """Trains a network that sees the whole image: ``python -m experiments.cnn PRESET [flags]``."""
 
 from experiments.families.cnn import FAMILY
-from experiments.training.run import train_command
+from experiments.runs.run import train_command
 
 main = train_command(FAMILY)
 

@@ -1,7 +1,7 @@
 """Trains co-localisation: ``python -m experiments.colocalisation PRESET --encoder-from RUN [flags]``."""
 
 from experiments.families.colocalisation import FAMILY
-from experiments.training.run import train_command
+from experiments.runs.run import train_command
 
 main = train_command(FAMILY)
 

@@ -1,7 +1,7 @@
 """Count parameters and operations: ``python -m experiments.cost [RUN_DIR ..] [--preset FAMILY/PRESET ..]``.
 
 The operations are those of one greedy prediction for one image, as in the table of Ba et al. 2014 (section 4.3). The
-values read are the numbers that the networks read of the image. See `experiments.evaluation.cost`. A run that reads
+values read are the numbers that the networks read of the image. See `experiments.runs.cost`. A run that reads
 sequences has a second count of operations: that of an episode which stops with its end symbol. Nothing is computed, and
 only images of your own are loaded, for their shapes.
 """
@@ -22,10 +22,10 @@ from rich.table import Table
 from common.checks import Range, check_ranges
 from common.data import Dataset, Source
 from experiments.cli.command_line import computing, parse
-from experiments.evaluation.cost import Cost, cost_of, symbols_of
 from experiments.families import Family, find_family, find_preset
+from experiments.runs.cost import Cost, cost_of, symbols_of
+from experiments.runs.restore import read_experiment
 from experiments.training.config import DataConfig, Experiment, load_blank
-from experiments.training.restore import read_experiment
 from experiments.training.run_directory import read_results
 
 

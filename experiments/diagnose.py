@@ -16,10 +16,10 @@ from experiments.cli.console import print_line
 from experiments.cli.tables import diagnosis_tables, print_tables
 from experiments.evaluation.diagnosis import WAYS, diagnose
 from experiments.evaluation.errors import SPLIT_SEEDS
+from experiments.runs.restore import RestoredRun, read_run
 from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import environment
-from experiments.training.restore import RestoredRun, read_run
 from experiments.training.run_directory import write_sealed
 
 
@@ -60,9 +60,9 @@ def run(config: Diagnosis) -> dict[str, Any]:
       ValueError: the folder holds no run of an agent that predicts one class, or a number is out of range.
       OSError: a file cannot be written.
     """
+    from experiments.pages.run_page import write_report
     from experiments.plots.diagnosis import diagnosis_figure
     from experiments.plots.pictures import draw_picture
-    from experiments.reports.run_page import write_report
 
     check_ranges(config)
     restored = read_run(config.run_dir, load_evaluation_images)

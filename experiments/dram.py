@@ -1,7 +1,7 @@
 """Trains a DRAM agent: ``python -m experiments.dram PRESET [flags]``."""
 
 from experiments.families.dram import FAMILY
-from experiments.training.run import train_command
+from experiments.runs.run import train_command
 
 main = train_command(FAMILY)
 

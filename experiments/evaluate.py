@@ -14,12 +14,12 @@ from experiments.cli.console import print_line
 from experiments.cli.tables import print_errors
 from experiments.evaluation.errors import evaluate as evaluate_errors
 from experiments.output.json_files import write_json
-from experiments.trained_agents import is_file, load_agent
+from experiments.runs.restore import read_run
+from experiments.runs.run import draw
+from experiments.runs.trained_agents import is_file, load_agent
 from experiments.training.config import load_evaluation_images
 from experiments.training.programs import final_predictor
 from experiments.training.provenance import digest, environment
-from experiments.training.restore import read_run
-from experiments.training.run import draw
 from experiments.training.run_directory import read_identity
 from experiments.training.trust import code_digests, trust
 
@@ -96,7 +96,7 @@ def evaluate(config: Evaluation) -> None:
         write_json(config.output, facts | environment() | results)
         print(f"results: {config.output}")
     if config.plots:
-        from experiments.reports.run_page import write_report
+        from experiments.pages.run_page import write_report
 
         draw(built, params, config.run_dir)
         print(f"report: {write_report(config.run_dir)}")

@@ -10,8 +10,8 @@ import tyro
 
 from common.checks import check_output
 from experiments.cli.command_line import computing, parse
-from experiments.trained_agents import save_agent
-from experiments.training.restore import read_run_without_images
+from experiments.runs.restore import read_run_without_images
+from experiments.runs.trained_agents import save_agent
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Export:
     """Write the parameters that a finished run reported, its configuration and its errors into one file.
 
     The file holds numbers and text and no code. experiments.look, experiments.evaluate and
-    experiments.trained_agents.load_agent read it.
+    experiments.runs.trained_agents.load_agent read it.
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional]

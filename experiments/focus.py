@@ -22,9 +22,9 @@ from common.training.evaluation import over_batches, summarise
 from dram.focus import focus, reading_glimpses
 from experiments.cli.command_line import computing, parse
 from experiments.cli.console import print_line
-from experiments.evaluation.cost import forward_cost
 from experiments.evaluation.errors import SPLIT_SEEDS
-from experiments.evaluation.sequence_runs import (
+from experiments.runs.cost import forward_cost
+from experiments.runs.sequence_runs import (
     check_sequence_runs,
     operations_by_readout,
     predictions,

@@ -18,9 +18,11 @@ from common.training.evaluation import Predictions, Scores, error_interval, summ
 from dram.forward_backward import combine, lengths
 from experiments.cli.command_line import computing, parse
 from experiments.cli.console import print_line
-from experiments.evaluation.cost import cost_of, symbols_of
 from experiments.evaluation.errors import SPLIT_SEEDS
-from experiments.evaluation.sequence_runs import (
+from experiments.families.dram import GLIMPSE_PARAMETERS
+from experiments.runs.cost import cost_of, symbols_of
+from experiments.runs.restore import RestoredRun
+from experiments.runs.sequence_runs import (
     check_sequence_runs,
     operations_by_readout,
     predictions,
@@ -28,9 +30,7 @@ from experiments.evaluation.sequence_runs import (
     report,
     scorer,
 )
-from experiments.families.dram import GLIMPSE_PARAMETERS
 from experiments.training.config import cached_loader, load_blank
-from experiments.training.restore import RestoredRun
 
 
 @dataclass(frozen=True)

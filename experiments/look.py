@@ -12,7 +12,7 @@ from common.checks import Range, check_output, check_ranges
 from common.data.own_images.resizing import ResizeMode
 from experiments.cli.command_line import computing, parse
 from experiments.output.files import write_bytes
-from experiments.trained_agents import load_agent
+from experiments.runs.trained_agents import load_agent
 
 
 @dataclass(frozen=True)

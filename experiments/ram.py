@@ -1,7 +1,7 @@
 """Trains a RAM agent: ``python -m experiments.ram PRESET [flags]``."""
 
 from experiments.families.ram import FAMILY
-from experiments.training.run import train_command
+from experiments.runs.run import train_command
 
 main = train_command(FAMILY)
 

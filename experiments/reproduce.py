@@ -24,11 +24,11 @@ from common.checks import Range, check_ranges
 from common.names import check_name
 from experiments.cli.command_line import interruptible, parse, python_command, user_errors
 from experiments.cli.console import print_line
-from experiments.evaluation.cost import Cost, cost_of, cost_record
 from experiments.output.json_files import read_json, write_json
 from experiments.output.text import duration
 from experiments.reports.results_pages import PAPER, write_pages
 from experiments.reports.stored_runs import planned_study, read_stored, trained_as
+from experiments.runs.cost import Cost, cost_of, cost_record
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder, read_results
 from experiments.sweeps.driver import run_sweep, use_cpu

@@ -1,7 +1,7 @@
 """Trains a spatial transformer network: ``python -m experiments.stn PRESET [flags]``."""
 
 from experiments.families.stn import FAMILY
-from experiments.training.run import train_command
+from experiments.runs.run import train_command
 
 main = train_command(FAMILY)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from experiments.cli.command_line import fail, user_errors
 from experiments.families import FAMILIES, find_family
-from experiments.training.run import train_command
+from experiments.runs.run import train_command
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -12,6 +12,15 @@ AGENTS = {"ram", "dram", "stn"}
 # What each folder may not import.
 FORBIDDEN = {"common": AGENTS | {"experiments", "tests"}, "experiments": {"tests"}}
 FORBIDDEN |= {agent: (AGENTS - {agent}) | {"experiments", "tests"} for agent in AGENTS}
+# The folders of `common` and `experiments` from the bottom up: each may import what comes before it. The empty name is
+# that of the files at the top: what all of `common` uses, and the commands.
+LAYERS = {
+    "common": ("", "geometry", "data", "training", "policy_gradient", "attention", "networks"),
+    "experiments": (
+        *("output", "cli", "evaluation", "training", "plots", "families", "pages", "runs", "sweeps", "reports"),
+        *("studies", "benchmarks", ""),
+    ),
+}
 # Libraries that one place alone may know.
 ONLY_IN = {
     "orbax": ("common/training/checkpoints.py",),
@@ -65,6 +74,30 @@ def _public(path):
 @pytest.mark.parametrize("path", _files(*FOLDERS), ids=str)
 def test_imports_go_one_way(path):
     assert _roots(path).isdisjoint(FORBIDDEN[path.parts[0]])
+
+
+def _layer(name):
+    """The folder of a module as `LAYERS` names it; None for what is no module."""
+    path = Path(*name.split("."))
+    if not ((ROOT / path).is_dir() or (ROOT / path.with_suffix(".py")).is_file()):
+        return None
+    return path.parts[1] if (ROOT / Path(*path.parts[:2])).is_dir() and len(path.parts) > 1 else ""
+
+
+@pytest.mark.parametrize("root", LAYERS)
+def test_folders_import_only_what_lies_below_them(root):
+    layers, upwards = LAYERS[root], []
+    for path in _files(root):
+        own = path.parts[1] if len(path.parts) > 2 else ""
+        if path != Path(root, "__init__.py"):
+            imported = {_layer(name) for name in _imports(path) if name.startswith(f"{root}.")} - {None}
+            upwards += [(str(path), name) for name in imported if layers.index(name) > layers.index(own)]
+    assert upwards == []
+
+
+def test_the_top_of_experiments_holds_commands_alone():
+    for path in (ROOT / "experiments").glob("*.py"):
+        assert path.name == "__init__.py" or 'if __name__ == "__main__":' in path.read_text(encoding="utf-8"), path
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

@@ -15,12 +15,13 @@ import dram.agent
 import dram.config
 import ram.agent
 import ram.config
-from common.attention.base import Episode, LocationChoice
+from common.attention.base import LocationChoice
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.attention.glimpse import make_sensor
 from common.attention.locations import FIRST_LOCATIONS
 from common.attention.rollout import unroll
 from common.policy_gradient import ADVANTAGES, REWARDS, EstimatorConfig, make_estimator, policy_loss
+from common.policy_gradient.episode import Episode
 from common.training.step import StepInput
 
 HEIGHT, WIDTH, CLASSES, BATCH, GLIMPSES = 10, 12, 3, 6, 3

@@ -1,4 +1,4 @@
-"""The vocabulary of hard attention: agent, choice of locations, episode.
+"""The vocabulary of hard attention: agent and choice of locations; `common.policy_gradient.episode` has the episode.
 
 Glimpse ``t`` is taken at ``locations[t]``. The location of glimpse ``t + 1`` is drawn from the location policy after
 glimpse ``t``. Without `Agent.glance`, the first location is the centre of the image or uniformly random; with it, the
@@ -57,29 +57,3 @@ class LocationChoice(NamedTuple):
     mirrored: Bool[Array, ""] | bool = False
     detached: bool = True
     samples: Float[Array, "T B 2"] | None = None
-
-
-class Episode(NamedTuple):
-    """An episode on each image. T glimpses, M replicates, B images; the result of `unroll` has no axis M.
-
-    Attributes:
-      locations: where glimpses were taken, normalised, on the image, ``[T, M, B, 2]``.
-      samples: the same before they were clipped to the image, ``[T, M, B, 2]``.
-      modes: mode of the policy that drew each location, ``[T, M, B, 2]``; the mean of a Gaussian.
-      sigmas: standard deviation of that policy, normalised, ``[T, M, B, 2]``; 0 if it has none, and where the location
-        was not sampled: a first location set by a rule, and all locations of the kinds ``greedy``, ``random``
-        and ``centre``.
-      log_probs: log-probability of ``samples``, ``[T, M, B]``; 0 where the location was not sampled.
-      entropies: entropy of that policy in nats, ``[T, M, B]``; 0 where the location was not sampled.
-      values: return predicted before each location was drawn, ``[T, M, B]``; 0 for a first location set by a rule.
-      logits: belief over classes after each glimpse, ``[T, M, B, num_classes]``.
-    """
-
-    locations: Float[Array, "T M B 2"]
-    samples: Float[Array, "T M B 2"]
-    modes: Float[Array, "T M B 2"]
-    sigmas: Float[Array, "T M B 2"]
-    log_probs: Float[Array, "T M B"]
-    entropies: Float[Array, "T M B"]
-    values: Float[Array, "T M B"]
-    logits: Float[Array, "T M B num_classes"]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from common.attention.base import Agent, Episode, LocationChoice
+from common.attention.base import Agent, LocationChoice
 from common.attention.config import Attention, make_retina
 from common.attention.glimpse import Retina, make_sensor
 from common.attention.location_policies import LOCATION_POLICY, takes_sigma
@@ -25,6 +25,7 @@ from common.policy_gradient import (
     policy_loss,
     validate_estimator,
 )
+from common.policy_gradient.episode import Episode
 from common.training.step import Model, Passes, StepInput
 
 

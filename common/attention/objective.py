@@ -8,12 +8,13 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from common import Scalar
-from common.attention.base import Episode
 from common.attention.config import LossConfig
-from common.attention.sequences import Sequence, whole_right
+from common.attention.sequences import Sequence
 from common.policy_gradient import Estimator, PlayedEpisodes, policy_loss
 from common.policy_gradient.advantages import returns_to_go
+from common.policy_gradient.episode import Episode
 from common.policy_gradient.estimator import counted_mean
+from common.symbols import whole_right
 
 
 class Weights(NamedTuple):

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from common.attention.base import CHOICE_KINDS, Agent, Episode, LocationChoice
+from common.attention.base import CHOICE_KINDS, Agent, LocationChoice
 from common.attention.location_policies import AntitheticPolicy, LocationPolicy
 from common.attention.locations import clip_location, uniform_location
 from common.names import check_name
+from common.policy_gradient.episode import Episode
 
 
 class _Chosen(NamedTuple):

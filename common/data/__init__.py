@@ -1,7 +1,7 @@
 """Tasks made from labelled images: MNIST, rendered house numbers, SVHN, or your own."""
 
 from common.data.blank import blank_images, blank_task
-from common.data.dataset import Dataset, check_num_images, check_resize, load_task
+from common.data.dataset import Dataset, check_num_images, check_resize, load_task, reverse_dataset
 from common.data.digests import DIGESTS, digest
 from common.data.house_numbers.pool import Pool, PoolConfig, load_pool
 from common.data.mnist import load_mnist
@@ -11,7 +11,7 @@ from common.data.recipes.canvas import Canvas
 from common.data.recipes.crops import Crop
 from common.data.recipes.distortions import Elastic, Projected, Rotated, RotatedScaledMoved, TwoChannelSum
 from common.data.recipes.pairs import Pair
-from common.data.recipes.reversal import reverse_dataset, reverse_symbols
+from common.data.recipes.reversal import reverse_symbols
 from common.data.sampling import fixed_layouts, fixed_split, sample_batch
 from common.data.source import SPLITS, LabelledSplits, Source
 from common.data.tasks import TASKS, Task, find_task

@@ -12,6 +12,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from common.checks import explained
 from common.data.array_cache import user_cache_dir
@@ -22,6 +23,7 @@ from common.data.own_images.load import EXPECTED_DATA, load_own_images
 from common.data.own_images.resizing import ResizeMode, Size, check_size
 from common.data.recipes.base import Recipe, check_labels, check_source, class_names_of
 from common.data.recipes.crops import Crop
+from common.data.recipes.reversal import Reversed, reverse_symbols
 from common.data.sampling import fixed_split
 from common.data.source import SPLITS, LabelledSplits, Source
 from common.data.street_numbers import SYMBOLS, fit_crop, load_numbers
@@ -213,3 +215,19 @@ def load_source(task: Task) -> LabelledSplits:
             check_source(source)
         check_labels(f"the source {name}, {split}", source.labels, splits.class_names)
     return splits
+
+
+def reverse_dataset(dataset: Dataset) -> Dataset:
+    """Return a data set read from right to left: its fixed splits and its training images.
+
+    Raises:
+      ValueError: its labels are single classes.
+    """
+    if dataset.end_symbol is None:
+        raise ValueError(f"reverse: task {dataset.name!r} has single classes as labels, not sequences")
+    end = dataset.end_symbol
+    validation, test = (
+        split._replace(labels=np.asarray(reverse_symbols(split.labels, end)))
+        for split in (dataset.validation, dataset.test)
+    )
+    return dataclasses.replace(dataset, validation=validation, test=test, recipe=Reversed(dataset.recipe, end))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from common.attention.sequences import within
+from common.symbols import within
 
 
 class Head(nn.Module):

@@ -2,6 +2,7 @@
 
 from common.policy_gradient.advantages import Stateful, biased, compares_replicates
 from common.policy_gradient.config import EstimatorConfig, unread_hyperparameters, validate_estimator
+from common.policy_gradient.episode import Episode
 from common.policy_gradient.estimator import (
     Estimator,
     PlayedEpisodes,
@@ -19,6 +20,7 @@ __all__ = [
     "REWARDS",
     "SURROGATE",
     "SURROGATES",
+    "Episode",
     "Estimator",
     "EstimatorConfig",
     "PlayedEpisodes",

@@ -14,7 +14,7 @@ import rlax
 from jaxtyping import Array, Float, PyTree
 
 from common import Scalar
-from common.attention.base import Episode
+from common.policy_gradient.episode import Episode
 
 
 class Stateful(NamedTuple):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from common.attention.base import Episode
 from common.extensions import accepted, check_pair, check_returned, check_state
 from common.policy_gradient.advantages import Stateful
 from common.policy_gradient.config import EstimatorConfig
+from common.policy_gradient.episode import Episode
 from common.policy_gradient.registry import ADVANTAGE, HYPERPARAMETERS, REWARD, SURROGATE
 
 

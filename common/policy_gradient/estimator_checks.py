@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from common.attention.base import Episode
-from common.attention.location_policies import GaussianPolicy
 from common.extensions import accepted
 from common.policy_gradient.advantages import vimco
+from common.policy_gradient.episode import Episode
 from common.policy_gradient.estimator import Estimator, PolicyLoss, policy_loss
 
 KEY = jax.random.key(17)
@@ -181,9 +180,8 @@ def gradient_estimates(estimator: Estimator, discount: float, images: int = IMAG
     def loss(parameters: Array) -> Array:
         # Both replicates have the parameters of their image.
         mean, sigma = (jnp.broadcast_to(p[:, None], (2, 2, images, 2)) for p in parameters)
-        policy = GaussianPolicy(mean, sigma)
-        samples = policy.sample(KEY)
-        log_probs = policy.log_prob(jax.lax.stop_gradient(samples))
+        samples = mean + sigma * jax.random.normal(KEY, mean.shape)
+        log_probs = jax.scipy.stats.norm.logpdf(jax.lax.stop_gradient(samples), mean, sigma).sum(axis=-1)
         samples = samples if estimator.pathwise else jax.lax.stop_gradient(samples)
         log_probs, samples = (jnp.concatenate([0 * part[:1], part]) for part in (log_probs, samples))
         return policy_loss(estimator, make_episode(log_probs, samples, values), jnp.zeros(images, int), state).loss

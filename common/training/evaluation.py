@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from common.attention.sequences import within
+from common.symbols import within
 
 # An array on the device or on the host.
 AnyArray = Array | np.ndarray

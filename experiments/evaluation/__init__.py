@@ -1,1 +1,1 @@
-"""Error rates of trained models, other measures, and combinations of runs."""
+"""Error rates and other measures of trained models."""

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt8
 
-from common.attention.base import Episode
 from common.attention.locations import to_normalised, to_pixels
 from common.attention.model import AttentionModel
 from common.data import Dataset
 from common.data.recipes.canvas import Canvas, Layout
+from common.policy_gradient.episode import Episode
 from common.training.evaluation import AnyArray, error_interval, interval, over_batches
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.evaluation.places import split_layouts, true_boxes

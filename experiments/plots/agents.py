@@ -10,8 +10,8 @@ import numpy as np
 
 from common.attention.glimpse import glimpse_boxes, make_sensor, subtract_mean
 from common.attention.model import AttentionModel
-from common.attention.sequences import within
 from common.data import Dataset
+from common.symbols import within
 from common.training.evaluation import error_interval, over_batches, predicted
 from experiments.evaluation.errors import TEST_SEED
 from experiments.plots.animation import episode_gif
@@ -19,12 +19,12 @@ from experiments.plots.arrays import Glimpses, Images, Locations
 from experiments.plots.classifiers import symbol_drawings
 from experiments.plots.confusions import confusion_matrix
 from experiments.plots.curves import learning_curves
+from experiments.plots.episode_files import write_episodes
 from experiments.plots.episodes import episode_sheet, retina_sheet
 from experiments.plots.errors import error_by_glimpse
 from experiments.plots.history import SHOWN_IMAGES
 from experiments.plots.locations import location_heatmaps
 from experiments.plots.pictures import Drawing, draw_pictures
-from experiments.reports.episodes import write_episodes
 from experiments.training.run_directory import read_metrics
 
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.attention.sequences import within
 from common.data import Dataset
+from common.symbols import within
 from common.training.evaluation import make_predictor, sequence_errors
 from common.training.step import Model
 from experiments.evaluation.errors import TEST_SEED

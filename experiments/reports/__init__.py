@@ -1,1 +1,1 @@
-"""Reports: self-contained HTML pages."""
+"""The pages of results/, from the stored runs."""

@@ -14,10 +14,10 @@ from common.policy_gradient import REWARD, validate_estimator
 from experiments.cli.console import print_warning
 from experiments.families.ram import PRESETS as RAM_PRESETS
 from experiments.families.ram import RamExperiment, build
+from experiments.runs.restore import read_run
 from experiments.studies.gradients import ESTIMATORS, configure
 from experiments.training.config import load_dataset
 from experiments.training.programs import make_initial_state
-from experiments.training.restore import read_run
 
 
 @dataclass(frozen=True)

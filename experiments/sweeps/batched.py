@@ -19,6 +19,8 @@ from experiments.cli.console import print_line
 from experiments.cli.stopping import Stop
 from experiments.evaluation.errors import validation_errors
 from experiments.families import BuiltModel, Family
+from experiments.runs.run import build, check_run_directory, finish, open_run_directory
+from experiments.runs.warm_start import begin, is_resumed
 from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms, bind
 from experiments.training import run_directory
 from experiments.training.config import DataConfig, Experiment
@@ -39,8 +41,6 @@ from experiments.training.loop import (
 )
 from experiments.training.programs import Programs, configured_hyper, learning_rate_schedule
 from experiments.training.provenance import device, image_digests
-from experiments.training.run import build, check_run_directory, finish, open_run_directory
-from experiments.training.warm_start import begin, is_resumed
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,8 @@ from common.data.tasks import find_task
 from experiments.cli.command_line import explain, own_line
 from experiments.cli.fields import fields_of, get, is_bool, replace
 from experiments.families import Family, find_preset
+from experiments.runs.run import build_checked, identity
+from experiments.runs.warm_start import check_warm_start, parameter_shapes
 from experiments.training.config import (
     Experiment,
     flatten,
@@ -24,8 +26,6 @@ from experiments.training.config import (
     validate_data,
 )
 from experiments.training.programs import check_step
-from experiments.training.run import build_checked, identity
-from experiments.training.warm_start import check_warm_start, parameter_shapes
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Cell:
         return f"{self.setting}-seed{self.seed}"
 
     def identity(self) -> dict[str, Any]:
-        """Return what identifies its run (see `experiments.training.run.identity`)."""
+        """Return what identifies its run (see `experiments.runs.run.identity`)."""
         return identity(self.family, self.config, self.preset)
 
     def value(self, name: str) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 
 from common.checks import explained, refuse_file
 from experiments.output.results_shape import explain_misfit
+from experiments.runs.warm_start import is_resumed
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.study import Plan
 from experiments.training.config import from_json
 from experiments.training.run_directory import MARKER, holds_work, read_json, write_sealed
-from experiments.training.warm_start import is_resumed
 
 SWEEP, LOCK = "sweep.json", "sweep.lock"
 

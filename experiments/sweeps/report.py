@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from experiments.output.files import write_bytes
 from experiments.output.text import duration
-from experiments.reports.page import Figure, embed_picture, render_page
-from experiments.reports.table import SCRIPT, Entry, Link, Number, Table, sortable_table
+from experiments.pages.page import Figure, embed_picture, render_page
+from experiments.pages.table import SCRIPT, Entry, Link, Number, Table, sortable_table
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.directory import cell_folder
 from experiments.sweeps.labels import label, positions

@@ -20,12 +20,12 @@ import jax
 from experiments.cli.command_line import python_command
 from experiments.cli.console import print_line
 from experiments.families import find_family
+from experiments.runs.run import build, run
 from experiments.sweeps.batched import BatchedRun, train_batched
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.shared_programs import SharedPrograms, program_digest
 from experiments.training import run_directory
 from experiments.training.config import from_json, load_dataset
-from experiments.training.run import build, run
 
 Mode = Literal["auto", "in_turn", "vmap"]
 
@@ -35,7 +35,7 @@ class Job:
     """A cell in the input of the process.
 
     Attributes:
-      identity: what identifies its run (see `experiments.training.run.identity`).
+      identity: what identifies its run (see `experiments.runs.run.identity`).
       run_dir: the run directory.
       resume: resume the run in the run directory.
       reports: draw the plots and the report of the run.

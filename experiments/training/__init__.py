@@ -1,1 +1,1 @@
-"""Training runs: configuration, loop, run directory, provenance, restoring, warm starts."""
+"""Training: configuration, loop, programs, run directory, provenance."""

@@ -14,13 +14,13 @@ from dram.config import AgentConfig as DramAgentConfig
 from dram.config import DramConfig
 from experiments import cost
 from experiments.cost import shapes_of
-from experiments.evaluation.cost import cost_of
 from experiments.families import FAMILIES
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.cnn import CnnExperiment
 from experiments.families.dram import DramExperiment
 from experiments.families.ram import RamExperiment
 from experiments.output.json_files import write_json
+from experiments.runs.cost import cost_of
 from experiments.training.config import DataConfig, to_json
 from ram.config import AgentConfig, RamConfig
 from tests.experiments.family_of import build, family_of

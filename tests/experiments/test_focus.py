@@ -9,11 +9,11 @@ from common.data import TASKS
 from common.training.evaluation import make_scorer, over_batches, predicted
 from dram.focus import focus, reading_glimpses
 from experiments import focus as command
-from experiments.evaluation.cost import forward_cost
 from experiments.evaluation.errors import TEST_SEED
 from experiments.output.readouts import READOUTS
+from experiments.runs.cost import forward_cost
+from experiments.runs.restore import read_run
 from experiments.training.config import DataConfig
-from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
 from tests.experiments import numbers_maker
 from tests.experiments.family_of import build

@@ -12,12 +12,12 @@ import pytest
 from common.training.evaluation import make_scorer, predicted
 from experiments import forward_backward
 from experiments.cost import mean_symbols
-from experiments.evaluation.cost import cost_of
 from experiments.evaluation.errors import TEST_SEED
 from experiments.families.dram import GLIMPSE_PARAMETERS
 from experiments.output.readouts import READOUTS
+from experiments.runs.cost import cost_of
+from experiments.runs.restore import read_run
 from experiments.training.augmentation import AugmentationConfig
-from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json
 from tests.dram.test_forward_backward import of_one_image
 from tests.experiments.numbers_maker import SYMBOLS

@@ -26,10 +26,10 @@ from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESET
 from experiments.families.dram import PRESETS as DRAM_PRESETS
 from experiments.families.soft_attention import PRESETS as SOFT_PRESETS
 from experiments.families.stn import PRESETS as STN_PRESETS
+from experiments.runs.restore import read_run
+from experiments.runs.warm_start import begin
 from experiments.training.config import load_dataset
-from experiments.training.restore import read_run
 from experiments.training.run_directory import read_json, read_metrics
-from experiments.training.warm_start import begin
 from stn.colocalisation import ENCODER
 from stn.config import NetworkConfig
 from tests.experiments.family_of import build

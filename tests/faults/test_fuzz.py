@@ -13,10 +13,10 @@ import pytest
 
 from common.training.checkpoints import CheckpointError, Checkpoints
 from experiments import cnn, export, ram
-from experiments.reports.run_page import write_report
-from experiments.trained_agents import load_agent
+from experiments.pages.run_page import write_report
+from experiments.runs.restore import read_experiment, read_run_without_images
+from experiments.runs.trained_agents import load_agent
 from experiments.training.image_shapes import describe_images, read_image_shapes
-from experiments.training.restore import read_experiment, read_run_without_images
 from experiments.training.run_directory import read_identity, read_metrics, read_results, read_starts
 from tests.common.data.own_images.test_damage import _damage as damage_bytes
 from tests.experiments.training.small_runs import CNN, RAM, save_images

@@ -73,7 +73,7 @@ def sample(copies, most):
 def test_a_run_killed_in_any_phase_ends_the_same(folder, recorder, tmp_path, monkeypatch, record_fault, family):
     module, flags = FAMILIES[family]
     flags = [flag for flag in flags if flag != "--no-plots"]
-    monkeypatch.setattr("experiments.training.run.draw", lambda *args: None)  # Drawing takes longest.
+    monkeypatch.setattr("experiments.runs.run.draw", lambda *args: None)  # Drawing takes longest.
     monkeypatch.chdir(folder)
     with recorder.record(Path(f"run_{family}"), tmp_path / "copies"):
         train(module, flags, f"run_{family}")

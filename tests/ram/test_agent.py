@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.attention.base import Episode
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
 from common.attention.objective import hybrid_loss, make_weights
 from common.networks.cores import CORES
 from common.policy_gradient import EstimatorConfig, make_estimator
 from common.policy_gradient.advantages import returns_to_go
+from common.policy_gradient.episode import Episode
 from common.training.optimizers import OptimizerConfig, make_optimizer, make_schedule
 from common.training.step import Hyper, StepInput, init_state, make_chunk, train_step
 from ram.agent import make_ram

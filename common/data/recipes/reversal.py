@@ -4,14 +4,12 @@ Source: the backward model of Ba, Mnih and Kavukcuoglu, "Multiple Object Recogni
 section 4.3.
 """
 
-import dataclasses
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, Shaped
 
-from common.data.dataset import Dataset
 from common.data.recipes.base import Index, Recipe, Sample
 from common.data.source import Source
 
@@ -65,19 +63,3 @@ class Reversed:
         """Draw the sample of a fixed split that shows image `index`, with its label reversed."""
         image, label = self.recipe.draw_of(key, index, source)
         return image, reverse_symbols(label, self.end)
-
-
-def reverse_dataset(dataset: Dataset) -> Dataset:
-    """Return a data set read from right to left: its fixed splits and its training images.
-
-    Raises:
-        ValueError: its labels are single classes.
-    """
-    if dataset.end_symbol is None:
-        raise ValueError(f"reverse: task {dataset.name!r} has single classes as labels, not sequences")
-    end = dataset.end_symbol
-    validation, test = (
-        split._replace(labels=np.asarray(reverse_symbols(split.labels, end)))
-        for split in (dataset.validation, dataset.test)
-    )
-    return dataclasses.replace(dataset, validation=validation, test=test, recipe=Reversed(dataset.recipe, end))

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.attention.base import Episode
 from common.attention.config import LossConfig
 from common.attention.objective import hybrid_loss, make_weights
 from common.attention.sequences import Sequence
 from common.policy_gradient import REWARDS, EstimatorConfig, PlayedEpisodes, make_estimator, policy_loss
+from common.policy_gradient.episode import Episode
 
 GLIMPSES, TARGETS, REPLICATES, BATCH, CLASSES = 2, 3, 2, 12, 4
 STEPS, END = GLIMPSES * TARGETS, CLASSES - 1

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.attention.sequences import Sequence, all_before, whole_right, within
+from common.attention.sequences import Sequence
 from common.policy_gradient import REWARDS
 from common.policy_gradient.advantages import returns_to_go
+from common.symbols import all_before, whole_right, within
 
 GLIMPSES, TARGETS, REPLICATES, BATCH, CLASSES = 2, 4, 3, 40, 5
 END = CLASSES - 1

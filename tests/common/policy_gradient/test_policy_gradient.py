@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.attention.base import Episode
 from common.policy_gradient import (
     ADVANTAGES,
     REWARDS,
@@ -20,6 +19,7 @@ from common.policy_gradient import (
     policy_loss,
 )
 from common.policy_gradient.advantages import returns_to_go
+from common.policy_gradient.episode import Episode
 
 
 def _episode(log_probs, logits, values=None):

@@ -12,11 +12,11 @@ from PIL import Image as PillowImage
 from experiments.evaluation.reading import glimpses_taken, read_episode
 from experiments.plots.animation import episode_gif
 from experiments.plots.arrays import likeliest_classes, to_pixels
+from experiments.plots.episode_files import read_episodes, write_episodes
 from experiments.plots.episodes import episode_sheet, retina_sheet, verdict_so_far
 from experiments.plots.errors import error_by_glimpse
 from experiments.plots.locations import location_heatmaps
 from experiments.plots.style import RIGHT, WRONG, spread
-from experiments.reports.episodes import read_episodes, write_episodes
 from tests.experiments.plots.test_plots import drawn, make_episodes, titles
 
 NAMES = ("zero", "one", "two", "end")

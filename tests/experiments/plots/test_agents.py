@@ -13,7 +13,7 @@ from common.policy_gradient import EstimatorConfig
 from common.training.evaluation import sequence_errors
 from experiments import evaluate
 from experiments.plots import agents, classifiers
-from experiments.training.restore import read_run
+from experiments.runs.restore import read_run
 from experiments.training.run_directory import read_json
 from ram.agent import make_ram
 from ram.config import RamConfig

@@ -354,7 +354,7 @@ def test_plots_leave_the_global_state_of_matplotlib_alone():
 
 def test_modules_that_draw_nothing_do_not_load_matplotlib():
     names = [
-        *("families", "reports.run_page", "reports.episodes", "reports.results_pages", "evaluation.reading"),
+        *("families", "pages.run_page", "plots.episode_files", "reports.results_pages", "evaluation.reading"),
         *("evaluation.overlap", "sweeps.report"),
     ]
     code = "import importlib, sys\n" + "".join(

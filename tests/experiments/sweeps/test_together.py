@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from common.training.step import Model
+from experiments.runs.restore import read_run
+from experiments.runs.run import run
 from experiments.sweeps import local, together
 from experiments.sweeps.batched import BatchedRun, train_batched
 from experiments.sweeps.directory import cell_folder
@@ -15,8 +17,6 @@ from experiments.sweeps.launchers import Stop
 from experiments.sweeps.shared_programs import SharedPrograms, program_digest
 from experiments.sweeps.study import Study, make_plan
 from experiments.training.config import OutputConfig, load_dataset
-from experiments.training.restore import read_run
-from experiments.training.run import run
 from experiments.training.run_directory import locked, read_json, read_metrics
 from tests.experiments.family_of import build
 

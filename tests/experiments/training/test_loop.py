@@ -20,11 +20,11 @@ from common.training.optimizers import OptimizerConfig
 from common.training.step import Model
 from experiments.cli.console import print_line, print_warning
 from experiments.families.cnn import CnnExperiment
+from experiments.runs.restore import selected_params
 from experiments.training import loop
 from experiments.training.config import TrainingConfig
 from experiments.training.loop import Interrupted, NotFinite, first_not_finite, next_boundary, train
 from experiments.training.programs import Programs, make_initial_state, make_programs
-from experiments.training.restore import selected_params
 from experiments.training.run_directory import MetricsWriter, read_metrics
 
 ROOT = Path(__file__).parents[3]

@@ -255,7 +255,7 @@ def test_a_run_that_appears_while_images_are_loaded_is_kept(here, whole, capfd, 
         shutil.copytree(whole / "run", "run")
         return None, None
 
-    monkeypatch.setattr("experiments.training.run.begin", begin)
+    monkeypatch.setattr("experiments.runs.run.begin", begin)
     with pytest.raises(SystemExit, match="2"):
         cnn.main(FLAGS)
     assert "error: run directory 'run' exists: give --resume" in capfd.readouterr().err

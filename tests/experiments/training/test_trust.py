@@ -7,8 +7,8 @@ import pytest
 
 from experiments import evaluate, ram
 from experiments.look import main as look
+from experiments.runs.restore import read_experiment
 from experiments.training.provenance import add_start
-from experiments.training.restore import read_experiment
 from tests.experiments.training.small_runs import RAM
 
 REWARD = """

@@ -34,13 +34,13 @@ from common.names import check_name
 from common.training.evaluation import average_over_episodes
 from experiments.families import Family, find_family
 from experiments.output.files import write_bytes
+from experiments.runs.restore import RestoredRun, read_run_without_images
 from experiments.training.config import Experiment, from_json, to_json
 from experiments.training.image_shapes import blank_of, describe_images
-from experiments.training.restore import RestoredRun, read_run_without_images
 from experiments.training.run_directory import MARKER
 from experiments.training.trust import own_names
 
-FOLDER = Path(__file__).parents[1] / "pretrained"
+FOLDER = Path(__file__).parents[2] / "pretrained"
 # The entry of the file that holds everything but the parameters, as JSON.
 FACTS = "facts"
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from experiments.output.readouts import MEANS, READOUTS, SINGLE_PASS, readout_name
 from experiments.output.text import duration
-from experiments.reports.table import MISSING, Number, Table, sortable_table, value_text
+from experiments.pages.table import MISSING, Number, Table, sortable_table, value_text
 from experiments.training.config import flatten
 
 FACTS = (

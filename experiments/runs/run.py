@@ -31,6 +31,8 @@ from experiments.cli.fields import fields_of, get
 from experiments.cli.tables import headline, print_errors
 from experiments.evaluation.errors import evaluate
 from experiments.families import BuiltModel, Family, find_preset
+from experiments.runs.restore import selected_params
+from experiments.runs.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
 from experiments.training import run_directory
 from experiments.training.augmentation import validate_augmentation_of
 from experiments.training.config import (
@@ -50,9 +52,7 @@ from experiments.training.image_shapes import write_image_shapes
 from experiments.training.loop import Interrupted, NotFinite, Outcome, train
 from experiments.training.programs import MakePrograms, Programs, check_step, checked, make_programs
 from experiments.training.provenance import add_start, check_images, device, image_digests
-from experiments.training.restore import selected_params
 from experiments.training.trust import code_digests
-from experiments.training.warm_start import begin, check_warm_start, is_resumed, parameter_shapes
 
 
 def train_command(family: Family) -> Callable[..., None]:
@@ -182,7 +182,7 @@ def open_run_directory(
       preset: the name of the preset that it started from.
       dataset: its images.
       images: their digests (`experiments.training.provenance.image_digests`).
-      started_from: the record of its warm start (`experiments.training.warm_start.begin`).
+      started_from: the record of its warm start (`experiments.runs.warm_start.begin`).
 
     Returns:
       The digests of the user's own code that it uses, and the numbers of steps that it was extended from.
@@ -348,7 +348,7 @@ def finish(
     }
     run_directory.write_sealed(run_dir / "results.json", results)
     if experiment.output.plots:
-        from experiments.reports.run_page import write_report
+        from experiments.pages.run_page import write_report
 
         print_line("drawing")
         draw(built, params, run_dir)

@@ -19,7 +19,7 @@ from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate, ram
 from experiments.families.cnn import CnnExperiment
 from experiments.output.readouts import READOUTS, readout_name
-from experiments.reports.episodes import read_episodes
+from experiments.plots.episode_files import read_episodes
 from experiments.training.config import to_json
 from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
 from tests.docs.pages import unexplained_files, unexplained_names
@@ -175,7 +175,7 @@ def test_ctrl_c_after_training_prints_the_resume_command(go, monkeypatch, capsys
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
-        patched.setattr("experiments.training.run.evaluate", interrupt)
+        patched.setattr("experiments.runs.run.evaluate", interrupt)
         go(cnn, CNN)
     line = capsys.readouterr().err.splitlines()[-1]
     assert stop.value.code == 130 and line.startswith("interrupted; resume with: ") and line.endswith(" --resume")
@@ -214,7 +214,7 @@ def test_too_little_memory_of_the_device_is_one_line(go, monkeypatch, capsys):
 
     for place, message in (("begin", "8 bytes."), ("evaluate", "--resume")):
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
-            patched.setattr(f"experiments.training.run.{place}", exhaust)
+            patched.setattr(f"experiments.runs.run.{place}", exhaust)
             go(cnn, CNN)
         line = capsys.readouterr().err.splitlines()[-1]
         assert stop.value.code == 2 and line.startswith("error: RESOURCE_EXHAUSTED: Out of memory")

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from experiments.output.text import duration
-from experiments.reports import run_page
-from experiments.reports.episodes import read_episodes, write_episodes
+from experiments.pages import run_page
+from experiments.plots.episode_files import read_episodes, write_episodes
 from experiments.training.config import flatten
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\'"'

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.reports.page import Figure, embed_picture
+from experiments.pages.page import Figure, embed_picture
 
 EPISODES_CAPTION = (
     "The greedy path of glimpses over each image, with the boxes of every scale of the retina. Beside it the belief "

@@ -14,9 +14,9 @@ from common.training.step import Model
 from experiments.cli.tables import readers_table
 from experiments.evaluation.errors import SPLIT_SEEDS
 from experiments.output.json_files import write_json
+from experiments.runs.restore import RestoredRun, read_experiment, read_run
 from experiments.training.config import DataConfig, Experiment, load_blank, load_evaluation_images
 from experiments.training.provenance import environment
-from experiments.training.restore import RestoredRun, read_experiment, read_run
 
 
 def read_sequence_runs(

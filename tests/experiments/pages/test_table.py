@@ -7,8 +7,8 @@ from markupsafe import escape
 from PIL import Image as PillowImage
 from selenium.webdriver.common.keys import Keys
 
-from experiments.reports.page import Figure, embed_picture, environment, render_page
-from experiments.reports.table import SCRIPT, Link, Number, sortable_table
+from experiments.pages.page import Figure, embed_picture, environment, render_page
+from experiments.pages.table import SCRIPT, Link, Number, sortable_table
 
 HEADER = ["run", "error", "test error", "glimpses", "note"]
 ODD = "a b#c?d:e%41"  # a folder whose name means something in an address

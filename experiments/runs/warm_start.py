@@ -13,9 +13,9 @@ from common.checks import explained
 from common.training.checkpoints import Checkpoints
 from common.training.step import Model, TrainState
 from experiments.families import Family, WarmStart, find_family
+from experiments.runs.restore import blank_images, read_experiment, read_run_without_images
 from experiments.training.config import Experiment
 from experiments.training.programs import make_initial_state
-from experiments.training.restore import blank_images, read_experiment, read_run_without_images
 from experiments.training.run_directory import read_starts
 
 

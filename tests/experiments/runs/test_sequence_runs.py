@@ -3,8 +3,8 @@
 import dataclasses
 
 from common.data import Source
-from experiments.evaluation.sequence_runs import read_sequence_runs
-from experiments.training.restore import read_run
+from experiments.runs.restore import read_run
+from experiments.runs.sequence_runs import read_sequence_runs
 from tests.experiments import numbers_maker
 
 

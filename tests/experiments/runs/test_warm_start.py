@@ -13,8 +13,8 @@ from common.data import blank_task, load_task
 from experiments import dram
 from experiments.families import FAMILIES
 from experiments.families.dram import GLIMPSE_PARAMETERS
+from experiments.runs.restore import read_run
 from experiments.training.config import to_json
-from experiments.training.restore import read_run
 from experiments.training.run_directory import open_run, read_json
 from tests.experiments.numbers_maker import FLAGS
 

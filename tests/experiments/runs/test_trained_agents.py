@@ -14,10 +14,11 @@ import scipy.stats
 from PIL import Image
 
 from common.training.evaluation import predicted
-from experiments import cnn, evaluate, export, look, ram, trained_agents
-from experiments.trained_agents import FACTS, load_agent, pretrained_names, read_picture, save_agent
+from experiments import cnn, evaluate, export, look, ram
+from experiments.runs import trained_agents
+from experiments.runs.restore import read_run, read_run_without_images
+from experiments.runs.trained_agents import FACTS, load_agent, pretrained_names, read_picture, save_agent
 from experiments.training.config import load_evaluation_images
-from experiments.training.restore import read_run, read_run_without_images
 from tests.experiments import numbers_maker
 from tests.experiments.edited_json import edit_json
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from common.data.own_images.files import reading
 from experiments.output.files import write_bytes
-from experiments.reports.figures import run_figures
-from experiments.reports.page import render_page
-from experiments.reports.sections import (
+from experiments.pages.figures import run_figures
+from experiments.pages.page import render_page
+from experiments.pages.sections import (
     configuration_table,
     diagnosis_table,
     error_table,
@@ -17,7 +17,7 @@ from experiments.reports.sections import (
     sequence_table,
     training_table,
 )
-from experiments.reports.table import SCRIPT
+from experiments.pages.table import SCRIPT
 from experiments.training.run_directory import read_json, read_metrics
 
 SECTIONS = {"results": "Results", "episodes": "Episodes", "figures": "Figures", "configuration": "Configuration"}
@@ -27,7 +27,7 @@ def write_report(run_dir: Path) -> Path:
     """Write `report.html` into a run directory and return its path.
 
     The page is made of `config.json`, `results.json` (errors in per cent), `metrics.jsonl`, `plots/*.png`,
-    `plots/*.gif` and `plots/episodes.json` (see `experiments.reports.episodes`). It names those that are missing. It
+    `plots/*.gif` and `plots/episodes.json` (see `experiments.plots.episode_files`). It names those that are missing. It
     needs no other file and no network.
 
     Raises:

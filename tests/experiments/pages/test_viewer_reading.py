@@ -6,10 +6,10 @@ import pytest
 from PIL import Image as PillowImage
 from selenium.webdriver.common.keys import Keys
 
-from experiments.reports import run_page
-from experiments.reports.episodes import write_episodes
+from experiments.pages import run_page
+from experiments.plots.episode_files import write_episodes
 from tests.experiments.evaluation.test_reading import EACH, EPISODES, LABELS, NAMES, PREDICTED, readings
-from tests.experiments.reports.test_viewer import press, status, wait
+from tests.experiments.pages.test_viewer import press, status, wait
 
 
 def entry(error, by_length=None):

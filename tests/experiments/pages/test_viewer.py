@@ -9,9 +9,9 @@ from PIL import Image as PillowImage
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from experiments.pages import run_page
+from experiments.plots.episode_files import Episodes, write_episodes
 from experiments.plots.episodes import reconstruct_episode
-from experiments.reports import run_page
-from experiments.reports.episodes import Episodes, write_episodes
 
 HEIGHT, WIDTH, GLIMPSES, IMAGES, SCALES, SIDE = 9, 12, 4, 3, 2, 3
 NAMES = ["zero", "one", "two"]

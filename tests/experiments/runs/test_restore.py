@@ -2,7 +2,7 @@
 
 from common.data import find_task
 from experiments import cnn
-from experiments.training.restore import read_run_without_images
+from experiments.runs.restore import read_run_without_images
 
 
 def test_a_run_restored_without_images_has_the_recipe_of_its_task(images, tmp_path, monkeypatch):
