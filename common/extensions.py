@@ -115,26 +115,6 @@ class Extension:
         return any(accepted(function, {argument: None}) for function in given)
 
 
-def explain_unread(argument: str, *chosen: tuple[Extension, str]) -> str | None:
-    """Return why a setting has no effect, as the end of a message with its name and value; None if something reads it.
-
-    Args:
-      argument: the argument, or the field of a class, that receives the setting.
-      chosen: kinds that may receive it, each with the name of the chosen one.
-    """
-    if any(kind.receives(kind.resolve(name), argument) for kind, name in chosen):
-        return None
-    readers = {
-        kind.name: [repr(each) for each, value in kind.built_in.items() if kind.receives(value, argument)]
-        for kind, _ in chosen
-    }
-    kind, name = next(((kind, name) for kind, name in chosen if readers[kind.name]), chosen[0])
-    if ":" in name or not readers[kind.name]:
-        return f" with {kind.name} {name!r}: it names no argument or field {argument}"
-    only = readers[kind.name]
-    return f" with {kind.name} {name!r}: only {', '.join(only)} read{'s' * (len(only) == 1)} it"
-
-
 def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of ``values`` for which the function has an argument of that name."""
     names = _signature(function).parameters

@@ -12,10 +12,11 @@ from common.attention.config import (
 )
 from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
-from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges, refuse_settings
+from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges
 from common.networks.cores import CORE
 from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
+from common.unread import ReadBy
 from dram.networks import GLIMPSE_NETWORK
 
 # The context initialises the state of a core, which a history of keys and values is not made for.
@@ -41,18 +42,18 @@ class AgentConfig:
     """Both recurrent cores: rnn, lstm, gru, or module:Class."""
     lower_hidden: Annotated[int, Range(1)] = 512
     """Units of the lower core, which the classifier reads."""
-    upper_hidden: Annotated[int, Range(1)] = 512
+    upper_hidden: Annotated[int, Range(1), ReadBy("two_layers", True)] = 512
     """Units of the upper core, which the location and value networks read."""
     two_layers: bool = True
     """Use a lower and an upper core; otherwise one core feeds all networks."""
-    stop_gradient: bool = False
+    stop_gradient: Annotated[bool, ReadBy("two_layers", True)] = False
     """Stop the gradient of the upper core at its input, so that the lower core learns from the classification loss
     alone."""
     context: bool = True
     """Initialise the upper core from the coarse image, and draw the first location from the location policy too."""
-    context_size: Annotated[int, Range(1)] = 16
+    context_size: Annotated[int, Range(1), ReadBy("context", True)] = 16
     """Side of the coarse image, in pixels."""
-    context_channels: Annotated[int, Range(1)] = 16
+    context_channels: Annotated[int, Range(1), ReadBy("context", True)] = 16
     """Filters of the context network's three 3x3 convolutions."""
     mean_activation: Literal["linear", "tanh", "hard_tanh"] = "tanh"
     """Activation of the mean location."""
@@ -93,9 +94,6 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
     targets = num_targets or 1
     longest = f"an episode of {targets} target{'s' * (targets > 1)} has at most {MOST_GLIMPSES} glimpses"
     check_at_most("glimpses_per_target", agent.glimpses_per_target, MOST_GLIMPSES // targets, longest)
-    if not agent.two_layers:
-        why = " with two_layers False: there are no layers to stop it between"
-        refuse_settings(agent, ("stop_gradient",), why)
     if num_targets and agent.stop_at_wrong and config.estimator.reward == "log_probability":
         raise ValueError(
             "reward 'log_probability' with stop_at_wrong: the reward of every target is negative and nothing counts "

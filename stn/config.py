@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from common.checks import Range, check_ranges, check_sides, refuse_settings
+from common.unread import ReadBy
 from stn.transforms import Name
 
 
@@ -21,9 +22,9 @@ class TransformerConfig:
     transform: Name = "affine"
     """Family of transformations. translation: shifts; attention: also scales; rotated_attention: also rotates; affine
     and projective: all 6 or 8 parameters; tps: a thin-plate spline."""
-    control_points: Annotated[int, Range(2)] = 4
+    control_points: Annotated[int, Range(2), ReadBy("transform", "tps")] = 4
     """Control points of tps along each side of the image."""
-    regularisation: Annotated[float, Range(0)] = 0.0
+    regularisation: Annotated[float, Range(0), ReadBy("transform", "tps")] = 0.0
     """Weight of the bending of tps, see `common.geometry.splines`: 0 to go through its control points."""
     localisation: Literal["convolutional", "dense"] = "convolutional"
     """Localisation network: two 5x5 convolutions and dense layers, or dense layers alone. With multi, all but the first
@@ -41,7 +42,7 @@ class TransformerConfig:
     house numbers)."""
     padding: Literal["constant", "border"] = "constant"
     """Padding outside the image: constant, with the brightness of the background, or border, the nearest pixel."""
-    background: Annotated[float, Range(0, 1)] = 0.0
+    background: Annotated[float, Range(0, 1), ReadBy("padding", "constant")] = 0.0
     """Brightness of the background, in [0, 1] as in the image, before it is normalised."""
     downsample: Annotated[int, Range(1)] = 1
     """Factor by which the output of the transformers, or the image if there are none, is made smaller for the network
@@ -57,11 +58,11 @@ class NetworkConfig:
     network: Literal["fcn", "cnn", "cnn11"] = "cnn"
     """fcn: two dense layers. cnn: 9x9 convolution, pool, 7x7 convolution, pool. cnn11: the eight 5x5
     convolutions and three dense layers of python -m experiments.cnn, for house numbers."""
-    parameters: Annotated[int, Range(1)] = 400_000
+    parameters: Annotated[int, Range(1), ReadBy("network", "fcn", "cnn")] = 400_000
     """Parameters of the whole model: the units of fcn, or the filters of cnn, are set to come near this number."""
-    units: Annotated[int, Range(0)] = 0
+    units: Annotated[int, Range(0), ReadBy("network", "fcn", "cnn")] = 0
     """Units of fcn or filters of cnn, instead of `parameters`; 0 to use `parameters`."""
-    width: Annotated[float, Range(above=0)] = 1.0
+    width: Annotated[float, Range(above=0), ReadBy("network", "cnn11")] = 1.0
     """Factor on the filters and units of cnn11."""
     dropout: Annotated[float, Range(0, below=1)] = 0.0
     """Dropout rate: after each hidden layer of fcn; before the last layer of cnn; after the dense layers of cnn11, and
@@ -105,26 +106,9 @@ def check_stn(config: StnConfig, height: int, width: int) -> None:
         raise ValueError("pooling 'sample' with place 'none': nothing samples the image, so give average or max")
     if transformer.place == "multi" and network.network != "cnn11":
         raise ValueError(f"place 'multi' with network {network.network!r}: only network cnn11 has room for them")
-    _refuse_settings_without_effect(config)
-    _check_sizes(config, height, width)
-
-
-def _refuse_settings_without_effect(config: StnConfig) -> None:
-    # Checked only for settings that no preset changes, so that changing one flag of a preset never requires another.
-    transformer, network = config.transformer, config.network
-    if transformer.transform != "tps":
-        why = f" with transform {transformer.transform!r}: only 'tps' has any"
-        refuse_settings(transformer, ("control_points", "regularisation"), why)
-    if transformer.padding == "border":
-        refuse_settings(transformer, ("background",), " with padding 'border': nothing shows it")
-    if transformer.downsample == 1:
-        refuse_settings(transformer, ("pooling",), " with downsample 1: nothing is made smaller")
-    if network.network == "cnn11":
-        refuse_settings(network, ("units", "parameters"), ": cnn11 has its own size, so give --width instead")
-    else:
-        refuse_settings(network, ("width",), ": only cnn11 has one, so give --parameters or --units instead")
     if network.units:
         refuse_settings(network, ("parameters",), f" with units {network.units}: give one of them")
+    _check_sizes(config, height, width)
 
 
 def _check_sizes(config: StnConfig, height: int, width: int) -> None:

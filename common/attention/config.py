@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from common.attention.glimpse import Retina
 from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
-from common.checks import Range, check_at_most, check_ranges, refuse_settings
+from common.checks import Range, check_at_most, check_ranges
 from common.policy_gradient import EstimatorConfig, make_estimator, validate_estimator
 
 
@@ -126,9 +126,9 @@ def validate_policy(config: Attention, height: int, width: int) -> None:
     Raises:
       ValueError: a number out of its range, an unknown name, or settings that contradict each other.
     """
-    policy, loss = config.policy, config.loss
+    policy = config.policy
     validate_estimator(config.estimator)
-    check_ranges(loss)
+    check_ranges(config.loss)
     network = LOCATION_POLICY.resolve(policy.location_policy)
     if config.estimator.antithetic and not getattr(network, "antithetic", False):
         raise ValueError(
@@ -147,9 +147,3 @@ def validate_policy(config: Attention, height: int, width: int) -> None:
         )
     if policy.sigma_final is not None:
         _check_sigma("sigma_final", policy.sigma_final, height, width)
-    if policy.location_policy == "gaussian" and policy.learned_sigma == "no":
-        why = (
-            " with learned_sigma 'no': the entropy of a Gaussian depends on its sigma alone, so there is nothing to "
-            "learn from it; give learned_sigma global or state"
-        )
-        refuse_settings(loss, ("entropy_weight",), why)

@@ -14,6 +14,7 @@ from common.networks.convolutions import Conv, max_pool
 from common.networks.multi_digit import INPUT_SCALE, LAYOUTS, Heads, MultiDigitCnn, make_output
 from common.networks.targets import accuracy
 from common.training.step import Model, StepInput
+from common.unread import ReadBy
 
 Network = Literal["fc", "paper_cnn", "article_cnn", "cnn11", "cnn10", "addition_cnn", "article_digits", "residual_cnn"]
 NETWORKS = typing.get_args(Network)
@@ -30,11 +31,11 @@ class ClassifierConfig:
     of Ba et al. 2014. addition_cnn: three 5x5 convolutions of 64, dense 512 (Ba et al. 2014). article_digits: six 3x3
     convolutions of 32 to 128, dense 512. residual_cnn: seven 3x3 convolutions of 32 to 128 with residual connections
     and group normalisation, and global average pooling."""
-    units: Annotated[int, Range(1)] = 256
+    units: Annotated[int, Range(1), ReadBy("network", "fc", "paper_cnn")] = 256
     """Units of the dense layers of fc and of paper_cnn."""
-    width: Annotated[float, Range(above=0)] = 1.0
+    width: Annotated[float, Range(above=0), ReadBy("network", *LAYOUTS, "residual_cnn")] = 1.0
     """Factor on the filters and dense units of cnn11, cnn10, addition_cnn, article_digits and residual_cnn."""
-    dropout: Annotated[float, Range(0, below=1)] = 0.5
+    dropout: Annotated[float, Range(0, below=1), ReadBy("network", *LAYOUTS)] = 0.5
     """Dropout rate after the dense layers of cnn11, cnn10, addition_cnn and article_digits; a fifth of it after their
     convolutions, except the first."""
     heads: Heads = "end"
@@ -131,17 +132,6 @@ def check_classifier(config: ClassifierConfig, height: int, width: int) -> None:
     check_ranges(config)
     least = {"paper_cnn": 10, "article_cnn": 6}.get(config.network, 1)
     check_sides(f"network {config.network!r}", height, width, least)
-
-
-def unread_settings(config: ClassifierConfig, num_targets: int | None) -> dict[str, str]:
-    """Return the settings that a network does not read, each with the reason."""
-    readers = {"units": ("fc", "paper_cnn"), "width": (*LAYOUTS, "residual_cnn"), "dropout": tuple(LAYOUTS)}
-    unread = {
-        name: f" with network {config.network!r}: only {', '.join(networks)} read it"
-        for name, networks in readers.items()
-        if config.network not in networks
-    }
-    return unread if num_targets is not None else unread | {"heads": ": the labels are no sequences"}
 
 
 def make_classifier(

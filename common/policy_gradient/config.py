@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from common.checks import Range, check_ranges
-from common.extensions import explain_unread
 from common.policy_gradient.registry import ADVANTAGE, HYPERPARAMETERS, REWARD, SURROGATE
+from common.unread import explain_unread
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from jaxtyping import Array, PyTree
 
 from common import Scalar
 from common.checks import Range, check_at_most, check_ranges
+from common.unread import ReadBy
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,16 @@ class OptimizerConfig:
     updates vectors by Adam."""
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     """Peak learning rate."""
-    momentum: Annotated[float, Range(0, below=1)] = 0.9
+    momentum: Annotated[float, Range(0, below=1), ReadBy("optimizer", "sgd")] = 0.9
     """Momentum of SGD, in [0, 1)."""
-    nesterov: bool = False
+    nesterov: Annotated[bool, ReadBy("optimizer", "sgd")] = False
     """Nesterov's momentum in SGD."""
     schedule: Literal["constant", "linear", "cosine", "exponential", "step"] = "cosine"
     """Schedule of the rate: linear and cosine fall to 0 at the end of the run; exponential multiplies by `decay` after
     every epoch; step divides by 10 after one third and after two thirds of the run."""
     warmup_steps: Annotated[int, Range(0)] = 0
     """Steps over which the rate first rises linearly from 0."""
-    decay: Annotated[float, Range(above=0, most=1)] = 0.97
+    decay: Annotated[float, Range(above=0, most=1), ReadBy("schedule", "exponential")] = 0.97
     """Factor of the exponential schedule for each epoch, in (0, 1]."""
     gradient_clip: Annotated[float, Range(0)] = 5.0
     """Largest global norm of the gradient; 0 for no clipping."""
@@ -46,17 +47,6 @@ def check_optimizer(config: OptimizerConfig, steps: int) -> None:
     """
     check_ranges(config)
     check_at_most("warmup_steps", config.warmup_steps, steps - 1, f"must be below the run's {steps} steps")
-
-
-def unread_settings(config: OptimizerConfig) -> dict[str, str]:
-    """Return the settings that the optimiser and the schedule do not read, each with the reason."""
-    unread: dict[str, str] = {}
-    if config.optimizer != "sgd":
-        why = f" with optimizer {config.optimizer!r}: only 'sgd' reads it"
-        unread |= dict.fromkeys(("momentum", "nesterov"), why)
-    if config.schedule != "exponential":
-        unread["decay"] = f" with schedule {config.schedule!r}: only 'exponential' reads it"
-    return unread
 
 
 def make_schedule(

@@ -11,11 +11,12 @@ from common.attention.locations import describe_sigma
 from common.attention.model import AttentionModel
 from common.checks import check_divides
 from common.data import Dataset
-from common.extensions import Extension, explain_unread
+from common.extensions import Extension
 from common.networks.cores import CORE
 from common.networks.glimpse_networks import OPTIONS
 from common.policy_gradient import EstimatorConfig, unread_hyperparameters
 from common.training.step import Model
+from common.unread import explain_unread
 from experiments.families.base import BuiltModel, describe
 from experiments.training.config import Experiment
 
@@ -89,6 +90,8 @@ def _unread(config: Any, glimpse_networks: Extension) -> dict[str, str]:
     if not takes_sigma(LOCATION_POLICY.resolve(policy.location_policy)):
         why = f" with location_policy {policy.location_policy!r}: its __call__ has no argument sigma"
         unread |= dict.fromkeys(SIGMA_SETTINGS, why)
+    if policy.location_policy == "gaussian" and policy.learned_sigma == "no":
+        unread["entropy_weight"] = " with learned_sigma 'no': the entropy of a Gaussian depends on sigma alone"
     return unread
 
 

@@ -10,7 +10,6 @@ from common.networks.image_classifiers import (
     ClassifierConfig,
     check_classifier,
     make_classifier,
-    unread_settings,
 )
 from common.training.optimizers import OptimizerConfig
 from common.training.step import Model
@@ -34,7 +33,7 @@ def build(experiment: CnnExperiment, dataset: Dataset) -> BuiltModel:
     check_classifier(experiment.model, dataset.height, dataset.width)
     model = make_classifier(experiment.model, *dataset.image_shape, dataset.num_classes, dataset.num_targets)
     draw = functools.partial(_draw, model, dataset, experiment.training.eval_batch_size)
-    unread = unread_settings(experiment.model, dataset.num_targets)
+    unread = {"heads": ": the labels are no sequences"} if dataset.num_targets is None else {}
     return BuiltModel(model, f"{describe(dataset)}; {experiment.model.network}", draw, unread=unread)
 
 

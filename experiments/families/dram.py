@@ -6,7 +6,6 @@ from typing import Any
 from jaxtyping import PyTree
 
 from common.attention.config import LossConfig, PolicyConfig, RetinaConfig
-from common.checks import refuse_settings
 from common.data import Dataset
 from common.training.optimizers import OptimizerConfig
 from common.training.step import freeze
@@ -57,22 +56,10 @@ def build(experiment: DramExperiment, dataset: Dataset) -> BuiltModel:
     agent = experiment.model.agent
     coarse_values = agent.context_size**2 * dataset.channels if agent.context else 0
     built = build_agent(experiment, attention, model, dataset, GLIMPSE_NETWORK)
-    unread = {
-        **built.unread,
-        **({} if agent.context else dict.fromkeys(("context_size", "context_channels"), " with context False")),
-        **({} if agent.two_layers else {"upper_hidden": " with two_layers False"}),
-    }
-    return built._replace(coarse_values=coarse_values, unread=unread)
-
-
-def check_start(experiment: DramExperiment) -> None:
-    """Check that every setting of a warm start has an effect.
-
-    Raises:
-      ValueError: one has none.
-    """
     if experiment.start.glimpse_network_from is None:
-        refuse_settings(experiment.start, ("freeze_glimpse_network",), ": has no effect without --glimpse-network-from")
+        unread = {**built.unread, "freeze_glimpse_network": " without glimpse_network_from"}
+        built = built._replace(unread=unread)
+    return built._replace(coarse_values=coarse_values)
 
 
 def _replace_glimpse_network(params: Any, other_params: Any) -> PyTree:
@@ -223,5 +210,4 @@ FAMILY = Family(
             merge=_replace_glimpse_network,
         ),
     },
-    check_start=check_start,
 )

@@ -46,6 +46,8 @@ def build(experiment: StnExperiment, dataset: Dataset) -> BuiltModel:
     }[transformer.place]
     settings = {field.name for field in dataclasses.fields(transformer)} - {"place", "downsample", "pooling"}
     unread = dict.fromkeys(sorted(settings), " with place 'none'") if transformer.place == "none" else {}
+    if transformer.downsample == 1:
+        unread["pooling"] = " with downsample 1"
     view = transformer_viewer(functools.partial(_transformed, stn, config), dataset)
     return BuiltModel(
         stn.model,

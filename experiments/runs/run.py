@@ -15,7 +15,7 @@ from common.checks import explained
 from common.data import Dataset
 from common.extensions import describe_arrays
 from common.training.checkpoints import CheckpointError
-from common.training.optimizers import unread_settings
+from common.unread import unread_settings
 from experiments.cli.command_line import (
     computing,
     exit_interrupted,
@@ -257,7 +257,7 @@ def check_unread(family: Family, experiment: Experiment, preset: str, built: Bui
       ValueError: one has another value; quotes it.
     """
     base, fields = find_preset(family, preset), fields_of(type(experiment))
-    unread = {**built.unread, **unread_settings(experiment.optimizer), **unread_data_settings(experiment.data)}
+    unread = {**unread_settings(experiment), **unread_data_settings(experiment.data), **built.unread}
     for name, why in unread.items():
         if name not in fields:
             raise ValueError(f"the model of family {family.name!r} names the unread setting {name!r}: no such field")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import dacite
 
-from common.checks import Range, check_ranges, explained, refuse_settings
+from common.checks import Range, check_ranges, explained
 from common.data import Dataset, blank_task, check_num_images, check_resize, find_task, load_task, reverse_dataset
 from common.data.own_images.resizing import ResizeMode
 from common.training.optimizers import OptimizerConfig, check_optimizer
@@ -159,17 +159,17 @@ def validate_data(config: DataConfig) -> None:
     check_ranges(config)
     check_ranges(config.augmentation)
     check_resize(config.task, config.resize)
-    if config.resize is None or not is_own(config):
-        refuse_settings(config, ("resize_mode",), " (--resize-mode): only for your own images (--data) with --resize")
     check_num_images(config.task, config.num_images)
 
 
 def unread_data_settings(config: DataConfig) -> dict[str, str]:
     """Return the settings of the images that are not read, each with the reason."""
-    if is_own(config):
-        return {}
+    own = is_own(config)
     splits = ("validation_fraction", "test_fraction", "split_seed")
-    return dict.fromkeys(splits, ": the task has its own validation and test images")
+    unread = {} if own else dict.fromkeys(splits, ": the task has its own validation and test images")
+    if config.resize is None or not own:
+        unread["resize_mode"] = ": it is for your own images (--data) with --resize"
+    return unread
 
 
 def load_dataset(config: DataConfig, train: bool = True) -> Dataset:

@@ -1,11 +1,12 @@
 """Configuration of soft attention. Every field is a flag of the command line."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, Literal
 
-from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges, refuse_settings
+from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges
 from common.networks.cores import TransformerCore
 from common.networks.glimpse_networks import check_glimpse_size
+from common.unread import ReadBy
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class FilterBankConfig:
     """Width of the filters in units of half their stride, so that zooming in sharpens; else in pixels (DRAW)."""
     glimpse_network: Literal["dense", "conv"] = "dense"
     """Glimpse network: one dense layer, or convolutions 5x5, 3x3, 3x3 without pooling and a dense layer."""
-    conv_channels: Annotated[int, Range(1)] = 16
+    conv_channels: Annotated[int, Range(1), ReadBy("glimpse_network", "conv")] = 16
     """Filters of the first two convolutions on a glimpse; the third has twice as many."""
     units: Annotated[int, Range(1)] = 256
     """Units of the layer that joins the glimpse and its window."""
@@ -60,8 +61,8 @@ class SoftAttentionConfig:
     attention: Literal["pooling", "filter_bank"] = "filter_bank"
     """pooling: weights over a grid of features. filter_bank: a retina of Gaussian filters that moves and zooms,
     'differentiable RAM'."""
-    pooling: PoolingConfig = PoolingConfig()
-    filter_bank: FilterBankConfig = FilterBankConfig()
+    pooling: Annotated[PoolingConfig, ReadBy("attention", "pooling")] = PoolingConfig()
+    filter_bank: Annotated[FilterBankConfig, ReadBy("attention", "filter_bank")] = FilterBankConfig()
 
 
 # Heads of the transformer core.
@@ -75,14 +76,8 @@ def check_soft_attention(config: SoftAttentionConfig, height: int, width: int) -
       ValueError: a bad configuration.
     """
     if config.attention == "pooling":
-        refuse_settings(
-            config.filter_bank, get_type_hints(FilterBankConfig), " with attention 'pooling': is for 'filter_bank'"
-        )
         _check_pooling(config.pooling, height, width)
     else:
-        refuse_settings(
-            config.pooling, get_type_hints(PoolingConfig), " with attention 'filter_bank': is for 'pooling'"
-        )
         _check_filter_bank(config.filter_bank)
 
 
@@ -94,8 +89,6 @@ def _check_pooling(config: PoolingConfig, height: int, width: int) -> None:
 
 def _check_filter_bank(config: FilterBankConfig) -> None:
     check_ranges(config)
-    if config.glimpse_network == "dense":
-        refuse_settings(config, ("conv_channels",), " with glimpse_network 'dense': it has no convolutions")
     check_glimpse_size(config.glimpse_network, config.glimpse_size)
     if config.core == "transformer" and config.core_hidden % HEADS:
         raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")

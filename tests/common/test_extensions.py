@@ -15,7 +15,6 @@ from common.extensions import (
     check_pair,
     check_returned,
     check_state,
-    explain_unread,
     is_own,
     source_digest,
     source_files,
@@ -218,39 +217,6 @@ def test_a_pair_is_a_tuple_of_two(returned, description):
     with pytest.raises(ValueError) as error:
         check_pair("core", returned, "(state, output)")
     assert str(error.value) == f"the core returned {description}: must return the pair (state, output)"
-
-
-def both(rewards, *, rate): ...
-def neither(rewards, **more): ...
-
-
-READING = Extension(
-    "advantage", {"both": both, "neither": neither, "pair": Pair(neither, both)}, alternatives=STATEFUL.alternatives
-)
-OTHER = Extension("surrogate", {"plain": neither, "clipped": both, "scaled": both}, Call(("log_probs",)))
-
-
-@pytest.mark.parametrize(
-    ("advantage", "surrogate", "reason"),
-    [
-        ("both", "plain", None),
-        ("neither", "clipped", None),
-        ("pair", "plain", None),
-        ("neither", "plain", " with advantage 'neither': only 'both', 'pair' read it"),
-        ("math:sqrt", "plain", " with advantage 'math:sqrt': it names no argument or field rate"),
-    ],
-)
-def test_a_setting_that_nothing_reads_is_explained(advantage, surrogate, reason):
-    assert explain_unread("rate", (READING, advantage), (OTHER, surrogate)) == reason
-
-
-def test_the_kind_that_could_read_a_setting_is_named():
-    plain = Extension("advantage", {"neither": neither}, Call(("rewards",)))
-    assert explain_unread("rate", (plain, "neither"), (OTHER, "plain")) == (
-        " with surrogate 'plain': only 'clipped', 'scaled' read it"
-    )
-    wrong = Extension("advantage", {"pair": Pair(both, neither)}, alternatives=STATEFUL.alternatives)
-    assert "it names no argument" in explain_unread("rate", (wrong, "pair")), "init is given no hyperparameter"
 
 
 def test_nothing_is_imported_to_find_a_source(tmp_path, monkeypatch):

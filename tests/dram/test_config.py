@@ -47,7 +47,6 @@ def _with(part, **fields):
         ("agent", {"core": "gur"}, "unknown core 'gur': did you mean 'gru'?"),
         ("agent", {"glimpse_network": "denss"}, "unknown glimpse_network 'denss': did you mean 'dense'?"),
         ("policy", {"location_policy": "grid"}, "unknown location_policy 'grid': choose from gaussian, or give module"),
-        ("agent", {"two_layers": False, "stop_gradient": True}, "stop_gradient True with two_layers False"),
         ("policy", {"sigma": "-5px"}, "sigma '-5px'"),
         ("policy", {"sigma_schedule": "linear"}, "'linear'"),
         ("loss", {"policy_weight": math.inf}, "policy_weight inf"),

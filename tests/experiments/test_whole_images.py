@@ -127,19 +127,22 @@ def test_a_resumed_run_has_the_same_animation(transformer, go):
         (stn, "R", "network 'cnn' on 12x12 images: needs at least 21x21"),
         (soft_attention, "cluttered60 --num-glimpses 0", "num_glimpses 0: must be from 1 to 200"),
         (soft_attention, "cluttered60_additive --layers 9", "layers 9: 12x12 images can be halved 3 times"),
-        (soft_attention, "cluttered60 --heads 4", "heads 4 with attention 'filter_bank': is for 'pooling'"),
+        (soft_attention, "cluttered60 --heads 4", "heads 4 with attention 'filter_bank': only 'pooling' reads it"),
         (
             soft_attention,
             "cluttered60_additive --core gru",
-            "core 'gru' with attention 'pooling': is for 'filter_bank'",
+            "core 'gru' with attention 'pooling': only 'filter_bank' reads it",
         ),
         (
             soft_attention,
             "cluttered100 --glimpse-network dense --conv-channels 8",
-            "conv_channels 8 with glimpse_network",
+            "conv_channels 8 with glimpse_network 'dense': only 'conv' reads it, so it has no effect; leave it at 16",
         ),
         (stn, "RTS_fcn --units 8 --parallel 2", "parallel 2 with place 'none', so it has no effect; leave it at 1"),
-        (stn, "RTS --control-points 9", "control_points 9 with transform 'affine': only 'tps' has any"),
+        (stn, "RTS_st_fcn --control-points 9", "control_points 9 with transform 'affine': only 'tps' reads it"),
+        (stn, "RTS_st_fcn --width 0.5", "width 0.5 with network 'fcn': only 'cnn11' reads it"),
+        (stn, "RTS_st_fcn --padding border --background 0.5", "background 0.5 with padding 'border': only 'constant'"),
+        (stn, "RTS_st_fcn --downsample 1 --pooling max", "pooling 'max' with downsample 1, so it has no effect"),
     ],
 )
 def test_bad_input_is_one_line(refused, module, line, message):

@@ -66,7 +66,6 @@ def _with(part, **fields):
         ("loss", {"policy_weight": math.inf}, "policy_weight inf"),
         ("loss", {"value_weight": math.nan}, "value_weight nan"),
         ("loss", {"entropy_weight": -0.01}, "entropy_weight -0.01"),
-        ("loss", {"entropy_weight": 0.01}, "entropy_weight 0.01 with learned_sigma 'no'"),
     ],
 )
 def test_a_bad_configuration_is_quoted(part, fields, quoted):

@@ -191,13 +191,8 @@ def test_localisation_rate_scales_only_localisation_networks():
     [
         ({"control_points": 1}, {}, "control_points 1: must be at least 2"),
         ({}, {"width": 0.0}, "width 0.0: must be above 0"),
-        ({}, {"width": 0.5}, "width 0.5: only cnn11 has one, so give --parameters or --units instead"),
-        ({}, {"network": "cnn11", "units": 8}, "units 8: cnn11 has its own size, so give --width instead"),
-        ({}, {"network": "cnn11", "parameters": 10**6}, "parameters 1000000: cnn11 has its own size"),
         ({}, {"units": 8, "parameters": 10**5}, "parameters 100000 with units 8: give one of them"),
         ({"background": 1.5}, {}, "background 1.5: must be from 0 to 1"),
-        ({"background": 0.5, "padding": "border"}, {}, "background 0.5 with padding 'border': nothing shows it"),
-        ({"pooling": "max"}, {}, "pooling 'max' with downsample 1: nothing is made smaller"),
         ({"localisation_layers": -1}, {}, "localisation_layers -1: must be at least 0"),
         ({"parallel": 0}, {}, "parallel 0: must be at least 1"),
         ({"localisation_downsample": 3}, {}, "localisation_downsample 3 on 10x10 images: needs at least 13x13"),

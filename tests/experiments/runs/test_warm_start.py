@@ -99,7 +99,7 @@ def test_a_run_resumes_without_the_run_of_its_glimpse_network(readers, train, ca
         ("--glimpse-size 99", "glimpse_size 99: the finest patch must fit"),
         ("--num-images 10 --batch-size 16", "batch_size 16: must be at most 10, the number of training images"),
         ("--task pairs100 --num-images 10", "num_images 10: only for rendered house numbers"),
-        ("--no-freeze-glimpse-network", "freeze_glimpse_network False: has no effect without --glimpse-network-from"),
+        ("--no-freeze-glimpse-network", "freeze_glimpse_network False without glimpse_network_from, so it has"),
         (
             "--resize 200",
             "resize 200 (--resize): must be SIDE or HxW in pixels, such as 64 or 48x64; each side from 7 to 108",

@@ -61,6 +61,8 @@ WRONG = [
     (["--sigma-final", "1e999px"], ["sigma_final '1e999px'"]),
     (["--sigma-schedule", "constant"], ["sigma_schedule 'constant' with sigma_final '1px'"]),
     (["--momentum", "0.5"], ["momentum 0.5 with optimizer 'adam': only 'sgd' reads it", "leave it at 0.9"]),
+    (["--entropy-weight", "0.01"], ["entropy_weight 0.01 with learned_sigma 'no'", "leave it at 0.0"]),
+    (["--resize-mode", "crop"], ["resize_mode 'crop': it is for your own images (--data) with --resize"]),
     (["--decay", "0.5"], ["decay 0.5 with schedule 'cosine': only 'exponential' reads it"]),
     (["--core", "gru", "--core-heads", "2"], ["core_heads 2 with core 'gru': only 'transformer' reads it"]),
     (["--clip-ratio", "0.1"], ["clip_ratio 0.1 with surrogate 'score_function': only 'ppo_clip' reads it"]),

@@ -130,22 +130,6 @@ def test_bad_size_is_one_line_that_quotes_it(task, resize):
         validate_data(DataConfig(task, resize=resize))
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"task": "mnist28"},
-            "^resize_mode 'crop' \\(--resize-mode\\): only for your own images \\(--data\\) with",
-        ),
-        ({"task": "house_numbers", "resize": 32}, "^resize_mode 'crop' \\(--resize-mode\\): only for your own images"),
-        ({"task": "images", "data": "own.npz"}, "^resize_mode 'crop' \\(--resize-mode\\): only for your own images"),
-    ],
-)
-def test_resize_mode_without_effect_is_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        validate_data(DataConfig(resize_mode="crop", **changes))
-
-
 # -- Progress. --
 
 
@@ -242,8 +226,11 @@ def test_settings_of_splits_are_refused_where_the_task_has_its_own(capsys):
         ram.main(["mnist28", "--split-seed", "7", "--run-dir", "never"])
     reason = "split_seed 7: the task has its own validation and test images, so it has no effect; leave it at 0"
     assert reason in capsys.readouterr().err
-    assert set(unread_data_settings(DataConfig("mnist28"))) == {"validation_fraction", "test_fraction", "split_seed"}
-    assert unread_data_settings(DataConfig("mnist28", data="own.npz")) == {}
+    splits = {"validation_fraction", "test_fraction", "split_seed"}
+    assert set(unread_data_settings(DataConfig("mnist28"))) == splits | {"resize_mode"}
+    assert set(unread_data_settings(DataConfig("house_numbers", resize=32))) == splits | {"resize_mode"}
+    assert set(unread_data_settings(DataConfig("mnist28", data="own.npz"))) == {"resize_mode"}
+    assert unread_data_settings(DataConfig("images", data="own.npz", resize=32)) == {}
 
 
 def test_a_line_on_standard_error_tells_what_own_images_were_loaded(images, capsys):
