@@ -7,6 +7,7 @@ import pytest
 
 from common.attention.config import PolicyConfig, RetinaConfig
 from common.policy_gradient import EstimatorConfig
+from common.unread import unread_settings
 from dram.config import AgentConfig, DramConfig, num_glimpses, validate
 
 DEFAULT = DramConfig()
@@ -59,6 +60,13 @@ def test_a_bad_configuration_is_quoted(part, fields, quoted):
     with pytest.raises(ValueError) as error:
         validate(_with(part, **fields), 100, 120, TARGETS)
     assert quoted in str(error.value) and "\n" not in str(error.value)
+
+
+def test_settings_of_the_upper_core_and_of_the_context_are_not_read_without_them():
+    assert unread_settings(AgentConfig(two_layers=False, context=False)) == {
+        **dict.fromkeys(("upper_hidden", "stop_gradient"), " with two_layers False"),
+        **dict.fromkeys(("context_size", "context_channels"), " with context False"),
+    }
 
 
 def test_convolutions_need_a_large_enough_glimpse():

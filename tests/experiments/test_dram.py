@@ -92,7 +92,6 @@ WRONG = [
     (["--glimpse-network", "conv"], ["glimpse_size 4", "'conv'", "at least 7"]),
     (["--glimpse-network", "convolutional"], ["unknown glimpse_network 'convolutional'", "dense, conv"]),
     (["--unit-width", "-3px"], ["unit_width '-3px'", "positive", "'5px'"]),
-    (["--no-two-layers", "--stop-gradient"], ["stop_gradient True with two_layers False"]),
     (["--reward", "log_probability"], ["'log_probability' with stop_at_wrong", "--no-stop-at-wrong"]),
     (["--core", "transformer"], ["unknown core 'transformer'", "rnn, lstm, gru"]),
     (["--lower-hidden", "0"], ["lower_hidden 0"]),

@@ -122,7 +122,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(refused, tmp_path, flags, 
         (["--units", "0"], ["units 0", "at least 1"]),
         (
             ["--dropout", "0.3"],
-            ["dropout 0.3 with network 'fc': only cnn11, ", "leave it at 0.5"],
+            ["dropout 0.3 with network 'fc': only 'cnn11', ", "leave it at 0.5"],
         ),
         (["--heads", "length"], ["heads 'length': the labels are no sequences, so it has no effect"]),
         (["--network", "paper_cnn", "--resize", "9"], ["'paper_cnn' on 9x9", "at least 10x10"]),
