@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from common.checks import explained
 from common.training.checkpoints import Checkpoints
 from common.training.step import Model, TrainState
-from experiments.families import Family, WarmStart, find_family
+from experiments.families import Family, find_family
 from experiments.runs.restore import blank_images, read_experiment, read_run_without_images
 from experiments.training.config import Experiment
 from experiments.training.programs import make_initial_state
@@ -28,7 +28,7 @@ def begin(
       The state, and the record of the warm start (see `warm_start`); None without one.
 
     Raises:
-      ValueError: see `check_warm_start`.
+      ValueError: see `warm_start`.
     """
     state = make_initial_state(experiment, model)
     return (state, None) if resumed else warm_start(family, experiment, state)
@@ -39,7 +39,7 @@ def is_resumed(run_dir: Path, resume: bool) -> bool:
     return resume and bool(Checkpoints(run_dir / "checkpoints").steps())
 
 
-def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> tuple[str, WarmStart] | None:
+def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> None:
     """Check the warm start of a configuration without reading parameters.
 
     Args:
@@ -47,22 +47,14 @@ def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> 
       experiment: its configuration.
       params: its parameters, or their shapes.
 
-    Returns:
-      The field that names the other run and what is taken from it; None without a warm start.
-
     Raises:
       ValueError: there is no such run, it is of another family, its parameters have other shapes or another meaning, or
         two runs are named.
     """
     family.check_start(experiment)
-    named = [field for field in family.warm_starts if getattr(experiment.start, field) is not None]
-    if len(named) > 1:
-        raise ValueError(
-            " with ".join(f"{field} {getattr(experiment.start, field)!r}" for field in named) + ": give one of them"
-        )
-    if not named:
-        return None
-    (field,) = named
+    field = _named_run(family, experiment)
+    if field is None:
+        return
     start, folder = family.warm_starts[field], getattr(experiment.start, field)
     expected_family = family if start.family is None else find_family(start.family)
     with explained(field):
@@ -76,11 +68,24 @@ def check_warm_start(family: Family, experiment: Experiment, params: PyTree) -> 
     _require_same_settings(f"{field} {folder!r}", other.model, model, read)
     shapes = parameter_shapes(built.model)
     _require_same_shapes(f"{field} {folder!r}", start.merge(params, shapes), params, start.advice)
-    return field, start
+
+
+def _named_run(family: Family, experiment: Experiment) -> str | None:
+    """Return the field that names the run to start from; None without a warm start.
+
+    Raises:
+      ValueError: several do.
+    """
+    named = [field for field in family.warm_starts if getattr(experiment.start, field) is not None]
+    if len(named) > 1:
+        raise ValueError(
+            " with ".join(f"{field} {getattr(experiment.start, field)!r}" for field in named) + ": give one of them"
+        )
+    return named[0] if named else None
 
 
 def warm_start(family: Family, experiment: Experiment, state: TrainState) -> tuple[TrainState, dict[str, Any] | None]:
-    """Return a fresh state with the parameters that the configuration takes from another run.
+    """Return a fresh state with the parameters of the run that a checked configuration names (`check_warm_start`).
 
     Returns:
       The state, and the record of the other run for ``starts.json``: its run directory, the step of the parameters,
@@ -88,13 +93,12 @@ def warm_start(family: Family, experiment: Experiment, state: TrainState) -> tup
       warm start.
 
     Raises:
-      ValueError: see `check_warm_start`.
+      ValueError: the other run cannot be read.
     """
-    checked = check_warm_start(family, experiment, state.params)
-    if checked is None:
+    field = _named_run(family, experiment)
+    if field is None:
         return state, None
-    field, start = checked
-    run_dir = Path(getattr(experiment.start, field))
+    start, run_dir = family.warm_starts[field], Path(getattr(experiment.start, field))
     with explained(field):
         other = read_run_without_images(run_dir)
         starts = read_starts(run_dir)

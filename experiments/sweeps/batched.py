@@ -19,7 +19,8 @@ from experiments.cli.console import print_line
 from experiments.cli.stopping import Stop
 from experiments.evaluation.errors import validation_errors
 from experiments.families import BuiltModel, Family
-from experiments.runs.run import build, check_run_directory, finish, open_run_directory
+from experiments.runs.preparation import open_run_directory, prepare
+from experiments.runs.run import finish
 from experiments.runs.warm_start import begin, is_resumed
 from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms, bind
 from experiments.training import run_directory
@@ -52,6 +53,11 @@ class BatchedRun:
     preset: str
     run_dir: Path
 
+    @property
+    def resumed(self) -> bool:
+        """Return True if it continues from a checkpoint."""
+        return is_resumed(self.run_dir, self.experiment.output.resume)
+
 
 class _Member:
     """A run in progress: its state, its files, and the failure that ended it."""
@@ -61,8 +67,7 @@ class _Member:
     ):
         family, experiment, run_dir = run.family, run.experiment, run.run_dir
         self.run, self.built, self.programs, self.config = run, built, programs, experiment.training
-        check_run_directory(run_dir, family, experiment, run.preset)
-        state, started_from = begin(family, experiment, built.model, is_resumed(run_dir, experiment.output.resume))
+        state, started_from = begin(family, experiment, built.model, run.resumed)
         self.own, _ = open_run_directory(run_dir, family, experiment, run.preset, dataset, images, started_from)
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
@@ -114,7 +119,7 @@ def train_batched(
     """
     dataset = load(runs[0].experiment.data)
     images, members = image_digests(dataset), []
-    built = [build(run.family, run.experiment, dataset) for run in runs]
+    built = [prepare(run.family, run.experiment, run.preset, dataset, resumed=run.resumed) for run in runs]
     general = programs.general(runs[0].experiment, built[0].model, dataset)
     for run, each in zip(runs, built, strict=True):
         own = bind(general, configured_hyper(run.experiment, each.model))

@@ -13,17 +13,13 @@ from common.data.tasks import find_task
 from experiments.cli.command_line import explain, own_line
 from experiments.cli.fields import fields_of, get, is_bool, replace
 from experiments.families import Family, find_preset
-from experiments.runs.run import build_checked, identity
-from experiments.runs.warm_start import check_warm_start, parameter_shapes
+from experiments.runs.preparation import check_settings, identity, prepare
 from experiments.training.config import (
     Experiment,
     flatten,
     load_blank,
     load_dataset,
-    split_sizes,
     to_json,
-    validate_budget,
-    validate_data,
 )
 from experiments.training.programs import check_step
 
@@ -66,7 +62,7 @@ class Cell:
         return f"{self.setting}-seed{self.seed}"
 
     def identity(self) -> dict[str, Any]:
-        """Return what identifies its run (see `experiments.runs.run.identity`)."""
+        """Return what identifies its run (see `experiments.runs.preparation.identity`)."""
         return identity(self.family, self.config, self.preset)
 
     def value(self, name: str) -> Any:
@@ -117,18 +113,14 @@ def validate(
     traced: set[str] = set()
     for cell in cells:
         try:
-            validate_budget(cell.config)
-            validate_data(cell.config.data)
+            check_settings(cell.config)
             data = cell.config.data
             rendered = find_task(data.task).numbers is not None
             if data not in datasets:
                 datasets[data] = load_blank(data) if rendered else load_dataset(data)
             dataset = datasets[data]
-            sizes = split_sizes(data.num_images) if rendered else (len(dataset.train.labels),)
-            images, continued = None if sizes is None else sizes[0], is_continued(cell)
-            built = build_checked(cell.family, cell.config, cell.preset, dataset, images, continued)
-            if not continued:
-                check_warm_start(cell.family, cell.config, parameter_shapes(built.model))
+            continued = is_continued(cell)
+            built = prepare(cell.family, cell.config, cell.preset, dataset, resumed=continued, blank=rendered)
             if cell.setting not in traced:  # Seeds do not differ in shapes.
                 traced.add(cell.setting)
                 check_step(cell.config, built.model, dataset)

@@ -20,7 +20,8 @@ import jax
 from experiments.cli.command_line import python_command
 from experiments.cli.console import print_line
 from experiments.families import find_family
-from experiments.runs.run import build, run
+from experiments.runs.preparation import build
+from experiments.runs.run import run
 from experiments.sweeps.batched import BatchedRun, train_batched
 from experiments.sweeps.cells import Cell, arguments
 from experiments.sweeps.shared_programs import SharedPrograms, program_digest
@@ -35,7 +36,7 @@ class Job:
     """A cell in the input of the process.
 
     Attributes:
-      identity: what identifies its run (see `experiments.runs.run.identity`).
+      identity: what identifies its run (see `experiments.runs.preparation.identity`).
       run_dir: the run directory.
       resume: resume the run in the run directory.
       reports: draw the plots and the report of the run.

@@ -42,11 +42,12 @@ def add_start(
 
     Args:
       run_dir: its run directory.
-      images: the `image_digests` of its images.
+      images: the `image_digests` of its images, which `check_images` has compared.
       code: its `code_digests`.
       warm_start: the record of the run whose parameters it begins with; None without one, and for a resumed run.
 
     Raises:
+      ValueError: the file of the starts so far is damaged.
       OSError: it cannot be written.
     """
     starts = read_starts(run_dir)

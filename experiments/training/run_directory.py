@@ -60,7 +60,7 @@ def check_run(
 
     Args:
       run_dir: the folder.
-      identity: the content of ``config.json`` (see `experiments.runs.run.identity`).
+      identity: the content of ``config.json`` (see `experiments.runs.preparation.identity`).
       resume: reopen an existing run of the same configuration, perhaps with more steps.
       overwrite: delete an existing run first.
       complete: ``configuration -> configuration``; adds the defaults of fields that are newer than the run.
@@ -201,7 +201,7 @@ def _is_run(run_dir: Path) -> bool:
 
 
 def read_identity(run_dir: Path) -> dict[str, Any]:
-    """Read what identifies a run, the content of ``config.json`` (see `experiments.runs.run.identity`).
+    """Read what identifies a run, the content of ``config.json`` (see `experiments.runs.preparation.identity`).
 
     Raises:
       ValueError: the folder holds no run, or one that this version does not read, or the file is damaged.

@@ -105,10 +105,11 @@ def test_the_digest_covers_validation_and_test_images_and_labels():
     assert provenance.digest(dataclasses.replace(task, train=white)) == provenance.digest(task)
 
 
-def test_an_older_run_without_recorded_starts_resumes(tmp_path):
+def test_an_older_run_without_recorded_starts_resumes_and_compares_its_images_once(tmp_path, capsys):
     train()
     (tmp_path / "run" / "starts.json").unlink()
     train("--resume")
+    assert capsys.readouterr().err.count("the images are not compared with those of the run") == 1
     assert [start["step"] for start in read_json(RESULTS)["starts"]] == [4]
 
 
