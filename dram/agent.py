@@ -101,7 +101,7 @@ class Dram(nn.Module):
         (lower,) = hidden.lower
         return Layers(lower, hidden.upper[0] if hidden.upper else lower)
 
-    def look(self, state: Layers, glimpses: Array, locations: Array) -> tuple[Layers, Layers]:
+    def perceive(self, state: Layers, glimpses: Array, locations: Array) -> tuple[Layers, Layers]:
         """Feed one glimpse to both cores; return their states and outputs."""
         agent = self.config.agent
         location = locations / jnp.broadcast_to(jnp.array(self.unit_width), locations.shape)
@@ -134,7 +134,7 @@ class Dram(nn.Module):
         """Call every network once, to initialise the parameters."""
         state = self.initial_state(images)
         self.glance(state)
-        _, output = self.look(state, glimpses, locations)
+        _, output = self.perceive(state, glimpses, locations)
         check_policy(self.location_network, self.locate(output, jnp.ones(2)), locations.shape[:-1])
         self.classify(output), self.value(output)
 
@@ -170,9 +170,9 @@ def make_agent(module: Dram, images: UInt8[Array, "B H W C"]) -> Agent:
         del batch_size  # The images have it.
         return method(Dram.initial_state)(params, images)
 
-    look, locate, classify, value = (method(f) for f in (Dram.look, Dram.locate, Dram.classify, Dram.value))
+    perceive, locate, classify, value = (method(f) for f in (Dram.perceive, Dram.locate, Dram.classify, Dram.value))
     glance = method(Dram.glance) if module.config.agent.context else None
-    return Agent(initial_state, look, locate, classify, value, glance)
+    return Agent(initial_state, perceive, locate, classify, value, glance)
 
 
 def make_dram(

@@ -60,7 +60,7 @@ class Ram(nn.Module):
         """Return the core's state before the first glimpse."""
         return self.core.initial_state((batch_size,))
 
-    def look(self, state: PyTree, glimpses: Array, locations: Array) -> tuple[PyTree, Array]:
+    def perceive(self, state: PyTree, glimpses: Array, locations: Array) -> tuple[PyTree, Array]:
         """Feed one glimpse to the core; return its state and output."""
         return step_core(self.core, state, encode_glimpses(self.glimpse_network, glimpses, locations))
 
@@ -80,7 +80,7 @@ class Ram(nn.Module):
 
     def call_all_networks(self, glimpses: Array, locations: Array) -> None:
         """Call every network once, to initialise the parameters."""
-        _, output = self.look(self.initial_state(glimpses.shape[0]), glimpses, locations)
+        _, output = self.perceive(self.initial_state(glimpses.shape[0]), glimpses, locations)
         check_policy(self.location_network, self.locate(output, jnp.ones(2)), locations.shape[:-1])
         self.classify(output), self.value(output)
 
@@ -91,7 +91,7 @@ def make_agent(module: Ram) -> Agent:
     def method(function: Callable) -> Callable:
         return lambda params, *args: module.apply({"params": params}, *args, method=function)
 
-    return Agent(*(method(f) for f in (Ram.initial_state, Ram.look, Ram.locate, Ram.classify, Ram.value)))
+    return Agent(*(method(f) for f in (Ram.initial_state, Ram.perceive, Ram.locate, Ram.classify, Ram.value)))
 
 
 def make_ram(config: RamConfig, height: int, width: int, channels: int, num_classes: int) -> AttentionModel:

@@ -18,8 +18,8 @@ class Agent(NamedTuple):
 
     Attributes:
       initial_state: ``(params, batch_size) -> state``.
-      look: ``(params, state, glimpses [B, K, G, G, C], locations [B, 2]) -> (state, output)``; the output is an array
-        ``[B, D]`` or a tree of such.
+      perceive: ``(params, state, glimpses [B, K, G, G, C], locations [B, 2]) -> (state, output)``, after a glimpse;
+        the output is an array ``[B, D]`` or a tree of such.
       locate: ``(params, output, sigma [2]) -> location policy``, of the batch shape ``[B]``.
       classify: ``(params, output) -> logits [..., num_classes]``.
       value: ``(params, output) -> value [...]``, the expected return before the next location is drawn.
@@ -28,7 +28,7 @@ class Agent(NamedTuple):
     """
 
     initial_state: Callable[..., PyTree]
-    look: Callable[..., tuple[PyTree, Array]]
+    perceive: Callable[..., tuple[PyTree, Array]]
     locate: Callable[..., LocationPolicy]
     classify: Callable[..., Array]
     value: Callable[..., Array]

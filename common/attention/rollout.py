@@ -60,8 +60,8 @@ def unroll(
     first_key, *keys = jax.random.split(key, num_glimpses)
     samples = choice.samples
 
-    def look(state: PyTree, chosen: _Chosen) -> tuple[PyTree, PyTree]:
-        return agent.look(params, state, sensor(chosen.locations), chosen.locations)
+    def perceive(state: PyTree, chosen: _Chosen) -> tuple[PyTree, PyTree]:
+        return agent.perceive(params, state, sensor(chosen.locations), chosen.locations)
 
     def choose(output: PyTree, key: Any, replayed: Any) -> _Chosen:
         return _choose(choice, agent.locate(params, output, sigma), key, replayed, batch_size)
@@ -74,12 +74,12 @@ def unroll(
         first = _not_sampled(location, location, location)
     else:
         first = choose(glanced, first_key, first_sample)
-    state, output = look(state, first)
+    state, output = perceive(state, first)
 
     def step(carry: tuple[PyTree, PyTree], inputs: Any) -> tuple[tuple[PyTree, PyTree], tuple[_Chosen, PyTree]]:
         state, output = carry
         chosen = choose(output, *inputs)
-        state, output = look(state, chosen)
+        state, output = perceive(state, chosen)
         return (state, output), (chosen, output)
 
     if num_glimpses > 1:

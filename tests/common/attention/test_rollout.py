@@ -21,7 +21,7 @@ PARAMS = {"gain": jnp.float32(0.5), "shift": jnp.array([0.2, -0.4])}
 SIGMA = jnp.array([0.3, 0.8])
 
 
-def _look(params, state, glimpses, locations):
+def _perceive(params, state, glimpses, locations):
     """Output ``[location (2), glimpse (K G G C), sum of the glimpses so far (K G G C)]``."""
     seen = glimpses.reshape(glimpses.shape[0], -1)
     state = state + seen
@@ -30,7 +30,7 @@ def _look(params, state, glimpses, locations):
 
 ECHO = Agent(
     initial_state=lambda params, batch_size: jnp.zeros((batch_size, SEEN)),
-    look=_look,
+    perceive=_perceive,
     locate=lambda params, output, sigma: GaussianPolicy(
         params["gain"] * output[:, :2] + jnp.broadcast_to(params["shift"], output[:, :2].shape),
         sigma,
@@ -199,7 +199,7 @@ def test_the_control_at_the_centre_takes_every_glimpse_there():
 @pytest.mark.parametrize("glancing", [False, True])
 @pytest.mark.parametrize("num_glimpses", [1, 3])
 def test_no_location_is_drawn_that_no_glimpse_uses(num_glimpses, glancing):
-    calls = {"look": 0, "locate": 0}
+    calls = {"perceive": 0, "locate": 0}
 
     def counted(name):
         def function(*args):
@@ -208,12 +208,12 @@ def test_no_location_is_drawn_that_no_glimpse_uses(num_glimpses, glancing):
 
         return function
 
-    agent = (GLANCING if glancing else ECHO)._replace(look=counted("look"), locate=counted("locate"))
+    agent = (GLANCING if glancing else ECHO)._replace(perceive=counted("perceive"), locate=counted("locate"))
     choice = LocationChoice(FIRST_LOCATIONS["centre"])
     play = functools.partial(unroll, agent, batch_size=BATCH, num_glimpses=num_glimpses, choice=choice, sigma=SIGMA)
     jax.block_until_ready(jax.jit(lambda tables: play(PARAMS, _sensor(tables), KEY))(_tables()))
     jax.effects_barrier()
-    assert calls == {"look": num_glimpses, "locate": num_glimpses - 1 + glancing}
+    assert calls == {"perceive": num_glimpses, "locate": num_glimpses - 1 + glancing}
 
 
 def test_beliefs_depend_on_the_glimpses_so_far_only():
@@ -251,12 +251,12 @@ def test_no_gradient_reaches_locations_that_are_not_sampled(kind):
 
 
 def test_the_value_network_learns_from_detached_features():
-    def look(params, state, glimpses, locations):
-        state, output = _look(params, state, glimpses, locations)
+    def perceive(params, state, glimpses, locations):
+        state, output = _perceive(params, state, glimpses, locations)
         return state, params["gain"] * output
 
     choice = LocationChoice(FIRST_LOCATIONS["centre"])
-    play = functools.partial(unroll, ECHO._replace(look=look), batch_size=BATCH, num_glimpses=2, choice=choice)
+    play = functools.partial(unroll, ECHO._replace(perceive=perceive), batch_size=BATCH, num_glimpses=2, choice=choice)
 
     def totals(params):
         episode = play(params, _sensor(_tables()), KEY, sigma=SIGMA)
