@@ -82,6 +82,20 @@ def check_ranges(config: object) -> None:
                 raise ValueError(f"{name} {number}: must be {allowed}{finite}")
 
 
+def refuse(cases: Iterable[tuple[object, str]]) -> None:
+    """Raise the reason of the first case that holds.
+
+    Args:
+      cases: pairs of a condition, which may be any value that is true or false, and the message.
+
+    Raises:
+      ValueError: a condition holds.
+    """
+    for holds, reason in cases:
+        if holds:
+            raise ValueError(reason)
+
+
 def refuse_settings(config: object, names: Iterable[str], why: str) -> None:
     """Check that fields that would have no effect are left at their defaults.
 
@@ -175,26 +189,32 @@ def check_values(name: str, values: Sequence[Any]) -> None:
     Raises:
       ValueError: there is none, or one comes twice.
     """
-    if not values:
-        raise ValueError(f"{name} {values}: give at least one")
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise ValueError(f"{name} {value!r}: given twice")
+    refuse([(not values, f"{name} {values}: give at least one")])
+    refuse((value in values[:index], f"{name} {value!r}: given twice") for index, value in enumerate(values))
 
 
-def check_output(name: str, path: Path | None) -> None:
+def check_output(name: str, path: Path | None, *endings: str) -> None:
     """Check that a file can be written at a path, if there is one.
 
     Args:
       name: the name of the field.
       path: its value.
+      endings: those that its name may have, in lower case; any if none are given.
 
     Raises:
-      ValueError: it is a folder, or lies in none.
+      ValueError: it is a folder, lies in none, or has another ending.
     """
+    if path is None:
+        return
+    ends_otherwise = endings and path.suffix.lower() not in endings
     # A link may lead into another folder.
-    if path is not None and (path.is_dir() or not Path(os.path.realpath(path)).parent.is_dir()):
-        raise ValueError(f"{name} {str(path)!r}: must be a file in a folder that exists")
+    has_no_place = path.is_dir() or not Path(os.path.realpath(path)).parent.is_dir()
+    refuse(
+        (
+            (ends_otherwise, f"{name} {str(path)!r}: must end in {' or '.join(endings)}"),
+            (has_no_place, f"{name} {str(path)!r}: must be a file in a folder that exists"),
+        )
+    )
 
 
 def refuse_file(what: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ from common.attention.config import (
 )
 from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
-from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges
+from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges, refuse
 from common.networks.cores import CORE
 from common.networks.glimpse_networks import check_glimpse_size
 from common.policy_gradient import EstimatorConfig
@@ -94,20 +94,26 @@ def validate(config: DramConfig, height: int, width: int, num_targets: int | Non
     targets = num_targets or 1
     longest = f"an episode of {targets} target{'s' * (targets > 1)} has at most {MOST_GLIMPSES} glimpses"
     check_at_most("glimpses_per_target", agent.glimpses_per_target, MOST_GLIMPSES // targets, longest)
-    if num_targets and agent.stop_at_wrong and config.estimator.reward == "log_probability":
-        raise ValueError(
-            "reward 'log_probability' with stop_at_wrong: the reward of every target is negative and nothing counts "
-            "after a wrong one, so wrong targets would have a higher return; give gain, or --no-stop-at-wrong"
-        )
     if agent.context:
         fits = f"the coarse image cannot be larger than the {height}x{width} image"
         check_at_most("context_size", agent.context_size, min(height, width), fits)
     check_glimpse_size(agent.glimpse_network, config.retina.glimpse_size)
     reach = min(parse_sigma(agent.unit_width, height, width, "unit_width"))
     bounded = LOCATION_POLICY.receives(LOCATION_POLICY.resolve(config.policy.location_policy), "mean_activation")
-    if bounded and agent.mean_activation != "linear" and reach < 1:
-        raise ValueError(
-            f"unit_width {agent.unit_width!r} with mean_activation {agent.mean_activation!r}: locations further from "
-            "the centre could not be chosen; give mean_activation linear, or a unit of at least half the image"
+    refuse(
+        (
+            (
+                num_targets and agent.stop_at_wrong and config.estimator.reward == "log_probability",
+                "reward 'log_probability' with stop_at_wrong: the reward of every target is negative and nothing "
+                "counts after a wrong one, so wrong targets would have a higher return; give gain, or "
+                "--no-stop-at-wrong",
+            ),
+            (
+                bounded and agent.mean_activation != "linear" and reach < 1,
+                f"unit_width {agent.unit_width!r} with mean_activation {agent.mean_activation!r}: locations further "
+                "from the centre could not be chosen; give mean_activation linear, or a unit of at least half the "
+                "image",
+            ),
         )
+    )
     validate_policy(config, height, width)

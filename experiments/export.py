@@ -45,9 +45,7 @@ def export(config: Export) -> None:
       ValueError: the run has not finished or is none of an agent, or the name of the file does not end in .npz.
       OSError: the file cannot be written.
     """
-    check_output("output", config.output)
-    if config.output.suffix != ".npz":
-        raise ValueError(f"output {str(config.output)!r}: must end in .npz")
+    check_output("output", config.output, ".npz")
     run = read_run_without_images(config.run_dir)
     results = run.results()
     if results is None:

@@ -53,11 +53,9 @@ def look(config: Looking) -> None:
       OSError: a picture cannot be read, or the output cannot be written.
     """
     check_ranges(config)
-    check_output("output", config.output)
+    check_output("output", config.output, ".png", ".gif")
     if not config.images:
         raise ValueError("no images given: give picture files after the agent")
-    if config.output is not None and config.output.suffix.lower() not in (".png", ".gif"):
-        raise ValueError(f"output {str(config.output)!r}: must end in .png or .gif")
     agent = load_agent(config.agent)
     looks = [
         agent.look(path, episodes=config.episodes, resize_mode=config.resize_mode, invert=config.invert)

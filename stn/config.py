@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from common.checks import Range, check_ranges, check_sides, refuse_settings
+from common.checks import Range, check_ranges, check_sides, refuse, refuse_settings
 from common.unread import ReadBy
 from stn.transforms import Name
 
@@ -102,10 +102,19 @@ def check_stn(config: StnConfig, height: int, width: int) -> None:
     transformer, network = config.transformer, config.network
     check_ranges(transformer)
     check_ranges(network)
-    if transformer.place == "none" and transformer.pooling == "sample" and transformer.downsample > 1:
-        raise ValueError("pooling 'sample' with place 'none': nothing samples the image, so give average or max")
-    if transformer.place == "multi" and network.network != "cnn11":
-        raise ValueError(f"place 'multi' with network {network.network!r}: only network cnn11 has room for them")
+    samples = transformer.pooling == "sample" and transformer.downsample > 1
+    refuse(
+        (
+            (
+                transformer.place == "none" and samples,
+                "pooling 'sample' with place 'none': nothing samples the image, so give average or max",
+            ),
+            (
+                transformer.place == "multi" and network.network != "cnn11",
+                f"place 'multi' with network {network.network!r}: only network cnn11 has room for them",
+            ),
+        )
+    )
     if network.units:
         refuse_settings(network, ("parameters",), f" with units {network.units}: give one of them")
     _check_sizes(config, height, width)

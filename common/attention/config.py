@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from common.attention.glimpse import Retina
 from common.attention.location_policies import LOCATION_POLICY
 from common.attention.locations import parse_sigma
-from common.checks import Range, check_at_most, check_ranges
+from common.checks import Range, check_at_most, check_ranges, refuse
 from common.policy_gradient import EstimatorConfig, make_estimator, validate_estimator
 
 
@@ -130,20 +130,25 @@ def validate_policy(config: Attention, height: int, width: int) -> None:
     validate_estimator(config.estimator)
     check_ranges(config.loss)
     network = LOCATION_POLICY.resolve(policy.location_policy)
-    if config.estimator.antithetic and not getattr(network, "antithetic", False):
-        raise ValueError(
-            f"antithetic with location_policy {policy.location_policy!r}: its class does not declare antithetic = True"
+    chosen = f" with location_policy {policy.location_policy!r}: its class does not declare "
+    refuse(
+        (
+            (
+                config.estimator.antithetic and not getattr(network, "antithetic", False),
+                f"antithetic{chosen}antithetic = True",
+            ),
+            (
+                make_estimator(config.estimator).pathwise and not getattr(network, "reparameterised", False),
+                f"surrogate {config.estimator.surrogate!r}{chosen}reparameterised = True, so its samples have no "
+                "gradient",
+            ),
+            (
+                (policy.sigma_schedule == "constant") != (policy.sigma_final is None),
+                f"sigma_schedule {policy.sigma_schedule!r} with sigma_final {policy.sigma_final!r}: give sigma_final "
+                "with a schedule of linear, cosine or exponential, and neither for a constant sigma",
+            ),
         )
-    if make_estimator(config.estimator).pathwise and not getattr(network, "reparameterised", False):
-        raise ValueError(
-            f"surrogate {config.estimator.surrogate!r} with location_policy {policy.location_policy!r}: its class does "
-            "not declare reparameterised = True, so its samples have no gradient"
-        )
+    )
     _check_sigma("sigma", policy.sigma, height, width)
-    if (policy.sigma_schedule == "constant") != (policy.sigma_final is None):
-        raise ValueError(
-            f"sigma_schedule {policy.sigma_schedule!r} with sigma_final {policy.sigma_final!r}: give sigma_final with "
-            "a schedule of linear, cosine or exponential, and neither for a constant sigma"
-        )
     if policy.sigma_final is not None:
         _check_sigma("sigma_final", policy.sigma_final, height, width)

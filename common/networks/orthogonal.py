@@ -21,12 +21,7 @@ def orthogonal(key: Key[Array, ""], shape: tuple[int, int], dtype: Any = jnp.flo
 
     Returns:
       A matrix with orthonormal columns and rows.
-
-    Raises:
-      ValueError: the shape is not square.
     """
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"shape {tuple(shape)} of an orthogonal matrix: must be (n, n)")
     drawn = jax.random.normal(key, shape, dtype)
 
     def add_column(j: Array, columns: Array) -> Array:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from common.checks import Range, check_ranges
+from common.checks import Range, check_ranges, refuse
 from common.policy_gradient.registry import ADVANTAGE, HYPERPARAMETERS, REWARD, SURROGATE
 from common.unread import explain_unread
 
@@ -110,9 +110,7 @@ def validate_estimator(config: EstimatorConfig) -> None:
     for kind in (REWARD, ADVANTAGE, SURROGATE):
         kind.resolve(getattr(config, kind.name))
     check_ranges(config)
-    for refused, reason in _combinations(config):
-        if refused:
-            raise ValueError(reason)
+    refuse(_combinations(config))
 
 
 def unread_hyperparameters(config: EstimatorConfig) -> dict[str, str]:

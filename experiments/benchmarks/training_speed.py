@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from common.attention.config import RetinaConfig
-from common.checks import Range, check_output, check_ranges
+from common.checks import Range, check_output, check_ranges, check_values
 from common.data import TASKS, find_task, load_task
 from common.policy_gradient import EstimatorConfig
 from common.training.optimizers import OptimizerConfig
@@ -90,8 +90,7 @@ def check_speed(config: SpeedConfig) -> None:
     if config.task not in TASKS or config.task == "images":
         find_task(config.task)  # Raises with a suggestion for a misspelt name.
         raise ValueError(f"task {config.task!r}: must be one made from MNIST")
-    if not config.replicates:
-        raise ValueError("replicates (): give at least one number")
+    check_values("replicates", config.replicates)
     if config.torch and config.num_glimpses < 2:
         raise ValueError(f"num_glimpses {config.num_glimpses}: PyTorch is compared with at least 2")
     check_output("output", config.output)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.checks import explained
+from common.checks import check_at_most, explained
 from common.data import Dataset
 from common.extensions import describe_arrays
 from common.unread import unread_settings
@@ -75,9 +75,7 @@ def check_batch(experiment: Experiment, size: int) -> None:
     Raises:
       ValueError: it is larger; quotes its size.
     """
-    batch_size = experiment.training.batch_size
-    if batch_size > size:
-        raise ValueError(f"batch_size {batch_size}: must be at most {size}, the number of training images")
+    check_at_most("batch_size", experiment.training.batch_size, size, f"there are {size} training images")
 
 
 def build(family: Family, experiment: Experiment, dataset: Dataset) -> BuiltModel:

@@ -26,6 +26,7 @@ from PIL import Image, ImageOps
 
 from common.attention.glimpse import glimpse_boxes
 from common.attention.model import AttentionModel
+from common.checks import refuse
 from common.data import Dataset
 from common.data.own_images.files import reading
 from common.data.own_images.folder import read_image
@@ -157,14 +158,18 @@ def read_picture(
     height, width, channels = shape
     if isinstance(image, np.ndarray):
         array = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or not array.size:
-            raise ValueError(f"image of shape {image.shape}: must be [h, w], [h, w, 1] or [h, w, 3]")
-        if np.issubdtype(array.dtype, np.floating):
-            if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-                raise ValueError(f"image of {array.dtype}: its numbers must be from 0 to 1")
-            array = np.rint(255 * array).astype(np.uint8)
-        if array.dtype != np.uint8:
-            raise ValueError(f"image of {array.dtype}: must be uint8, or floating-point from 0 to 1")
+        is_float = np.issubdtype(array.dtype, np.floating)
+        is_picture = array.size and (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] == 3))
+        refuse(
+            (
+                (not is_picture, f"image of shape {image.shape}: must be [h, w], [h, w, 1] or [h, w, 3]"),
+                (
+                    not (is_float or array.dtype == np.uint8) or (is_float and not ((array >= 0) & (array <= 1)).all()),
+                    f"image of {array.dtype}: must be uint8, or floating-point from 0 to 1",
+                ),
+            )
+        )
+        array = np.rint(255 * array).astype(np.uint8) if is_float else array
         picture = Image.fromarray(array)
     else:
         if not Path(image).is_file():
@@ -217,12 +222,8 @@ def save_agent(run: RestoredRun, results: Mapping[str, Any], path: Path, dtype: 
       ValueError: the model of the run is no agent, it needs code of the user's own, or a parameter is too large for the
         type.
     """
-    if run.built.attention is None:
-        raise ValueError(f"run {str(run.run_dir)!r}: its model chooses no locations; give the run of an agent")
-    if own := own_names(run.family.name, to_json(run.experiment)):
-        raise ValueError(
-            f"run {str(run.run_dir)!r} needs {', '.join(own)}: a file holds no code, so keep the run itself"
-        )
+    _agent_of(run)
+    _refuse_own_code(f"run {str(run.run_dir)!r}", run.family.name, to_json(run.experiment))
     kept = ("seed", "commit", "device", "steps", "episodes", "wall_seconds", "validation", "test")
     facts = {
         "family": run.family.name,
@@ -253,9 +254,7 @@ def _read(path: Path) -> TrainedAgent:
         except (ValueError, KeyError) as error:  # What NumPy says of a file that is no archive would mislead.
             raise ValueError("it is no file of experiments.export") from error
         facts = json.loads(stored.tobytes())
-        own = own_names(facts["family"], facts["config"])
-        if own:
-            raise ValueError(f"it needs {', '.join(own)}, and code of others is not run from a file: load the run")
+        _refuse_own_code("it", facts["family"], facts["config"])
         family, images = find_family(facts["family"]), blank_of(facts["images"])
         experiment = from_json(family.experiment, facts["config"])
         agent = family.build(experiment, images).attention
@@ -267,16 +266,25 @@ def _read(path: Path) -> TrainedAgent:
 
 
 def _of_run(run: RestoredRun) -> TrainedAgent:
-    if run.built.attention is None:
-        raise ValueError(f"run {str(run.run_dir)!r}: its model chooses no locations; give the run of an agent")
     results = run.results() or {}
     return TrainedAgent(
         str(run.run_dir),
         run.family,
         run.experiment,
-        run.built.attention,
+        _agent_of(run),
         run.params(),
         run.dataset,
         run.step(),
         results,
     )
+
+
+def _agent_of(run: RestoredRun) -> AttentionModel:
+    if run.built.attention is None:
+        raise ValueError(f"run {str(run.run_dir)!r}: its model chooses no locations; give the run of an agent")
+    return run.built.attention
+
+
+def _refuse_own_code(subject: str, family: str, config: Mapping[str, Any]) -> None:
+    own = own_names(family, config)
+    refuse([(own, f"{subject} needs {', '.join(own)}: a file holds no code, so keep the run itself")])

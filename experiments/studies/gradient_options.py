@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from common.attention.location_policies import LOCATION_POLICY, takes_sigma
-from common.checks import Range, check_output, check_ranges, check_values, refuse_settings
+from common.checks import Range, check_output, check_ranges, check_values, refuse, refuse_settings
 from common.data import Dataset
 from common.policy_gradient import REWARD, validate_estimator
 from experiments.cli.console import print_warning
@@ -106,14 +106,16 @@ def load_subject(config: VarianceConfig) -> Subject:
             raise ValueError(f"agent {config.agent!r} is no run of experiments.ram: give one")
         subject = Subject(experiment, run.dataset, run.params(), run.step())
     model = subject.experiment.model
-    if model.policy.locations != "learned" or model.agent.num_glimpses < 2:
-        raise ValueError(f"agent {config.agent!r} draws no location from a learned policy")
-    if not takes_sigma(LOCATION_POLICY.resolve(model.policy.location_policy)):
-        raise ValueError(
-            f"agent {config.agent!r} has the location_policy {model.policy.location_policy!r}: no sigma to set"
+    policy, name = model.policy, f"agent {config.agent!r}"
+    has_sigma = takes_sigma(LOCATION_POLICY.resolve(policy.location_policy))
+    draws = policy.locations == "learned" and model.agent.num_glimpses > 1
+    refuse(
+        (
+            (not draws, f"{name} draws no location from a learned policy"),
+            (not has_sigma, f"{name} has the location_policy {policy.location_policy!r}: no sigma to set"),
+            (policy.learned_sigma != "no", f"{name} learns its sigma ({policy.learned_sigma}): none can be set"),
         )
-    if model.policy.learned_sigma != "no":
-        raise ValueError(f"agent {config.agent!r} learns its sigma ({model.policy.learned_sigma}): none can be set")
+    )
     return subject
 
 

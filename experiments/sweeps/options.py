@@ -90,9 +90,8 @@ def _parse_family(family: Family, args: list[str]) -> tuple[Study, Options]:
     with user_errors():
         preset = _preset(args)
         if preset is None and not is_help:
-            if args and args[0] in family.presets:
-                raise ValueError(f"the preset of a sweep is a flag: give --preset {args[0]}")
-            raise ValueError(f"no preset given: give --preset with one of {', '.join(family.presets)}")
+            meant = args[0] if args and args[0] in family.presets else f"with one of {', '.join(family.presets)}"
+            raise ValueError(f"no preset given: give --preset {meant}")
         preset = preset or next(iter(family.presets))
         base = find_preset(family, preset)
     fields = fields_of(type(base))

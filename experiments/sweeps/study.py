@@ -145,11 +145,13 @@ def _check_count(cells: int) -> None:
 
 def _check_study(study: Study) -> None:
     """Check the containers of a study, which a user writes by hand."""
-    for name in ("axes", "overrides"):
-        if not isinstance(getattr(study, name), Mapping):
-            raise ValueError(f"{name} {getattr(study, name)!r}: must be a dictionary from fields to their values")
-    if not isinstance(study.zipped, Sequence) or not all(isinstance(group, Mapping) for group in study.zipped):
-        raise ValueError(f"zipped {study.zipped!r}: must be a list of dictionaries from fields to their values")
+    groups = study.zipped if isinstance(study.zipped, Sequence) else [None]
+    texts = {"axes": "a dictionary", "overrides": "a dictionary", "zipped": "a list of dictionaries"}
+    parts = [("axes", study.axes), ("overrides", study.overrides), *(("zipped", group) for group in groups)]
+    for name, part in parts:
+        if not isinstance(part, Mapping):
+            value = getattr(study, name)
+            raise ValueError(f"{name} {value!r}: must be {texts[name]} from fields to their values")
 
 
 def _axes(study: Study, fields: Mapping[str, Field]) -> tuple[tuple[Axis, ...], dict[str, Any]]:

@@ -20,7 +20,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from common.checks import refuse_file
+from common.checks import refuse, refuse_file
 from common.files import sync
 from experiments.cli.console import print_warning
 from experiments.output.files import write_bytes
@@ -42,6 +42,7 @@ _NAMES = (
     ", such as runs/ram-quick-seed0; experiments.evaluate and experiments.look also take the name of a trained agent, "
     "and the commands that train (experiments.ram and so on) that of a preset"
 )
+RESTORE_CONFIG = "restore it from a copy, or delete the folder and start again"
 # The last commit that reads run directories whose configurations name a model instead of a family.
 LAST_TO_READ_MODELS = "06f9b59"
 
@@ -69,26 +70,29 @@ def check_run(
       ValueError: the folder exists and neither flag is given, both are given, it holds another configuration or
         something that is not a run, its checkpoints are gone, a file of it is damaged, or it cannot be written.
     """
-    if resume and overwrite:
-        raise ValueError("--resume with --overwrite: give one of them")
+    refuse([(resume and overwrite, "--resume with --overwrite: give one of them")])
     refuse_file("run directory", run_dir)
     _require_writable(run_dir)
-    occupied = run_dir.exists() and not all(_is_half_written(path) for path in run_dir.iterdir())
-    if not occupied and run_dir == Path():  # What an empty variable of the shell gives.
-        raise ValueError("run directory '' or '.' is the current folder: name a folder for the new run")
-    if occupied and not _is_run(run_dir):
-        raise ValueError(f"run directory {str(run_dir)!r} holds no {MARKER} of a run: give another --run-dir")
-    if occupied and not (resume or overwrite) and holds_work(run_dir):
-        raise ValueError(
-            f"run directory {str(run_dir)!r} exists: give --resume to continue it, --overwrite to start again, "
-            "or another --run-dir"
-        )
-    if resume and not occupied:
-        raise ValueError(f"run directory {str(run_dir)!r} holds no run to resume: leave out --resume")
+    refuse(_reasons_against(run_dir, resume, overwrite))
     if resume:
         _require_same(run_dir, identity, complete)
         _require_checkpoints(run_dir)
         read_starts(run_dir), read_metrics(run_dir)  # Now, before something is written.
+
+
+def _reasons_against(run_dir: Path, resume: bool, overwrite: bool) -> Iterator[tuple[object, str]]:
+    """Yield why a run cannot have a folder, each with whether it holds (`common.checks.refuse`)."""
+    name = f"run directory {str(run_dir)!r}"
+    occupied = run_dir.exists() and not all(_is_half_written(path) for path in run_dir.iterdir())
+    # What an empty variable of the shell gives.
+    current = not occupied and run_dir == Path()
+    yield current, "run directory '' or '.' is the current folder: name a folder for the new run"
+    yield occupied and not _is_run(run_dir), f"{name} holds no {MARKER} of a run: give another --run-dir"
+    yield (
+        occupied and not (resume or overwrite) and holds_work(run_dir),
+        f"{name} exists: give --resume to continue it, --overwrite to start again, or another --run-dir",
+    )
+    yield resume and not occupied, f"{name} holds no run to resume: leave out --resume"
 
 
 @contextlib.contextmanager
@@ -217,16 +221,19 @@ def read_identity(run_dir: Path) -> dict[str, Any]:
         raise ValueError(
             f"run directory {str(run_dir)!r} is of an older version: commit {LAST_TO_READ_MODELS} reads it"
         )
-    if not (isinstance(identity.get("family"), str) and isinstance(identity.get("config"), dict)):
-        raise ValueError(f"{str(path)!r} is damaged: it names no family or holds no configuration")
-    for name, kind in (("code", dict), (EXTENDED, list)):
-        if not isinstance(identity.get(name, kind()), kind):
-            raise ValueError(f"{str(path)!r} is damaged: its {name} is {identity[name]!r}")
+    known = isinstance(identity.get("family"), str) and isinstance(identity.get("config"), dict)
+    further = all(isinstance(identity.get(name, kind()), kind) for name, kind in (("code", dict), (EXTENDED, list)))
+    _require_whole(path, known and further, "configuration of a run", RESTORE_CONFIG)
     return identity
 
 
+def _require_whole(path: Path, whole: bool, what: str, advice: str) -> None:
+    if not whole:
+        raise ValueError(f"{str(path)!r} is damaged: it holds no {what}: {advice}")
+
+
 def _read_config(run_dir: Path) -> dict[str, Any]:
-    return read_json(run_dir / MARKER, "restore it from a copy, or delete the folder and start again")
+    return read_json(run_dir / MARKER, RESTORE_CONFIG)
 
 
 def read_starts(run_dir: Path) -> list[dict[str, Any]]:
@@ -238,9 +245,9 @@ def read_starts(run_dir: Path) -> list[dict[str, Any]]:
     path, advice = run_dir / STARTS, "restore it from a copy, or delete it; images are then not compared"
     if not path.exists():
         return []
-    starts = read_json(path, advice).get("starts")
-    if not (isinstance(starts, list) and all(_is_start(start) for start in starts)):
-        raise ValueError(f"{str(path)!r} is damaged: it holds no list of starts: {advice}")
+    starts: Any = read_json(path, advice).get("starts")
+    whole = isinstance(starts, list) and all(_is_start(start) for start in starts)
+    _require_whole(path, whole, "list of starts", advice)
     return starts
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from common.checks import MOST_GLIMPSES, Range, check_at_most, check_ranges
+from common.checks import MOST_GLIMPSES, Range, check_at_most, check_divides, check_ranges
 from common.networks.cores import TransformerCore
 from common.networks.glimpse_networks import check_glimpse_size
 from common.unread import ReadBy
@@ -90,5 +90,5 @@ def _check_pooling(config: PoolingConfig, height: int, width: int) -> None:
 def _check_filter_bank(config: FilterBankConfig) -> None:
     check_ranges(config)
     check_glimpse_size(config.glimpse_network, config.glimpse_size)
-    if config.core == "transformer" and config.core_hidden % HEADS:
-        raise ValueError(f"core_hidden {config.core_hidden}: must be a multiple of {HEADS}, the transformer's heads")
+    if config.core == "transformer":
+        check_divides("heads of the transformer", HEADS, "core_hidden", config.core_hidden)

@@ -354,7 +354,7 @@ def test_gradients_reach_the_convolutional_glimpse_network():
 
 def test_units_of_the_transformer_are_shared_by_its_heads():
     config = FilterBankConfig(core="transformer", core_hidden=258)
-    with pytest.raises(ValueError, match="^core_hidden 258: must be a multiple of 4, the transformer's heads$"):
+    with pytest.raises(ValueError, match="^heads of the transformer 4: must divide core_hidden 258$"):
         check_soft_attention(SoftAttentionConfig(filter_bank=config), 28, 28)
 
 

@@ -284,12 +284,6 @@ def test_a_replayed_episode_equals_the_episode_of_its_samples():
     assert np.abs(np.asarray(other.log_probs - first.log_probs)).max() > 0.1
 
 
-@pytest.mark.parametrize(("kind", "samples"), [("replayed", None), ("greedy", jnp.zeros((3, BATCH, 2)))])
-def test_samples_belong_to_a_replayed_episode(kind, samples):
-    with pytest.raises(ValueError, match=f"kind '{kind}': 'replayed' needs samples, the others take none"):
-        _episode(kind=kind, samples=samples)
-
-
 def test_sigmas_are_those_of_the_policy():
     np.testing.assert_array_equal(_episode().sigmas[1:], np.broadcast_to(SIGMA, (2, BATCH, 2)))
     np.testing.assert_array_equal(_episode().sigmas[0], 0)

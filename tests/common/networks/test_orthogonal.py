@@ -23,11 +23,6 @@ def test_the_matrix_is_that_of_jax_and_orthogonal(n):
     np.testing.assert_allclose(made.T @ made, np.eye(n), atol=2e-6)
 
 
-def test_a_shape_that_is_not_square_is_refused():
-    with pytest.raises(ValueError, match=r"shape \(4, 8\) of an orthogonal matrix: must be \(n, n\)"):
-        orthogonal(KEY, (4, 8))
-
-
 @pytest.mark.parametrize("core", ["lstm", "gru"])
 def test_the_parameters_of_agents_are_made_without_lapack(core):
     """Two calls of LAPACK in a program can wait for each other forever on two threads."""

@@ -204,8 +204,8 @@ def test_an_agent_that_reads_sequences_names_its_symbols(readers, small_numbers)
     [
         (np.zeros((2, 3, 4, 3), np.uint8), "image of shape (2, 3, 4, 3): must be [h, w], [h, w, 1] or [h, w, 3]"),
         (np.zeros((3, 4, 2), np.uint8), "image of shape (3, 4, 2): must be"),
-        (np.full((3, 4), 7.0), "image of float64: its numbers must be from 0 to 1"),
-        (np.full((3, 4), np.nan), "image of float64: its numbers must be from 0 to 1"),
+        (np.full((3, 4), 7.0), "image of float64: must be uint8, or floating-point from 0 to 1"),
+        (np.full((3, 4), np.nan), "image of float64: must be uint8, or floating-point from 0 to 1"),
         (np.zeros((3, 4), np.int32), "image of int32: must be uint8, or floating-point from 0 to 1"),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_run_resumes_without_the_run_of_its_glimpse_network(readers, train, ca
         ("--glimpse-network-from absent", "glimpse_network_from: run directory 'absent' holds no config.json"),
         ("--init-from {}/forward", "glimpse_size is 8 in that run but 12 here"),
         ("--glimpse-size 99", "glimpse_size 99: the finest patch must fit"),
-        ("--num-images 10 --batch-size 16", "batch_size 16: must be at most 10, the number of training images"),
+        ("--num-images 10 --batch-size 16", "batch_size 16: there are 10 training images, so at most 10"),
         ("--task pairs100 --num-images 10", "num_images 10: only for rendered house numbers"),
         ("--no-freeze-glimpse-network", "freeze_glimpse_network False without glimpse_network_from, so it has"),
         (

@@ -81,7 +81,7 @@ WRONG = [
     ("", "no family given: give ram, dram, stn, soft_attention, colocalisation, cnn, module:NAME or study"),
     ("rma --preset quick", "unknown family 'rma': did you mean 'ram'? choose from ram, dram"),
     ("cnn", "no preset given: give --preset with one of augmented100, mnist28,"),
-    ("cnn mnist28", "the preset of a sweep is a flag: give --preset mnist28"),
+    ("cnn mnist28", "no preset given: give --preset mnist28"),
     ("cnn --preset mnist", "unknown preset 'mnist': did you mean 'mnist28'?"),
     ("cnn --preset mnist28 --unit 3", "did you mean '--units'?"),
     ("cnn --preset mnist28 --units", "units: give one or more values, each a whole number"),
