@@ -114,7 +114,7 @@ WRONG = [
     # Errors in the configuration of a cell, found before anything starts.
     ("cnn --preset mnist28 --units 8 0", "units 0: must be at least 1 (cell units 0, seed 0)"),
     ("cnn --preset mnist28 --seed 1 4294967296", "seed 4294967296: must be from 0 to 4294967295"),
-    ("cnn --preset mnist28 --batch-size 8 999999", "batch_size 999999: must be at most"),
+    ("cnn --preset mnist28 --batch-size 8 999999", "batch_size 999999: there are 54000 training images, so at most"),
     ("dram --preset pairs100 --init-from absent", "init_from: run directory 'absent' holds no config.json"),
     ("cnn --preset mnist28 --weight-decay 0 -1", "weight_decay -1.0: must be at least 0"),
     ("cnn --preset mnist28 --sweep-dir file", "sweep directory 'file' is a file"),
