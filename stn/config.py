@@ -29,7 +29,7 @@ class TransformerConfig:
     localisation: Literal["convolutional", "dense"] = "convolutional"
     """Localisation network: two 5x5 convolutions and dense layers, or dense layers alone. With multi, all but the first
     transformer have dense ones."""
-    localisation_filters: Annotated[int, Range(1)] = 20
+    localisation_filters: Annotated[int, Range(1), ReadBy("localisation", "convolutional")] = 20
     """Filters of its convolutions."""
     localisation_units: Annotated[int, Range(1)] = 20
     """Units of its dense layers (paper: 32 without convolutions)."""

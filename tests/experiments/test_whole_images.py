@@ -139,6 +139,7 @@ def test_a_resumed_run_has_the_same_animation(transformer, go):
             "conv_channels 8 with glimpse_network 'dense': only 'conv' reads it, so it has no effect; leave it at 16",
         ),
         (stn, "RTS_fcn --units 8 --parallel 2", "parallel 2 with place 'none', so it has no effect; leave it at 1"),
+        (stn, "RTS_st_fcn --localisation-filters 9", "localisation_filters 9 with localisation 'dense': only"),
         (stn, "RTS_st_fcn --control-points 9", "control_points 9 with transform 'affine': only 'tps' reads it"),
         (stn, "RTS_st_fcn --width 0.5", "width 0.5 with network 'fcn': only 'cnn11' reads it"),
         (stn, "RTS_st_fcn --padding border --background 0.5", "background 0.5 with padding 'border': only 'constant'"),
