@@ -5,6 +5,7 @@ called. All kinds are found, checked and explained by the same code. Modules are
 the current folder.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -12,7 +13,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,24 @@ def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
+@contextlib.contextmanager
+def must_return(what: str, value: Any, expected: str) -> Iterator[None]:
+    """Explain that a function of the user's own returned something else than it must, where a check in the block fails.
+
+    Args:
+      what: the function, for the message, such as ``reward function``.
+      value: what it returned.
+      expected: what it must return, for the message.
+
+    Raises:
+      ValueError: the value fails a check of chex, or lacks what the block reads of it.
+    """
+    try:
+        yield
+    except (AssertionError, AttributeError, IndexError, TypeError, ValueError):
+        raise ValueError(f"the {what} returned {describe_arrays(value)}: must return {expected}") from None
+
+
 def check_returned(what: str, value: Any, shape: tuple[int, ...], axes: str) -> None:
     """Check an array that a function of the user's own returned: a wrong shape would broadcast silently.
 
@@ -133,14 +152,12 @@ def check_returned(what: str, value: Any, shape: tuple[int, ...], axes: str) -> 
     Raises:
       ValueError: it is something else.
     """
-    try:
+    expected = f"floating-point numbers {axes}, here {list(shape)}" if shape else "one floating-point number"
+    with must_return(what, value, expected):
         if value is None:
             raise TypeError  # Chex takes it for an empty tree.
         chex.assert_shape([value], shape)
         chex.assert_type([value], float)
-    except (AssertionError, AttributeError, TypeError, ValueError):
-        expected = f"floating-point numbers {axes}, here {list(shape)}" if shape else "one floating-point number"
-        raise ValueError(f"the {what} returned {describe_arrays(value)}: must return {expected}") from None
 
 
 def check_state(what: str, state: Any, earlier: Any) -> None:
@@ -167,8 +184,8 @@ def check_pair(what: str, returned: Any, meaning: str) -> tuple[Any, Any]:
     Raises:
       ValueError: it is no pair; ``meaning`` says what it must be, such as ``(state, output)``.
     """
-    if not isinstance(returned, tuple) or len(returned) != 2:
-        raise ValueError(f"the {what} returned {describe_arrays(returned)}: must return the pair {meaning}")
+    with must_return(what, returned, f"the pair {meaning}"):
+        chex.assert_equal(isinstance(returned, tuple) and len(returned), 2)
     return returned
 
 

@@ -28,7 +28,7 @@ from common.data.sampling import fixed_split
 from common.data.source import SPLITS, LabelledSplits, Source
 from common.data.street_numbers import SYMBOLS, fit_crop, load_numbers
 from common.data.tasks import Task, find_task
-from common.extensions import describe_arrays
+from common.extensions import must_return
 
 
 @dataclass(frozen=True)
@@ -201,19 +201,17 @@ def load_source(task: Task) -> LabelledSplits:
     if task.source is None:
         return LabelledSplits(load_mnist(), SYMBOLS[:-1])
     splits, name = task.source(), getattr(task.source, "__name__", type(task.source).__name__)
-    if not isinstance(splits, LabelledSplits) or set(splits.sources) != set(SPLITS):
-        expected = f"LabelledSplits with the sources {', '.join(SPLITS)}"
-        raise ValueError(f"the source {name} returned {describe_arrays(splits)}: must return {expected}")
+    what = f"source {name}"
+    with must_return(what, splits, f"LabelledSplits with the sources {', '.join(SPLITS)}"):
+        chex.assert_equal((type(splits), set(splits.sources)), (LabelledSplits, set(SPLITS)))
     for split, source in splits.sources.items():
-        try:
+        expected = "images uint8 [N, h, w, C], of one size in all splits, with labels of whole numbers"
+        with must_return(what, splits, expected):
             chex.assert_type([source.images, source.labels], [jnp.uint8, int])
             chex.assert_equal_shape([splits.sources["train"].images, source.images], dims=(1, 2, 3))
-        except (AssertionError, AttributeError, IndexError, TypeError, ValueError):
-            expected = "images uint8 [N, h, w, C], of one size in all splits, with labels of whole numbers"
-            raise ValueError(f"the source {name} returned {describe_arrays(splits)}: must return {expected}") from None
-        with explained(f"the source {name}, {split}"):
+        with explained(f"the {what}, {split}"):
             check_source(source)
-        check_labels(f"the source {name}, {split}", source.labels, splits.class_names)
+        check_labels(f"the {what}, {split}", source.labels, splits.class_names)
     return splits
 
 

@@ -190,6 +190,15 @@ def gradient_estimates(estimator: Estimator, discount: float, images: int = IMAG
     return -images * jax.jit(jax.grad(loss))(parameters)
 
 
+def _relative_distance(estimate: np.ndarray, exact: np.ndarray) -> str:
+    return f"{np.linalg.norm(estimate - exact) / np.linalg.norm(exact):.1%} of the gradient"
+
+
+def _require_unbiased(condition: Any, relative: str) -> None:
+    if not condition:
+        raise _Biased(f"bias {relative}")
+
+
 def _closed_form(estimator: Estimator) -> str:
     if estimator.advantage in OBJECTIVES:
         raise _Skip("another objective, which has no closed form here")
@@ -200,9 +209,8 @@ def _closed_form(estimator: Estimator) -> str:
     require(np.isfinite(estimates).all(), "the gradient of the surrogate is not finite")
     require((error < 0.1).all(), f"too noisy to judge: standard error {error.max():.2g} of {IMAGES} estimates")
     distance = np.abs(mean - exact)
-    relative = f"{np.linalg.norm(mean - exact) / np.linalg.norm(exact):.1%} of the gradient"
-    if (distance > TOLERANCE * error).any():
-        raise _Biased(f"bias {relative}")
+    relative = _relative_distance(mean, exact)
+    _require_unbiased((distance <= TOLERANCE * error).all(), relative)
     return f"within noise: {relative}"
 
 
@@ -249,9 +257,8 @@ def _enumeration(estimator: Estimator) -> str:
     estimate, exact = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in trees)
     require_finite(results, "some outcome")
     require(np.isfinite(estimate).all(), "the gradient of the surrogate is not finite")
-    relative = f"{np.linalg.norm(estimate - exact) / np.linalg.norm(exact):.1%} of the gradient"
-    if not np.allclose(estimate, exact, rtol=1e-7, atol=3e-5):
-        raise _Biased(f"bias {relative}")
+    relative = _relative_distance(estimate, exact)
+    _require_unbiased(np.allclose(estimate, exact, rtol=1e-7, atol=3e-5), relative)
     return "exact"
 
 

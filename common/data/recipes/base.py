@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from common.data.source import Labels, Source
-from common.extensions import check_pair, describe_arrays
+from common.extensions import check_pair, describe_arrays, must_return
 
 Index = Int[Array, ""] | Int[np.ndarray, ""] | np.integer | int
 # One image uint8 [H, W, C] and its label int32: [] for a class, [S] for a sequence of symbols.
@@ -174,12 +174,9 @@ def _checked(draw: Callable[..., Sample], what: str) -> Callable[..., Sample]:
 
     def checked(*args: Any) -> Sample:
         image, label = sample = check_pair(what, draw(*args), "(image, label)")
-        try:
+        with must_return(what, sample, "an image uint8 [H, W, C] and a label of whole numbers, [] or [S]"):
             chex.assert_rank([image, label], [3, {0, 1}])
             chex.assert_type([image, label], [jnp.uint8, int])
-        except (AssertionError, AttributeError, TypeError, ValueError):
-            expected = "an image uint8 [H, W, C] and a label of whole numbers, [] or [S]"
-            raise ValueError(f"the {what} returned {describe_arrays(sample)}: must return {expected}") from None
         return image, label
 
     return checked
