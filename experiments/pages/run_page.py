@@ -18,7 +18,8 @@ from experiments.pages.sections import (
     training_table,
 )
 from experiments.pages.table import SCRIPT
-from experiments.training.run_directory import read_json, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import read_json
 
 SECTIONS = {"results": "Results", "episodes": "Episodes", "figures": "Figures", "configuration": "Configuration"}
 

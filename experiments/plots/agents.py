@@ -25,7 +25,7 @@ from experiments.plots.errors import error_by_glimpse
 from experiments.plots.history import SHOWN_IMAGES
 from experiments.plots.locations import location_heatmaps
 from experiments.plots.pictures import Drawing, draw_pictures
-from experiments.training.run_directory import read_metrics
+from experiments.training.metrics_file import read_metrics
 
 
 class Played(NamedTuple):

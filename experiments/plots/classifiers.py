@@ -16,7 +16,7 @@ from experiments.plots.confusions import confusion_matrix
 from experiments.plots.curves import learning_curves
 from experiments.plots.errors import error_by_length
 from experiments.plots.pictures import Drawing, draw_pictures
-from experiments.training.run_directory import read_metrics
+from experiments.training.metrics_file import read_metrics
 
 
 def symbol_drawings(symbols: np.ndarray, labels: np.ndarray, names: tuple[str, ...], path: str) -> dict[str, Drawing]:

@@ -23,7 +23,6 @@ from experiments.runs.preparation import open_run_directory, prepare
 from experiments.runs.run import finish
 from experiments.runs.warm_start import begin, is_resumed
 from experiments.sweeps.shared_programs import GeneralPrograms, SharedPrograms, bind
-from experiments.training import run_directory
 from experiments.training.config import DataConfig, Experiment
 from experiments.training.loop import (
     Interrupted,
@@ -40,6 +39,7 @@ from experiments.training.loop import (
     training_record,
     validates_at,
 )
+from experiments.training.metrics_file import MetricsWriter
 from experiments.training.programs import Programs, configured_hyper, learning_rate_schedule
 from experiments.training.provenance import device, image_digests
 
@@ -72,7 +72,7 @@ class _Member:
         self.checkpoints = Checkpoints(run_dir / "checkpoints", self.config.keep_checkpoints)
         self.state = resume_or_begin(self.checkpoints, state, built.observe, run_dir)
         self.step = int(self.state.step)
-        self.metrics_file = run_directory.MetricsWriter(run_dir, self.step)
+        self.metrics_file = MetricsWriter(run_dir, self.step)
         self.seconds, self.failure = self.metrics_file.seconds, None  # type: float, NotFinite | None
         self.hyper = configured_hyper(experiment, built.model)
         self.schedule = learning_rate_schedule(experiment, dataset)

@@ -16,7 +16,7 @@ from experiments.sweeps.launchers import Status
 from experiments.sweeps.outcomes import Setting, group_settings, read_outcome, read_outcomes, write_tables
 from experiments.sweeps.statistics import mean_interval
 from experiments.sweeps.study import Plan
-from experiments.training.run_directory import read_metrics
+from experiments.training.metrics_file import read_metrics
 
 
 class Board:

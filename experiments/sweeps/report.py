@@ -25,7 +25,7 @@ from experiments.sweeps.outcomes import (
 )
 from experiments.sweeps.statistics import Difference, best_setting, mean_interval, paired_differences
 from experiments.sweeps.study import Plan
-from experiments.training.run_directory import read_metrics
+from experiments.training.metrics_file import read_metrics
 
 if TYPE_CHECKING:
     from experiments.plots.pictures import Drawing

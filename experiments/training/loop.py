@@ -21,8 +21,8 @@ from experiments.cli.console import console, print_line, print_warning
 from experiments.cli.stopping import Stop, is_hangup
 from experiments.evaluation.errors import validation_errors
 from experiments.training.config import Experiment, TrainingConfig
+from experiments.training.metrics_file import MetricsWriter
 from experiments.training.programs import Programs, learning_rate_schedule
-from experiments.training.run_directory import MetricsWriter
 
 Result = TypeVar("Result")
 Observe = Callable[[PyTree, int, Path], None]

@@ -28,7 +28,7 @@ from dram.config import DramConfig
 from dram.config import validate as validate_dram
 from experiments import check_estimator as check_command
 from experiments import ram
-from experiments.training.run_directory import read_metrics
+from experiments.training.metrics_file import read_metrics
 from ram.agent import Ram, make_agent, make_ram
 from ram.config import AgentConfig, RamConfig, validate
 

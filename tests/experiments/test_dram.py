@@ -7,7 +7,8 @@ import pytest
 
 from experiments import dram, evaluate, ram
 from experiments.output.readouts import READOUTS, readout_name
-from experiments.training.run_directory import read_json, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import read_json
 from tests.docs.pages import unexplained_names
 
 LOOP = (

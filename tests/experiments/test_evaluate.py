@@ -9,7 +9,8 @@ import pytest
 
 from common.training.checkpoints import Checkpoints
 from experiments import cnn, evaluate
-from experiments.training.run_directory import read_json, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import read_json
 from tests.experiments.edited_json import edit_json
 
 LAST = 8

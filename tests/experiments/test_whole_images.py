@@ -29,7 +29,8 @@ from experiments.families.stn import PRESETS as STN_PRESETS
 from experiments.runs.restore import read_run
 from experiments.runs.warm_start import begin
 from experiments.training.config import load_dataset
-from experiments.training.run_directory import read_json, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import read_json
 from stn.colocalisation import ENCODER
 from stn.config import NetworkConfig
 from tests.experiments.family_of import build

@@ -17,7 +17,8 @@ from experiments.pages.run_page import write_report
 from experiments.runs.restore import read_experiment, read_run_without_images
 from experiments.runs.trained_agents import load_agent
 from experiments.training.image_shapes import describe_images, read_image_shapes
-from experiments.training.run_directory import read_identity, read_metrics, read_results, read_starts
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import read_identity, read_results, read_starts
 from tests.common.data.own_images.test_damage import _damage as damage_bytes
 from tests.experiments.training.small_runs import CNN, RAM, save_images
 

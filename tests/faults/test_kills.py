@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from experiments import cnn, colocalisation, dram, ram, soft_attention, stn
-from experiments.training.run_directory import MARKER, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import MARKER
 from tests.experiments.test_dram import FLAGS as DRAM
 from tests.experiments.test_whole_images import ENCODER_FLAGS, FINDER, LOOP
 from tests.experiments.training.small_runs import CNN, RAM, save_images

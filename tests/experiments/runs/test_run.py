@@ -21,7 +21,8 @@ from experiments.families.cnn import CnnExperiment
 from experiments.output.readouts import READOUTS, readout_name
 from experiments.plots.episode_files import read_episodes
 from experiments.training.config import to_json
-from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
+from experiments.training.metrics_file import MetricsWriter, read_metrics
+from experiments.training.run_directory import read_json
 from tests.docs.pages import unexplained_files, unexplained_names
 from tests.experiments.edited_json import edit_json
 from tests.experiments.training.small_runs import CNN, RAM

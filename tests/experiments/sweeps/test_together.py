@@ -17,7 +17,8 @@ from experiments.sweeps.launchers import Stop
 from experiments.sweeps.shared_programs import SharedPrograms, program_digest
 from experiments.sweeps.study import Study, make_plan
 from experiments.training.config import OutputConfig, load_dataset
-from experiments.training.run_directory import locked, read_json, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import locked, read_json
 from tests.experiments.family_of import build
 
 SMALL = {

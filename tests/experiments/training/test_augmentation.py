@@ -12,7 +12,7 @@ import pytest
 from common.data import Source, augmentation, load_task, sample_batch
 from experiments import cnn
 from experiments.training.augmentation import AugmentationConfig, make_augmentation, validate_augmentation_of
-from experiments.training.run_directory import read_metrics
+from experiments.training.metrics_file import read_metrics
 
 KEY = jax.random.key(0)
 STEPS = 2

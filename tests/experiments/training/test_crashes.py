@@ -17,8 +17,9 @@ import pytest
 from experiments import cnn
 from experiments.output.json_files import write_json
 from experiments.training import provenance
+from experiments.training.metrics_file import MetricsWriter, read_metrics
 from experiments.training.provenance import add_start
-from experiments.training.run_directory import MetricsWriter, check_run, open_run, read_json, read_metrics
+from experiments.training.run_directory import check_run, open_run, read_json
 from tests.experiments.results_maker import results_of
 from tests.experiments.training.small_runs import CNN
 

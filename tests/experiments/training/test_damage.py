@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from experiments import cnn, evaluate, ram
-from experiments.training.run_directory import read_json, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import read_json
 from tests.experiments.training.small_runs import CNN, RAM, save_images
 
 FAMILIES = {"cnn": (cnn, CNN), "ram": (ram, RAM)}

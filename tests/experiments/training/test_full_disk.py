@@ -8,7 +8,8 @@ import pytest
 
 from common.training.checkpoints import Checkpoints
 from experiments import cnn, stn
-from experiments.training.run_directory import MetricsWriter, read_json, read_metrics
+from experiments.training.metrics_file import MetricsWriter, read_metrics
+from experiments.training.run_directory import read_json
 
 CNN = [
     "mnist28",

@@ -24,8 +24,8 @@ from experiments.runs.restore import selected_params
 from experiments.training import loop
 from experiments.training.config import TrainingConfig
 from experiments.training.loop import Interrupted, NotFinite, first_not_finite, next_boundary, train
+from experiments.training.metrics_file import MetricsWriter, read_metrics
 from experiments.training.programs import Programs, make_initial_state, make_programs
-from experiments.training.run_directory import MetricsWriter, read_metrics
 
 ROOT = Path(__file__).parents[3]
 CLASSES = 4

@@ -14,7 +14,8 @@ import pytest
 
 from experiments import cnn, ram
 from experiments.training import run_directory
-from experiments.training.run_directory import read_json, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import read_json
 from tests.docs.pages import unexplained_names
 from tests.experiments.training.small_runs import save_images
 

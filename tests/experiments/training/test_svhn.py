@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from experiments import cnn, dram, focus, forward_backward, stn
-from experiments.training.run_directory import read_json, read_metrics
+from experiments.training.metrics_file import read_metrics
+from experiments.training.run_directory import read_json
 from tests.common.data.svhn.svhn_maker import make_parts
 
 # 12 and 18 numbers, less 3 for validation: an epoch has three steps of 9 images.
