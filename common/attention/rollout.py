@@ -52,9 +52,11 @@ def unroll(
       An `Episode` without the axis M.
 
     Raises:
-      ValueError: an unknown kind of choice.
+      ValueError: an unknown kind of choice, or samples without the kind ``replayed`` or the reverse.
     """
     check_name("kind", choice.kind, CHOICE_KINDS)
+    if (choice.kind == "replayed") != (choice.samples is not None):
+        raise ValueError(f"kind {choice.kind!r}: 'replayed' needs samples, the others take none")
     first_key, *keys = jax.random.split(key, num_glimpses)
     samples = choice.samples
 

@@ -1,5 +1,6 @@
 """The device that JAX computes on: commands ask for it first, and keep the programs that are compiled for it."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -65,14 +66,18 @@ def keep_programs() -> None:
     except OSError:
         return
     if os.access(folder, os.W_OK):
-        # What cannot be read is compiled, and what cannot be written is compiled again the next time.
-        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
+        # On a full disk, for example: the program is compiled again the next time.
+        warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _delete_oldest(folder: Path, most: int) -> None:
     """Delete the oldest files below a folder until ``most`` bytes are left."""
-    files = [(path.stat().st_mtime, path.stat().st_size, path) for path in folder.rglob("*") if path.is_file()]
+    files = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # Another process may delete it meanwhile.
+            if path.is_file():
+                files.append((path.stat().st_mtime, path.stat().st_size, path))
     left = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
         if left <= most:

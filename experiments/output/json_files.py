@@ -16,7 +16,8 @@ from typing import Any
 from experiments.output.files import write_bytes
 
 SEAL = "sha256"
-_DIGITS = re.compile("[0-9a-f]{30}")
+# What is left of a SHA-256 of which a few digits are damaged.
+_DIGITS = re.compile("(?=.{60,68}$).*[0-9a-f]{30}.*", re.DOTALL)
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,8 +33,8 @@ def unsealed(value: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = {name: entry for name, entry in value.items() if name != SEAL}
     (last,) = list(value.values())[-1:] or [None]
-    # No object ends in hexadecimal digits but for its digest, whose name may be what is damaged.
-    seal = value.get(SEAL, last if isinstance(last, str) and _DIGITS.search(last) else None)
+    # No object ends in so long a number but for its digest, whose name may be what is damaged.
+    seal = value.get(SEAL, last if isinstance(last, str) and _DIGITS.fullmatch(last) else None)
     if seal is not None and seal != _digest(content):
         raise ValueError("its content has changed since it was written, as its SHA-256 shows")
     return content

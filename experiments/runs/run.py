@@ -96,12 +96,13 @@ def run(
             parameters = check_step(experiment, built.model, dataset)
             state, started_from = begin(family, experiment, built.model, resumed)
             programs = make(experiment, built.model, dataset)
+            images = image_digests(dataset)
             held.enter_context(run_directory.locked(run_dir))
         try:
             with user_errors(ValueError):
                 # Another process may have used the directory meanwhile: it is checked once more.
                 own, extended_from = open_run_directory(
-                    run_dir, family, experiment, preset, dataset, image_digests(dataset), started_from
+                    run_dir, family, experiment, preset, dataset, images, started_from
                 )
             print_line(f"{built.summary}; {parameters:,} parameters; {device()}; {run_dir}")
             if extended_from:
@@ -116,9 +117,11 @@ def run(
         except jax.errors.JaxRuntimeError as error:
             fail(f"{str(error).splitlines()[0]}; resume with less memory or on another device: {resume_with}")
         except OSError as error:
-            fail(f"{error} (run directory {str(run_dir)!r}); fix this, then resume with: {resume_with}")
+            again = f"resume with: {resume_with}" if run_directory.holds_run(run_dir) else "run the command again"
+            fail(f"{error} (run directory {str(run_dir)!r}); fix this, then {again}")
         except (Interrupted, KeyboardInterrupt) as stop:
-            print_line(f"{str(stop) or 'interrupted'}; resume with: {resume_with}")
+            again = f"; resume with: {resume_with}" if run_directory.holds_run(run_dir) else " before the first step"
+            print_line(f"{str(stop) or 'interrupted'}{again}")
             exit_interrupted()
     return run_dir
 

@@ -188,7 +188,7 @@ def pretrained_names() -> tuple[str, ...]:
 def is_file(name: str | os.PathLike[str]) -> bool:
     """Return True if `load_agent` would read a file for this name, and not a run directory."""
     path = Path(name)
-    return not (path / MARKER).is_file() and (path.suffix == ".npz" or os.fspath(name) in pretrained_names())
+    return not (path / MARKER).is_file() and (path.suffix.lower() == ".npz" or os.fspath(name) in pretrained_names())
 
 
 def load_agent(name: str | os.PathLike[str]) -> TrainedAgent:
@@ -203,7 +203,7 @@ def load_agent(name: str | os.PathLike[str]) -> TrainedAgent:
     path = Path(name)
     if (path / MARKER).is_file():
         return _of_run(read_run_without_images(path))
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and path.is_file():
         return _read(path)
     check_name("agent", os.fspath(name), pretrained_names(), "a run directory or a file of experiments.export")
     return _read(FOLDER / f"{name}.npz")

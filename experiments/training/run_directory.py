@@ -161,6 +161,11 @@ def _require_writable(run_dir: Path) -> None:
         raise ValueError(f"run directory {str(run_dir)!r}: {str(existing)!r} is not a folder that can be written")
 
 
+def holds_run(run_dir: Path) -> bool:
+    """Return True if a run has begun here, so that it can be resumed."""
+    return (run_dir / MARKER).is_file()
+
+
 def holds_work(run_dir: Path) -> bool:
     """Return True if a folder holds a checkpoint, results, or traces of a checkpoint that is gone."""
     return _has_checkpoint(run_dir) or _lost_checkpoint(run_dir) is not None

@@ -11,6 +11,6 @@ def test_rows_add_up_and_bad_outcomes_make_it_incomplete():
     assert is_complete(counted) and not is_complete(counted + Counter({("kills", "lost"): 1}))
     assert not is_complete(counted - Counter({("signals", "named"): 1}))
     rows = dict(line.strip("| ").split(" | ", 1) for line in table(counted).splitlines() if line.startswith("| "))
-    assert rows["kills"] == "53 | 3 | 50 | 0 | 0"
+    assert rows["kills"] == "53 | 3 | 50 | 0 | 0 | 0"
     total = sum(least for least, _ in KINDS.values()) + 3
     assert rows["all"].startswith(f"{total:,} | 3 | ")

@@ -120,7 +120,7 @@ def _read_values(data: h5d.DatasetID) -> np.ndarray:
         plan = data.get_create_plist()
         if plan.get_layout() == h5d.VIRTUAL or plan.get_external_count():
             raise _RefusedError("its values lie in another file")
-    if math.prod(data.shape) > _MOST_VALUES:
+    if math.prod(data.shape) * data.dtype.itemsize > 8 * _MOST_VALUES:
         raise _RefusedError(f"it claims {math.prod(data.shape):,} values in one place")
     values = np.zeros(data.shape, data.dtype)
     data.read(h5s.ALL, h5s.ALL, values)

@@ -382,3 +382,10 @@ def test_replicates_of_a_glance_mirror_its_noise():
     noise = np.asarray(episode.samples - episode.modes)
     np.testing.assert_allclose(noise[:, :2], -noise[:, 2:], atol=1e-6)
     assert np.abs(noise[0, 0] - noise[0, 1]).min() > 0
+
+
+@pytest.mark.parametrize("kind, given", [("replayed", False), ("greedy", True), ("sampled", True)])
+def test_samples_belong_to_replayed_episodes(kind, given):
+    samples = _episode().samples if given else None
+    with pytest.raises(ValueError, match=f"kind '{kind}': 'replayed' needs samples, the others take none"):
+        _episode(kind=kind, samples=samples)

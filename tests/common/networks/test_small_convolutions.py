@@ -17,7 +17,7 @@ def _plain(maps, kernel):
     return jnp.moveaxis(jax.lax.conv_general_dilated(images, kernel, (1, 1), "VALID", dimension_numbers=numbers), 0, -1)
 
 
-# Blocks of 2x4 outputs, of 2x1, of 1x2, of single ones.
+# Blocks of 2x4 outputs, of 2x1, of 1x2, of single ones; too many windows.
 @pytest.mark.parametrize(
     "maps, kernel",
     [
@@ -25,6 +25,7 @@ def _plain(maps, kernel):
         ((6, 7, 2, 3), (3, 3, 2, 5)),
         ((6, 6, 5, 2), (3, 3, 5, 4)),
         ((5, 5, 6, 1), (3, 3, 6, 2)),
+        ((16, 14, 5, 2), (3, 3, 5, 2)),
     ],
 )
 def test_values_and_gradients_equal_xla(maps, kernel):

@@ -20,4 +20,6 @@ def test_a_digest_under_another_name_is_a_changed_file(tmp_path, name):
 
 
 def test_an_object_without_a_digest_is_read_as_it_is():
+    for last in (VALUE["commit"], f"runs/{VALUE['commit']}"):
+        assert unsealed({"steps": 4, "last": last}) == {"steps": 4, "last": last}
     assert unsealed(VALUE) == VALUE and unsealed({}) == {} and unsealed({"a": "long " * 20}) == {"a": "long " * 20}

@@ -298,3 +298,8 @@ def test_a_kept_agent_errs_as_often_as_its_run(name):
 
 def test_kept_agents_are_small():
     assert sum(path.stat().st_size for path in trained_agents.FOLDER.glob("*.npz")) <= 15e6
+
+
+def test_the_ending_of_a_file_may_be_in_capitals(here):
+    Path("AGENT.NPZ").write_bytes(Path("agent.npz").read_bytes())
+    assert trained_agents.is_file("AGENT.NPZ") and load_agent("AGENT.NPZ").name == "AGENT"
