@@ -42,15 +42,18 @@ def check_flags(cls: type, args: Sequence[str]) -> None:
 
 
 def _check(flags: Mapping[str, Field], rest: list[str]) -> None:
-    positional = [(name, field) for name, field in flags.items() if field.positional]
+    positional, begun = [(name, field) for name, field in flags.items() if field.positional], ""
     while rest:
         arg = rest.pop(0)
         if _is_flag(arg):
             _check_flag(arg, rest, flags)
+            positional = [each for each in positional if each[0] != begun]
             continue
         if not positional:
-            raise ValueError(f"unexpected argument {arg!r}")
+            together = f": give all {begun} one after another, with no flag between them" if begun else ""
+            raise ValueError(f"unexpected argument {arg!r}{together}")
         name, field = positional[0]
+        begun = name if _takes_many(field.hint) else begun
         _check_value(name, arg, field.hint)
         if not _takes_many(field.hint):
             positional.pop(0)

@@ -125,7 +125,11 @@ def identity(family: Family, experiment: Experiment, preset: str) -> dict[str, A
 
 
 def check_run_directory(run_dir: Path, family: Family, experiment: Experiment, preset: str) -> None:
-    """Check that a run can use its run directory (see `run_directory.check_run`)."""
+    """Check that a run can use its run directory (`run_directory.check_run`), and does not replace its warm start."""
+    for name in family.warm_starts:
+        folder = getattr(experiment.start, name)
+        if folder is not None and Path(folder).resolve() == run_dir.resolve():
+            raise ValueError(f"{name} {folder!r}: the new run would replace it; give another --run-dir")
     run_directory.check_run(
         run_dir,
         identity(family, experiment, preset),

@@ -14,7 +14,7 @@ from typing import Literal
 import pytest
 from jax.errors import JaxRuntimeError
 
-from experiments import cnn, colocalisation, evaluate, ram, soft_attention, stn
+from experiments import cnn, colocalisation, evaluate, look, ram, soft_attention, stn
 from experiments.cli.command_line import fail, parse_preset, resume_command, user_errors
 from experiments.families.cnn import PRESETS as CNN_PRESETS
 from experiments.families.colocalisation import PRESETS as COLOCALISATION_PRESETS
@@ -89,6 +89,13 @@ WRONG = [
     (["--plots=maybe"], ["maybe"]),
     (["cluttered60"], ["cluttered60"]),
 ]
+
+
+def test_what_a_command_takes_many_of_stands_together(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        look.main(["quick", "a.png", "--output", "b.gif", "c.png"])
+    message = "error: unexpected argument 'c.png': give all images one after another, with no flag between them; see"
+    assert capsys.readouterr().err.startswith(message)
 
 
 @pytest.mark.parametrize("args, message", WRONG)

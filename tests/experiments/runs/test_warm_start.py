@@ -136,6 +136,7 @@ def test_bad_input_is_refused_before_images_are_made(readers, flags, message, tm
             ["--init-from", "{}/forward", "--mean-activation", "linear"],
             "mean_activation is tanh in that run but linear",
         ),
+        (["--init-from", "run/", "--overwrite"], "init_from 'run': the new run would replace it; give another"),
         (["--glimpse-network-from", "ram"], "glimpse_network_from 'ram' is no run of experiments.dram"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
