@@ -189,8 +189,11 @@ def check_values(name: str, values: Sequence[Any]) -> None:
     Raises:
       ValueError: there is none, or one comes twice.
     """
-    refuse([(not values, f"{name} {values}: give at least one")])
-    refuse((value in values[:index], f"{name} {value!r}: given twice") for index, value in enumerate(values))
+    if not values:
+        raise ValueError(f"{name} {values}: give at least one")
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{name} {value!r}: given twice")
 
 
 def check_output(name: str, path: Path | None, *endings: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dacite
 
-from common.data.own_images.files import LONGEST_ERROR, shorten
+from common.user_files import LONGEST_ERROR, shorten
 
 Real = float | int
 

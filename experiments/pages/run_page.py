@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from common.data.own_images.files import reading
+from common.user_files import reading
 from experiments.output.files import write_bytes
 from experiments.pages.figures import run_figures
 from experiments.pages.page import render_page

@@ -28,11 +28,11 @@ from common.attention.glimpse import glimpse_boxes
 from common.attention.model import AttentionModel
 from common.checks import refuse
 from common.data import Dataset
-from common.data.own_images.files import reading
 from common.data.own_images.folder import read_image
 from common.data.own_images.resizing import ResizeMode, resize_picture
 from common.names import check_name
 from common.training.evaluation import average_over_episodes
+from common.user_files import reading
 from experiments.families import Family, find_family
 from experiments.output.files import write_bytes
 from experiments.runs.restore import RestoredRun, read_run_without_images
@@ -287,4 +287,5 @@ def _agent_of(run: RestoredRun) -> AttentionModel:
 
 def _refuse_own_code(subject: str, family: str, config: Mapping[str, Any]) -> None:
     own = own_names(family, config)
-    refuse([(own, f"{subject} needs {', '.join(own)}: a file holds no code, so keep the run itself")])
+    if own:
+        raise ValueError(f"{subject} needs {', '.join(own)}: a file holds no code, so keep the run itself")

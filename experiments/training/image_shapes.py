@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.data import Dataset, blank_images, find_task
-from common.data.own_images.files import LONGEST_ERROR, shorten
+from common.user_files import LONGEST_ERROR, shorten
 from experiments.training.config import from_json
 from experiments.training.run_directory import read_json, write_sealed
 

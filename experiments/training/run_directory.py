@@ -62,7 +62,8 @@ def check_run(
       ValueError: the folder exists and neither flag is given, both are given, it holds another configuration or
         something that is not a run, its checkpoints are gone, a file of it is damaged, or it cannot be written.
     """
-    refuse([(resume and overwrite, "--resume with --overwrite: give one of them")])
+    if resume and overwrite:
+        raise ValueError("--resume with --overwrite: give one of them")
     refuse_file("run directory", run_dir)
     _require_writable(run_dir)
     refuse(_reasons_against(run_dir, resume, overwrite))

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from common.data.own_images.files import check_memory, check_regular, list_names, reading
 from common.data.own_images.levels import check_levels, describe_conversion
 from common.data.own_images.resizing import ResizeMode, Size, check_size, resize_picture
 from common.data.own_images.spellings import is_mistyped, split_of
 from common.data.own_images.splits import EXPECTED_DATA, complete_splits, missing_fractions
 from common.data.own_images.summary import describe_images
 from common.data.source import LabelledSplits, Source
+from common.user_files import check_memory, check_regular, list_names, reading
 
 # The names of the two arrays of a split, beside the name of the split.
 _KINDS = {"images": "images", "x": "images", "labels": "labels", "y": "labels"}

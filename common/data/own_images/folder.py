@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageFile
 
-from common.data.own_images.files import check_link, check_memory, check_regular, list_names, reading
 from common.data.own_images.levels import check_levels
 from common.data.own_images.resizing import ResizeMode, Size, check_size, resize_picture
 from common.data.own_images.spellings import split_of
 from common.data.own_images.splits import complete_splits, missing_fractions
 from common.data.own_images.summary import describe_images
 from common.data.source import LabelledSplits, Source
+from common.user_files import check_link, check_memory, check_regular, list_names, reading
 
 _FORMATS = ("PNG", "JPEG")
 _EXIF = b"Exif\0\0"

@@ -20,8 +20,8 @@ from pathlib import Path
 from PIL import Image
 
 from common.checks import explained
-from common.data.own_images.files import check_memory
 from common.data.svhn.records import Record
+from common.user_files import check_memory
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 PARTS = ("train", "test", "extra")

@@ -8,9 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from common import user_files
 from common.data.dataset import load_task
 from common.data.mnist import MNIST_PATH, load_mnist
-from common.data.own_images import arrays, files
+from common.data.own_images import arrays
 from common.data.own_images.arrays import load_npz
 from common.data.own_images.load import load_own_images
 
@@ -274,16 +275,16 @@ def test_an_array_that_claims_more_than_the_file_holds_is_named(tmp_path, shape,
 
 def test_arrays_that_do_not_fit_into_memory_are_refused_by_their_headers(tmp_path, monkeypatch):
     path = _save(tmp_path, images=IMAGES, labels=LABELS)
-    monkeypatch.setattr(files, "physical_memory", lambda: 2 * (IMAGES.nbytes + LABELS.nbytes))
+    monkeypatch.setattr(user_files, "physical_memory", lambda: 2 * (IMAGES.nbytes + LABELS.nbytes))
     load_npz(path)
     monkeypatch.setattr(arrays, "_read_sources", None)
     expected = r"own.npz' needs 0\.\d GiB of memory, but this machine has 0\.0 GiB: give fewer or smaller images$"
     with pytest.raises(ValueError, match=expected):
         load_npz(path, resize=2048)
-    monkeypatch.setattr(files, "physical_memory", lambda: 2 * (IMAGES.nbytes + LABELS.nbytes) - 1)
+    monkeypatch.setattr(user_files, "physical_memory", lambda: 2 * (IMAGES.nbytes + LABELS.nbytes) - 1)
     with pytest.raises(ValueError, match="of memory, but this machine has"):
         load_npz(path)
-    monkeypatch.setattr(files, "physical_memory", lambda: None)
+    monkeypatch.setattr(user_files, "physical_memory", lambda: None)
     with pytest.raises(TypeError):  # Where the memory is unknown, they are read.
         load_npz(path)
 

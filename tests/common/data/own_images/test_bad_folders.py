@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.own_images import files, folder
+from common import user_files
+from common.data.own_images import folder
 from common.data.own_images.folder import load_folder
 from common.data.own_images.load import load_own_images
 from tests.common.data.own_images.picture_maker import fill_folder, save_picture
@@ -171,7 +172,7 @@ def test_bad_paths_are_named(tmp_path):
 
 def test_pictures_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
     fill_folder(tmp_path)
-    monkeypatch.setattr(files, "physical_memory", lambda: 2**20)
+    monkeypatch.setattr(user_files, "physical_memory", lambda: 2**20)
     load_folder(tmp_path, resize=100)  # 20 pictures, twice: 0.4 MB.
     monkeypatch.setattr(folder, "_check_sizes", None)
     with pytest.raises(ValueError, match=r"' needs 0\.\d GiB of memory, but this machine has 0\.0 GiB: give fewer or"):
